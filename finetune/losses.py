@@ -1,0 +1,49 @@
+"""Losses, apart from the model. Maps are ``(N, h, w)``; each loss gives one value per prompt, ``(N,)``."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """1 - Dice of sigmoid(logits) with a soft target, over valid pixels (V-Net, Milletari et al. 2016; one is added
+    to numerator and denominator so that empty against empty is no loss)."""
+    probability = logits.sigmoid() * valid
+    target = target * valid
+    inter = (probability * target).sum((1, 2))
+    return 1 - (2 * inter + 1) / (probability.sum((1, 2)) + target.sum((1, 2)) + 1)
+
+
+def mask_loss(logits: Tensor, target: Tensor, valid: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy (mean over valid pixels, weighted) plus Dice."""
+    bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    w = valid if weight is None else valid * weight
+    return (bce * w).sum((1, 2)) / w.sum((1, 2)).clamp_min(1.0) + dice_loss(logits, target, valid)
+
+
+def distance_loss(logits: Tensor, target: Tensor, inside: Tensor, valid: Tensor) -> Tensor:
+    """Mean absolute error of sigmoid(logits) against the normalised distance: inside instances, and at a quarter of
+    the weight outside, where the distance is 0."""
+    error = (logits.sigmoid() - target).abs()
+    outside = (1 - inside) * valid
+    inside = inside * valid
+    return (error * inside).sum((1, 2)) / inside.sum((1, 2)).clamp_min(1.0) + 0.25 * (error * outside).sum(
+        (1, 2)
+    ) / outside.sum((1, 2)).clamp_min(1.0)
+
+
+def border_loss(logits: Tensor, target: Tensor, inside: Tensor, valid: Tensor) -> Tensor:
+    """Binary cross-entropy and Dice of the lines where instances meet; only on and around instances, where alone the
+    map is used."""
+    return mask_loss(logits, target, valid * torch.clamp(inside + target, 0, 1))
+
+
+@torch.no_grad()
+def soft_iou(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    """IoU of the thresholded mask with the thresholded target; empty against empty is 1."""
+    predicted, truth = (logits > 0) & (valid > 0), (target > 0.5) & (valid > 0)
+    union = (predicted | truth).sum((1, 2))
+    inter = (predicted & truth).sum((1, 2))
+    return torch.where(union > 0, inter / union.clamp_min(1), torch.ones_like(union, dtype=torch.float))

@@ -1,0 +1,76 @@
+"""Weights on disk: safetensors, written atomically, loaded strictly, identified by sha256."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lisa_micro.types import InputError
+
+
+def save_module(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype = torch.float16) -> None:
+    """Write a state dictionary; floating-point tensors in ``dtype``. Half precision is for shipping: a value outside its
+    range is an error, not an infinity."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    out = {}
+    for name, value in state.items():
+        value = value.detach().cpu()
+        if value.is_floating_point():
+            cast = value.to(dtype)
+            if not torch.isfinite(cast).all():
+                raise ValueError(f"{name} does not fit into {dtype}")
+            value = cast
+        out[name] = value.contiguous().clone()
+    temporary = path.with_name(path.name + ".part")
+    save_file(out, temporary, metadata={"format": "pt"})
+    os.replace(temporary, path)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file, floating-point tensors as float32.
+
+    Raises:
+        InputError: the file is missing or not a safetensors file.
+    """
+    if not path.is_file():
+        raise InputError(f"no weights at {path}")
+    try:
+        state = load_file(path)
+    except Exception as error:
+        raise InputError(f"{path} is not a readable safetensors file: {error}") from error
+    return {n: v.float() if v.is_floating_point() else v for n, v in state.items()}
+
+
+def load_strict(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Load every tensor of ``state`` and of ``module``, or say which do not fit.
+
+    Raises:
+        InputError: keys are missing, unexpected, or of another shape; the message names the first few of each.
+    """
+    own = module.state_dict()
+    missing = sorted(own.keys() - state.keys())
+    unexpected = sorted(state.keys() - own.keys())
+    shapes = sorted(n for n in own.keys() & state.keys() if own[n].shape != state[n].shape)
+    if missing or unexpected or shapes:
+        parts = [
+            f"{len(names)} {word} ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})"
+            for word, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+            if names
+        ]
+        raise InputError(f"the checkpoint does not fit {what}: " + "; ".join(parts))
+    module.load_state_dict(state, strict=True)
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
