@@ -1,0 +1,119 @@
+"""Truth for every concept, derived from the instance labels of the particles alone.
+
+Concepts (design: "Words" and "Truth"):
+
+- *particle*: the labels as they are, renumbered;
+- *neck*: :func:`lisa_micro.measure.necks.neck_labels`;
+- *pore*: background enclosed by particles, that is not connected (4-neighbourhood) to the border of the
+  image, where gaps of at most 2 px between particles count as closed; specks below 12 px are left out;
+- *agglomerate*: three or more particles connected by contacts, with the gap pixels between them;
+- *substrate*: all that is not particle, one region;
+- *isolated*: the particles without contact.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from lisa_micro.measure.contacts import agglomerates, compact, facing
+from lisa_micro.measure.necks import _find, _paint
+from lisa_micro.types import InputError
+
+MIN_PORE_PX = 12
+"""Enclosed background of fewer pixels is the raggedness of labels, not a pore."""
+
+_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
+_SQUARE = np.ones((3, 3), bool)
+
+
+def derive_truth(particles: np.ndarray) -> dict[str, np.ndarray]:
+    """Label images of every concept.
+
+    Args:
+        particles: ``(H, W)`` integers, 0 = background, k = particle k; numbers may be missing.
+
+    Returns:
+        ``(H, W)`` int32 label images, numbered 1..n without gaps (all 0 where there is none of the kind), for
+        ``particle``, ``neck``, ``pore``, ``agglomerate``, ``substrate`` and ``isolated``.
+
+    Raises:
+        InputError: unusable labels.
+    """
+    numbered, originals = compact(particles)
+    n = len(originals)
+    face = facing(numbered)
+    pairs = np.unique(face.pair, axis=0)
+    own = np.arange(1, n + 1)
+    necks, _ = _paint(numbered, own, _find(numbered, own, face))
+    closed = _close_gaps(numbered > 0)
+    alone = np.ones(n + 1, bool)
+    alone[pairs.ravel()] = False
+    return {
+        "particle": numbered,
+        "neck": necks,
+        "pore": _pores(numbered > 0, closed),
+        "agglomerate": _agglomerates(numbered, agglomerates(n, pairs), closed),
+        "substrate": (numbered == 0).astype(np.int32),
+        "isolated": compact(np.where(alone[numbered], numbered, 0))[0],
+    }
+
+
+def from_semantic(mask: np.ndarray, min_area: int = 1) -> dict[str, np.ndarray]:
+    """What a mask without instances tells: particles as connected components, pores and substrate.
+
+    Particles that touch are **not** separated, so this is no truth for counts, necks, agglomerates or
+    isolated particles, and those are not in the result.
+
+    Args:
+        mask: ``(H, W)``, bool or numbers, not 0 = particle.
+        min_area: px, components smaller than this are dropped (specks of a thresholded label).
+
+    Returns:
+        ``(H, W)`` int32 label images for ``particle``, ``pore`` and ``substrate``.
+
+    Raises:
+        InputError: not two-dimensional.
+    """
+    mask = np.asarray(mask)
+    if mask.ndim != 2:
+        raise InputError(f"a mask must be a 2-D array (H, W), not {mask.ndim}-D")
+    labels, count = ndimage.label(mask != 0, structure=_SQUARE)
+    if min_area > 1 and count:
+        keep = np.bincount(labels.ravel()) >= min_area
+        labels = np.where(keep[labels], labels, 0)
+    particle = compact(labels.astype(np.int32))[0]
+    solid = particle > 0
+    return {"particle": particle, "pore": _pores(solid, solid), "substrate": (~solid).astype(np.int32)}
+
+
+def _close_gaps(solid: np.ndarray) -> np.ndarray:
+    """The mask with gaps of at most 2 px closed (one pixel of dilation from either side)."""
+    padded = np.pad(solid, 2)
+    return ndimage.binary_closing(padded, _CROSS)[2:-2, 2:-2] | solid
+
+
+def _pores(solid: np.ndarray, closed: np.ndarray) -> np.ndarray:
+    background, count = ndimage.label(~closed, structure=_CROSS)
+    background = background.astype(np.int32)
+    if count == 0:
+        return background
+    keep = np.bincount(background.ravel(), minlength=count + 1) >= MIN_PORE_PX
+    for edge in (background[0], background[-1], background[:, 0], background[:, -1]):
+        keep[edge] = False
+    keep[0] = False
+    pores = compact(np.where(keep[background], background, 0))[0]
+    # closing took the corners between particles from the pore: give back what is background and next to it
+    grown = ndimage.grey_dilation(pores, footprint=_CROSS)
+    return np.where((pores == 0) & ~solid & (closed != solid), grown, pores)
+
+
+def _agglomerates(numbered: np.ndarray, group: np.ndarray, closed: np.ndarray) -> np.ndarray:
+    if not group.any():
+        return np.zeros_like(numbered)
+    image = np.r_[0, group].astype(np.int32)[numbered]
+    # a gap pixel belongs to the agglomerate around it
+    grown = ndimage.maximum_filter(image, footprint=_SQUARE)
+    lowest = ndimage.minimum_filter(np.where(numbered > 0, image, np.iinfo(np.int32).max), footprint=_SQUARE)
+    gap = (numbered == 0) & closed & (grown > 0) & (lowest == grown)
+    return np.where(gap, grown, image)

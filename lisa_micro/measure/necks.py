@@ -1,0 +1,248 @@
+"""Necks: the bridges between particles in contact.
+
+Definition. The common interface of two particles is where their labels are at most 2 px apart (edge to
+edge). The *chord* is the straight line between the two ends of the interface, ``x`` half its length, and
+``R`` the mean of the two equivalent-circle radii, so that ``x / R`` is the neck ratio of sintering theory
+(two equal spheres: Frenkel 1945, Kuczynski 1949). The *neck mask* is the part of the two particles, gap
+pixels between them included, within x/2 of the chord measured along its normal and within the chord's
+extent.
+
+Where the ends of an interface are: past the neck the two outlines part, and for a few pixels they are still
+less than 2 px apart, which would lengthen every chord between labels that truly touch. So the interface
+ends where the gap exceeds the pair's own typical gap (the median along the interface) by more than a
+quarter of a pixel, 2 px at most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lisa_micro.measure.contacts import MAX_GAP, Facing, compact, facing
+from lisa_micro.types import InputError
+
+_WEDGE = 0.25  # px: how much wider than typical the gap may be within the interface
+
+
+@dataclass(frozen=True)
+class Neck:
+    """One neck, in pixels.
+
+    Attributes:
+        a, b: labels of the two particles, a < b.
+        ends: ``((x0, y0), (x1, y1))`` of the chord, pixel centres at integers.
+        x_px: half the chord's length.
+        R_px: mean of the two equivalent-circle radii.
+    """
+
+    a: int
+    b: int
+    ends: tuple[tuple[float, float], tuple[float, float]]
+    x_px: float
+    R_px: float
+
+    @property
+    def x_over_R(self) -> float:
+        """Neck ratio x/R, without unit."""
+        return self.x_px / self.R_px
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """``(x, y)`` px, middle of the chord."""
+        (x0, y0), (x1, y1) = self.ends
+        return (x0 + x1) / 2, (y0 + y1) / 2
+
+
+def find_necks(labels: np.ndarray, max_gap: float = MAX_GAP) -> list[Neck]:
+    """The necks of all particles in contact, without their masks.
+
+    Args:
+        labels: ``(H, W)`` integers, 0 = background.
+        max_gap: px, edge to edge.
+
+    Returns:
+        one neck a pair in contact, ordered by (a, b).
+
+    Raises:
+        InputError: unusable labels.
+    """
+    numbered, originals = compact(labels)
+    return _find(numbered, originals, facing(numbered, max_gap), max_gap)
+
+
+def _find(numbered: np.ndarray, originals: np.ndarray, face: Facing, max_gap: float = MAX_GAP) -> list[Neck]:
+    if len(face.gap) == 0:
+        return []
+    radius = np.sqrt(np.bincount(numbered.ravel(), minlength=len(originals) + 1) / np.pi)
+    order = np.lexsort((face.pair[:, 1], face.pair[:, 0]))
+    pair, middle, gap = face.pair[order], face.middle[order], face.gap[order]
+    starts = np.flatnonzero(np.r_[True, (np.diff(pair, axis=0) != 0).any(axis=1)])
+    necks = []
+    for start, stop in zip(starts, np.r_[starts[1:], len(pair)], strict=True):
+        a, b = (int(v) for v in pair[start])
+        limit = min(float(np.median(gap[start:stop])) + _WEDGE, max_gap + 1e-9)
+        points = middle[start:stop][gap[start:stop] <= limit]
+        ends, length = _chord(points)
+        necks.append(
+            Neck(
+                int(originals[a - 1]),
+                int(originals[b - 1]),
+                ends,
+                length / 2,
+                float(radius[a] + radius[b]) / 2,
+            )
+        )
+    return necks
+
+
+def _chord(points: np.ndarray) -> tuple[tuple[tuple[float, float], tuple[float, float]], float]:
+    """Ends and length of the line between the two points farthest apart.
+
+    Points lie at pixel centres or between them and stand for a pixel's width each, so the chord reaches
+    half a pixel farther on both sides: n pixels in a row give a chord of length n.
+    """
+    if len(points) > 64:  # only extreme points can be the farthest: keep those along 32 directions
+        angle = np.arange(32) * np.pi / 32
+        along = points @ np.stack([np.cos(angle), np.sin(angle)])
+        points = points[np.unique(np.r_[along.argmin(axis=0), along.argmax(axis=0)])]
+    difference = points[:, None] - points[None]
+    squared = (difference**2).sum(axis=2)
+    i, j = np.unravel_index(int(squared.argmax()), squared.shape)
+    i, j = sorted((int(i), int(j)), key=lambda k: tuple(points[k]))
+    span = float(np.sqrt(squared[i, j]))
+    direction = (points[j] - points[i]) / span if span > 0 else np.array([1.0, 0.0])
+    p, q = points[i] - direction / 2, points[j] + direction / 2
+    return ((float(p[0]), float(p[1])), (float(q[0]), float(q[1]))), span + 1
+
+
+def neck_labels(labels: np.ndarray, max_gap: float = MAX_GAP) -> tuple[np.ndarray, list[Neck]]:
+    """Neck masks as instance labels.
+
+    A pixel within reach of several necks goes to the one whose chord is nearest. A mask reaches at least 1
+    px to both sides of its chord, so that the thinnest neck can still be seen.
+
+    Args:
+        labels: ``(H, W)`` integers, 0 = background.
+        max_gap: px, edge to edge.
+
+    Returns:
+        ``(H, W)`` int32 neck labels, and the list of necks: label k belongs to entry k - 1.
+
+    Raises:
+        InputError: unusable labels.
+    """
+    numbered, originals = compact(labels)
+    return _paint(
+        numbered, originals, _find(numbered, originals, facing(numbered, max_gap), max_gap), max_gap
+    )
+
+
+def _paint(
+    numbered: np.ndarray, originals: np.ndarray, necks: list[Neck], max_gap: float = MAX_GAP
+) -> tuple[np.ndarray, list[Neck]]:
+    height, width = numbered.shape
+    out = np.zeros((height, width), np.int32)
+    nearest = np.full((height, width), np.inf, np.float32)
+    anchors = []
+    for number, neck in enumerate(necks, start=1):
+        (x0, y0), (x1, y1) = neck.ends
+        cx, cy = neck.centre
+        ux, uy = (x1 - x0) / (2 * neck.x_px), (y1 - y0) / (2 * neck.x_px)
+        reach = max(neck.x_px / 2, 1.0)
+        pad = reach + 2 + max_gap
+        left, top = max(int(min(x0, x1) - pad), 0), max(int(min(y0, y1) - pad), 0)
+        right, bottom = int(max(x0, x1) + pad) + 2, int(max(y0, y1) + pad) + 2
+        crop = (slice(top, min(bottom, height)), slice(left, min(right, width)))
+        dx = np.arange(left, min(right, width))[None, :] - cx
+        dy = np.arange(top, min(bottom, height))[:, None] - cy
+        along, across = np.abs(dx * ux + dy * uy), np.abs(dy * ux - dx * uy)
+        a, b = np.searchsorted(originals, [neck.a, neck.b]) + 1
+        union = _union_with_gap(numbered[crop], int(a), int(b), max_gap)
+        inside = union & (across <= reach) & (along <= neck.x_px + 0.5)
+        if not inside.any():  # a chord between two single pixels may fall between pixel centres
+            inside = union & (np.hypot(along, across) <= np.hypot(along, across)[union].min() + 1e-6)
+        distance = across.astype(np.float32)
+        distance = np.broadcast_to(distance, inside.shape)
+        take = inside & (distance < nearest[crop])
+        out[crop][take] = number
+        nearest[crop][take] = distance[take]
+        anchor = np.where(inside, np.hypot(along, across), np.inf)
+        row, column = np.unravel_index(int(anchor.argmin()), anchor.shape)
+        anchors.append((row + top, column + left))
+    missing = np.setdiff1d(np.arange(1, len(necks) + 1), out)
+    for number in missing:  # swallowed by nearer chords: it keeps the pixel at its centre
+        out[anchors[number - 1]] = number
+    return out, necks
+
+
+def _union_with_gap(labels: np.ndarray, a: int, b: int, max_gap: float) -> np.ndarray:
+    """Both particles and the background pixels between them, as a bool mask of the crop."""
+    from scipy.ndimage import distance_transform_edt
+
+    first, second = labels == a, labels == b
+    union = first | second
+    if not first.any() or not second.any():
+        return union
+    # a straight gap of g background pixels has centre distances that add up to g + 1; half a pixel for slant
+    between = distance_transform_edt(~first) + distance_transform_edt(~second) <= max_gap + 1.5
+    return union | (between & (labels == 0))
+
+
+def measure_necks(labels: np.ndarray, pixel_size_nm: float | None = None):
+    """Measure the necks between particles in contact.
+
+    Args:
+        labels: ``(H, W)`` integers, 0 = background, k = particle k.
+        pixel_size_nm: edge of a pixel in nm; without it there are no nm columns.
+
+    Returns:
+        ``pandas.DataFrame``, one row a neck: ``neck`` (1..n, the label in :func:`neck_labels`),
+        ``particle_a``, ``particle_b``, ``centre_x_px``, ``centre_y_px``, the chord's ends ``x0_px, y0_px,
+        x1_px, y1_px``, ``x_px`` (half the chord), ``width_px`` (the chord, 2x), ``R_px`` (mean equivalent
+        radius), ``x_over_R``, and with a pixel size ``x_nm``, ``width_nm``, ``R_nm``.
+
+    Raises:
+        InputError: unusable labels, or a pixel size that is not a positive number.
+    """
+    import pandas as pd
+
+    scale = check_pixel_size(pixel_size_nm)
+    necks = find_necks(labels)
+    ends = np.array([neck.ends for neck in necks], float).reshape(-1, 4)
+    x, radius = np.array([n.x_px for n in necks], float), np.array([n.R_px for n in necks], float)
+    table = {
+        "neck": np.arange(1, len(necks) + 1),
+        "particle_a": np.array([n.a for n in necks], np.int64),
+        "particle_b": np.array([n.b for n in necks], np.int64),
+        "centre_x_px": ends[:, [0, 2]].mean(axis=1),
+        "centre_y_px": ends[:, [1, 3]].mean(axis=1),
+        "x0_px": ends[:, 0],
+        "y0_px": ends[:, 1],
+        "x1_px": ends[:, 2],
+        "y1_px": ends[:, 3],
+        "x_px": x,
+        "width_px": 2 * x,
+        "R_px": radius,
+        "x_over_R": x / radius,
+    }
+    if scale is not None:
+        table |= {"x_nm": x * scale, "width_nm": 2 * x * scale, "R_nm": radius * scale}
+    return pd.DataFrame(table)
+
+
+def check_pixel_size(pixel_size_nm: float | None) -> float | None:
+    """The pixel size as a float, or None.
+
+    Raises:
+        InputError: not a positive finite number.
+    """
+    if pixel_size_nm is None:
+        return None
+    try:
+        value = float(pixel_size_nm)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not (np.isfinite(value) and value > 0):
+        raise InputError(f"the pixel size must be a positive number of nanometres, not {pixel_size_nm!r}")
+    return value
