@@ -42,7 +42,8 @@ class Warp:
 
     def to_image(self, points: np.ndarray) -> np.ndarray:
         """Image points ``(n, 2)`` that show the ideal points ``(n, 2)`` (fixed point iteration; w
-        contracts).""" points = np.asarray(points, dtype=np.float64)
+        contracts)."""
+        points = np.asarray(points, dtype=np.float64)
         found = points
         for _ in range(30 if len(self.waves) else 0):
             phase = found @ self.waves[:, :2].T + self.waves[:, 2]

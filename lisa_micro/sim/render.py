@@ -96,7 +96,8 @@ def _bf_tem(maps: Maps, radius: float, rng: np.random.Generator) -> tuple[np.nda
     else:
         image = background * np.exp(-np.float32(settings["density"]) * absorbed)
     # phase contrast: support and edges pass a weak-phase transfer function, which grains the film and fringes
-    # edges  = frequencies(shape)
+    # edges
+    f2 = frequencies(shape)
     zero2 = np.float32(settings["defocus_zero"] ** 2)
     transfer = np.sin(np.pi * f2 / zero2) * np.exp(-f2 / (zero2 * np.float32(rng.uniform(0.7, 3.0))))
     grain = rng.standard_normal(shape, dtype=np.float32) * np.float32(5 * settings["support"])

@@ -119,7 +119,8 @@ def field(body: Body, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def outline(body: Body, points: int = OUTLINE_POINTS) -> np.ndarray:
     """``(points, 2)`` float64 x, y on the body's edge, in order of angle around its centre (closed, not
-    repeated).""" phi = np.linspace(0, 2 * np.pi, points, endpoint=False)
+    repeated)."""
+    phi = np.linspace(0, 2 * np.pi, points, endpoint=False)
     if body.kind == "disc":
         return np.stack([body.x + body.a * np.cos(phi), body.y + body.a * np.sin(phi)], axis=1)
     # every body is convex around its centre, so that each ray crosses the edge once: bisection along the rays

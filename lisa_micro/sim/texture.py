@@ -46,7 +46,8 @@ def rough_noise(
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian blur of ``sigma`` px, mirrored borders; small sigmas directly, large ones on a reduced
-    grid.""" if sigma < 0.15:
+    grid."""
+    if sigma < 0.15:
         return image
     if sigma <= 6:
         return ndimage.gaussian_filter(image, sigma, mode="nearest", truncate=3.0)
@@ -92,8 +93,9 @@ def trail(image: np.ndarray, length: float) -> np.ndarray:
 
 def jitter_rows(rng: np.random.Generator, image: np.ndarray, amount: float) -> np.ndarray:
     """Shift each scan line by a random part of a pixel (deviation ``amount``, at most 0.8 px),
-    interpolated.""" shift = np.clip(rng.normal(0, amount, image.shape[0]), -0.8, 0.8).astype(np.float32)[:,
-    None] right, left = np.roll(image, -1, axis=1), np.roll(image, 1, axis=1)
+    interpolated."""
+    shift = np.clip(rng.normal(0, amount, image.shape[0]), -0.8, 0.8).astype(np.float32)[:, None]
+    right, left = np.roll(image, -1, axis=1), np.roll(image, 1, axis=1)
     right[:, -1], left[:, 0] = image[:, -1], image[:, 0]
     return np.where(shift > 0, (1 - shift) * image + shift * right, (1 + shift) * image - shift * left)
 

@@ -126,7 +126,8 @@ def _neck_row(a: int, b: int, ends: np.ndarray, radius: float, fused: bool, shap
 
 def _visible_chord(ends: np.ndarray, particles: np.ndarray, a: int, b: int) -> np.ndarray | None:
     """The part of a chord that lies in the image and is not taken by a third particle; ``None`` where none
-    is.""" steps = max(8, int(4 * np.hypot(*(ends[1] - ends[0]))))
+    is."""
+    steps = max(8, int(4 * np.hypot(*(ends[1] - ends[0]))))
     t = (np.arange(steps) + 0.5) / steps
     points = ends[0] + t[:, None] * (ends[1] - ends[0])
     column, row = np.rint(points).astype(int).T
@@ -134,7 +135,8 @@ def _visible_chord(ends: np.ndarray, particles: np.ndarray, a: int, b: int) -> n
     seen = particles[np.where(inside, row, 0), np.where(inside, column, 0)]
     ours = inside & ((seen == a) | (seen == b))
     # a pixel of background at the very end is rounding; a third particle, or the border, is an end of the
-    # interface ocked = ~inside | ((seen > 0) & ~ours)
+    # interface
+    blocked = ~inside | ((seen > 0) & ~ours)
     if not ours.any():
         return None
     start, stop = _longest_run(~blocked)
