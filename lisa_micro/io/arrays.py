@@ -1,0 +1,94 @@
+"""What every reader does with the array it got: one page, one channel, float32, bounded in size."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lisa_micro.types import InputError
+
+MAX_SIDE = 16384
+"""Longest side of an image that is read, in px."""
+
+# Rec. 601, as in Pillow and in ImageJ's weighted mode
+_LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_CHUNK_ROWS = 512
+
+
+def check_size(height: int, width: int, name: str) -> None:
+    """Refuses an image before its pixels are read.
+
+    Raises:
+        InputError: no pixels, or a side longer than :data:`MAX_SIDE`.
+    """
+    if height < 1 or width < 1:
+        raise InputError(f"{name} has no pixels ({width} x {height}).")
+    if height > MAX_SIDE or width > MAX_SIDE:
+        raise InputError(
+            f"{name} is {width} x {height} px, above the limit of {MAX_SIDE} x {MAX_SIDE}; crop or bin it."
+        )
+
+
+def check_page(page: int, count: int, name: str) -> int:
+    """``page`` as an index into ``count`` pages, negative ones counted from the end.
+
+    Raises:
+        InputError: there is no such page.
+    """
+    if isinstance(page, bool) or not isinstance(page, int | np.integer) or not -count <= page < count:
+        pages = "1 page" if count == 1 else f"{count} pages, 0 to {count - 1}"
+        raise InputError(f"{name} has {pages}; there is no page {page}.")
+    return int(page) % count
+
+
+def to_plane(array: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
+    """``(H, W)`` or ``(H, W, C)`` of any numeric type -> ``(H, W)`` float32, and notes on what was done.
+
+    Colour becomes luminance (Rec. 601; equal channels stay exactly what they are), alpha is dropped, of a
+    complex image the modulus is taken, and of other stacks of channels the first.
+
+    Raises:
+        InputError: no pixels, too many, or values that are no numbers.
+    """
+    notes: list[str] = []
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] < 1):
+        raise InputError(f"{name} is not a 2-D image: its shape is {array.shape}.")
+    check_size(array.shape[0], array.shape[1], name)
+    if array.dtype.names:  # rosettasciio gives colour as a structured type
+        array = np.stack([array[field] for field in array.dtype.names], axis=-1)
+    if array.dtype.kind not in "biufc":
+        raise InputError(f"{name} holds values of type {array.dtype}, which are no intensities.")
+    if array.dtype.kind == "c":
+        array = np.abs(array)
+        notes.append("The image is complex; its modulus is used.")
+    if array.ndim == 2:
+        return _as_float32(array), notes
+    channels = array.shape[2]
+    if channels in (3, 4):
+        plane, coloured = _luminance(array)
+        if coloured:
+            notes.append("The image is in colour; its luminance is used.")
+        return plane, notes
+    if channels > 4:
+        notes.append(f"The image has {channels} channels; the first is used.")
+    return _as_float32(array[..., 0]), notes
+
+
+def _as_float32(array: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _luminance(array: np.ndarray) -> tuple[np.ndarray, bool]:
+    """``(H, W, 3 or 4)`` -> ``(H, W)`` float32 and whether any pixel was coloured; a band of rows at a time,
+    so that a large image is not held several times over."""
+    plane = np.empty(array.shape[:2], dtype=np.float32)
+    coloured = False
+    for start in range(0, array.shape[0], _CHUNK_ROWS):
+        band = array[start : start + _CHUNK_ROWS, :, :3]
+        if (band[..., 0] == band[..., 1]).all() and (band[..., 0] == band[..., 2]).all():
+            plane[start : start + _CHUNK_ROWS] = _as_float32(band[..., 0])
+            continue
+        coloured = True
+        with np.errstate(over="ignore", invalid="ignore"):
+            plane[start : start + _CHUNK_ROWS] = _as_float32(band) @ _LUMINANCE
+    return plane, coloured

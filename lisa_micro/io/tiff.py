@@ -1,0 +1,168 @@
+"""TIFF pages as they are: any bit depth, colour, palette, stacks, and the tags of the microscopes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lisa_micro.io.arrays import check_page, check_size, to_plane
+from lisa_micro.io.pixelsize import tiff_pixel_size
+from lisa_micro.types import InputError, Micrograph
+
+_KEPT_METADATA = ("fei_metadata", "sem_metadata", "imagej_metadata", "tvips_metadata", "sis_metadata")
+
+
+def read_tiff(path: Path, page: int) -> Micrograph:
+    """One page of a TIFF file. A stack that ImageJ wrote behind a single directory counts all its images.
+
+    Raises:
+        InputError: not a readable TIFF file, no such page, no pixels, too large.
+    """
+    import tifffile
+
+    name = path.name
+    try:
+        # The constructor reads the first directory only, so a huge file costs nothing before its size is
+        # known.
+        with tifffile.TiffFile(path) as tif:
+            virtual = _virtual_stack(tif)
+            count = virtual[0] if virtual else len(tif.pages)
+            index = check_page(page, count, name)
+            frame = tif.pages.first if virtual else tif.pages[index]
+            directory = frame.aspage()
+            check_size(directory.imagelength, directory.imagewidth, name)
+            if virtual:
+                array = _read_virtual(tif, virtual, index)
+            else:
+                array = _read_page(tif, directory, path, index)
+            array = _colours(array, directory)
+            size = tiff_pixel_size(tif, directory)
+            metadata = {key: value for key in _KEPT_METADATA if (value := _quietly(tif, key))}
+            description = directory.description
+            if description:
+                metadata["description"] = description[:10_000]
+            metadata["pages"] = count
+            dtype = str(directory.dtype)
+    except InputError:
+        raise
+    except Exception as error:
+        # tifffile meets damaged files with errors of a dozen types (its own, struct, index, memory, zlib's
+        # ...)
+        raise InputError(
+            f"{name} is not a readable TIFF file: it is damaged or cut short ({_first_line(error)})."
+        ) from error
+    plane, notes = to_plane(array, name)
+    if count > 1:
+        notes.append(f"The file has {count} pages; page {index} is used.")
+    metadata["dtype"] = dtype
+    return Micrograph(
+        pixels=plane,
+        pixel_size_nm=size.nm,
+        source=str(path),
+        pixel_size_origin=size.origin,
+        modality=_modality(metadata),
+        notes=(*notes, *size.notes),
+        metadata=metadata,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:160] if text else type(error).__name__
+
+
+def _quietly(tif: Any, key: str) -> Any:
+    try:
+        return getattr(tif, key)
+    except Exception:
+        return None
+
+
+def _virtual_stack(tif: Any) -> tuple[int, int] | None:
+    """``(images, bytes of one)`` where ImageJ wrote more images than directories (it does so above 4 GB, and
+    other programs imitate it): they follow each other uncompressed behind the first."""
+    metadata = _quietly(tif, "imagej_metadata") or {}
+    images = metadata.get("images", 1)
+    if not isinstance(images, int) or images < 2 or len(tif.pages) != 1:
+        return None
+    first = tif.pages.first
+    if first.dtype is None or not first.is_contiguous:
+        return None
+    frame = int(np.prod(first.shape)) * first.dtype.itemsize
+    available = (tif.filehandle.size - first.dataoffsets[0]) // max(frame, 1)
+    images = min(images, int(available))
+    return (images, frame) if images > 1 else None
+
+
+def _read_virtual(tif: Any, virtual: tuple[int, int], index: int) -> np.ndarray:
+    first = tif.pages.first
+    handle = tif.filehandle
+    handle.seek(first.dataoffsets[0] + index * virtual[1])
+    dtype = first.dtype.newbyteorder(tif.byteorder)
+    return _to_yxs(np.frombuffer(handle.read(virtual[1]), dtype=dtype).reshape(first.shape), first.axes)
+
+
+def _read_page(tif: Any, directory: Any, path: Path, index: int) -> np.ndarray:
+    for offset, length in zip(directory.dataoffsets, directory.databytecounts, strict=False):
+        # tifffile fills strips that lie beyond the end of the file with zeros; half an image is not an image
+        if length and offset + length > tif.filehandle.size:
+            raise InputError(f"{path.name} is cut short: pixels are missing at its end.")
+    try:
+        return _to_yxs(directory.asarray(), directory.axes)
+    except (ImportError, KeyError, ValueError) as error:
+        # Some compressions (LZW, JPEG) are decoded by a package that need not be there; Pillow knows them
+        # too.
+        array = _read_with_pillow(path, index)
+        if array is None:
+            raise error
+        return array
+
+
+def _to_yxs(array: np.ndarray, axes: str) -> np.ndarray:
+    """Any page layout -> ``(H, W)`` or ``(H, W, samples)``; of other axes (a volume in one page) the first
+    index."""
+    for axis in [axis for axis in axes if axis not in "YXS"]:
+        array = np.take(array, 0, axis=axes.index(axis))
+        axes = axes.replace(axis, "", 1)
+    return np.transpose(array, [axes.index(axis) for axis in "YXS" if axis in axes])
+
+
+def _read_with_pillow(path: Path, index: int) -> np.ndarray | None:
+    from lisa_micro.io.pictures import open_picture
+
+    try:
+        with open_picture(path, formats=("TIFF",)) as picture:
+            picture.seek(index)
+            return np.asarray(picture)
+    except Exception:
+        return None
+
+
+def _colours(array: np.ndarray, directory: Any) -> np.ndarray:
+    """Palette indices -> their colours; images stored with white as zero -> with black as zero."""
+    import tifffile
+
+    if (
+        directory.photometric == tifffile.PHOTOMETRIC.PALETTE
+        and directory.colormap is not None
+        and array.ndim == 2
+    ):
+        colours = np.asarray(directory.colormap)  # (3, 2**bits) uint16
+        # 8-bit values stored in 16-bit entries, as x * 257 or (older programs) as x * 256
+        colours = colours / 257.0 if (colours % 257 == 0).all() else colours / 256.0
+        index = np.minimum(array, colours.shape[1] - 1).astype(np.intp)
+        return np.stack([channel[index].astype(np.float32) for channel in colours], axis=-1)
+    if directory.photometric == tifffile.PHOTOMETRIC.MINISWHITE and array.dtype.kind in "bu":
+        top = 2 ** int(directory.bitspersample) - 1
+        return (top - array.astype(np.int64)).astype(np.float32)
+    return array
+
+
+def _modality(metadata: dict[str, Any]) -> str | None:
+    """Scanning electron microscopes write their own tags; what else the image is, the file does not say."""
+    if "sem_metadata" in metadata:
+        return "SEM"
+    fei = metadata.get("fei_metadata") or {}
+    return "SEM" if "EBeam" in fei or "EScan" in fei else None

@@ -1,0 +1,125 @@
+"""Lengths in nanometres, however a microscope spelled its unit."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+
+from lisa_micro.types import InputError
+
+_METRE_PREFIXES_NM = {"": 1e9, "d": 1e8, "c": 1e7, "m": 1e6, "u": 1e3, "n": 1.0, "p": 1e-3, "f": 1e-6}
+_LONG_PREFIXES = {
+    "deci": "d",
+    "centi": "c",
+    "milli": "m",
+    "micro": "u",
+    "nano": "n",
+    "pico": "p",
+    "femto": "f",
+}
+_OTHER_NM = {
+    "micron": 1e3,
+    "microns": 1e3,
+    "micra": 1e3,
+    "mikron": 1e3,
+    "a": 0.1,
+    "å": 0.1,
+    "ang": 0.1,
+    "angs": 0.1,
+    "angst": 0.1,
+    "angstrom": 0.1,
+    "angstroms": 0.1,
+    "ångström": 0.1,
+    "ångströms": 0.1,
+    "ångstrom": 0.1,
+    "ångstroms": 0.1,
+    "angström": 0.1,
+    "in": 2.54e7,
+    "inch": 2.54e7,
+    "inches": 2.54e7,
+    '"': 2.54e7,
+}
+
+# What UTF-8 bytes look like when a program read them as Latin-1 or Windows-1252, and escapes that ImageJ, XML
+# and HTML leave behind. Applied before Unicode normalisation, which would tear the sequences apart.
+_MOJIBAKE = {
+    "\\u00b5": "µ",
+    "\\u03bc": "µ",
+    "\\xb5": "µ",
+    "\\u00c5": "å",
+    "\\u212b": "å",
+    "&micro;": "µ",
+    "&#181;": "µ",
+    "&#xb5;": "µ",
+    "&mu;": "µ",
+    "&aring;": "å",
+    "&angst;": "å",
+    "\u00c2\u00b5": "µ",
+    "\u00ce\u00bc": "µ",
+    "\u00c3\u2026": "å",
+    "\u00c3\u0085": "å",
+}
+
+
+def unit_in_nm(unit: str) -> float | None:
+    """How many nanometres one ``unit`` is; ``None`` where the text names no length (``"px"``, ``"1/nm"``,
+    ``""``).
+
+    Every spelling met in microscope files is understood, whatever the case: ``m cm mm µm um micron micrometre
+    \\u00B5m nm Å A angstrom pm inch``. A micro sign (U+00B5) and a Greek mu (U+03BC) are the same.
+    """
+    text = unit.strip().strip("\x00[]() ").casefold()
+    for garbled, meant in _MOJIBAKE.items():
+        # casefold turned some of the garbled characters' case too, so both sides are compared folded
+        text = text.replace(garbled.casefold(), meant)
+    text = unicodedata.normalize("NFC", unicodedata.normalize("NFKC", text)).casefold()
+    # NFKC has turned the micro sign into the Greek letter
+    text = text.replace("\u03bc", "u").strip().rstrip(".")
+    if text in _OTHER_NM:
+        return _OTHER_NM[text]
+    match = re.fullmatch(r"([a-z]*?)(?:m|met(?:er|re)s?)", text)
+    if match is None:
+        return None
+    prefix = _LONG_PREFIXES.get(match[1], match[1])
+    return _METRE_PREFIXES_NM.get(prefix)
+
+
+def to_nm(value: float, unit: str) -> float | None:
+    """``value`` of ``unit`` in nanometres; ``None`` where the unit is no length or the value is not a
+    positive finite number (files write 0 or NaN for "not known")."""
+    factor = unit_in_nm(unit)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    if factor is None or not math.isfinite(number) or number <= 0:
+        return None
+    result = number * factor
+    return result if math.isfinite(result) and result > 0 else None
+
+
+def check_pixel_size(value: object) -> float | None:
+    """A pixel size in nm that a user gave: ``None`` stays ``None``.
+
+    Raises:
+        InputError: it is not a positive finite number.
+    """
+    if value is None:
+        return None
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number) or number <= 0:
+        raise InputError(f"The pixel size must be a positive number of nanometres, not {value!r}.")
+    return number
+
+
+def format_length(nm: float) -> str:
+    """A length for a person to read, such as ``"50 nm"`` or ``"2 µm"``."""
+    for limit, factor, unit in ((1.0, 1e3, "pm"), (1e3, 1.0, "nm"), (1e6, 1e-3, "µm"), (1e9, 1e-6, "mm")):
+        # the small slack keeps 999.9999999 nm, a rounding error of 1 µm, from being written in nm
+        if nm < limit * (1 - 1e-9):
+            return f"{nm * factor:.4g} {unit}"
+    return f"{nm * 1e-9:.4g} m"

@@ -1,0 +1,194 @@
+"""MRC through mrcfile; DM3, DM4, EMD, SER, EMI and TVIPS through rosettasciio, the extra ``[formats]``."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lisa_micro.io.arrays import check_page, check_size, to_plane
+from lisa_micro.io.pixelsize import PixelSize, combine
+from lisa_micro.io.units import to_nm
+from lisa_micro.types import InputError, Micrograph
+
+MRC_SUFFIXES = (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali", ".ccp4")
+
+ROSETTASCIIO = {
+    ".dm3": "digitalmicrograph",
+    ".dm4": "digitalmicrograph",
+    ".emd": "emd",
+    ".ser": "tia",
+    ".emi": "tia",
+    ".tvips": "tvips",
+}
+"""File suffix -> the rosettasciio reader; imported only when such a file comes (its licence is GPL-3)."""
+
+
+def is_mrc(path: Path, head: bytes) -> bool:
+    """``head`` is the beginning of the file, 212 bytes or more of it."""
+    return head[208:212] in (b"MAP ", b"MAP\x00") or path.suffix.lower() in MRC_SUFFIXES
+
+
+def read_mrc(path: Path, page: int) -> Micrograph:
+    """One section of an MRC file; its voxel size is in angstrom.
+
+    Raises:
+        InputError: not a readable MRC file, no such section, too large.
+    """
+    import mrcfile
+
+    name = path.name
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # permissive reading warns about each departure from the standard
+            # A memory map: of a tilt series only the section asked for is read.
+            with mrcfile.mmap(path, mode="r", permissive=True) as file:
+                if file.data is None:
+                    raise InputError(f"{name} is not a readable MRC file: it is damaged or cut short.")
+                data = file.data if file.data.ndim > 2 else file.data[None]
+                data = data.reshape((-1, *data.shape[-2:]))  # (sections, H, W)
+                index = check_page(page, data.shape[0], name)
+                check_size(data.shape[1], data.shape[2], name)
+                array = np.array(data[index])
+                voxel = file.voxel_size
+                x, y = float(voxel.x), float(voxel.y)
+                count = data.shape[0]
+                labels = [str(label).strip() for label in file.get_labels()]
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{name} is not a readable MRC file: {str(error).strip() or type(error).__name__}."
+        ) from error
+    plane, notes = to_plane(array, name)
+    size = combine(to_nm(x, "angstrom"), to_nm(y, "angstrom"), "mrc")
+    if size.nm is not None and abs(x - 1) < 1e-6 and abs(y - 1) < 1e-6:
+        notes.append(
+            "The file states 1 Å a pixel, which many programs write where they do not know; check it."
+        )
+    if count > 1:
+        notes.append(f"The file has {count} sections; section {index} is used.")
+    return Micrograph(
+        pixels=plane,
+        pixel_size_nm=size.nm,
+        source=str(path),
+        pixel_size_origin=size.origin,
+        notes=(*notes, *size.notes),
+        metadata={"format": "MRC", "pages": count, "labels": labels, "dtype": str(array.dtype)},
+    )
+
+
+def read_rosettasciio(path: Path, page: int) -> Micrograph:
+    """The image of a DM3, DM4, EMD, SER, EMI or TVIPS file: of several the largest, of a stack the frame
+    ``page``.
+
+    Raises:
+        InputError: rosettasciio is not installed, or the file is damaged or holds no image.
+    """
+    name = path.name
+    try:
+        reader = importlib.import_module(f"rsciio.{ROSETTASCIIO[path.suffix.lower()]}")
+    except ImportError as error:
+        raise _missing(path) from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Lazily: of a stack or a 4-D data set only the frame asked for is loaded.
+            signals = reader.file_reader(str(path), lazy=True)
+            signal = _image_of(signals)
+            if signal is None:
+                raise InputError(f"{name} holds no image (spectra and line profiles cannot be segmented).")
+            array, index, count = _frame(signal, page, name)
+    except InputError:
+        raise
+    except ImportError as error:  # EMD files need h5py, which rosettasciio imports only then
+        raise _missing(path) from error
+    except Exception as error:
+        text = str(error).strip().splitlines()
+        raise InputError(
+            f"{name} is damaged or cut short ({text[0][:160] if text else type(error).__name__})."
+        ) from error
+    plane, notes = to_plane(array, name)
+    size = _axes_size(signal["axes"])
+    if count > 1:
+        notes.append(f"The file has {count} frames; frame {index} is used.")
+    general = signal.get("metadata", {}).get("General", {})
+    return Micrograph(
+        pixels=plane,
+        pixel_size_nm=size.nm,
+        source=str(path),
+        pixel_size_origin=size.origin,
+        modality=_modality(signal.get("metadata", {})),
+        notes=(*notes, *size.notes),
+        metadata={"format": path.suffix[1:].upper(), "pages": count, "title": general.get("title", "")},
+    )
+
+
+def _missing(path: Path) -> InputError:
+    command = "pip install 'lisa-micro[formats]'"
+    return InputError(f"Reading {path.suffix} files needs rosettasciio; install it with: {command}.")
+
+
+def _axis_roles(axes: list[dict[str, Any]]) -> tuple[int, int] | None:
+    """Indices of the image's two axes: the last two that do not navigate. A scan that was stored as a map of
+    single values has only axes that navigate; then those two are the image."""
+    image = [i for i, axis in enumerate(axes) if not axis.get("navigate", False)]
+    if not image and len(axes) == 2:
+        image = [0, 1]
+    return (image[-2], image[-1]) if len(image) >= 2 else None
+
+
+def _image_of(signals: list[dict[str, Any]]) -> dict[str, Any] | None:
+    best, best_size = None, 0
+    for signal in signals:
+        roles = _axis_roles(signal["axes"])
+        if roles is None or signal["data"].ndim < 2:
+            continue
+        size = int(np.prod([signal["data"].shape[role] for role in roles]))
+        if size > best_size:
+            best, best_size = signal, size
+    return best
+
+
+def _frame(signal: dict[str, Any], page: int, name: str) -> tuple[np.ndarray, int, int]:
+    """The frame ``page``, counted over all axes that navigate, the last of them fastest; its index; the
+    number of frames."""
+    data, roles = signal["data"], _axis_roles(signal["axes"])
+    assert roles is not None  # _image_of chose a signal that has them
+    others = [i for i in range(data.ndim) if i not in roles]
+    counts = [data.shape[i] for i in others]
+    count = int(np.prod(counts)) if counts else 1
+    index = check_page(page, count, name)
+    check_size(data.shape[roles[0]], data.shape[roles[1]], name)
+    selection: list[Any] = [slice(None)] * data.ndim
+    for axis, position in zip(others, np.unravel_index(index, counts) if counts else (), strict=True):
+        selection[axis] = int(position)
+    return np.asarray(data[tuple(selection)]), index, count
+
+
+def _axes_size(axes: list[dict[str, Any]]) -> PixelSize:
+    roles = _axis_roles(axes)
+    assert roles is not None
+    y, x = axes[roles[0]], axes[roles[1]]
+    units = [str(axis.get("units") or "") for axis in (x, y)]
+    # Scales can be negative where an axis was flipped; the edge of a pixel is not.
+    edges = [
+        to_nm(abs(float(axis.get("scale") or 0.0)), unit) for axis, unit in zip((x, y), units, strict=True)
+    ]
+    size = combine(edges[0], edges[1], "rosettasciio")
+    if size.nm is None and any("1/" in unit.replace(" ", "") or "rad" in unit for unit in units):
+        note = f"The image is calibrated in {units[0]}: a diffraction pattern, without a pixel size in nm."
+        return PixelSize(None, "none", (note,))
+    return size
+
+
+def _modality(metadata: dict[str, Any]) -> str | None:
+    tem = metadata.get("Acquisition_instrument", {}).get("TEM", {})
+    if metadata.get("Acquisition_instrument", {}).get("SEM"):
+        return "SEM"
+    if "HAADF" in str(metadata.get("General", {}).get("title", "")).upper():
+        return "HAADF-STEM"
+    return "BF-TEM" if tem.get("acquisition_mode") == "TEM" else None
