@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lisa_micro.sim.contacts import CONTACT_GAP_PX, Bond, centre_distance, find_bonds
-from lisa_micro.sim.shapes import Body, clearance, disc, polygon
+from lisa_micro.sim.shapes import Body, clearance, disc, outline, polygon
 
 GAP_PX = CONTACT_GAP_PX + 1.0
 """Particles that are not in contact keep at least this distance."""
@@ -62,7 +62,6 @@ def scatter(
     radii: np.ndarray,
     family: Callable[[], str],
     overlap: bool = False,
-    into: list[Body] | None = None,
 ) -> list[Body]:
     """Bodies at random places; those that find none are left out.
 
@@ -70,32 +69,36 @@ def scatter(
         radii: sizes in px, placed largest first.
         family: called for each body.
         overlap: whether bodies may lie on one another (then by 2 px at least, so that contact is clear).
-        into: bodies that are already there.
     """
-    bodies = list(into or [])
+    bodies: list[Body] = []
+    edges: list[np.ndarray] = []
+    sizes = np.zeros((len(radii), 4))  # x, y, reach, inscribed radius of those placed
     for r in np.sort(radii)[::-1]:
-        kind = family()
+        # an outline costs more than a try: it is found once, and moved
+        model = make_body(rng, 0.0, 0.0, float(r), family())
+        edge = outline(model, 72) if model.kind != "disc" else np.zeros((0, 2))
+        there = sizes[: len(bodies)]
         for _ in range(8 if overlap else 14):
             x, y = rng.uniform(-0.3 * r, shape[1] + 0.3 * r), rng.uniform(-0.3 * r, shape[0] + 0.3 * r)
-            body = make_body(rng, x, y, float(r), kind)
-            if _fits(body, bodies, overlap):
+            apart = np.hypot(there[:, 0] - x, there[:, 1] - y)
+            if not overlap and (apart - there[:, 3] - model.b < GAP_PX).any():
+                continue
+            body = replace(model, x=x, y=y)
+            close = np.flatnonzero(apart - there[:, 2] - model.reach < GAP_PX)
+            if all(_fits(body, edge + (x, y), bodies[k], edges[k], overlap) for k in close):
+                sizes[len(bodies)] = x, y, model.reach, model.b
                 bodies.append(body)
+                edges.append(edge + (x, y))
                 break
     return bodies
 
 
-def _fits(body: Body, bodies: list[Body], overlap: bool) -> bool:
-    if not bodies:
-        return True
-    xy = np.array([(b.x, b.y) for b in bodies])
-    reach = np.array([b.reach for b in bodies])
-    free = np.hypot(xy[:, 0] - body.x, xy[:, 1] - body.y) - reach - body.reach
-    for k in np.flatnonzero(free < GAP_PX):
-        gap = clearance(body, bodies[k])
-        deepest = -0.9 * min(body.b, bodies[k].b) if overlap else np.inf
-        if gap < GAP_PX and not deepest < gap < -2.0:
-            return False
-    return True
+def _fits(body: Body, edge: np.ndarray, other: Body, other_edge: np.ndarray, overlap: bool) -> bool:
+    """Whether two bodies are clear of each other or, where that is allowed, clearly on one another."""
+    if len(edge) != len(other_edge):  # a disc needs its outline only beside something else
+        edge, other_edge = (e if len(e) else outline(b, 72) for b, e in ((body, edge), (other, other_edge)))
+    gap = clearance(body, edge, other, other_edge)
+    return gap >= GAP_PX or (overlap and -0.9 * min(body.b, other.b) < gap < -2.0)
 
 
 def grow_cluster(

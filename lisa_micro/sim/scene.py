@@ -24,17 +24,17 @@ class Scene:
     Attributes:
         pixels: float32, intensities 0..1.
         particles: instance labels, the visible part of each particle.
-        necks: instance labels; neck k is row k - 1 of ``neck_table``. Where two necks' bands meet, the
-            narrower one is on top.
+        necks: instance labels; neck k is row k - 1 of ``neck_table``. Where two necks' bands meet, a
+            pixel belongs to the nearer chord.
         pores: instance labels of background enclosed by particles.
         agglomerates: instance labels of clusters of three or more particles in contact.
         substrate: bool, all that is not particle (pores, letters, bars and banners are substrate too).
         overlay: bool, panel letters, scale bars and banners. Labels go on under letters and bars, which leave
             the particle visible around them, but not under boxes and banners.
         neck_table: one dict a neck: ``label``; ``a``, ``b`` particle labels; ``x0, y0, x1, y1`` the ends of
-            the chord; ``x_px`` half the chord; ``R_px`` the smaller particle's radius; ``x_over_R``; ``cx,
-            cy`` the middle of the chord; ``fused`` true for a sintered neck, false where one particle lies on
-            another; ``at_border`` true where the image's border cuts the chord.
+            the chord; ``x_px`` half the chord; ``R_px`` the mean radius of the two particles; ``x_over_R``;
+            ``cx, cy`` the middle of the chord; ``fused`` true for a sintered neck, false where one particle
+            lies on another; ``at_border`` true where the image's border cuts the chord.
         centres: ``(n, 2)`` float64, centre of particle k in row k - 1; may lie outside the image.
         radii: ``(n,)`` float64, radius in px of the disc of the particle's area, hidden parts included.
         contacts: ``(m, 2)`` int64, pairs of particle labels in contact.

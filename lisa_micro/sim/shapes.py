@@ -125,7 +125,7 @@ def outline(body: Body, points: int = OUTLINE_POINTS) -> np.ndarray:
         return np.stack([body.x + body.a * np.cos(phi), body.y + body.a * np.sin(phi)], axis=1)
     # every body is convex around its centre, so that each ray crosses the edge once: bisection along the rays
     low, high = np.zeros(points), np.full(points, body.reach * 1.05 + 1)
-    for _ in range(26):
+    for _ in range(18):
         middle = 0.5 * (low + high)
         inside = field(body, body.x + middle * np.cos(phi), body.y + middle * np.sin(phi))[0] < 0
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
@@ -146,12 +146,10 @@ def equivalent_radius(body: Body) -> float:
     return float(np.sqrt(area(body) / np.pi))
 
 
-def clearance(one: Body, other: Body) -> float:
-    """Gap in px between two outlines; negative by about the depth of penetration where they overlap."""
-    apart = float(np.hypot(one.x - other.x, one.y - other.y))
+def clearance(one: Body, edge: np.ndarray, other: Body, other_edge: np.ndarray) -> float:
+    """Gap in px between two bodies whose outlines are given; negative by about the depth of penetration where
+    they overlap."""
     if one.kind == other.kind == "disc":
-        return apart - one.a - other.a
-    if apart > one.reach + other.reach + 8:
-        return apart - one.reach - other.reach
-    p, q = outline(one, 72), outline(other, 72)
+        return float(np.hypot(one.x - other.x, one.y - other.y)) - one.a - other.a
+    p, q = edge, other_edge
     return float(min(field(other, p[:, 0], p[:, 1])[0].min(), field(one, q[:, 0], q[:, 1])[0].min()))

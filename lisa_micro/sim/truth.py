@@ -85,8 +85,8 @@ def derive_truth(
             continue  # the neck is outside the image or hidden
         contacts.append((min(a, b), max(a, b)))
         if ends is not None and np.hypot(*(ends[1] - ends[0])) >= 2 * MIN_HALF_CHORD_PX:
-            table.append(_neck_row(a, b, ends, min(radii[a - 1], radii[b - 1]), fused, shape))
-    table.sort(key=lambda row: -row["x_px"])
+            table.append(_neck_row(a, b, ends, 0.5 * (radii[a - 1] + radii[b - 1]), fused, shape))
+    table.sort(key=lambda row: (row["a"], row["b"]))
     necks, table = paint_necks(table, particles)
     group = components(len(kept), [(a - 1, b - 1) for a, b in contacts])
     return Truth(
@@ -211,14 +211,15 @@ def paint_necks(
     """Neck labels and the rows that are visible, numbered 1..n.
 
     A neck is the part of its two particles' union whose distance from the chord, along the chord's normal, is
-    at most x/2, between the two ends of the chord: a band of thickness x and length 2x.
+    at most x/2 (at least 1 px, so that the thinnest neck can be seen), between the two ends of the chord: a
+    band of thickness x and length 2x. Where two bands meet, a pixel goes to the nearer chord.
 
     Args:
-        table: rows with ``a``, ``b`` and the chord's ends, widest neck first: where two bands meet, the
-            narrower neck is painted over the wider one.
+        table: rows with ``a``, ``b`` and the chord's ends.
         particles: ``(H, W)`` int32.
     """
     necks = np.zeros(particles.shape, np.int32)
+    nearest = np.full(particles.shape, np.inf, np.float32) if table else None
     for number, row in enumerate(table, start=1):
         x, tx, ty = row["x_px"], row["x1"] - row["x0"], row["y1"] - row["y0"]
         tx, ty = tx / (2 * x), ty / (2 * x)
@@ -228,8 +229,11 @@ def paint_necks(
         seen = particles[window]
         dy = np.arange(top, top + seen.shape[0])[:, None] - row["cy"]
         dx = np.arange(left, left + seen.shape[1])[None] - row["cx"]
-        band = (np.abs(dx * ty - dy * tx) <= 0.5 * x) & (np.abs(dx * tx + dy * ty) <= x)
-        necks[window][band & ((seen == row["a"]) | (seen == row["b"]))] = number
+        across = np.abs(dx * ty - dy * tx)
+        band = (across <= max(0.5 * x, 1.0)) & (np.abs(dx * tx + dy * ty) <= x)
+        band &= ((seen == row["a"]) | (seen == row["b"])) & (across < nearest[window])
+        necks[window][band] = number
+        nearest[window][band] = across[band]
     shown = np.bincount(necks.ravel(), minlength=len(table) + 1)[1:] > 0
     lookup = np.concatenate([[0], np.cumsum(shown) * shown]).astype(np.int32)
     rows = [dict(row, label=int(lookup[k + 1])) for k, row in enumerate(table) if shown[k]]
