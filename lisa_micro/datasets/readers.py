@@ -1,0 +1,376 @@
+"""Readers of data sets: each gives :class:`Examples`, a sequence that loads one image at a time.
+
+Folders of images and labels, EMPS, tem-sintering here; COCO in :mod:`lisa_micro.datasets.coco`. The two
+last are found through the environment variable ``LISA_MICRO_DATA``, a folder that holds ``emps`` and
+``tem-sintering``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from lisa_micro.datasets.derive import derive_truth, from_semantic
+from lisa_micro.datasets.records import Record, Target, Turn, iterate_records, record_file
+from lisa_micro.datasets.splits import check_split, validation_names
+from lisa_micro.io import read_micrograph
+from lisa_micro.measure.contacts import compact
+from lisa_micro.types import InputError, Micrograph
+
+ENVIRONMENT = "LISA_MICRO_DATA"
+IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".dm3", ".dm4", ".mrc", ".ser", ".emd")
+LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".bmp")
+LABEL_FOLDERS = ("labels", "masks", "segmaps", "annotations")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image with its truth.
+
+    Attributes:
+        name: file name of the image without extension.
+        micrograph: the image.
+        labels: ``(H, W)`` int32 instance labels 0..n, or None.
+        semantic: the labels are connected components of a mask: touching particles are not separated, and
+            :meth:`truth` has neither necks nor agglomerates.
+        turns: the conversation about it, where the data set has one.
+        folder: what paths in ``turns`` are relative to.
+    """
+
+    name: str
+    micrograph: Micrograph
+    labels: np.ndarray | None = None
+    semantic: bool = False
+    turns: tuple[Turn, ...] = ()
+    folder: Path = Path()
+
+    def truth(self) -> dict[str, np.ndarray]:
+        """``(H, W)`` int32 labels of every concept that the labels tell (:mod:`lisa_micro.datasets.derive`).
+
+        Raises:
+            InputError: the image has no labels.
+        """
+        if self.labels is None:
+            raise InputError(f"{self.name} has no labels to derive truth from")
+        return from_semantic(self.labels > 0) if self.semantic else derive_truth(self.labels)
+
+    def target_labels(self, target: Target) -> np.ndarray:
+        """``(H, W)`` int32 labels 1..n of what a target refers to (all 0 where there is nothing).
+
+        Raises:
+            InputError: labels missing, of another shape, without an instance asked for, or a concept that
+                labels without separated particles cannot tell.
+        """
+        if target.mask is not None:
+            labels, semantic = read_labels(self.folder / target.mask)
+            if labels.shape != self.micrograph.shape:
+                raise InputError(f"mask {target.mask} is {labels.shape}, its image {self.micrograph.shape}")
+            return from_semantic(labels > 0)["particle"] if semantic else labels
+        if target.concept is not None:
+            truth = self.truth()
+            if target.concept not in truth:
+                raise InputError(
+                    f"{self.name}: {target.concept} needs labels in which particles are separated"
+                )
+            return truth[target.concept]
+        if self.labels is None:
+            raise InputError(f"{self.name} has no labels to take instances from")
+        absent = sorted(set(target.instances) - set(np.unique(self.labels).tolist()))
+        if absent:
+            raise InputError(f"{self.name}: no instance {', '.join(map(str, absent))} in the labels")
+        return compact(np.where(np.isin(self.labels, target.instances), self.labels, 0))[0]
+
+
+class Examples(Sequence[Example]):
+    """A data set: as long as its list of names, each image read when it is asked for.
+
+    Args:
+        names: one an image.
+        load: gives the example at an index; a plain function or partial, so that data loader workers can
+        have it.
+    """
+
+    def __init__(self, names: Sequence[str], load: Callable[[int], Example]):
+        self.names = tuple(names)
+        self._load = load
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Example:
+        if not isinstance(index, int | np.integer):
+            raise TypeError("a data set gives one example at a time, by its index")
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self._load(int(index) % len(self))
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self[k] for k in range(len(self)))
+
+
+def data_root(dataset: str, root: str | os.PathLike[str] | None = None) -> Path:
+    """Folder of a data set.
+
+    Args:
+        dataset: ``"emps"`` or ``"tem-sintering"``.
+        root: folder that holds the data sets; None: the environment variable ``LISA_MICRO_DATA``.
+
+    Raises:
+        InputError: the variable is not set, or the data set is not there.
+    """
+    base = root if root is not None else os.environ.get(ENVIRONMENT)
+    if not base:
+        raise InputError(
+            f"the data set {dataset} is not found: set {ENVIRONMENT} to the folder that holds "
+            "emps/ and tem-sintering/"
+        )
+    folder = Path(base) / dataset
+    if not folder.is_dir():
+        raise InputError(
+            f"the data set {dataset} is not found: {base} ({ENVIRONMENT}) has no folder {dataset}"
+        )
+    return folder
+
+
+def read_labels(path: str | os.PathLike[str], kind: str = "auto") -> tuple[np.ndarray, bool]:
+    """A label image, as integers.
+
+    Args:
+        path: PNG, TIFF, BMP or NPY.
+        kind: ``"instances"``: k = instance k; ``"mask"``: not 0 = particle; ``"auto"``: a mask if it is of
+            one bit or one byte and has only the values 0 and 255, or 0 and 1, else instances.
+
+    Returns:
+        ``(H, W)`` int32 with the file's numbers (a mask: 0 and 1), and whether it is a mask.
+
+    Raises:
+        InputError: unreadable, not 2-D, colours, negative or broken numbers, or an unknown kind.
+    """
+    path = Path(path)
+    if kind not in ("auto", "instances", "mask"):
+        raise InputError(f"no kind of labels called {kind!r}; choose instances, mask or auto")
+    array = _read_array(path)
+    if array.ndim == 3 and array.shape[2] in (2, 4):
+        array = array[:, :, :-1]  # alpha says nothing about instances
+    if array.ndim == 3 and array.shape[2] in (1, 3):
+        if (array != array[:, :, :1]).any():
+            raise InputError(
+                f"{path} is a colour picture; labels must be numbers (0 = background, k = instance k)"
+            )
+        array = array[:, :, 0]
+    if array.ndim != 2 or array.size == 0:
+        raise InputError(f"{path} is no label image: its shape is {array.shape}, not (H, W)")
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all() or (array != np.round(array)).any():
+            raise InputError(f"{path} holds broken numbers; labels must be whole")
+    elif array.dtype.kind not in "biu":
+        raise InputError(f"{path} holds {array.dtype}, not whole numbers")
+    low, high = float(array.min()), float(array.max())
+    if low < 0 or high > np.iinfo(np.int32).max:
+        raise InputError(f"{path} holds labels from {low:.0f} to {high:.0f}; they must be 0 to 2147483647")
+    if kind == "auto":
+        values = np.unique(array).tolist()
+        byte = array.dtype == bool or array.dtype.itemsize == 1
+        mask = byte and (set(values) <= {0, 255} or set(values) <= {0, 1})
+    else:
+        mask = kind == "mask"
+    return ((array != 0) if mask else array).astype(np.int32), mask
+
+
+def _read_array(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise InputError(f"there is no label image {path}")
+    try:
+        if path.suffix.lower() == ".npy":
+            return np.load(path, allow_pickle=False)
+        if path.suffix.lower() in (".tif", ".tiff"):
+            import tifffile
+
+            return tifffile.imread(path)
+        from PIL import Image
+
+        with Image.open(path) as image:
+            # palette pictures of label editors (VOC): the index is the label, the colour only shows it
+            return np.array(image)
+    except Exception as error:
+        raise InputError(
+            f"{path} cannot be read as a label image ({type(error).__name__}: {error})"
+        ) from error
+
+
+def pair_files(images: Path, labels: Path) -> list[tuple[Path, Path]]:
+    """Images with their labels, by name: the same name, or the same but for words such as image, img,
+    label, mask (``image_3.png`` and ``label_3.png``). Images without labels are left out.
+
+    Raises:
+        InputError: a folder is missing, there is no pair, or a label belongs to two images.
+    """
+    for folder in (images, labels):
+        if not folder.is_dir():
+            raise InputError(f"there is no folder {folder}")
+    pictures = [p for p in sorted(images.iterdir(), key=_natural) if p.suffix.lower() in IMAGE_SUFFIXES]
+    marks = [p for p in sorted(labels.iterdir(), key=_natural) if p.suffix.lower() in LABEL_SUFFIXES]
+    exact = {p.stem: p for p in marks}
+    loose = {_bare(p.stem): p for p in marks}
+    pairs = [(p, exact.get(p.stem, loose.get(_bare(p.stem)))) for p in pictures]
+    pairs = [(p, q) for p, q in pairs if q is not None]
+    if not pairs:
+        raise InputError(
+            f"no image in {images} ({len(pictures)} images) has labels of the same name in "
+            f"{labels} ({len(marks)} files)"
+        )
+    if len({q for _, q in pairs}) < len(pairs):
+        raise InputError(f"some labels in {labels} belong to several images of {images}; use the same names")
+    return pairs
+
+
+def _bare(stem: str) -> str:
+    words = re.split(r"[_\-. ]+", stem.lower())
+    dull = {"image", "images", "img", "label", "labels", "mask", "masks", "seg", "gt"}
+    return "_".join(w for w in words if w not in dull) or stem.lower()
+
+
+def _natural(path: Path) -> list:
+    return [(0, int(t), "") if t.isdigit() else (1, 0, t) for t in re.split(r"(\d+)", path.name)]
+
+
+def read_folder(
+    folder: str | os.PathLike[str],
+    images: str = "images",
+    labels: str | None = None,
+    kind: str = "auto",
+    pixel_size_nm: float | None = None,
+    keep: Callable[[str], bool] | None = None,
+) -> Examples:
+    """A folder of images and one of labels.
+
+    Args:
+        folder: holds both; where it has ``metadata.jsonl``, use :func:`read_record_folder`.
+        images, labels: names of the two folders; labels None: the first there of labels, masks, segmaps.
+        kind: see :func:`read_labels`.
+        pixel_size_nm: for all images; None: what the files say.
+        keep: takes a name without extension, says whether the image is wanted.
+
+    Raises:
+        InputError: folders missing or no pairs; while iterating, unreadable files or shapes that do not
+        agree.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}")
+    if labels is None:
+        there = [name for name in LABEL_FOLDERS if (folder / name).is_dir()]
+        if not there:
+            raise InputError(
+                f"{folder} has no folder of labels; it should be called {', '.join(LABEL_FOLDERS)}"
+            )
+        labels = there[0]
+    pairs = pair_files(folder / images, folder / labels)
+    if keep is not None:
+        pairs = [pair for pair in pairs if keep(pair[0].stem)]
+        if not pairs:
+            raise InputError(f"no image of {folder / images} is in the part asked for")
+    return Examples([p.stem for p, _ in pairs], partial(_load_pair, tuple(pairs), kind, pixel_size_nm))
+
+
+def _load_pair(
+    pairs: Sequence[tuple[Path, Path]], kind: str, pixel_size_nm: float | None, index: int
+) -> Example:
+    picture, mark = pairs[index]
+    micrograph = read_micrograph(picture, pixel_size_nm)
+    labels, mask = read_labels(mark, kind)
+    return make_example(picture.stem, micrograph, labels, mask)
+
+
+def make_example(name: str, micrograph: Micrograph, labels: np.ndarray, semantic: bool = False) -> Example:
+    """An example from an image and its labels; a mask becomes connected components.
+
+    Raises:
+        InputError: shapes do not agree.
+    """
+    if labels.shape != micrograph.shape:
+        (h, w), (height, width) = labels.shape, micrograph.shape
+        raise InputError(f"{name}: the labels are {w} x {h} px, the image {width} x {height} px")
+    numbered = from_semantic(labels)["particle"] if semantic else compact(labels)[0]
+    return Example(name, micrograph, numbered, semantic)
+
+
+def read_emps(split: str = "train", root: str | os.PathLike[str] | None = None) -> Examples:
+    """EMPS (Yildirim and Cole 2021, doi 10.1021/acs.jcim.0c01455; MIT): figures with instance labels.
+
+    Args:
+        split: ``"train"`` (306), ``"validation"`` (60), or ``"all"``; of the official training part.
+        root: as in :func:`data_root`.
+
+    Raises:
+        InputError: not found, or an unknown split.
+    """
+    return read_folder(data_root("emps", root), labels="segmaps", kind="instances", keep=_in("emps", split))
+
+
+def read_tem_sintering(split: str = "train", root: str | os.PathLike[str] | None = None) -> Examples:
+    """tem-sintering (Duan et al. 2024, doi 10.69761/HDTA8338; CC-BY-4.0): bright-field TEM with masks.
+
+    Touching particles are not separated in these labels: examples are marked ``semantic``.
+
+    Args:
+        split: ``"train"`` (15), ``"validation"`` (5), or ``"all"``.
+        root: as in :func:`data_root`.
+
+    Raises:
+        InputError: not found, or an unknown split.
+    """
+    folder, keep = data_root("tem-sintering", root), _in("tem-sintering", split)
+    examples = read_folder(folder, labels="labels", kind="mask", keep=keep)
+    return Examples(examples.names, partial(_as_bright_field, examples))
+
+
+def _as_bright_field(examples: Examples, index: int) -> Example:
+    example = examples[index]
+    return replace(example, micrograph=replace(example.micrograph, modality="BF-TEM"))
+
+
+def _in(dataset: str, split: str) -> Callable[[str], bool]:
+    check_split(split)
+    held_back = validation_names(dataset)
+    return lambda name: split == "all" or (name in held_back) == (split == "validation")
+
+
+def read_record_folder(path: str | os.PathLike[str]) -> Examples:
+    """The examples of a record file (:mod:`lisa_micro.datasets.records`), conversations included.
+
+    Args:
+        path: the file, or a folder with ``metadata.jsonl``.
+
+    Raises:
+        InputError: what is wrong, with its line number; while iterating, unreadable files.
+    """
+    file = record_file(path)
+    records = list(iterate_records(file))
+    if not records:
+        raise InputError(f"{file} holds no record")
+    names = [Path(record.file_name).stem for _, record in records]
+    return Examples(names, partial(_load_record, file, tuple(records)))
+
+
+def _load_record(file: Path, records: Sequence[tuple[int, Record]], index: int) -> Example:
+    number, record = records[index]
+    try:
+        micrograph = read_micrograph(file.parent / record.file_name, record.pixel_size_nm)
+        if record.modality is not None:
+            micrograph = replace(micrograph, modality=record.modality)
+        example = Example(Path(record.file_name).stem, micrograph)
+        if record.labels is not None:
+            labels, mask = read_labels(file.parent / record.labels)
+            example = make_example(example.name, micrograph, labels, mask)
+            if not mask:  # conversations name instances by the file's own numbers
+                example = replace(example, labels=labels)
+    except InputError as error:
+        raise InputError(f"{file} line {number}: {error}") from error
+    return replace(example, turns=record.conversations, folder=file.parent)
