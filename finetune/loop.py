@@ -173,7 +173,7 @@ def run_loop(
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         average.update(parameters, step)
-        for name, value in {"loss": float(loss), "norm": float(norm), **figures}.items():
+        for name, value in {"loss": float(loss.detach()), "norm": float(norm), **figures}.items():
             sums[name] = sums.get(name, 0.0) + value
             sums["#" + name] = sums.get("#" + name, 0) + 1
         done = step + 1

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lisa_micro.io import to_unit_range
+from lisa_micro.io.contrast import to_unit_range
 from lisa_micro.types import CONCEPTS
 
 

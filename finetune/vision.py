@@ -87,7 +87,7 @@ def vision_loss(
         "iou_particle": mean(iou, is_particle * present),
         "iou_other": mean(iou, (1 - is_particle) * present),
         "iou_prompted": mean(iou, prompted),
-        "distance": float((distance * parts).sum() / parts.sum().clamp_min(1.0)),
+        "distance": float((distance.detach() * parts).sum() / parts.sum().clamp_min(1.0)),
         "found": mean((out.presence > 0).float(), present),
         "declined": mean((out.presence < 0).float(), absent),
     }

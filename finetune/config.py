@@ -1,0 +1,106 @@
+"""Training configurations: YAML files, validated, unknown keys refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lisa_micro.types import InputError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Schedule(_Strict):
+    """See :class:`finetune.loop.LoopConfig`."""
+
+    steps: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    lr: float = Field(gt=0)
+    warmup: int = 50
+    final: float = 0.01
+    decay: float = 0.01
+    clip: float = 1.0
+    average: float = Field(0.995, ge=0, lt=1)
+    save_every: float = 180.0
+    log_every: int = 20
+    workers: int = 1
+    seed: int = 0
+
+
+class Simulated(_Strict):
+    """How many simulated scenes to learn from, and from which seed on."""
+
+    count: int = Field(0, ge=0)
+    seed: int = 1_000_000
+    shape: tuple[int, int] = (384, 384)
+
+
+class VisionStage(_Strict):
+    """SAM tower and mask decoder."""
+
+    stage: Literal["vision"]
+    schedule: Schedule
+    simulated: Simulated = Simulated()
+    crop: dict[str, Any] = {}
+    loss: dict[str, float] = {}
+    embed_dim: int = 192
+    depth: int = 2
+    encoder_lr: float = 0.3
+    start: str | None = None
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+class ClipStage(_Strict):
+    """CLIP tower against captions."""
+
+    stage: Literal["clip"]
+    schedule: Schedule
+    simulated: Simulated = Simulated()
+    encoder_lr: float = 0.3
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+class LanguageStage(_Strict):
+    """LoRA of the language model, new tokens, projectors."""
+
+    stage: Literal["language"]
+    schedule: Schedule
+    simulated: Simulated = Simulated()
+    rank: int = Field(16, gt=0)
+    alpha: int = Field(32, gt=0)
+    dropout: float = Field(0.05, ge=0, lt=1)
+    towers: Literal["both", "clip", "sam"] = "both"
+    prompt_weight: float = 1.0
+    fast_lr: float = 3.0
+    start: str | None = None
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+STAGES = {"vision": VisionStage, "clip": ClipStage, "language": LanguageStage}
+
+
+def load_config(path: Path) -> VisionStage | ClipStage | LanguageStage:
+    """Read and validate a YAML configuration.
+
+    Raises:
+        InputError: missing file, invalid YAML, unknown key or stage, value out of range; one line per problem.
+    """
+    if not path.is_file():
+        raise InputError(f"no configuration at {path}")
+    try:
+        data = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {error}") from error
+    stage = data.get("stage") if isinstance(data, dict) else None
+    if stage not in STAGES:
+        raise InputError(f"{path}: stage must be one of {', '.join(STAGES)}, not {stage!r}")
+    try:
+        return STAGES[stage](**data)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise InputError(f"{path}: " + "; ".join(lines)) from error

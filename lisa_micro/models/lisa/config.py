@@ -1,0 +1,70 @@
+"""Configuration of a LISA model: what its folder's ``config.json`` holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lisa_micro.models.lisa.base_lm import SMOLLM2
+from lisa_micro.types import InputError
+
+
+class LoraSettings(BaseModel):
+    """LoRA adapter of the language model (Hu et al. 2021): on ``modules``, rank, alpha, dropout."""
+
+    model_config = ConfigDict(extra="forbid")
+    rank: int = Field(16, gt=0)
+    alpha: int = Field(32, gt=0)
+    dropout: float = Field(0.05, ge=0, lt=1)
+    modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class LisaConfig(BaseModel):
+    """Sizes and choices of :class:`lisa_micro.models.lisa.model.LisaModel`.
+
+    Attributes:
+        base_lm: hub name or folder of the language model.
+        towers: which towers feed the language model. The SAM tower always feeds the mask decoder.
+        clip_side, sam_side: image tokens per side of the grid; 4 gives 16 tokens.
+        embed_dim: channels of the SAM embedding and of a prompt embedding. depth: layers of the mask decoder.
+        seg_state: the hidden state that prompts the decoder: ``"at"`` [SEG], or the position ``"before"`` it.
+        work_side: longest side, px, at which the SAM tower sees a micrograph (larger ones are scaled down).
+        least_side: micrographs whose longest side is below this are scaled up to it.
+        presence_threshold: probability below which a target counts as not there, per concept.
+        lora: the adapter.
+        trained: what the weights were trained with, for the record.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["lisa-micro"] = "lisa-micro"
+    name: str = "micro"
+    base_lm: str = SMOLLM2
+    towers: Literal["both", "clip", "sam"] = "both"
+    clip_side: int = Field(4, gt=0)
+    sam_side: int = Field(4, gt=0)
+    embed_dim: int = 192
+    depth: int = 2
+    seg_state: Literal["at", "before"] = "at"
+    work_side: int = Field(640, ge=64, le=1024)
+    least_side: int = Field(256, ge=32)
+    presence_threshold: dict[str, float] = {}
+    lora: LoraSettings = LoraSettings()
+    trained: dict = {}
+
+    @classmethod
+    def read(cls, folder: Path) -> LisaConfig:
+        """From ``folder/config.json``.
+
+        Raises:
+            InputError: missing or invalid.
+        """
+        path = folder / "config.json"
+        if not path.is_file():
+            raise InputError(f"{folder} is not a model folder: config.json is missing")
+        try:
+            return cls.model_validate_json(path.read_text())
+        except ValidationError as error:
+            lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise InputError(f"{path}: {lines}") from error

@@ -1,0 +1,161 @@
+"""LisaModel: the wiring. Parts are handed to it; sizes are chosen in :mod:`lisa_micro.models.lisa.build`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lisa_micro.models.lisa.config import LisaConfig
+from lisa_micro.models.lisa.mask_head import FRAME, MaskHead, MaskOutputs
+from lisa_micro.models.lisa.projector import ImageProjector, SegProjector
+from lisa_micro.models.lisa.tokens import NewTokens
+from lisa_micro.models.towers.clip import ConvClipTower, to_square
+from lisa_micro.models.towers.sam import ConvSamTower, SamFeatures
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """One encoded image.
+
+    Attributes:
+        sam: features of the SAM tower, batch 1.
+        tokens: image tokens ``(1, K, hidden)``, ``None`` where the model has no language model.
+        shape: ``(H, W)`` of the micrograph. work: ``(h, w)`` of the scaled image within the tower's padded input.
+    """
+
+    sam: SamFeatures
+    tokens: Tensor | None
+    shape: tuple[int, int]
+    work: tuple[int, int]
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Tower px per micrograph px, (x, y)."""
+        return self.work[1] / self.shape[1], self.work[0] / self.shape[0]
+
+
+def work_shape(height: int, width: int, work_side: int, least_side: int) -> tuple[int, int]:
+    """Size at which the SAM tower sees a micrograph: longest side within ``least_side`` ... ``work_side``."""
+    longest = max(height, width)
+    scale = min(1.0, work_side / longest) if longest >= least_side else least_side / longest
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Pad ``(1, 1, H, W)`` at the bottom and the right by mirroring (repeating the edge where the image is too small to
+    mirror)."""
+    h, w = image.shape[-2:]
+    down, right = -h % multiple, -w % multiple
+    if not (down or right):
+        return image
+    return F.pad(image, (0, right, 0, down), mode="reflect" if down < h and right < w else "replicate")
+
+
+class LisaModel(nn.Module):
+    """A language model that writes [SEG], two towers that it sees with, and a mask decoder that [SEG] prompts.
+
+    Args:
+        config: sizes and choices.
+        sam_tower, mask_head: always there.
+        language: a causal language model of transformers (with or without LoRA), or ``None`` for prompting by points
+            and boxes only.
+        new_tokens, seg_projector, clip_tower, clip_projector, sam_projector: with the language model.
+        seg_id: id of [SEG].
+    """
+
+    def __init__(
+        self,
+        config: LisaConfig,
+        sam_tower: ConvSamTower,
+        mask_head: MaskHead,
+        language: nn.Module | None = None,
+        new_tokens: NewTokens | None = None,
+        seg_projector: SegProjector | None = None,
+        clip_tower: ConvClipTower | None = None,
+        clip_projector: ImageProjector | None = None,
+        sam_projector: ImageProjector | None = None,
+        seg_id: int = -1,
+    ):
+        super().__init__()
+        self.config, self.seg_id = config, seg_id
+        self.sam_tower, self.mask_head = sam_tower, mask_head
+        self.language, self.new_tokens, self.seg_projector = language, new_tokens, seg_projector
+        self.clip_tower, self.clip_projector, self.sam_projector = clip_tower, clip_projector, sam_projector
+
+    # seeing
+
+    def encode_image(self, image: Tensor) -> ImageFeatures:
+        """``(1, 1, H, W)`` in 0..1 -> :class:`ImageFeatures`."""
+        shape = tuple(image.shape[-2:])
+        work = work_shape(*shape, self.config.work_side, self.config.least_side)
+        scaled = image
+        if work != shape:
+            scaled = F.interpolate(image, work, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+        padded = pad_to_multiple(scaled, self.sam_tower.multiple)
+        sam = self.sam_tower(self.sam_tower.normalise(padded))
+        clip = None
+        if self.clip_tower is not None and self.language is not None:
+            square = to_square(image, self.clip_tower.size)
+            clip = self.clip_tower(self.clip_tower.normalise(square))
+        tokens = None
+        if self.language is not None:
+            tokens = self.image_tokens(clip, sam.embedding)
+        return ImageFeatures(sam, tokens, shape, work)
+
+    def image_tokens(self, clip: Tensor | None, sam: Tensor | None, pooled: bool = False) -> Tensor:
+        """Feature maps (or, ``pooled``, their pooled grids) -> image tokens ``(B, K, hidden)``: CLIP's, then SAM's."""
+        parts = []
+        for projector, features in ((self.clip_projector, clip), (self.sam_projector, sam)):
+            if projector is not None and features is not None:
+                parts.append(projector.project(features) if pooled else projector(features))
+        return torch.cat(parts, 1)
+
+    # speaking
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Token ids -> embeddings."""
+        return self.new_tokens.embed(ids, self.language.get_input_embeddings())
+
+    def states(self, embeddings: Tensor, **options) -> Tensor:
+        """Embeddings ``(B, T, hidden)`` -> hidden states after the final norm ``(B, T, hidden)``."""
+        base = self.language.get_base_model() if hasattr(self.language, "get_base_model") else self.language
+        return base.model(inputs_embeds=embeddings, **options).last_hidden_state
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Hidden states -> logits over the vocabulary and the new tokens."""
+        return self.new_tokens.logits(states, self.language.get_output_embeddings())
+
+    # outlining
+
+    def decode(self, features: ImageFeatures, sparse: Tensor) -> MaskOutputs:
+        """Prompt tokens ``(N, T, D)`` -> maps of the padded input at stride 2."""
+        return self.mask_head(features.sam, sparse)
+
+    def word_tokens(self, states: Tensor) -> Tensor:
+        """Hidden states of N [SEG] tokens ``(N, hidden)`` -> prompt tokens ``(N, 1, D)``."""
+        return self.seg_projector(states).unsqueeze(1)
+
+    def box_tokens(self, features: ImageFeatures, boxes: Tensor) -> Tensor:
+        """Boxes ``(N, 4)`` XYXY px of the micrograph -> prompt tokens."""
+        x, y = features.scale
+        return self.mask_head.box_tokens(boxes.float() * boxes.new_tensor([x, y, x, y]).float())
+
+    def point_tokens(self, features: ImageFeatures, points: Tensor, labels: Tensor) -> Tensor:
+        """Points ``(N, P, 2)`` XY px of the micrograph, labels ``(N, P)`` -> prompt tokens."""
+        return self.mask_head.point_tokens(points.float() * points.new_tensor(features.scale).float(), labels)
+
+    @staticmethod
+    def to_micrograph(maps: Tensor, features: ImageFeatures) -> Tensor:
+        """Maps ``(N, h/2, w/2)`` -> ``(N, H, W)`` of the micrograph, bilinear in float32: up to the padded input, crop,
+        then to the original size."""
+        maps = F.interpolate(maps.float().unsqueeze(0), scale_factor=2, mode="bilinear", align_corners=False)
+        maps = maps[..., : features.work[0], : features.work[1]]
+        if features.work != features.shape:
+            maps = F.interpolate(maps, features.shape, mode="bilinear", align_corners=False)
+        return maps[0]
+
+
+__all__ = ["FRAME", "ImageFeatures", "LisaModel", "pad_to_multiple", "work_shape"]
