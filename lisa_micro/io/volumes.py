@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,9 @@ def read_rosettasciio(path: Path, page: int) -> Micrograph:
     """
     name = path.name
     try:
+        importlib.import_module("rsciio")
+        # It prints its warnings (about packages that would make it faster, mostly) to the standard output.
+        logging.getLogger("rsciio").setLevel(logging.ERROR)
         reader = importlib.import_module(f"rsciio.{ROSETTASCIIO[path.suffix.lower()]}")
     except ImportError as error:
         raise _missing(path) from error
