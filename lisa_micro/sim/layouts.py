@@ -46,9 +46,8 @@ def make_body(rng: np.random.Generator, x: float, y: float, r: float, family: st
         return polygon(rng, x, y, r, sides, angle, rng.uniform(1, 1.35) if sides > 4 else 1.0)
     if family == "cube":
         a = r * 0.85
-        return Body(
-            "box", x, y, a, a * rng.uniform(0.88, 1), angle, a * rng.uniform(0.05, 0.35), None, True, a
-        )
+        corner, top = a * rng.uniform(0.05, 0.35), a * rng.uniform(0.15, 0.5)
+        return Body("box", x, y, a, a * rng.uniform(0.88, 1), angle, corner, None, True, top)
     if family in ("rod", "bar"):
         b = max(MIN_RADIUS * 0.8, r * rng.uniform(0.15, 0.4))
         rounding = b if family == "rod" else b * rng.uniform(0.05, 0.4)
@@ -98,7 +97,7 @@ def _fits(body: Body, edge: np.ndarray, other: Body, other_edge: np.ndarray, ove
     if len(edge) != len(other_edge):  # a disc needs its outline only beside something else
         edge, other_edge = (e if len(e) else outline(b, 72) for b, e in ((body, edge), (other, other_edge)))
     gap = clearance(body, edge, other, other_edge)
-    return gap >= GAP_PX or (overlap and -0.9 * min(body.b, other.b) < gap < -2.0)
+    return gap >= GAP_PX or (overlap and -0.6 * min(body.b, other.b) < gap < -2.0)
 
 
 def grow_cluster(
@@ -187,14 +186,14 @@ def layer(
     if rng.random() < 0.4:  # an island instead of a closed layer
         away = np.hypot(cx - rng.uniform(0.2, 0.8) * shape[1], cy - rng.uniform(0.2, 0.8) * shape[0])
         seen &= away < rng.uniform(0.3, 0.6) * max(shape)
-    bodies = []
+    depth, bodies = rng.uniform(0.15, 0.6), []
     for px, py in np.stack([cx[seen], cy[seen]], axis=1):
         jitter = rng.normal(0, 0.012 * r, 2) if fused else rng.uniform(-1, 1, 2)
         size = r * (1 + rng.normal(0, 0.01)) if fused else r * rng.uniform(0.94, 1.0)
         if square and not fused:
             turn = angle + rng.normal(0, 0.04)
             corner = size * rng.uniform(0.1, 0.4)
-            bodies.append(Body("box", px, py, size, size * 0.97, turn, corner, None, True, size))
+            bodies.append(Body("box", px, py, size, size * 0.97, turn, corner, None, True, size * depth))
         else:
             bodies.append(disc(px + jitter[0], py + jitter[1], size))
     return bodies

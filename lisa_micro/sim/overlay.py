@@ -111,7 +111,7 @@ def random_overlay(
     bold = str(rng.choice(FONTS))
     bottom = float(shape[0])
     if banner:
-        bottom -= _banner(rng, canvas, shape, pixel_size_nm)
+        bottom -= _banner(rng, canvas, shape, pixel_size_nm, sem)
     elif bar:
         _scale_bar(rng, canvas, shape, pixel_size_nm, bright, bold)
     if letter:
@@ -119,17 +119,17 @@ def random_overlay(
     return canvas.done()
 
 
-def _banner(rng, canvas: _Canvas, shape, pixel_size_nm: float) -> float:
+def _banner(rng, canvas: _Canvas, shape, pixel_size_nm: float, sem: bool) -> float:
     height = int(shape[0] * rng.uniform(0.06, 0.11))
     back, front = (0, 255) if rng.random() < 0.75 else (255, 0)
     top = shape[0] - height
     canvas.box(0, top, shape[1], shape[0], back, opaque=True)
     font = _font(str(rng.choice(FONTS)), max(7, int(height * rng.uniform(0.35, 0.55))))
     fields = [
-        f"{rng.choice([2, 3, 5, 10, 15, 20])}.0kV",
+        f"{rng.choice([2, 3, 5, 10, 15, 20] if sem else [80, 100, 120, 200, 300])}.0kV",
         f"{rng.uniform(3, 12):.1f}mm",
         f"x{rng.choice([5, 10, 20, 40, 50, 100])}.0k",
-        str(rng.choice(["SE(M)", "SE(U)", "InLens", "ETD", "TLD", "SE2"])),
+        str(rng.choice(["SE(M)", "SE(U)", "InLens", "ETD", "TLD", "SE2"] if sem else ["TEM", "STEM", "CCD"])),
         f"WD {rng.uniform(3, 12):.1f} mm",
         f"Mag {rng.choice([10, 25, 50, 80, 120])} kX",
         f"{rng.integers(1, 29)}/{rng.integers(1, 13)}/{rng.integers(2005, 2024)}",

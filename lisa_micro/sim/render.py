@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from lisa_micro.sim.raster import Maps
 from lisa_micro.sim.texture import (
@@ -72,6 +73,16 @@ def _bf_tem(maps: Maps, radius: float, rng: np.random.Generator) -> tuple[np.nda
         "phase": rng.uniform(0, 0.5) if rng.random() < 0.7 else 0.0,
         "stained": stained,
     }
+    if rng.random() < 0.3:
+        # thin particles on a thick film at high magnification, as in heating experiments: the grain of the
+        # film is as strong as the particles' contrast
+        settings.update(
+            background=rng.uniform(0.4, 0.65),
+            density=float(rng.uniform(0.2, 0.6)),
+            support=rng.uniform(0.06, 0.14),
+            defocus_zero=float(rng.uniform(0.12, 0.25)),
+            phase=rng.uniform(0.1, 0.5),
+        )
     thickness = maps.projected / np.float32(radius)
     # thin edges absorb more than in proportion where particles are faceted or the beam is coherent
     absorbed = thickness ** np.float32(rng.uniform(0.45, 1.0))
@@ -167,13 +178,14 @@ def _haadf(maps: Maps, radius: float, rng: np.random.Generator) -> tuple[np.ndar
 
 def _sem(maps: Maps, radius: float, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
     shape = maps.labels.shape
+    dark = rng.random() < 0.08  # thin or organic particles on a bright metal
     settings: dict[str, Any] = {
-        "substrate": rng.uniform(0.05, 0.45),
-        "particle": rng.uniform(0.3, 0.65),
+        "substrate": rng.uniform(0.4, 0.6) if dark else rng.uniform(0.05, 0.4),
+        "particle": rng.uniform(0.2, 0.35) if dark else rng.uniform(0.35, 0.65),
         "edge": rng.uniform(0.1, 0.8),
         "shading": rng.uniform(-0.25, 0.25),
         "shadow": rng.uniform(0, 0.6),
-        "charging": rng.uniform(0.05, 0.3) if rng.random() < 0.2 else 0.0,
+        "charging": rng.uniform(0.04, 0.18) if rng.random() < 0.15 else 0.0,
         "roughness": rng.uniform(0, 0.15) if rng.random() < 0.6 else rng.uniform(0.15, 0.5),
     }
     inside = maps.labels > 0
@@ -181,7 +193,7 @@ def _sem(maps: Maps, radius: float, rng: np.random.Generator) -> tuple[np.ndarra
     height = maps.height
     if settings["roughness"] > 0:
         texture = rough_noise(rng, shape, float(np.clip(radius * rng.uniform(0.15, 0.6), 2, 60)), 3)
-        height = height + np.float32(0.08 * settings["roughness"] * radius) * texture * inside
+        height = height + np.float32(0.12 * settings["roughness"] * radius) * texture * inside
     height = blur(height, 0.7)
     gy, gx = np.gradient(height)
     slope2 = gx * gx + gy * gy
@@ -204,7 +216,7 @@ def _sem(maps: Maps, radius: float, rng: np.random.Generator) -> tuple[np.ndarra
     if rng.random() < 0.3:  # inelastic halo at the rim
         image = image + np.float32(rng.uniform(0.05, 0.25)) * np.maximum(blur(soft, 2.5) - soft, 0)
     if settings["charging"]:
-        rows = blur(rng.standard_normal((shape[0], 1), np.float32), 0.8)
+        rows = ndimage.gaussian_filter1d(rng.standard_normal((shape[0], 1), np.float32), 1.5, axis=0)
         tail = trail(soft, rng.uniform(0.1, 0.5) * shape[1])
         image = image + np.float32(settings["charging"]) * (
             tail * (0.5 + 0.8 * rows) * rng.choice([-0.6, 1.0])
