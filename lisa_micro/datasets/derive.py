@@ -17,7 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from lisa_micro.measure.contacts import agglomerates, compact, facing
-from lisa_micro.measure.necks import _find, _paint
+from lisa_micro.measure.necks import necks_between, paint_necks
 from lisa_micro.types import InputError
 
 MIN_PORE_PX = 12
@@ -45,7 +45,7 @@ def derive_truth(particles: np.ndarray) -> dict[str, np.ndarray]:
     face = facing(numbered)
     pairs = np.unique(face.pair, axis=0)
     own = np.arange(1, n + 1)
-    necks, _ = _paint(numbered, own, _find(numbered, own, face))
+    necks = paint_necks(numbered, own, necks_between(numbered, own, face))
     closed = _close_gaps(numbered > 0)
     alone = np.ones(n + 1, bool)
     alone[pairs.ravel()] = False

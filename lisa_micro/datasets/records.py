@@ -212,8 +212,10 @@ def _parse(raw: bytes) -> tuple[Record | None, list[str]]:
         return Record.model_validate(json.loads(text)), []
     except UnicodeDecodeError:
         return None, ["not UTF-8 text"]
-    except (json.JSONDecodeError, RecursionError) as error:
-        return None, [f"not JSON ({error})"]
+    except json.JSONDecodeError as error:  # its own message counts lines within the line
+        return None, [f"not JSON ({error.msg}, column {error.colno})"]
+    except RecursionError:
+        return None, ["not JSON (nested too deeply)"]
     except ValidationError as error:
         return None, [_fault(fault) for fault in error.errors()]
 

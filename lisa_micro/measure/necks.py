@@ -68,10 +68,19 @@ def find_necks(labels: np.ndarray, max_gap: float = MAX_GAP) -> list[Neck]:
         InputError: unusable labels.
     """
     numbered, originals = compact(labels)
-    return _find(numbered, originals, facing(numbered, max_gap), max_gap)
+    return necks_between(numbered, originals, facing(numbered, max_gap), max_gap)
 
 
-def _find(numbered: np.ndarray, originals: np.ndarray, face: Facing, max_gap: float = MAX_GAP) -> list[Neck]:
+def necks_between(
+    numbered: np.ndarray, originals: np.ndarray, face: Facing, max_gap: float = MAX_GAP
+) -> list[Neck]:
+    """:func:`find_necks` on labels that are prepared already.
+
+    Args:
+        numbered, originals: as from :func:`lisa_micro.measure.contacts.compact`.
+        face: as from :func:`lisa_micro.measure.contacts.facing` of ``numbered``.
+        max_gap: px, as for ``facing``.
+    """
     if len(face.gap) == 0:
         return []
     radius = np.sqrt(np.bincount(numbered.ravel(), minlength=len(originals) + 1) / np.pi)
@@ -120,7 +129,8 @@ def neck_labels(labels: np.ndarray, max_gap: float = MAX_GAP) -> tuple[np.ndarra
     """Neck masks as instance labels.
 
     A pixel within reach of several necks goes to the one whose chord is nearest. A mask reaches at least 1
-    px to both sides of its chord, so that the thinnest neck can still be seen.
+    px to both sides of its chord, so that the thinnest neck can still be seen, and every neck has a pixel
+    (but in images of a few pixels that have more necks than pixels).
 
     Args:
         labels: ``(H, W)`` integers, 0 = background.
@@ -133,18 +143,17 @@ def neck_labels(labels: np.ndarray, max_gap: float = MAX_GAP) -> tuple[np.ndarra
         InputError: unusable labels.
     """
     numbered, originals = compact(labels)
-    return _paint(
-        numbered, originals, _find(numbered, originals, facing(numbered, max_gap), max_gap), max_gap
-    )
+    necks = necks_between(numbered, originals, facing(numbered, max_gap), max_gap)
+    return paint_necks(numbered, originals, necks, max_gap), necks
 
 
-def _paint(
+def paint_necks(
     numbered: np.ndarray, originals: np.ndarray, necks: list[Neck], max_gap: float = MAX_GAP
-) -> tuple[np.ndarray, list[Neck]]:
+) -> np.ndarray:
+    """``(H, W)`` int32 masks of necks that are found already; k is the k-th neck. See :func:`neck_labels`."""
     height, width = numbered.shape
     out = np.zeros((height, width), np.int32)
     nearest = np.full((height, width), np.inf, np.float32)
-    anchors = []
     for number, neck in enumerate(necks, start=1):
         (x0, y0), (x1, y1) = neck.ends
         cx, cy = neck.centre
@@ -167,13 +176,19 @@ def _paint(
         take = inside & (distance < nearest[crop])
         out[crop][take] = number
         nearest[crop][take] = distance[take]
-        anchor = np.where(inside, np.hypot(along, across), np.inf)
-        row, column = np.unravel_index(int(anchor.argmin()), anchor.shape)
-        anchors.append((row + top, column + left))
-    missing = np.setdiff1d(np.arange(1, len(necks) + 1), out)
-    for number in missing:  # swallowed by nearer chords: it keeps the pixel at its centre
-        out[anchors[number - 1]] = number
-    return out, necks
+    for number in np.setdiff1d(np.arange(1, len(necks) + 1), out):
+        _give_pixel(out, int(number), necks[number - 1].centre)
+    return out
+
+
+def _give_pixel(out: np.ndarray, number: int, centre: tuple[float, float]) -> None:
+    """A neck swallowed by nearer ones gets the pixel nearest to its centre that is not another's last one."""
+    size = np.bincount(out.ravel(), minlength=number + 1)
+    size[0] = 2  # background can be spared
+    rows, columns = np.nonzero(size[out] > 1)
+    if len(rows):
+        k = int(np.hypot(columns - centre[0], rows - centre[1]).argmin())
+        out[rows[k], columns[k]] = number
 
 
 def _union_with_gap(labels: np.ndarray, a: int, b: int, max_gap: float) -> np.ndarray:

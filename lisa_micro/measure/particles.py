@@ -4,9 +4,9 @@ Conventions, so that numbers can be compared with other programs:
 
 - A pixel is a unit square around its integer coordinates; area is the number of pixels.
 - ``diameter``: of the circle of equal area, sqrt(4 A / pi).
-- ``length`` and ``width``: largest and smallest caliper (Feret) diameter of the convex hull of the outline,
-  the outline running through the middle of the outer pixel edges (as ``skimage.measure.regionprops`` does
-  for ``feret_diameter_max``; ImageJ uses pixel corners and gets up to 0.4 px more).
+- ``length`` and ``width``: largest and smallest caliper (Feret) diameter of the convex hull of the middles of
+  the outer pixel edges, so that w pixels side by side are w px wide (ImageJ takes pixel corners and gets up
+  to 0.4 px more).
 - ``perimeter``: Cauchy-Crofton formula with four directions: P = pi/8 * sum over directions of (line
   spacing * number of times lines cross the outline) (Legland, Kieu, Devaux, Image Anal. Stereol. 26 (2007)
   83; the same as ``skimage.measure.perimeter_crofton(directions=4)``). Right on average over orientations;
@@ -22,7 +22,7 @@ from __future__ import annotations
 import numpy as np
 
 from lisa_micro.measure.contacts import agglomerates, border_pixels, compact, facing
-from lisa_micro.measure.necks import _find
+from lisa_micro.measure.necks import necks_between
 from lisa_micro.types import InputError
 
 
@@ -66,7 +66,7 @@ def particle_properties(labels: np.ndarray, pixels: np.ndarray | None = None) ->
     face = facing(numbered)
     pairs = np.unique(face.pair, axis=0)
     neck_width, neck_ratio = np.zeros(n), np.zeros(n)
-    for neck in _find(numbered, np.arange(1, n + 1), face):
+    for neck in necks_between(numbered, np.arange(1, n + 1), face):
         for k in (neck.a - 1, neck.b - 1):
             if 2 * neck.x_px > neck_width[k]:
                 neck_width[k], neck_ratio[k] = 2 * neck.x_px, neck.x_over_R
