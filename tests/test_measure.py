@@ -22,6 +22,7 @@ from lisa_micro.measure import (
     summarise,
 )
 from lisa_micro.measure.contacts import facing
+from lisa_micro.sim import simulate_scene
 from lisa_micro.types import InputError
 
 
@@ -164,6 +165,25 @@ def test_neck_across_a_gap(gap):
     (neck,) = find_necks(two_discs(40, 0.6, 0.5, gap))
     assert neck.x_px == pytest.approx(24, abs=2.5)
     assert neck.centre == pytest.approx((120.2, 120.2), abs=1.5)
+
+
+@pytest.mark.parametrize("kind", ["pairs", "chains", "agglomerate"])
+def test_necks_against_the_simulator(kind):
+    """The simulator knows every chord from geometry and never measures."""
+    off, centre = [], []
+    for seed in range(4):
+        scene = simulate_scene(seed, (256, 256), kind=kind, annotate=False)
+        true = {tuple(sorted((n["a"], n["b"]))): n for n in scene.neck_table}
+        found = {(n.a, n.b): n for n in find_necks(scene.particles)}
+        assert len(true.keys() - found.keys()) <= 0.02 * len(true)
+        for pair in true.keys() & found.keys():
+            if true[pair]["fused"] and not true[pair]["at_border"]:
+                off.append(found[pair].x_px - true[pair]["x_px"])
+                centre.append(
+                    np.hypot(*np.subtract(found[pair].centre, (true[pair]["cx"], true[pair]["cy"])))
+                )
+    assert len(off) > 5
+    assert abs(np.mean(off)) < 0.5 and np.median(np.abs(off)) < 0.5 and np.median(centre) < 0.6
 
 
 def test_neck_mask():

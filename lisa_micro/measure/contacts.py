@@ -107,7 +107,7 @@ def facing(labels: np.ndarray, max_gap: float = MAX_GAP) -> Facing:
         raise InputError(f"the largest gap of a contact must be at least 0 px, not {max_gap}")
     reach = int(np.floor(max_gap)) + 1
     pixels = border_pixels(labels)
-    padded = np.pad(labels, reach).astype(np.int64)
+    padded = np.pad(labels, reach)
     own = labels[pixels[:, 0], pixels[:, 1]].astype(np.int64)
     offsets = [
         (float(np.hypot(dy, dx)), dy, dx)
@@ -117,7 +117,7 @@ def facing(labels: np.ndarray, max_gap: float = MAX_GAP) -> Facing:
     ]
     who, other, middle, gap = [], [], [], []
     for distance, dy, dx in sorted(offsets):
-        near = padded[pixels[:, 0] + dy + reach, pixels[:, 1] + dx + reach]
+        near = padded[pixels[:, 0] + dy + reach, pixels[:, 1] + dx + reach].astype(np.int64)
         hit = np.flatnonzero((near > 0) & (near != own))
         who.append(hit)
         other.append(near[hit])
