@@ -29,7 +29,7 @@ def save_scene(scene: Scene, path: str | Path) -> Path:
         "pixel_size_nm": scene.pixel_size_nm,
         "modality": scene.modality,
         "seed": scene.seed,
-        "params": _plain(scene.params),
+        "params": plain(scene.params),
     }
     handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
@@ -77,12 +77,12 @@ def load_scene(path: str | Path) -> Scene:
         )
 
 
-def _plain(value: Any) -> Any:
-    """The same with numpy scalars as Python numbers, for JSON."""
+def plain(value: Any) -> Any:
+    """The same with numpy scalars as Python numbers and keys as text, for JSON."""
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return value.item() if isinstance(value, np.generic) else value
 
 

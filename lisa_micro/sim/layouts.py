@@ -9,6 +9,7 @@ import numpy as np
 
 from lisa_micro.sim.contacts import CONTACT_GAP_PX, Bond, centre_distance, find_bonds
 from lisa_micro.sim.shapes import Body, clearance, disc, outline, polygon
+from lisa_micro.types import InputError
 
 GAP_PX = CONTACT_GAP_PX + 1.0
 """Particles that are not in contact keep at least this distance."""
@@ -274,12 +275,12 @@ def make_layout(
     """A layout of a kind (a key of :data:`KINDS`; drawn by their shares where ``None``).
 
     Raises:
-        ValueError: for a kind that does not exist.
+        InputError: for a kind that does not exist.
     """
     names = list(KINDS)
     shares = np.array([KINDS[name][0] for name in names])
     drawn = names[int(rng.choice(len(names), p=shares / shares.sum()))]
     if kind is not None and kind not in KINDS:
-        raise ValueError(f"no scene of kind {kind!r}; choose one of {', '.join(names)}")
+        raise InputError(f"no scene of kind {kind!r}; choose one of {', '.join(names)}")
     kind = kind or drawn
     return kind, KINDS[kind][1](rng, shape)

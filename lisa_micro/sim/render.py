@@ -23,12 +23,18 @@ from lisa_micro.sim.texture import (
     trail,
     unit_plane,
 )
+from lisa_micro.types import InputError
 
 MODALITIES = ("BF-TEM", "HAADF-STEM", "SEM")
 
 
 def render(
-    maps: Maps, radius: float, modality: str, rng: np.random.Generator, noise: float | None = None
+    maps: Maps,
+    radius: float,
+    modality: str,
+    rng: np.random.Generator,
+    noise: float | None = None,
+    fresh: np.random.Generator | None = None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """An image of the maps.
 
@@ -38,17 +44,21 @@ def render(
         modality: one of :data:`MODALITIES`.
         rng: all choices come from it.
         noise: factor on the detector noise, 1 where ``None``.
+        fresh: what differs between two frames of one video (noise, scan jitter) comes from it; from ``rng``
+            where ``None``. With the same ``rng`` seed and labels that are identities, the film and each
+            particle's contrast stay the same from frame to frame.
 
     Returns:
         ``(pixels, settings)``: ``(H, W)`` float32 in 0..1, and what was drawn.
 
     Raises:
-        ValueError: for a modality that does not exist.
+        InputError: for a modality that does not exist.
     """
     if modality not in RENDERERS:
-        raise ValueError(f"no modality {modality!r}; choose one of {', '.join(MODALITIES)}")
-    image, settings = RENDERERS[modality](maps, max(radius, 3.0), rng)
-    return _detector(image, rng, settings, 1.0 if noise is None else noise), settings
+        raise InputError(f"no modality {modality!r}; choose one of {', '.join(MODALITIES)}")
+    fresh = rng if fresh is None else fresh
+    image, settings = RENDERERS[modality](maps, max(radius, 3.0), rng, fresh)
+    return _detector(image, rng, fresh, settings, 1.0 if noise is None else noise), settings
 
 
 def _per_particle(
@@ -56,13 +66,18 @@ def _per_particle(
 ) -> np.ndarray:
     """``(H, W)`` float32 factor constant over each particle: log-normal, and a share ``strong`` of particles
     near a zone axis half as strong again or more."""
+    # a stream for each quantity: particle k has the same contrast however many others there are
+    streams = [np.random.default_rng(int(rng.integers(2**62))) for _ in range(3)]
     n = int(labels.max(initial=0)) + 1
-    factor = np.exp(rng.normal(0, spread, n)) * np.where(rng.random(n) < strong, rng.uniform(1.3, 2.2, n), 1)
+    strength = np.where(streams[1].random(n) < strong, streams[2].uniform(1.3, 2.2, n), 1)
+    factor = np.exp(streams[0].normal(0, spread, n)) * strength
     factor[0] = 1
     return factor.astype(np.float32)[labels]
 
 
-def _bf_tem(maps: Maps, radius: float, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
+def _bf_tem(
+    maps: Maps, radius: float, rng: np.random.Generator, fresh: np.random.Generator
+) -> tuple[np.ndarray, dict[str, Any]]:
     shape = maps.labels.shape
     stained = rng.random() < 0.05
     settings: dict[str, Any] = {
@@ -120,19 +135,19 @@ def _bf_tem(maps: Maps, radius: float, rng: np.random.Generator) -> tuple[np.nda
 
 def _lattice(rng: np.random.Generator, labels: np.ndarray, absorbed: np.ndarray) -> None:
     """Lattice fringes, twins or bend contours in some particles, in place."""
-    n = int(labels.max(initial=0))
-    for k in rng.permutation(n)[: int(rng.integers(1, 9))] + 1:
-        row, column = np.nonzero(labels == k) if n < 30 else (np.array([], int), np.array([], int))
-        if not len(row):
+    key, share = int(rng.integers(2**62)), rng.uniform(0.05, 0.5)
+    for k, window in enumerate(ndimage.find_objects(labels), start=1):
+        one = np.random.default_rng([key, k])
+        if window is None or one.random() > share:
             continue
-        angle, wavelength = (
-            rng.uniform(0, np.pi),
-            rng.uniform(2.5, 7) if rng.random() < 0.7 else rng.uniform(9, 40),
-        )
+        row, column = np.ogrid[window]
+        angle, coarse = one.uniform(0, np.pi), one.random() < 0.3
+        wavelength = one.uniform(9, 40) if coarse else one.uniform(2.5, 7)
         wave = np.cos(2 * np.pi * (np.cos(angle) * column + np.sin(angle) * row) / wavelength)
-        if rng.random() < 0.3:
+        if one.random() < 0.3:
             wave = np.sign(wave)
-        absorbed[row, column] *= (1 + rng.uniform(0.05, 0.35) * wave).astype(np.float32)
+        wave = 1 + one.uniform(0.05, 0.35) * wave * (labels[window] == k)
+        absorbed[window] *= wave.astype(np.float32)
 
 
 def _holes(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -146,7 +161,9 @@ def _holes(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     return 1 - np.float32(rng.uniform(0.04, 0.2)) / (1 + np.exp(np.clip(level * rng.uniform(8, 60), -30, 30)))
 
 
-def _haadf(maps: Maps, radius: float, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
+def _haadf(
+    maps: Maps, radius: float, rng: np.random.Generator, fresh: np.random.Generator
+) -> tuple[np.ndarray, dict[str, Any]]:
     shape = maps.labels.shape
     settings: dict[str, Any] = {
         "background": rng.uniform(0.03, 0.3),
@@ -168,15 +185,17 @@ def _haadf(maps: Maps, radius: float, rng: np.random.Generator) -> tuple[np.ndar
     # saturation of the detector at thick places
     image = np.tanh(image * np.float32(1.1)) / np.float32(1.1)
     if settings["jitter"]:
-        image = jitter_rows(rng, image, settings["jitter"])
+        image = jitter_rows(fresh, image, settings["jitter"])
     if rng.random() < 0.4:
         image = image * (
-            1 + np.float32(rng.uniform(0.005, 0.04)) * rng.standard_normal((shape[0], 1), np.float32)
+            1 + np.float32(rng.uniform(0.005, 0.04)) * fresh.standard_normal((shape[0], 1), np.float32)
         )
     return image, settings
 
 
-def _sem(maps: Maps, radius: float, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
+def _sem(
+    maps: Maps, radius: float, rng: np.random.Generator, fresh: np.random.Generator
+) -> tuple[np.ndarray, dict[str, Any]]:
     shape = maps.labels.shape
     dark = rng.random() < 0.08  # thin or organic particles on a bright metal
     settings: dict[str, Any] = {
@@ -216,13 +235,13 @@ def _sem(maps: Maps, radius: float, rng: np.random.Generator) -> tuple[np.ndarra
     if rng.random() < 0.3:  # inelastic halo at the rim
         image = image + np.float32(rng.uniform(0.05, 0.25)) * np.maximum(blur(soft, 2.5) - soft, 0)
     if settings["charging"]:
-        rows = ndimage.gaussian_filter1d(rng.standard_normal((shape[0], 1), np.float32), 1.5, axis=0)
+        rows = ndimage.gaussian_filter1d(fresh.standard_normal((shape[0], 1), np.float32), 1.5, axis=0)
         tail = trail(soft, rng.uniform(0.1, 0.5) * shape[1])
         image = image + np.float32(settings["charging"]) * (
             tail * (0.5 + 0.8 * rows) * rng.choice([-0.6, 1.0])
         )
     if rng.random() < 0.3:
-        image = jitter_rows(rng, image, rng.uniform(0.05, 0.4))
+        image = jitter_rows(fresh, image, rng.uniform(0.05, 0.4))
     return blur(image, rng.uniform(0, 0.8)), settings
 
 
@@ -248,7 +267,11 @@ RENDERERS = {"BF-TEM": _bf_tem, "HAADF-STEM": _haadf, "SEM": _sem}
 
 
 def _detector(
-    image: np.ndarray, rng: np.random.Generator, settings: dict[str, Any], noise: float
+    image: np.ndarray,
+    rng: np.random.Generator,
+    fresh: np.random.Generator,
+    settings: dict[str, Any],
+    noise: float,
 ) -> np.ndarray:
     """Uneven illumination, Poisson-Gaussian noise, the detector's point spread, contrast; 0..1."""
     shape = image.shape
@@ -264,7 +287,7 @@ def _detector(
     settings.update(dose=dose, read_noise=read, noise=noise)
     # a Poisson count of mean n is close to normal with variance n from n = 20 on, which the doses here give
     deviation = np.sqrt(np.maximum(image, 0) / np.float32(dose) + np.float32(read**2)) * np.float32(noise)
-    speckle = rng.standard_normal(shape, dtype=np.float32)
+    speckle = fresh.standard_normal(shape, dtype=np.float32)
     spread = rng.uniform(0.3, 1.3) if rng.random() < 0.65 else 0.0
     settings["point_spread"] = spread
     image = blur(image + deviation * speckle, spread)

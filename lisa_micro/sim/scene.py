@@ -12,6 +12,7 @@ from lisa_micro.sim.overlay import Overlay, random_overlay
 from lisa_micro.sim.raster import Warp, no_warp, random_warp, rasterise
 from lisa_micro.sim.render import MODALITIES, render
 from lisa_micro.sim.truth import Truth, derive_truth
+from lisa_micro.types import InputError
 
 MODALITY_SHARES = (0.45, 0.2, 0.35)
 
@@ -69,7 +70,7 @@ class Scene:
         """``(H, W)`` int32 instance labels of a concept (substrate is one instance).
 
         Raises:
-            ValueError: for a concept that does not exist.
+            InputError: for a concept that does not exist.
         """
         concepts = {
             "particle": self.particles,
@@ -80,7 +81,7 @@ class Scene:
         if concept == "substrate":
             return self.substrate.astype(np.int32)
         if concept not in concepts:
-            raise ValueError(f"no concept {concept!r}; choose one of {', '.join(concepts)}, substrate")
+            raise InputError(f"no concept {concept!r}; choose one of {', '.join(concepts)}, substrate")
         return concepts[concept]
 
 
@@ -105,15 +106,15 @@ def simulate_scene(
         annotate: letters, scale bar and banner: drawn by chance where ``None``, never where false.
 
     Raises:
-        ValueError: for a shape, modality, kind or pixel size that cannot be.
+        InputError: for a shape, modality, kind or pixel size that cannot be.
     """
     shape = (int(shape[0]), int(shape[1]))
     if min(shape) < 16:
-        raise ValueError(f"a scene of {shape[0]} x {shape[1]} px is too small: give at least 16 x 16")
+        raise InputError(f"a scene of {shape[0]} x {shape[1]} px is too small: give at least 16 x 16")
     if modality is not None and modality not in MODALITIES:
-        raise ValueError(f"no modality {modality!r}; choose one of {', '.join(MODALITIES)}")
+        raise InputError(f"no modality {modality!r}; choose one of {', '.join(MODALITIES)}")
     if pixel_size_nm is not None and not pixel_size_nm > 0:
-        raise ValueError("the pixel size must be positive")
+        raise InputError("the pixel size must be positive")
     place, look, marks = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
     kind, layout = make_layout(place, shape, kind)
     radius = typical_radius(layout, shape)
