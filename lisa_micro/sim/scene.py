@@ -15,6 +15,8 @@ from lisa_micro.sim.truth import Truth, derive_truth
 from lisa_micro.types import InputError
 
 MODALITY_SHARES = (0.45, 0.2, 0.35)
+DIAMETERS_NM = {"BF-TEM": (3, 500), "HAADF-STEM": (2, 200), "SEM": (40, 5000)}
+"""Range of typical particle diameters, from which a pixel size is drawn."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def simulate_scene(
         shape: ``(H, W)`` px, each at least 16.
         modality: ``"BF-TEM"``, ``"HAADF-STEM"``, ``"SEM"``, or ``None`` for any.
         kind: a key of :data:`lisa_micro.sim.layouts.KINDS`, or ``None`` for any.
-        pixel_size_nm: edge of a pixel in nm; drawn to give particles of 5 to 500 nm where ``None``.
+        pixel_size_nm: edge of a pixel in nm; drawn to give particles of :data:`DIAMETERS_NM` where ``None``.
         annotate: letters, scale bar and banner: drawn by chance where ``None``, never where false.
 
     Raises:
@@ -121,7 +123,7 @@ def simulate_scene(
     warp = random_warp(place, radius) if place.random() < 0.55 else no_warp()
     drawn = str(look.choice(MODALITIES, p=MODALITY_SHARES))
     modality = modality or drawn
-    size = float(np.exp(look.uniform(np.log(5), np.log(500)))) / (2 * radius)
+    size = float(np.exp(look.uniform(*np.log(DIAMETERS_NM[modality])))) / (2 * radius)
     pixel_size_nm = float(f"{size:.4g}") if pixel_size_nm is None else float(pixel_size_nm)
     overlay = None
     if annotate is not False:
