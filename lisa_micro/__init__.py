@@ -1,1 +1,55 @@
+"""Talk to a micrograph: a multimodal-LLM segmentation assistant for microscopy.
 
+>>> import lisa_micro as lm
+>>> image = lm.read_micrograph("film.tif")
+>>> assistant = lm.load_assistant("micro")
+>>> assistant.ask(image, "segment all sintering necks").text
+
+Names are imported when they are first used, so that ``import lisa_micro`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "Answer": "lisa_micro.types",
+    "CONCEPTS": "lisa_micro.types",
+    "InputError": "lisa_micro.types",
+    "Micrograph": "lisa_micro.types",
+    "Prompt": "lisa_micro.types",
+    "Segmentation": "lisa_micro.types",
+    "draw_overlay": "lisa_micro.io",
+    "read_labels": "lisa_micro.io",
+    "read_micrograph": "lisa_micro.io",
+    "save_answer": "lisa_micro.io",
+    "to_unit_range": "lisa_micro.io",
+    "measure_necks": "lisa_micro.measure",
+    "measure_particles": "lisa_micro.measure",
+    "simulate_scene": "lisa_micro.sim",
+    "simulate_sintering": "lisa_micro.sim",
+    "load_assistant": "lisa_micro.assistant",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            value = version("lisa-micro")
+        except PackageNotFoundError:  # a checkout that is not installed
+            value = "0+unknown"
+    elif name in _PUBLIC:
+        value = getattr(import_module(_PUBLIC[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

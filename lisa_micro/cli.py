@@ -1,0 +1,353 @@
+"""``lisa-micro``: the command line. Thin: it reads, calls, writes; heavy imports stand inside the commands,
+so that ``--help`` answers at once.
+
+Exit codes are those of :func:`lisa_micro.terminal.run`.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lisa_micro.terminal import busy, check_prompt, complain, parse_boxes, run
+from lisa_micro.types import InputError
+
+if TYPE_CHECKING:
+    from lisa_micro.types import Answer, Micrograph
+
+app = typer.Typer(
+    name="lisa-micro",
+    help="Talk to a micrograph: ask in words, get masks, instances and measured sizes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ImagePath = Annotated[Path, typer.Argument(help="TIFF, PNG, JPEG, MRC, DM3, DM4, EMD, SER ...")]
+OutFolder = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
+Preset = Annotated[str, typer.Option(help="Model: a preset's name, a folder, or a hub id.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")]
+PixelSize = Annotated[
+    float | None, typer.Option(metavar="NM", help="Edge of a pixel, instead of the file's.")
+]
+Page = Annotated[int, typer.Option(help="Which image of a stack, from 0.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite results that are there already.")]
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        from lisa_micro import __version__
+
+        print(f"lisa-micro {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option(callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """Talk to a micrograph: ask in words, get masks, instances and measured sizes."""
+
+
+# ----------------------------------------------------------------------------------------------------- asking
+
+
+@app.command()
+def segment(
+    image: ImagePath,
+    out: OutFolder,
+    prompt: Annotated[str, typer.Argument(help='What to segment, such as "all sintering necks".')] = "",
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="X0,Y0,X1,Y1", help="A box in px around one object; may be given several times."
+        ),
+    ] = None,
+    preset: Preset = "micro",
+    pixel_size: PixelSize = None,
+    page: Page = 0,
+    device: Device = "auto",
+    force: Force = False,
+) -> None:
+    """Segment what the words ask for, or what is in the boxes, and write masks, tables and an overlay."""
+    words, notes = check_prompt(prompt, needed=not box)
+    micrograph, boxes = _read(image, pixel_size, page), parse_boxes(box or [])
+    from lisa_micro.geometry import repair_boxes
+    from lisa_micro.io import check_output
+
+    if boxes:
+        boxes = repair_boxes(boxes, micrograph.shape).tolist()
+    check_output(out, force)  # before minutes of work, not after
+    assistant = _load(preset, device)
+    with busy("Looking at the micrograph"):
+        answer = assistant.ask(micrograph, words) if words else None
+        if boxes:
+            answer = _with_boxes(answer, assistant.segment_boxes(micrograph, boxes), words)
+    assert answer is not None  # there are words or boxes
+    answer = replace(answer, notes=(*notes, *answer.notes))
+    _show(answer, micrograph)
+    _list(_save(answer, micrograph, out, assistant, preset, device, force, boxes=boxes or None, page=page))
+
+
+@app.command()
+def chat(
+    image: ImagePath,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Keep answers in OUT/1, OUT/2 ...")] = None,
+    preset: Preset = "micro",
+    pixel_size: PixelSize = None,
+    page: Page = 0,
+    device: Device = "auto",
+    force: Force = False,
+) -> None:
+    """Ask several things about one micrograph; later requests may refer to earlier ones."""
+    micrograph = _read(image, pixel_size, page)
+    from lisa_micro.io import check_output
+
+    if out is not None:
+        check_output(out / "1", force)
+    assistant = _load(preset, device)
+    conversation = assistant.chat(micrograph)
+    interactive = sys.stdin.isatty()
+    if interactive:
+        print("Ask about the micrograph; an empty line or Ctrl-D ends.")
+    turn = 0
+    while True:
+        try:
+            line = input("> " if interactive else "")
+        except EOFError:
+            break
+        if not line.strip():
+            if interactive:
+                break
+            continue
+        try:
+            words, notes = check_prompt(line)
+            with busy("Looking at the micrograph"):
+                answer = conversation.ask(words)
+            answer = replace(answer, notes=(*notes, *answer.notes))
+            _show(answer, micrograph)
+            turn += 1
+            if out is not None:
+                folder = out / str(turn)
+                _save(answer, micrograph, folder, assistant, preset, device, force, turn=turn, page=page)
+                print(f"kept in {folder}")
+        except InputError as error:  # one request that cannot be used does not end the conversation
+            complain(str(error))
+
+
+# -------------------------------------------------------------------------------------------------- measuring
+
+
+@app.command()
+def measure(
+    labels: Annotated[Path, typer.Argument(help="Instance labels (k where instance k is), or a mask.")],
+    out: OutFolder,
+    image: Annotated[Path | None, typer.Option(help="The micrograph, for intensities.")] = None,
+    pixel_size: PixelSize = None,
+    force: Force = False,
+) -> None:
+    """Measure the instances of a label image: a table, the necks, a summary and a histogram."""
+    from lisa_micro import measure as measuring
+    from lisa_micro.io import check_output, read_labels, read_micrograph, write_files, write_json
+
+    instances = read_labels(labels)
+    pixels, nm, origin = None, instances.pixel_size_nm, instances.pixel_size_origin
+    if image is not None:
+        micrograph = read_micrograph(image)
+        if micrograph.shape != instances.shape:
+            sizes = [f"{shape[1]} x {shape[0]}" for shape in (instances.shape, micrograph.shape)]
+            raise InputError(f"The labels are {sizes[0]} px and the image {sizes[1]} px; they must be alike.")
+        pixels = micrograph.pixels
+        if nm is None:
+            nm, origin = micrograph.pixel_size_nm, micrograph.pixel_size_origin
+    if pixel_size is not None:
+        from lisa_micro.io.units import check_pixel_size
+
+        nm, origin = check_pixel_size(pixel_size), "user"
+    check_output(out, force, names=("instances.csv", "necks.csv", "summary.json", "histogram.png"))
+    for note in instances.notes:
+        print(note)
+    with busy("Measuring"):
+        table = measuring.measure_particles(instances.pixels, nm, pixels)
+        necks = measuring.measure_necks(instances.pixels, nm)
+        summary = measuring.summarise(instances.pixels, nm, pixels)
+    unit = "px" if nm is None else "nm"
+    diameters = table[measuring.column("diameter", unit)]
+    record = {"labels": str(labels), "pixel_size_nm": nm, "pixel_size_origin": origin, **summary}
+    writers = {
+        "instances.csv": lambda path: table.to_csv(path, index=False),
+        "necks.csv": lambda path: necks.to_csv(path, index=False),
+        "summary.json": lambda path: write_json(path, {**record, "necks": len(necks)}),
+        "histogram.png": lambda path: measuring.histogram(diameters, "diameter", unit, out=path),
+    }
+    written = write_files(out, writers)
+    for name, value in summary.items():
+        print(f"{name:28} {value:.5g}")
+    print(f"{'necks':28} {len(necks)}")
+    _list(written)
+
+
+@app.command()
+def simulate(
+    out: OutFolder,
+    frames: Annotated[int, typer.Option(min=1, help="1 makes a micrograph, more make a video.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed and options give the same pixels.")] = 0,
+    kind: Annotated[
+        str | None, typer.Option(help="'any', or a kind of scene; else a sintering experiment.")
+    ] = None,
+    modality: Annotated[str | None, typer.Option(help="BF-TEM, HAADF-STEM or SEM.")] = None,
+    size: Annotated[int, typer.Option(min=16, max=4096, help="Side of the square image in px.")] = 512,
+    particles: Annotated[int | None, typer.Option(min=0, help="How many, in a sintering experiment.")] = None,
+    mechanism: Annotated[str | None, typer.Option(help="Of neck growth, such as 'viscous flow'.")] = None,
+    pixel_size: PixelSize = None,
+    force: Force = False,
+) -> None:
+    """Make a micrograph or a video of sintering particles, with exact truth."""
+    from lisa_micro.io import check_output
+    from lisa_micro.io.units import check_pixel_size
+    from lisa_micro.sim import write_simulation
+
+    nm = check_pixel_size(pixel_size)
+    check_output(out, force, names=("truth.json",))
+    settings = {"shape": (size, size), "modality": modality, "pixel_size_nm": nm}
+    if kind in (None, "sintering"):
+        settings |= {"n_particles": particles, "mechanism": mechanism}
+    elif particles is not None or mechanism is not None:
+        raise InputError("--particles and --mechanism belong to a sintering experiment; leave out --kind.")
+    with busy("Simulating"):
+        written = write_simulation(out, seed=seed, frames=frames, kind=kind, force=force, **settings)
+    _list(list(written.values()))
+
+
+# --------------------------------------------------------------------------------------- judging and training
+
+
+@app.command()
+def evaluate(
+    suite: Annotated[str, typer.Argument(help="The suite's name; 'list' shows them.")],
+    data: Annotated[Path | None, typer.Option(envvar="LISA_MICRO_DATA", help="Labelled micrographs.")] = None,
+    preset: Preset = "micro",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many images.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the numbers as JSON.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Judge a model on a validation suite and print its table."""
+    from lisa_micro import evaluate as judging
+
+    if suite == "list":
+        for name, purpose in judging.SUITES.items():
+            print(f"{name:20} {purpose}")
+        return
+    if suite not in judging.SUITES:
+        raise InputError(f"There is no suite {suite!r}; choose one of {', '.join(judging.SUITES)}.")
+    assistant = _load(preset, device)
+    with busy(f"Evaluating {suite}"):
+        result = judging.run_suite(suite, assistant, data=data, limit=limit)
+    print(judging.format_table(result))
+    if out is not None:
+        from lisa_micro.io import write_files, write_json
+
+        _list(write_files(out.parent, {out.name: lambda path: write_json(path, result)}))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def finetune(context: typer.Context) -> None:
+    """Train on your own data: all arguments go to `python -m finetune`."""
+    import os
+    import subprocess
+
+    # The training code is no part of the package: it stands beside it in a checkout, where an editable
+    # install leaves the package too.
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / "finetune" / "__main__.py").is_file():
+        raise InputError(
+            "Training runs from a checkout of the repository; clone it, run `make setup` there, and use its "
+            ".venv/bin/lisa-micro."
+        )
+    paths = [str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    raise typer.Exit(subprocess.call([sys.executable, "-m", "finetune", *context.args], env=environment))
+
+
+# ---------------------------------------------------------------------------------------------------- helpers
+
+
+def _read(path: Path, pixel_size: float | None, page: int) -> Micrograph:
+    from lisa_micro.io import read_micrograph
+
+    micrograph = read_micrograph(path, pixel_size, page)
+    for note in micrograph.notes:
+        print(note, file=sys.stderr)
+    return micrograph
+
+
+def _load(preset: str, device: str) -> Any:
+    with busy(f"Loading {preset}"):
+        from lisa_micro import load_assistant
+
+        return load_assistant(preset, device=device)
+
+
+def _with_boxes(answer: Answer | None, segmentation: Any, words: str) -> Answer:
+    """An answer that holds what the boxes gave, behind what the words gave where there were words."""
+    from lisa_micro.types import Answer
+
+    if answer is not None:
+        return replace(answer, segments=(*answer.segments, segmentation), declined=False)
+    count = segmentation.count
+    text = f"Segmented {count} {'object' if count == 1 else 'objects'} from boxes."
+    return Answer(text=text, segments=(segmentation,), prompt=words)
+
+
+def _show(answer: Answer, micrograph: Micrograph) -> None:
+    print(answer.text)
+    for note in (*answer.notes, *(note for segment in answer.segments for note in segment.notes)):
+        print(f"note: {note}", file=sys.stderr)
+    if micrograph.pixel_size_nm is None and answer.segments:
+        print("note: no pixel size is known, sizes are in px; give it with --pixel-size NM.", file=sys.stderr)
+
+
+def _save(
+    answer: Answer,
+    micrograph: Micrograph,
+    folder: Path,
+    assistant: Any,
+    preset: str,
+    device: str,
+    force: bool,
+    boxes: list[list[float]] | None = None,
+    **details: Any,
+) -> list[Path]:
+    from lisa_micro.io import save_answer
+
+    return save_answer(
+        answer,
+        micrograph,
+        folder,
+        preset=getattr(assistant, "preset", preset),
+        weights_sha256=getattr(assistant, "weights_sha256", None),
+        prompt_boxes=boxes,
+        details={"device": str(getattr(assistant, "device", device)), **details},
+        force=force,
+    )
+
+
+def _list(paths: list[Path]) -> None:
+    for path in paths:
+        print(f"wrote {path}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and exits."""
+    sys.exit(run(lambda: app(args=arguments, standalone_mode=False)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""What the command line has from its user, shows, and how it ends: prompts and boxes checked, spinners, one
+line an error, exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lisa_micro.types import InputError
+
+MAX_PROMPT = 2000
+"""Characters of a prompt that are used; the rest is cut with a notice."""
+
+
+def check_prompt(prompt: str, needed: bool = True) -> tuple[str, list[str]]:
+    """The prompt without the white space around it, cut to what is used, and the notices that this gives.
+
+    Raises:
+        InputError: nothing is left where a prompt is needed.
+    """
+    words = prompt.strip()
+    if needed and not words:
+        raise InputError('The prompt is empty; say what to segment, such as "segment all particles".')
+    if len(words) <= MAX_PROMPT:
+        return words, []
+    return words[:MAX_PROMPT], [f"The prompt has {len(words)} characters; the first {MAX_PROMPT} are used."]
+
+
+def parse_boxes(texts: list[str]) -> list[list[float]]:
+    """Boxes as typed, ``"x0,y0,x1,y1"``, as numbers; corners are not put in order here.
+
+    Raises:
+        InputError: not four numbers.
+    """
+    boxes = []
+    for text in texts:
+        try:
+            numbers = [float(part) for part in text.replace(";", ",").split(",")]
+        except ValueError:
+            numbers = []
+        if len(numbers) != 4:
+            raise InputError(f"The box {text!r} is not x0,y0,x1,y1: four numbers of px with commas between.")
+        boxes.append(numbers)
+    return boxes
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """A spinner on a terminal, nothing elsewhere."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"{what} ..."):
+        yield
+
+
+def complain(text: str) -> None:
+    """One line on the standard error stream."""
+    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+
+
+def run(command: Callable[[], Any]) -> int:
+    """Calls ``command``, the command line without its own error handling, and gives the exit code: 0 on
+    success only, 2 for a request or a file that cannot be used, 1 for a defect, 130 when interrupted. Every
+    error is one line on the standard error stream.
+
+    ``LISA_MICRO_DEBUG=1`` shows the traceback of a defect.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal that has no µ shows a ? instead of ending the run
+            stream.reconfigure(errors="replace")
+    try:
+        code = command() or 0
+    except InputError as error:
+        complain(str(error))
+        code = 2
+    except (KeyboardInterrupt, EOFError):
+        complain("interrupted.")
+        code = 130
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        # a usage error, of any typer version
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+            name = getattr(getattr(error, "ctx", None), "command_path", None) or "lisa-micro"
+            if type(error).__name__ == "NoArgsIsHelpError":  # its message is the whole help
+                print(error.format_message())
+            else:
+                complain(f"{error.format_message().strip().rstrip('.')}; see {name} --help.")
+            code = 2
+        elif os.environ.get("LISA_MICRO_DEBUG"):
+            raise
+        else:
+            complain(f"{type(error).__name__}: {error} (a defect; LISA_MICRO_DEBUG=1 shows where)")
+            code = 1
+    return code if isinstance(code, int) else 0
