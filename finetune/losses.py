@@ -23,6 +23,15 @@ def mask_loss(logits: Tensor, target: Tensor, valid: Tensor, weight: Tensor | No
     return (bce * w).sum((1, 2)) / w.sum((1, 2)).clamp_min(1.0) + dice_loss(logits, target, valid)
 
 
+def rare_weight(target: Tensor, valid: Tensor, share: float = 0.12, most: float = 10.0) -> Tensor:
+    """Pixel weights that bring small targets up to ``share`` of the pixels, so that cross-entropy does not answer "nothing"
+    for necks; 1 everywhere for targets that are larger or empty."""
+    area = (target * valid).sum((1, 2))
+    factor = (share * valid.sum((1, 2)) / area.clamp_min(1.0)).clamp(1.0, most)
+    factor = torch.where(area > 0, factor, torch.ones_like(factor))
+    return 1 + (factor[:, None, None] - 1) * target
+
+
 def distance_loss(logits: Tensor, target: Tensor, inside: Tensor, valid: Tensor) -> Tensor:
     """Mean absolute error of sigmoid(logits) against the normalised distance: inside instances, and at a quarter of
     the weight outside, where the distance is 0."""

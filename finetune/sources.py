@@ -8,7 +8,6 @@ out, and no loss is computed for it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +20,14 @@ from lisa_micro.types import CONCEPTS
 @dataclass(frozen=True)
 class Source:
     """One prepared image. ``kind``: ``"emps"``, ``"tem"`` or ``"sim"``. ``instances``: whether the particle labels tell
-    touching particles apart. ``labels``: concept -> int32 ``(H, W)``."""
+    touching particles apart. ``labels``: concept -> int32 ``(H, W)``. ``modality``: where the source itself tells it."""
 
     name: str
     kind: str
     pixels: np.ndarray
     labels: dict[str, np.ndarray]
     instances: bool = True
+    modality: str | None = None
 
 
 def write_source(path: Path, source: Source) -> None:
@@ -36,7 +36,13 @@ def write_source(path: Path, source: Source) -> None:
     temporary = path.with_name(path.name + ".part.npz")
     arrays = {f"label_{c}": source.labels[c].astype(np.int16) for c in source.labels}
     np.savez_compressed(
-        temporary, pixels=source.pixels, kind=source.kind, instances=source.instances, **arrays
+        temporary,
+        pixels=source.pixels,
+        name=source.name,
+        kind=source.kind,
+        instances=source.instances,
+        modality=source.modality or "",
+        **arrays,
     )
     os.replace(temporary, path)
 
@@ -45,7 +51,14 @@ def read_source(path: Path) -> Source:
     """Read what :func:`write_source` wrote."""
     with np.load(path) as data:
         labels = {c: data[f"label_{c}"].astype(np.int32) for c in CONCEPTS if f"label_{c}" in data}
-        return Source(path.stem, str(data["kind"]), data["pixels"], labels, bool(data["instances"]))
+        return Source(
+            str(data["name"]),
+            str(data["kind"]),
+            data["pixels"],
+            labels,
+            bool(data["instances"]),
+            str(data["modality"]) or None,
+        )
 
 
 def to_bytes(pixels: np.ndarray) -> np.ndarray:
@@ -56,22 +69,24 @@ def to_bytes(pixels: np.ndarray) -> np.ndarray:
 def prepare_real(folder: Path, split: str) -> list[Path]:
     """Prepare EMPS and tem-sintering, ``split`` ``"train"`` or ``"validation"``, into ``folder``; what is there
     already stays. Needs ``LISA_MICRO_DATA``."""
-    from lisa_micro.datasets.derive import derive_truth
-    from lisa_micro.datasets.readers import iter_emps, iter_tem_sintering
+    from lisa_micro.datasets.readers import read_emps, read_tem_sintering
 
     paths = []
-    for kind, items in (("emps", iter_emps(split)), ("tem", iter_tem_sintering(split))):
-        for item in items:
-            path = folder / split / f"{kind}_{item.name}.npz"
+    for kind, examples in (("emps", read_emps(split)), ("tem", read_tem_sintering(split))):
+        for example in examples:
+            path = folder / split / f"{kind}_{example.name}.npz"
             paths.append(path)
             if path.exists():
                 continue
-            if kind == "emps":
-                labels = {c: m for c, m in derive_truth(item.labels).items() if c in CONCEPTS}
-            else:
-                particle = (item.labels > 0).astype(np.int32)
-                labels = {"particle": particle, "substrate": 1 - particle}
-            write_source(path, Source(item.name, kind, to_bytes(item.pixels), labels, kind == "emps"))
+            truth = example.truth()
+            known = CONCEPTS if kind == "emps" else ("particle", "substrate")
+            labels = {c: truth[c] for c in known}
+            if kind == "tem":
+                # foreground only: one label, so that nobody takes its components for particles
+                labels["particle"] = (truth["particle"] > 0).astype(np.int32)
+                labels["substrate"] = 1 - labels["particle"]
+            pixels = to_bytes(example.micrograph.pixels)
+            write_source(path, Source(example.name, kind, pixels, labels, kind == "emps"))
     return paths
 
 
@@ -93,16 +108,10 @@ def prepare_simulated(folder: Path, count: int, seed: int, shape: tuple[int, int
             "agglomerate": scene.agglomerates,
             "substrate": scene.substrate.astype(np.int32),
         }
-        write_source(path, Source(str(number), "sim", to_bytes(scene.pixels), labels))
+        write_source(path, Source(path.stem, "sim", to_bytes(scene.pixels), labels, True, scene.modality))
     return paths
 
 
 def load_all(paths: list[Path]) -> list[Source]:
     """All of them in memory (about 1 MB each)."""
     return [read_source(path) for path in paths]
-
-
-def iter_sources(paths: list[Path]) -> Iterator[Source]:
-    """One at a time."""
-    for path in paths:
-        yield read_source(path)

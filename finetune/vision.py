@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from finetune.losses import border_loss, distance_loss, mask_loss, soft_iou
+from finetune.losses import border_loss, distance_loss, mask_loss, rare_weight, soft_iou
 from finetune.vision_data import Batch, Maps
-from lisa_micro.models.lisa.mask_head import MaskHead, MaskHeadConfig, MaskOutputs
+from lisa_micro.models.lisa.mask_head import MaskHead, MaskHeadConfig, MaskOutputs, box_areas, point_areas
 from lisa_micro.models.towers.sam import ConvSamTower, SamFeatures
 
 
@@ -42,10 +42,14 @@ class VisionModel(nn.Module):
         words = head.code_book(batch.concepts.reshape(-1, 1))
         rows = torch.arange(b).repeat_interleave(batch.concepts.shape[1])
         repeated = SamFeatures(features.embedding[rows], tuple(s[rows] for s in features.skips))
+        size = features.embedding.shape[-2:]
+        boxes = box_areas(batch.boxes, *size, batch.origin)
+        points = point_areas(batch.points, batch.point_labels, *size, batch.origin)
+        point_tokens = head.point_tokens(batch.points, batch.point_labels)
         parts = [
             head(repeated, words, batch.origin),
-            head(features, head.box_tokens(batch.boxes), batch.origin),
-            head(features, head.point_tokens(batch.points, batch.point_labels), batch.origin),
+            head(features, head.box_tokens(batch.boxes), batch.origin, boxes),
+            head(features, point_tokens, batch.origin, points),
         ]
         return MaskOutputs(*(torch.cat(maps) for maps in zip(*parts, strict=True)))
 
@@ -57,7 +61,7 @@ def vision_loss(
     valid, inside = target.valid, (target.mask > 0.5).float()
     w = target.weight
     total = w.sum().clamp_min(1.0)
-    mask = mask_loss(out.mask, target.mask, valid)
+    mask = mask_loss(out.mask, target.mask, valid, rare_weight(target.mask, valid))
     distance = distance_loss(out.distance, target.distance, inside, valid)
     border = border_loss(out.border, target.border, inside, valid)
     iou = soft_iou(out.mask, target.mask, valid)

@@ -79,6 +79,47 @@ class RefiningMaskDecoder(MaskDecoder):
         return maps, self.iou_prediction_head(tokens[:, 0])
 
 
+def _axis(count: int, start: float, like: Tensor) -> Tensor:
+    """Centres of cells of 4 px along one axis, px of the frame."""
+    return torch.arange(count, device=like.device, dtype=torch.float32) * 4 + 2 + start
+
+
+def box_areas(boxes: Tensor, height: int, width: int, origin: tuple[int, int] = (0, 0)) -> Tensor:
+    """A box is also laid down as SAM's mask prompt: it says where to look more directly than two corners do.
+
+    Args:
+        boxes: ``(N, 4)`` XYXY px of the frame. height, width: of the embedding (cells of 16 px), at ``origin``.
+
+    Returns:
+        ``(N, 1, 4 height, 4 width)``: 1 inside, 0 outside, linear over the 4 px at the edge.
+    """
+    x = _axis(4 * width, origin[0] * STRIDE, boxes)
+    y = _axis(4 * height, origin[1] * STRIDE, boxes)
+    x0, y0, x1, y1 = boxes.float().unbind(1)
+    inside_x = torch.minimum(x - x0[:, None], x1[:, None] - x).div(4).add(0.5).clamp(0, 1)
+    inside_y = torch.minimum(y - y0[:, None], y1[:, None] - y).div(4).add(0.5).clamp(0, 1)
+    return (inside_y[:, :, None] * inside_x[:, None, :]).unsqueeze(1)
+
+
+def point_areas(
+    points: Tensor, labels: Tensor, height: int, width: int, origin: tuple[int, int] = (0, 0)
+) -> Tensor:
+    """Points as SAM's mask prompt: a bump (sigma 6 px) per point, positive inside, negative outside.
+
+    Args:
+        points: ``(N, P, 2)`` XY px of the frame; labels ``(N, P)``: 1 in, 0 out, -1 nothing.
+
+    Returns:
+        ``(N, 1, 4 height, 4 width)`` in -1..1.
+    """
+    x = _axis(4 * width, origin[0] * STRIDE, points)
+    y = _axis(4 * height, origin[1] * STRIDE, points)
+    bump_x = torch.exp(-((x - points[..., 0:1].float()) ** 2) / 72)
+    bump_y = torch.exp(-((y - points[..., 1:2].float()) ** 2) / 72)
+    sign = torch.where(labels == 1, 1.0, torch.where(labels == 0, -1.0, 0.0)).unsqueeze(-1)
+    return torch.einsum("npy,npx->nyx", bump_y * sign, bump_x).clamp(-1, 1).unsqueeze(1)
+
+
 @dataclass(frozen=True)
 class MaskHeadConfig:
     """Sizes of the mask decoder. ``concepts``: number of entries of the concept code book."""
@@ -107,8 +148,10 @@ class MaskHead(nn.Module):
             input_image_size=(FRAME, FRAME),
             mask_in_chans=16,
         )
-        # masks are not a prompt here: the layers for them would be dead weight
-        del self.prompt_encoder.mask_downscaling
+        # one scale of random frequencies, as in SAM, resolves an image of one size; here a length of 8 px and one of
+        # 500 px both matter, so the frequencies spread over four octaves
+        frequencies = self.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+        frequencies *= torch.logspace(-1, 3, frequencies.shape[1], base=2.0)
         self.mask_decoder = RefiningMaskDecoder(config.dim, config.depth, config.heads, config.mlp_dim)
         self.code_book = nn.Embedding(config.concepts, config.dim)
 
@@ -129,20 +172,30 @@ class MaskHead(nn.Module):
             raise ValueError(f"the image does not fit into the {FRAME} px frame: tile it")
         return full[:, :, y0 : y0 + height, x0 : x0 + width]
 
-    def forward(self, features: SamFeatures, sparse: Tensor, origin: tuple[int, int] = (0, 0)) -> MaskOutputs:
+    def forward(
+        self,
+        features: SamFeatures,
+        sparse: Tensor,
+        origin: tuple[int, int] = (0, 0),
+        areas: Tensor | None = None,
+    ) -> MaskOutputs:
         """Decode N prompts.
 
         Args:
             features: of one image (batch 1, shared by all prompts) or one entry per prompt (batch N).
             sparse: prompt tokens ``(N, T, D)``.
             origin: see :meth:`position`.
+            areas: ``(N, 1, 4h, 4w)``, see :func:`box_areas` and :func:`point_areas`; ``None`` for words.
         """
         n = sparse.shape[0]
         embedding = features.embedding.expand(n, -1, -1, -1)
         skips = tuple(skip.expand(n, -1, -1, -1) for skip in features.skips)
         dtype = embedding.dtype
         position = self.position(*embedding.shape[-2:], origin=origin).to(dtype).expand(n, -1, -1, -1)
-        dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).to(dtype)
+        if areas is None:
+            dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).to(dtype)
+        else:
+            dense = self.prompt_encoder.mask_downscaling(areas.to(dtype)).to(dtype)
         maps, quality = self.mask_decoder.decode(embedding, skips, position, sparse.to(dtype), dense)
         maps, quality = maps.float(), quality.float()
         return MaskOutputs(maps[:, 0], maps[:, 1], maps[:, 2], quality[:, 0], quality[:, 1])

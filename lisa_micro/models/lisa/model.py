@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lisa_micro.models.lisa.config import LisaConfig
-from lisa_micro.models.lisa.mask_head import FRAME, MaskHead, MaskOutputs
+from lisa_micro.models.lisa.mask_head import MaskHead, MaskOutputs, box_areas, point_areas
 from lisa_micro.models.lisa.projector import ImageProjector, SegProjector
 from lisa_micro.models.lisa.tokens import NewTokens
 from lisa_micro.models.towers.clip import ConvClipTower, to_square
@@ -130,22 +130,22 @@ class LisaModel(nn.Module):
 
     # outlining
 
-    def decode(self, features: ImageFeatures, sparse: Tensor) -> MaskOutputs:
-        """Prompt tokens ``(N, T, D)`` -> maps of the padded input at stride 2."""
-        return self.mask_head(features.sam, sparse)
+    def decode_words(self, features: ImageFeatures, states: Tensor) -> MaskOutputs:
+        """Hidden states of N [SEG] tokens ``(N, hidden)`` -> maps of the padded input at stride 2."""
+        return self.mask_head(features.sam, self.seg_projector(states).unsqueeze(1))
 
-    def word_tokens(self, states: Tensor) -> Tensor:
-        """Hidden states of N [SEG] tokens ``(N, hidden)`` -> prompt tokens ``(N, 1, D)``."""
-        return self.seg_projector(states).unsqueeze(1)
-
-    def box_tokens(self, features: ImageFeatures, boxes: Tensor) -> Tensor:
-        """Boxes ``(N, 4)`` XYXY px of the micrograph -> prompt tokens."""
+    def decode_boxes(self, features: ImageFeatures, boxes: Tensor) -> MaskOutputs:
+        """Boxes ``(N, 4)`` XYXY px of the micrograph -> maps, as above."""
         x, y = features.scale
-        return self.mask_head.box_tokens(boxes.float() * boxes.new_tensor([x, y, x, y]).float())
+        boxes = boxes.float() * boxes.new_tensor([x, y, x, y]).float()
+        areas = box_areas(boxes, *features.sam.embedding.shape[-2:])
+        return self.mask_head(features.sam, self.mask_head.box_tokens(boxes), areas=areas)
 
-    def point_tokens(self, features: ImageFeatures, points: Tensor, labels: Tensor) -> Tensor:
-        """Points ``(N, P, 2)`` XY px of the micrograph, labels ``(N, P)`` -> prompt tokens."""
-        return self.mask_head.point_tokens(points.float() * points.new_tensor(features.scale).float(), labels)
+    def decode_points(self, features: ImageFeatures, points: Tensor, labels: Tensor) -> MaskOutputs:
+        """Points ``(N, P, 2)`` XY px of the micrograph, labels ``(N, P)`` (1 in, 0 out) -> maps, as above."""
+        points = points.float() * points.new_tensor(features.scale).float()
+        areas = point_areas(points, labels, *features.sam.embedding.shape[-2:])
+        return self.mask_head(features.sam, self.mask_head.point_tokens(points, labels), areas=areas)
 
     @staticmethod
     def to_micrograph(maps: Tensor, features: ImageFeatures) -> Tensor:
@@ -157,5 +157,3 @@ class LisaModel(nn.Module):
             maps = F.interpolate(maps, features.shape, mode="bilinear", align_corners=False)
         return maps[0]
 
-
-__all__ = ["FRAME", "ImageFeatures", "LisaModel", "pad_to_multiple", "work_shape"]

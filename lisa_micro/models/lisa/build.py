@@ -1,0 +1,114 @@
+"""Builds LISA models: sizes are chosen here and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lisa_micro.models.checkpoints import load_strict, read_state
+from lisa_micro.models.lisa.config import LisaConfig, LoraSettings
+from lisa_micro.models.lisa.mask_head import MaskHead, MaskHeadConfig
+from lisa_micro.models.lisa.model import LisaModel
+from lisa_micro.models.lisa.projector import ImageProjector, SegProjector
+from lisa_micro.models.lisa.tokens import NewTokens, add_special_tokens
+from lisa_micro.models.towers.clip import ConvClipTower
+from lisa_micro.models.towers.sam import ConvSamTower
+
+PARTS = ("sam_tower", "mask_head", "clip_tower", "clip_projector", "sam_projector", "seg_projector", "new_tokens")
+"""Modules of a model folder, one safetensors file each; ``lora.safetensors`` is the adapter."""
+
+
+def build_vision(config: LisaConfig) -> LisaModel:
+    """SAM tower and mask decoder alone, untrained: prompts by points and boxes."""
+    head = MaskHead(MaskHeadConfig(dim=config.embed_dim, depth=config.depth))
+    return LisaModel(config, ConvSamTower(config.embed_dim), head)
+
+
+def add_lora(language: nn.Module, settings: LoraSettings) -> nn.Module:
+    """Wrap a language model with a fresh LoRA adapter (peft)."""
+    from peft import LoraConfig, get_peft_model
+
+    return get_peft_model(
+        language,
+        LoraConfig(
+            r=settings.rank,
+            lora_alpha=settings.alpha,
+            lora_dropout=settings.dropout,
+            target_modules=list(settings.modules),
+            bias="none",
+            task_type="CAUSAL_LM",
+        ),
+    )
+
+
+def build_lisa(config: LisaConfig, dtype: torch.dtype = torch.float32, lora: bool = True, **load_options):
+    """Everything, with the base language model's weights and all else untrained.
+
+    Args:
+        dtype: precision of the language model.
+        lora: wrap the language model with a fresh adapter.
+        load_options: for transformers' ``from_pretrained`` (quantisation, device map).
+
+    Returns:
+        (LisaModel, tokenizer with the reply language's tokens).
+
+    Raises:
+        InputError: the base language model is not to be had.
+    """
+    from lisa_micro.models.lisa.base_lm import load_base
+
+    language, tokenizer = load_base(config.base_lm, dtype, **load_options)
+    first = language.get_input_embeddings().num_embeddings
+    ids = add_special_tokens(tokenizer)
+    first = min(first, ids[0])
+    hidden = language.config.hidden_size
+    new_tokens = NewTokens(len(ids), hidden, first)
+    new_tokens.start_from(language.get_input_embeddings().weight.detach()[:first])
+    language.requires_grad_(False)
+    model = build_vision(config)
+    clip = None
+    if config.towers in ("both", "clip"):
+        clip = ConvClipTower()
+        model.clip_projector = ImageProjector(clip.width, hidden, config.clip_side)
+    if config.towers in ("both", "sam"):
+        model.sam_projector = ImageProjector(config.embed_dim, hidden, config.sam_side)
+    model.clip_tower = clip
+    model.language = add_lora(language, config.lora) if lora else language
+    model.new_tokens = new_tokens
+    model.seg_projector = SegProjector(hidden, config.embed_dim)
+    model.seg_id = ids[0]
+    return model, tokenizer
+
+
+def load_parts(model: LisaModel, folder: Path, parts: tuple[str, ...] = PARTS) -> None:
+    """Load the parts that ``model`` has from ``folder``, strictly.
+
+    Raises:
+        InputError: a file is missing or does not fit.
+    """
+    for name in parts:
+        module = getattr(model, name)
+        if module is not None:
+            load_strict(module, read_state(folder / f"{name}.safetensors"), name)
+
+
+def load_adapter(language: nn.Module, path: Path, merge: bool) -> nn.Module:
+    """Load ``lora.safetensors`` into a model made by :func:`add_lora`; with ``merge`` the adapter is added to the weights
+    and the plain language model comes back.
+
+    Raises:
+        InputError: the adapter does not fit.
+    """
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    from lisa_micro.types import InputError
+
+    state = read_state(path)
+    expected = get_peft_model_state_dict(language)
+    wrong = sorted(expected.keys() ^ state.keys())
+    if wrong:
+        raise InputError(f"{path.name} does not fit the language model: {len(wrong)} keys differ ({wrong[0]}, ...)")
+    set_peft_model_state_dict(language, state)
+    return language.merge_and_unload() if merge else language
