@@ -1,0 +1,127 @@
+"""The one way to reply to each request: short, for every token costs time, and always the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lisa_micro.language import Clause, Measure, Nearest, Rank, render_clauses, render_measure
+from lisa_micro.language.words import ABSENT, CONCEPT_NOUNS, END_VALUE, END_WHERE, SEG, VALUE, WHERE
+
+_STATISTIC_WORDS = {"min": "smallest", "max": "largest", "std": "standard deviation of the"}
+_PROPERTY_WORDS = {"contacts": "number of contacts"}
+
+
+@dataclass(frozen=True)
+class TargetTruth:
+    """What a ``[SEG]`` of a reply must outline.
+
+    Attributes:
+        concept: one of ``lisa_micro.types.CONCEPTS``.
+        clauses: its constraint; the mask decoder is to outline all of the concept, the constraint is executed.
+        present: whether the image has any of the concept (where not, the mask is empty and its presence 0).
+    """
+
+    concept: str
+    clauses: tuple[Clause, ...] = ()
+    present: bool = True
+
+    @property
+    def singular(self) -> bool:
+        """Whether it can be one instance only."""
+        return self.concept == "substrate" or any(
+            isinstance(c, Rank | Nearest) and c.n == 1 and not getattr(c, "percent", False)
+            for c in self.clauses
+        )
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One exchange.
+
+    Attributes:
+        user: what the user says.
+        reply: what the language model must write, special tokens as text.
+        targets: one entry a ``[SEG]`` of the reply, in order.
+        category: kind of request, for tables.
+        forced_absent: the reply begins with ``<absent>`` because of the image and not because of the words. At run
+            time the token is then forced by the presence score, so training should not ask for it (leave this
+            first token out of the loss) but for what follows it.
+        novel: paths of the held-back wordings that were used.
+    """
+
+    user: str
+    reply: str
+    targets: tuple[TargetTruth, ...] = ()
+    category: str = ""
+    forced_absent: bool = False
+    novel: tuple[str, ...] = ()
+
+
+def target_text(target: TargetTruth) -> str:
+    """Canonical noun, ``[SEG]`` and constraint."""
+    noun = CONCEPT_NOUNS[target.concept][0 if target.singular else 1]
+    where = f"{WHERE}{render_clauses(target.clauses)}{END_WHERE}" if target.clauses else ""
+    return f"{noun} {SEG}{where}"
+
+
+def _join(pieces: list[str]) -> str:
+    return pieces[0] if len(pieces) == 1 else ", ".join(pieces[:-1]) + " and " + pieces[-1]
+
+
+def outline_reply(targets: list[TargetTruth], yes: bool = False) -> str:
+    """``Here are the necks [SEG].``; with ``yes`` the answer to "are there any?"."""
+    are = "is" if len(targets) == 1 and targets[0].singular else "are"
+    start = f"Yes, here {are}" if yes else f"Here {are}"
+    return f"{start} {_join([f'the {target_text(t)}' for t in targets])}."
+
+
+def _measure_words(measure: Measure, plain: bool) -> str:
+    if measure.stat == "count":
+        return "number"
+    if not measure.prop:
+        return measure.stat
+    prop = _PROPERTY_WORDS.get(measure.prop, measure.prop)
+    if plain:
+        return prop
+    return f"{_STATISTIC_WORDS.get(measure.stat, measure.stat)} {prop}"
+
+
+def value_text(measure: Measure) -> str:
+    """A value slot."""
+    return f"{VALUE}{render_measure(measure)}{END_VALUE}"
+
+
+def measure_reply(target: TargetTruth, measures: list[Measure]) -> str:
+    """``The mean diameter of the particles [SEG] is <value>mean diameter</value>.``"""
+    plain = target.singular and all(m.stat == "mean" for m in measures)
+    first, *others = measures
+    article = "" if first.stat == "count" and not target.singular else "the "
+    start = f"The {_measure_words(first, plain)} of {article}{target_text(target)} is {value_text(first)}"
+    more = [f"the {_measure_words(m, plain)} {value_text(m)}" for m in others]
+    if not more:
+        return f"{start}."
+    return ", ".join([start, *more[:-1]]) + f" and {more[-1]}."
+
+
+def counts_reply(targets: list[TargetTruth]) -> str:
+    """The numbers of two or more targets."""
+    count = value_text(Measure("count"))
+    pieces = [f"the number of {target_text(target)} is {count}" for target in targets]
+    return "T" + _join(pieces)[1:] + "."
+
+
+def absent_reply(noun: str, singular: bool = False) -> str:
+    """``<absent>There are no cats in this micrograph.``"""
+    return ABSENT + absence(noun, singular)
+
+
+def absence(noun: str, singular: bool = False) -> str:
+    """The sentence that something is not there."""
+    return f"There {'is' if singular else 'are'} no {noun} in this micrograph."
+
+
+def absent_concepts_reply(concepts: list[str]) -> str:
+    """The same for concepts of the vocabulary, in the order asked for."""
+    nouns = [CONCEPT_NOUNS[concept][1] for concept in concepts]
+    text = nouns[0] if len(nouns) == 1 else ", ".join(nouns[:-1]) + " or " + nouns[-1]
+    return absent_reply(text, concepts == ["substrate"])

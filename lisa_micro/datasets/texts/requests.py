@@ -1,0 +1,266 @@
+"""Single requests: a way of asking, filled with a concept and its constraint, and the reply to it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lisa_micro.datasets.texts import measuring, noise
+from lisa_micro.datasets.texts.asking import fill, kind_of, outline_turn
+from lisa_micro.datasets.texts.clause_phrases import ClausePhrase, draw_clause, opposite
+from lisa_micro.datasets.texts.facts import SceneFacts, describe
+from lisa_micro.datasets.texts.phrases import Phrase, draw_noun, listing, phrase
+from lisa_micro.datasets.texts.replies import (
+    TargetTruth,
+    Turn,
+    absence,
+    absent_concepts_reply,
+    absent_reply,
+    outline_reply,
+)
+from lisa_micro.datasets.texts.store import Voice, data
+
+CATEGORIES = {
+    "outline": 16,
+    "constraint": 27,
+    "two constraints": 9,
+    "yes or no": 5,
+    "several": 6,
+    "measure": 18,
+    "contrast": 2,
+    "in other words": 4,
+    "not in the vocabulary": 12,
+    "scene": 3,
+    "chat": 5,
+}
+"""Kinds of single requests and how often each is drawn."""
+CONCEPT_WEIGHTS = {"particle": 40, "neck": 22, "pore": 14, "agglomerate": 13, "substrate": 11}
+CHAT_KINDS = (
+    "greeting", "thanks", "bye", "help", "unclear", "correct", "off_topic", "unsupported", "refuse", "define",
+)  # fmt: skip
+
+
+def sample_request(
+    rng: np.random.Generator,
+    facts: SceneFacts,
+    split: str = "train",
+    category: str | None = None,
+    absent_share: float = 0.12,
+) -> Turn:
+    """One request and the reply to it.
+
+    Args:
+        rng: source of chance.
+        facts: what the image shows.
+        split: ``"train"`` or ``"held_out"``.
+        category: one of :data:`CATEGORIES` instead of a drawn one.
+        absent_share: how often to ask for a concept of the vocabulary that this image lacks, where it lacks one.
+
+    Raises:
+        ValueError: an unknown split or category.
+    """
+    voice = Voice(rng, split)
+    if category is not None and category not in CATEGORIES:
+        raise ValueError(f"category must be one of {', '.join(CATEGORIES)}, not {category!r}")
+    return request(voice, facts, category or voice.weighted(CATEGORIES), absent_share)
+
+
+def request(voice: Voice, facts: SceneFacts, category: str, absent_share: float = 0.12) -> Turn:
+    """The same, drawing with a voice."""
+    if category == "not in the vocabulary":
+        return _foreign(voice, facts)
+    if category == "scene":
+        user = noise.fill_images(voice, voice.pick("chat/scene/asks"))
+        return Turn(noise.spell(voice, user), describe(facts), (), category, novel=tuple(voice.novel))
+    if category == "chat":
+        return chat(voice)
+    if category == "several":
+        return _several(voice, facts)
+    concept = draw_concept(voice, facts, absent_share)
+    if category in ("constraint", "two constraints", "measure", "yes or no") and concept == "substrate":
+        if category in ("constraint", "two constraints"):
+            concept = draw_concept(voice, facts, absent_share, without="substrate")
+        elif category == "measure" and voice.chance(0.5):
+            concept = "particle" if facts.present("particle") else concept
+    if category == "measure":
+        return measuring.measure_request(voice, facts, concept)
+    if category == "in other words":
+        wording = voice.pick(f"asks/special/{concept}")
+        user = noise.decorate(voice, noise.fill_images(voice, wording), kind_of(wording))
+        return outline_turn(voice, facts, user, [TargetTruth(concept)], category)
+    if category == "contrast":
+        return _contrast(voice, facts, concept)
+    n = {"constraint": 1, "two constraints": 2}.get(category, 0)
+    if category == "yes or no" and concept != "substrate" and voice.chance(0.3):
+        n = 1
+    parts = draw_parts(voice, concept, n, facts.pixel_size_known)
+    if category == "yes or no":
+        parts = [part for part in parts if part.filters]
+        said = phrase(voice, draw_noun(voice, concept), parts)
+        user = fill(voice, "asks/yes_no", said)
+        return outline_turn(voice, facts, user, [TargetTruth(concept, said.clauses)], category, yes=True)
+    said = phrase(voice, draw_noun(voice, concept), parts)
+    user = ask(voice, said)
+    return outline_turn(voice, facts, user, [TargetTruth(concept, said.clauses)], category)
+
+
+def draw_concept(voice: Voice, facts: SceneFacts, absent_share: float, without: str = "") -> str:
+    """A concept, mostly one that is there."""
+    there = {c: w for c, w in CONCEPT_WEIGHTS.items() if facts.present(c) and c != without}
+    missing = {c: w for c, w in CONCEPT_WEIGHTS.items() if not facts.present(c) and c != without}
+    if missing and (not there or voice.chance(absent_share)):
+        return voice.weighted(missing)
+    return voice.weighted(there)
+
+
+def draw_parts(voice: Voice, concept: str, n: int, in_nm: bool) -> list[ClausePhrase]:
+    """``n`` clauses that go together, a few of them said by what is left out."""
+    if n == 0 or concept == "substrate":
+        return []
+    first = draw_clause(voice, concept, in_nm)
+    if n == 1:
+        return [excluded(voice, first)] if first.place == "post" and voice.chance(0.08) else [first]
+    for _ in range(50):
+        second = draw_clause(voice, concept, in_nm)
+        same = type(first.clause) is type(second.clause) and not hasattr(first.clause, "prop")
+        same |= getattr(first.clause, "prop", 1) == getattr(second.clause, "prop", 2)
+        same |= {"isolated", "in contact", "in agglomerate"} >= {
+            getattr(first.clause, "name", ""), getattr(second.clause, "name", "")
+        }  # fmt: skip
+        both_whole = first.place == second.place == "whole"
+        if not same and not both_whole and not (first.place == second.place == "pre"):
+            return [first, second]
+    return [first]
+
+
+def excluded(voice: Voice, part: ClausePhrase) -> ClausePhrase:
+    """The clause said as an exclusion: "except those smaller than 5 nm"; itself where that is not possible."""
+    other = opposite(part.clause)
+    leaves_out = part.words.startswith(
+        ("but ", "except", "exclud", "without", "minus", "ignoring", "leaving", "not ")
+    )
+    if other is None or leaves_out or "{x}" in part.words:
+        return part
+    rest = f"{voice.pick('clauses/pronouns')} {part.words}"
+    return ClausePhrase(other, "post", voice.pick("clauses/exclusions").replace("{rest}", rest))
+
+
+def ask(voice: Voice, said: Phrase) -> str:
+    """A way of asking for an outline, filled and decorated."""
+    path = "asks/" + voice.weighted({"command": 6, "question": 2.2, "telegraphic": 1.8})
+    return fill(voice, path, said)
+
+
+def _several(voice: Voice, facts: SceneFacts) -> Turn:
+    n = voice.choose((2, 2, 2, 3))
+    there = [c for c in CONCEPT_WEIGHTS if facts.present(c)]
+    pool = (
+        dict(CONCEPT_WEIGHTS)
+        if voice.chance(0.15) or len(there) < 2
+        else {c: CONCEPT_WEIGHTS[c] for c in there}
+    )
+    concepts: list[str] = []
+    while len(concepts) < min(n, len(pool)):
+        concept = voice.weighted(pool)
+        if concept not in concepts:
+            concepts.append(concept)
+    phrases = []
+    constrained = voice.chance(0.35)
+    for position, concept in enumerate(concepts):
+        parts = []
+        if constrained and concept != "substrate" and voice.chance(0.6):
+            part = draw_clause(voice, concept, facts.pixel_size_known)
+            # a constraint behind the last noun could be read as one on all of them
+            if part.place != "post" or position == 0:
+                parts = [part]
+        phrases.append(phrase(voice, draw_noun(voice, concept, 0.6), parts))
+    said = listing(voice, phrases)
+    targets = [TargetTruth(c, p.clauses) for c, p in zip(concepts, phrases, strict=True)]
+    if voice.chance(0.12):  # one of them is nothing of ours
+        noun = draw_noun(voice, None)
+        foreign = phrase(voice, noun, [])
+        said = listing(voice, [*phrases[:1], foreign])
+        targets = [TargetTruth(targets[0].concept, targets[0].clauses, facts.present(targets[0].concept))]
+        user = noise.spell(voice, ask(voice, said), noun.plural + noun.singular)
+        if targets[0].present:
+            reply = f"{outline_reply(targets)} {absence(noun.plural, noun.mass)}"
+            return Turn(user, reply, tuple(targets), "several", novel=tuple(voice.novel))
+        text = absent_concepts_reply([targets[0].concept])
+        return Turn(
+            user, f"{text} {absence(noun.plural, noun.mass)}", (), "several", True, tuple(voice.novel)
+        )
+    return outline_turn(voice, facts, ask(voice, said), targets, "several")
+
+
+def _contrast(voice: Voice, facts: SceneFacts, concept: str) -> Turn:
+    other = voice.choose([c for c in CONCEPT_WEIGHTS if c != concept])
+    said = phrase(voice, draw_noun(voice, concept, 0.6), [])
+    unwanted = phrase(voice, draw_noun(voice, other, 0.6), [])
+    slots = {
+        **said.slots,
+        "other": unwanted.slots["the"],
+        "other_bare": unwanted.slots["bare"],
+        "other_are": unwanted.slots["are"],
+        "image": "{image}",
+    }
+    wording = voice.pick("asks/contrast")
+    user = noise.decorate(voice, noise.fill_images(voice, wording.format_map(slots)), kind_of(wording))
+    return outline_turn(voice, facts, user, [TargetTruth(concept)], "contrast")
+
+
+def _foreign(voice: Voice, facts: SceneFacts) -> Turn:
+    noun = draw_noun(voice, None)
+    parts: list[ClausePhrase] = []
+    if not noun.mass and voice.chance(0.2):
+        part = draw_clause(
+            voice, "agglomerate", facts.pixel_size_known, voice.choose(("rank", "region", "compare"))
+        )
+        parts = [part]
+    said = phrase(voice, noun, parts)
+    way = voice.weighted({"ask": 6, "yes": 3, "count": 1.5, "one": 1.5, "size": 0.7, "fraction": 0.5})
+    singular = said.singular
+    if way == "one" and not noun.mass:
+        article = "an" if noun.singular[0].lower() in "aeiou" else "a"
+        one = f"{article} {noun.singular}"
+        slots = {"bare": noun.singular, "the": f"the {noun.singular}", "are": "is", "them": "it", "any": one}
+        said = Phrase(slots, noun, (), True)
+        singular = True
+        if voice.chance(0.4):
+            user = voice.choose((f"is there {one}?", f"is there {one} in this image?", f"do you see {one}?",
+                                 f"can you see {one} here?", f"find {one}", f"show me {one}"))  # fmt: skip
+        else:
+            user = ask(voice, said)
+    elif way == "yes" and "any" in said.slots:
+        user = fill(voice, "asks/yes_no", said)
+    elif way == "count" and not noun.mass and not said.singular:
+        user = fill(voice, "measures/count", said)
+    elif way == "size" and not noun.mass and not said.singular:
+        user = fill(voice, "measures/sizes/diameter", said)
+    elif way == "fraction" and not parts:
+        user = fill(voice, "measures/area fraction", said)
+    else:
+        user = ask(voice, said)
+    user = noise.spell(voice, user, f"{noun.plural} {noun.singular}")
+    name = noun.singular if singular else noun.plural
+    if not singular and noun.singular in user and noun.plural not in user:
+        name, singular = noun.singular, True
+    return Turn(user, absent_reply(name, singular), (), "not in the vocabulary", novel=tuple(voice.novel))
+
+
+def chat(voice: Voice, kinds: tuple[str, ...] = CHAT_KINDS) -> Turn:
+    """A turn that outlines nothing."""
+    kind = voice.choose(kinds)
+    path = f"chat/{kind}"
+    if kind == "define":
+        path += "/" + voice.choose(list(data("chat")["define"]))
+    user = noise.fill_images(voice, voice.pick(f"{path}/asks"))
+    if any(character.isalpha() for character in user):
+        user = noise.spell(voice, user)
+    return Turn(user, reply_of(path), (), "chat", novel=tuple(voice.novel))
+
+
+def reply_of(path: str) -> str:
+    """The reply to a kind of talk."""
+    node = data("chat")
+    for key in path.split("/")[1:]:
+        node = node[key]
+    return node["reply"]

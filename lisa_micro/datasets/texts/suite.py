@@ -1,0 +1,59 @@
+"""The language suite: requests in held-back wordings and what a reply to them must mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lisa_micro.datasets.texts.conversation import sample_conversation
+from lisa_micro.datasets.texts.facts import SceneFacts
+from lisa_micro.datasets.texts.requests import CATEGORIES, sample_request
+from lisa_micro.language import Reply, parse_reply
+
+FOLLOW_UP_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class SuiteItem:
+    """One test of language.
+
+    Attributes:
+        prompt: what the user says.
+        expected: what the reply must mean (compare with ``lisa_micro.language.same_meaning``).
+        category: kind of request.
+        history: the exchanges before, (user, reply) each.
+        novel: paths of the held-back wordings that the prompt uses; empty in a few whose lists have none.
+    """
+
+    prompt: str
+    expected: Reply
+    category: str
+    history: tuple[tuple[str, str], ...] = ()
+    novel: tuple[str, ...] = ()
+
+
+def held_out_suite(n: int, seed: int = 0) -> list[SuiteItem]:
+    """``n`` different requests in held-back wordings about a scene in which every concept is present.
+
+    A fifth are follow-ups. The same ``n`` and ``seed`` give the same suite.
+    """
+    rng = np.random.default_rng([seed, 0x5EED])
+    facts = SceneFacts.with_everything()
+    items: list[SuiteItem] = []
+    seen = set()
+    categories = list(CATEGORIES)
+    weights = np.array([CATEGORIES[c] for c in categories], float)
+    while len(items) < n:
+        if rng.random() < FOLLOW_UP_SHARE:
+            turns = sample_conversation(rng, facts, "held_out", follow_ups=int(rng.integers(1, 3)))
+        else:
+            category = categories[int(rng.choice(len(categories), p=weights / weights.sum()))]
+            turns = [sample_request(rng, facts, "held_out", category)]
+        *before, last = turns
+        history = tuple((turn.user, turn.reply) for turn in before)
+        if not last.novel or (last.user, history) in seen:
+            continue
+        seen.add((last.user, history))
+        items.append(SuiteItem(last.user, parse_reply(last.reply), last.category, history, last.novel))
+    return items
