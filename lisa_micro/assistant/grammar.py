@@ -201,7 +201,8 @@ def _comparison(g: Automaton, name: str) -> Fragment:
 
 @cache
 def where_automaton() -> Automaton:
-    """The recogniser of what stands between ``<where>`` and ``</where>``: 1 to ``words.MAX_CLAUSES`` clauses."""
+    """The recogniser of what stands between ``<where>`` and ``</where>``: 1 to ``words.MAX_CLAUSES``
+    clauses."""
     g = Automaton()
 
     def more(left: int) -> Fragment:

@@ -15,15 +15,15 @@ _BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 class GrammarProcessor:
     """Masks the tokens that would leave the reply language.
 
-    - Inside ``<where>`` and ``<value>`` only tokens that keep the text a prefix of a canonical one; the closing
-      tag only where the text is complete; nothing else.
-    - Outside: no closing tags; ``<where>`` only after ``[SEG]``; ``<absent>`` only as the first token; no token
-      with a digit, since every number of a reply is measured (but in an ``<absent>`` reply, which may have to
-      repeat a name such as "C60").
+    - Inside ``<where>`` and ``<value>`` only tokens that keep the text a prefix of a canonical one; the
+      closing tag only where the text is complete; nothing else.
+    - Outside: no closing tags; ``<where>`` only after ``[SEG]``; ``<absent>`` only as the first token; no
+      token with a digit, since every number of a reply is measured (but in an ``<absent>`` reply, which
+      may have to repeat a name such as "C60").
 
     Args:
-        tokenizer: a Hugging Face tokenizer with the special tokens of ``lisa_micro.language.words`` added, each a
-            single token.
+        tokenizer: a Hugging Face tokenizer with the special tokens of ``lisa_micro.language.words`` added,
+            each a single token.
         prompt_length: how many of the tokens handed to :meth:`__call__` are prompt and not reply (0 where the
             model is given embeddings, since ``generate`` then hands over the new tokens only).
 

@@ -1,7 +1,7 @@
 """What users say, and what the language model must reply.
 
-The wordings are in the YAML files of this folder and meant to be read and added to; the modules turn them into
-turns of conversations. A fixed fifth of all wordings, synonyms and phrasings is held back (``store.py``,
+The wordings are in the YAML files of this folder and meant to be read and added to; the modules turn them
+into turns of conversations. A fixed fifth of all wordings, synonyms and phrasings is held back (``store.py``,
 ``held_out.txt``).
 """
 

@@ -40,7 +40,8 @@ def outline_turn(
     yes: bool = False,
     reply: str | None = None,
 ) -> Turn:
-    """A turn that outlines targets; what the image lacks altogether is declined. ``reply`` replaces the usual one."""
+    """A turn that outlines targets; what the image lacks altogether is declined. ``reply`` replaces the
+    usual one."""
     targets = [TargetTruth(t.concept, t.clauses, facts.present(t.concept)) for t in targets]
     user = noise.spell(voice, user)
     novel = tuple(voice.novel)

@@ -17,8 +17,9 @@ OPPOSITE = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
 
 @dataclass(frozen=True)
 class ClausePhrase:
-    """A clause and its words, which stand ``pre`` or ``post`` a noun or are the ``whole`` phrase; they may hold
-    ``{noun}``, ``{nouns}`` and ``{image}``. ``form`` is the adjective, number and so on of a rank."""
+    """A clause and its words, which stand ``pre`` or ``post`` a noun or are the ``whole`` phrase; they
+    may hold ``{noun}``, ``{nouns}`` and ``{image}``. ``form`` is the adjective, number and so on of a
+    rank."""
 
     clause: Clause
     place: str

@@ -36,7 +36,8 @@ MAX_FOLLOW_UPS = 4
 
 @dataclass
 class _State:
-    """What the next turn can refer to: the targets of the last turn that had any, and what was asked about them."""
+    """What the next turn can refer to: the targets of the last turn that had any, and what was asked
+    about them."""
 
     targets: list[TargetTruth] = field(default_factory=list)
     measures: list[Measure] = field(default_factory=list)
@@ -137,8 +138,7 @@ def follow_up(voice: Voice, facts: SceneFacts, state: _State, kind: str | None =
     kind = kind or voice.weighted(possible_kinds(state, facts))
     category = f"follow-up: {kind}"
     if kind == "new":
-        turn = request(voice, facts, voice.weighted(CATEGORIES))
-        return turn
+        return request(voice, facts, voice.weighted(CATEGORIES))
     if kind == "chat":
         return chat(voice, LATER_CHAT)
     if kind in ("switch", "same", "also"):
@@ -234,9 +234,9 @@ def _applies(clauses: tuple[Clause, ...], measures: list[Measure], concept: str)
         prop = getattr(clause, "prop", None)
         if prop and concept not in PROPERTIES[prop].concepts:
             return False
-        if not isinstance(clause, Rank | Nearest | Region) and not prop and concept != "particle":
-            if "touching border" not in getattr(clause, "name", ""):
-                return False
+        flag = getattr(clause, "name", "") if not isinstance(clause, Region) else ""
+        if flag and flag != "touching border" and concept != "particle":
+            return False
         if isinstance(clause, Rank) and clause.by not in ("largest", "smallest"):
             return False
     return all(not m.prop or concept in PROPERTIES[m.prop].concepts for m in _as_for(measures, concept))

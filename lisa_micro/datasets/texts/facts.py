@@ -15,8 +15,8 @@ class SceneFacts:
 
     Attributes:
         modality: ``"BF-TEM"``, ``"HAADF-STEM"``, ``"SEM"`` or None where unknown.
-        counts: number of instances per concept; a concept that is missing here has none. The substrate counts 1
-            where there is any.
+        counts: number of instances per concept; a concept that is missing here has none. The substrate
+            counts 1 where there is any.
         in_contact: 0..1, share of the particles that are in contact with another one.
         pixel_size_known: whether users can be expected to speak in nm.
     """

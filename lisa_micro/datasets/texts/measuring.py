@@ -22,8 +22,9 @@ STATISTIC_WEIGHTS = {
     "D90": 0.7,
 }
 KINDS = {
-    "count": 8, "statistic": 9, "noun_statistic": 3, "sizes": 7, "plain": 3, "area fraction": 5, "number density": 3,
-    "two_statistics": 2, "count_and_statistic": 2, "distribution": 2, "statistics_of": 2, "range": 1.5, "two_counts": 2,
+    "count": 8, "statistic": 9, "noun_statistic": 3, "sizes": 7, "plain": 3, "area fraction": 5,
+    "number density": 3, "two_statistics": 2, "count_and_statistic": 2, "distribution": 2, "statistics_of": 2,
+    "range": 1.5, "two_counts": 2,
 }  # fmt: skip
 COUNT = Measure("count")
 

@@ -7,15 +7,15 @@ import re
 from lisa_micro.datasets.texts.store import Voice, data
 
 _NOT_IMPERATIVE = {
-    "i", "i'd", "i'm", "we", "let", "let's", "your", "the", "in", "from", "on", "within", "for", "just", "only",
-    "you", "task", "nothing", "not", "please", "there", "any", "all", "every", "each", "where", "what", "which",
-    "how", "is", "are", "do", "does", "did", "has", "have", "can", "could", "would", "will", "may", "might", "ignore",
-    "if", "mind", "help", "instead", "simply", "never", "forget",
+    "i", "i'd", "i'm", "we", "let", "let's", "your", "the", "in", "from", "on", "within", "for", "just",
+    "only", "you", "task", "nothing", "not", "please", "there", "any", "all", "every", "each", "where",
+    "what", "which", "how", "is", "are", "do", "does", "did", "has", "have", "can", "could", "would",
+    "will", "may", "might", "ignore", "if", "mind", "help", "instead", "simply", "never", "forget",
 }  # fmt: skip
 _KEYBOARD = {
-    "a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", "g": "fh", "h": "gj", "i": "uo", "j": "hk",
-    "k": "jl", "l": "ko", "m": "n", "n": "bm", "o": "ip", "p": "o", "q": "w", "r": "et", "s": "ad", "t": "ry",
-    "u": "yi", "v": "cb", "w": "qe", "x": "zc", "y": "tu", "z": "x",
+    "a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", "g": "fh", "h": "gj", "i": "uo",
+    "j": "hk", "k": "jl", "l": "ko", "m": "n", "n": "bm", "o": "ip", "p": "o", "q": "w", "r": "et", "s":
+    "ad", "t": "ry", "u": "yi", "v": "cb", "w": "qe", "x": "zc", "y": "tu", "z": "x",
 }  # fmt: skip
 # words that a slip could turn into their opposite or another word of the language
 _KEEP = {"above", "below", "under", "least", "longer", "larger", "darker", "brightest", "without", "not"}
@@ -106,7 +106,8 @@ def _like(old: str, new: str) -> str:
 
 
 def misspell(voice: Voice, text: str, keep: str = "") -> str:
-    """One slip in one word of five letters or more: two letters swapped, one lost, doubled, or beside its key."""
+    """One slip in one word of five letters or more: two letters swapped, one lost, doubled, or beside its
+    key."""
     protected = {word.lower() for word in re.findall(r"[A-Za-z]+", keep)} | _KEEP
     spots = [m for m in re.finditer(r"[A-Za-z]{5,}", text) if m[0].lower() not in protected]
     if not spots:

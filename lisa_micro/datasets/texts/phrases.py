@@ -13,15 +13,16 @@ from lisa_micro.language.words import CONCEPT_NOUNS
 
 ALL_FORMS = ("all {}", "all {}", "all the {}", "all of the {}", "each of the {}", "every one of the {}")
 ALL_MASS_FORMS = ("the {}", "all of the {}", "the whole {}", "the entire {}")
+_VERBS = "lie|look|extend|exceed|stay|measure|sit|belong|stand|share|appear|form|possess|fall"
 _AGREEMENT = (
     (r"\b(that|which) are\b", r"\1 is"),
     (r"\b(that|which) have\b", r"\1 has"),
     (r"\b(that|which) (do not|don't)\b", r"\1 does not"),
     (r"\b(that|which) aren't\b", r"\1 isn't"),
-    (r"\b(that|which) (touch|reach|lie|look|extend|exceed|stay|measure|sit|belong|stand|share|appear|form|possess)\b",
-     r"\1 \2s"),
+    (r"\b(that|which) (touch|reach)\b", r"\1 \2es"),
+    (rf"\b(that|which) ({_VERBS})\b", r"\1 \2s"),
     (r"\btheir\b", "its"),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,10 @@ def agree(words: str) -> str:
 
 
 def in_order(clauses: list[Clause]) -> tuple[Clause, ...]:
-    """Filters in the order said, then comparisons with the mean, then ranks: "the 3 largest isolated ones" are the
-    3 largest of the isolated ones."""
+    """Filters in the order said, then comparisons with the mean, then ranks.
+
+    So "the 3 largest isolated ones" are the 3 largest of the isolated ones.
+    """
     return tuple(sorted(clauses, key=lambda c: 0 if not orders(c) else 1 if hasattr(c, "op") else 2))
 
 
@@ -139,26 +142,23 @@ def phrase(voice: Voice, noun: Noun, parts: list[ClausePhrase]) -> Phrase:
     return Phrase(slots, noun, clauses, one)
 
 
+LEAVES_OUT = ("but ", "except", "exclud", "without", "minus", "ignoring", "leaving")
+
+
 def _join_after(voice: Voice, pieces: list[str]) -> str:
     if not pieces:
         return ""
     out = " " + pieces[0]
     for piece in pieces[1:]:
-        leaves_out = piece.startswith(("but ", "except", "exclud", "without", "minus", "ignoring", "leaving"))
-        if (
-            leaves_out
-            or voice.chance(0.3)
-            and piece.startswith(("in the", "that ", "which ", "on the", "with "))
-        ):
+        relative = piece.startswith(("that", "which", "whose"))
+        plain = piece.startswith(LEAVES_OUT) or (
+            voice.chance(0.3) and (relative or piece.startswith(("in the", "on the", "with ")))
+        )
+        if plain:
             out += f" {piece}"
         else:
-            out += (
-                voice.pick(
-                    "clauses/joiners",
-                    lambda j: "are" not in j or not piece.startswith(("that", "which", "whose")),
-                )
-                + piece
-            )
+            joiner = voice.pick("clauses/joiners")
+            out += (" and " if relative and "are" in joiner else joiner) + piece
     return out
 
 

@@ -17,7 +17,7 @@ class TargetTruth:
 
     Attributes:
         concept: one of ``lisa_micro.types.CONCEPTS``.
-        clauses: its constraint; the mask decoder is to outline all of the concept, the constraint is executed.
+        clauses: its constraint; the decoder is to outline all of the concept, the constraint is executed.
         present: whether the image has any of the concept (where not, the mask is empty and its presence 0).
     """
 
@@ -43,9 +43,9 @@ class Turn:
         reply: what the language model must write, special tokens as text.
         targets: one entry a ``[SEG]`` of the reply, in order.
         category: kind of request, for tables.
-        forced_absent: the reply begins with ``<absent>`` because of the image and not because of the words. At run
-            time the token is then forced by the presence score, so training should not ask for it (leave this
-            first token out of the loss) but for what follows it.
+        forced_absent: the reply begins with ``<absent>`` because of the image and not because of the words. At
+            run time the token is then forced by the presence score, so training should not ask for it (leave
+            this first token out of the loss) but for what follows it.
         novel: paths of the held-back wordings that were used.
     """
 

@@ -53,7 +53,7 @@ def sample_request(
         facts: what the image shows.
         split: ``"train"`` or ``"held_out"``.
         category: one of :data:`CATEGORIES` instead of a drawn one.
-        absent_share: how often to ask for a concept of the vocabulary that this image lacks, where it lacks one.
+        absent_share: how often to ask for a concept of the vocabulary that this image lacks, if any.
 
     Raises:
         ValueError: an unknown split or category.
@@ -133,7 +133,8 @@ def draw_parts(voice: Voice, concept: str, n: int, in_nm: bool) -> list[ClausePh
 
 
 def excluded(voice: Voice, part: ClausePhrase) -> ClausePhrase:
-    """The clause said as an exclusion: "except those smaller than 5 nm"; itself where that is not possible."""
+    """The clause said as an exclusion: "except those smaller than 5 nm"; itself where that is not
+    possible."""
     other = opposite(part.clause)
     leaves_out = part.words.startswith(
         ("but ", "except", "exclud", "without", "minus", "ignoring", "leaving", "not ")

@@ -1,7 +1,7 @@
 """Reads the wordings, and keeps a fixed fifth of them out of training.
 
-A wording is addressed by the path of its list, such as ``"asks/command"``. Which are held back depends on nothing but
-the path and the wording itself, so adding one moves no other.
+A wording is addressed by the path of its list, such as ``"asks/command"``. Which are held back depends on
+nothing but the path and the wording itself, so adding one moves no other.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ SPLITS = ("train", "held_out")
 ASKING = ("asks", "measures", "followups", "chat")
 """The files whose lists are ways of asking, which a held-out request draws from the held-back part."""
 CORE = (("concepts/", 12), ("clauses/", 3), ("measures/statistics/", 2), ("decorations/", 1))
-"""Where the first entries of a list are never held back: the words that nobody would expect a model not to know."""
+"""Where the first entries of a list are never held back: the words that nobody would expect a model not
+to know."""
 UNSPLIT = ("decorations/numbers", "decorations/units", "decorations/british_american", "clauses/pronouns")
 HELD_SHARE_ELSEWHERE = 0.4
-"""In a held-out request its way of asking is held back; each synonym and each phrasing is with this probability."""
+"""In a held-out request its way of asking is held back; each synonym and each phrasing is with this
+probability."""
 
 
 @cache
@@ -96,8 +98,8 @@ class Voice:
 
     Args:
         rng: source of chance.
-        split: ``"train"``, or ``"held_out"``: ways of asking are held-back ones wherever a list has any, other
-            wordings are with probability :data:`HELD_SHARE_ELSEWHERE`.
+        split: ``"train"``, or ``"held_out"``: ways of asking are held-back ones wherever a list has any;
+            other wordings are with probability :data:`HELD_SHARE_ELSEWHERE`.
 
     Raises:
         ValueError: another split.
