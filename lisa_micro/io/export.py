@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,17 @@ from lisa_micro.types import CONCEPTS, Answer, InputError, Micrograph, Segmentat
 if TYPE_CHECKING:
     import pandas as pd
 
-_RESULT_NAMES = re.compile(
-    r"(overlay\.png|mask(_\d+)?\.png|labels(_\d+)?\.tif|instances\.csv|coco\.json|answer\.json)"
+ANSWER_FILES = (
+    "overlay.png",
+    "mask.png",
+    "mask_[0-9]*.png",
+    "labels.tif",
+    "labels_[0-9]*.tif",
+    "instances.csv",
+    "coco.json",
+    "answer.json",
 )
+"""Names of the files of an answer."""
 
 CATEGORIES: tuple[dict[str, Any], ...] = tuple(
     {"id": i + 1, "name": name, "supercategory": "micrograph"} for i, name in enumerate((*CONCEPTS, "object"))
@@ -81,8 +89,15 @@ def _default_mode(path: Path) -> None:
     path.chmod(0o666 & ~mask)
 
 
-def check_output(folder: str | os.PathLike[str], force: bool = False) -> Path:
+def check_output(
+    folder: str | os.PathLike[str], force: bool = False, names: Sequence[str] = ANSWER_FILES
+) -> Path:
     """Sees to it, before anything long begins, that results can be written to ``folder``, and makes it.
+
+    Args:
+        folder: where they go.
+        force: whether results may be overwritten.
+        names: file names of results, ``*`` standing for anything.
 
     Raises:
         InputError: it cannot be written, or it holds results already and ``force`` is false.
@@ -90,7 +105,7 @@ def check_output(folder: str | os.PathLike[str], force: bool = False) -> Path:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        existing = sorted(entry.name for entry in folder.iterdir() if _RESULT_NAMES.fullmatch(entry.name))
+        existing = sorted(entry.name for entry in _results(folder, names))
         with tempfile.NamedTemporaryFile(prefix=".lisa-micro-", dir=folder):
             pass
     except OSError as error:
@@ -98,6 +113,10 @@ def check_output(folder: str | os.PathLike[str], force: bool = False) -> Path:
     if existing and not force:
         raise InputError(f"{folder} already holds results ({existing[0]}); use --force to overwrite them.")
     return folder
+
+
+def _results(folder: Path, names: Sequence[str]) -> list[Path]:
+    return [entry for entry in folder.iterdir() if any(fnmatchcase(entry.name, name) for name in names)]
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -188,7 +207,7 @@ def save_answer(
         details=details,
     )
     writers["answer.json"] = lambda path: write_json(path, record)
-    stale = {entry for entry in folder.iterdir() if _RESULT_NAMES.fullmatch(entry.name)}
+    stale = set(_results(folder, ANSWER_FILES))
     written = write_files(folder, writers)
     for entry in stale - set(written):
         entry.unlink(missing_ok=True)

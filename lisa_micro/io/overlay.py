@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -190,11 +193,24 @@ def nice_length(longest_nm: float) -> float:
     return next(factor * power for factor in (5, 2, 1, 0.5) if factor * power <= longest_nm * (1 + 1e-9))
 
 
+@lru_cache(maxsize=1)
+def _font_file() -> str | None:
+    """A font that has the micro sign and the scripts of Europe, which Pillow's own has not: the one that
+    comes with matplotlib, found without importing it."""
+    package = find_spec("matplotlib")
+    for location in (package.submodule_search_locations or []) if package else []:
+        path = Path(location) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+        if path.is_file():
+            return str(path)
+    return None
+
+
 def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
     from PIL import ImageFont
 
     try:
-        return ImageFont.load_default(size=size)
+        file = _font_file()
+        return ImageFont.truetype(file, size) if file else ImageFont.load_default(size=size)
     except (OSError, ImportError):  # a Pillow that was built without FreeType has one small font
         return ImageFont.load_default()
 
@@ -217,7 +233,7 @@ def _scale_bar(draw: ImageDraw.ImageDraw, size: tuple[int, int], pixel_nm: float
     margin = round(text_px * 0.6)
     x0, y0 = width - margin - box_width, height - margin - box_height
     draw.rounded_rectangle(
-        [x0, y0, x0 + box_width, y0 + box_height], radius=round(pad * 0.7), fill=(10, 12, 16, 170)
+        [x0, y0, x0 + box_width, y0 + box_height], radius=round(pad * 0.7), fill=(10, 12, 16, 190)
     )
     draw.text(
         (x0 + (box_width - text_width) / 2 - left, y0 + pad * 0.8 - top),
@@ -241,7 +257,7 @@ def _legend(
     box_width = max(draw.textlength(line, font=font) for line in lines) + square + 3 * pad
     box_height = line_height * len(lines) + pad
     draw.rounded_rectangle(
-        [pad, pad, pad + box_width, pad + box_height], radius=round(pad * 0.7), fill=(10, 12, 16, 170)
+        [pad, pad, pad + box_width, pad + box_height], radius=round(pad * 0.7), fill=(10, 12, 16, 190)
     )
     for i, (line, colour) in enumerate(zip(lines, colours, strict=True)):
         y = 1.5 * pad + i * line_height
