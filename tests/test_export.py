@@ -158,6 +158,16 @@ def test_label_files_keep_every_pixel_size_and_number(tmp_path_factory, pixel_si
     np.testing.assert_array_equal(image.pixels, labels)
 
 
+def test_huge_label_images_are_compressed(tmp_path):
+    labels = np.zeros((4097, 4100), np.int32)
+    labels[10:2000, 20:4000] = 70_000
+    write_labels(tmp_path / "a.tif", labels, 0.5)
+    assert (tmp_path / "a.tif").stat().st_size < 1_000_000
+    image = read_labels(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image.pixels, labels)
+    assert image.pixel_size_nm == pytest.approx(0.5)
+
+
 def test_labels_come_from_many_files(tmp_path):
     mask = np.zeros((9, 12), np.uint8)
     mask[1:3, 1:3], mask[5:8, 5:9] = 255, 255

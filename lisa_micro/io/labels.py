@@ -41,6 +41,8 @@ def write_labels(
         description=f"ImageJ=1.54f\n{unit}min=0.0\nmax={float(top)}\n",
         metadata=None,
         resolution=per_nm,
+        # ImageJ inflates too, but other readers of its files may not; so only where it saves a gigabyte
+        compression="zlib" if labels.size > 2**24 else None,
         resolutionunit=1,
         software="lisa-micro",
     )
