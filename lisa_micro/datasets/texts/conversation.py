@@ -21,7 +21,7 @@ from lisa_micro.datasets.texts.phrases import agree, draw_noun
 from lisa_micro.datasets.texts.replies import TargetTruth, Turn, counts_reply, measure_reply
 from lisa_micro.datasets.texts.requests import CATEGORIES, CONCEPT_WEIGHTS, chat, draw_concept, request
 from lisa_micro.datasets.texts.store import Voice
-from lisa_micro.language import Clause, Measure, Nearest, Rank, Region, ValueSlot, parse_reply
+from lisa_micro.language import Clause, Measure, Rank, Region, ValueSlot, parse_reply
 from lisa_micro.language.words import MAX_CLAUSES, PROPERTIES
 
 FOLLOW_UPS = {

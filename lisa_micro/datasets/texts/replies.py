@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from lisa_micro.language import Clause, Measure, Nearest, Rank, render_clauses, render_measure
 from lisa_micro.language.words import ABSENT, CONCEPT_NOUNS, END_VALUE, END_WHERE, SEG, VALUE, WHERE
 
-_STATISTIC_WORDS = {"min": "smallest", "max": "largest", "std": "standard deviation of the"}
+# without digits: outside of the tags the language model may not write any
+_STATISTIC_WORDS = {
+    "min": "smallest",
+    "max": "largest",
+    "std": "standard deviation of the",
+    "D10": "lower decile of the",
+    "D90": "upper decile of the",
+}
 _PROPERTY_WORDS = {"contacts": "number of contacts"}
 
 
@@ -43,9 +50,9 @@ class Turn:
         reply: what the language model must write, special tokens as text.
         targets: one entry a ``[SEG]`` of the reply, in order.
         category: kind of request, for tables.
-        forced_absent: the reply begins with ``<absent>`` because of the image and not because of the words. At
-            run time the token is then forced by the presence score, so training should not ask for it (leave
-            this first token out of the loss) but for what follows it.
+        forced_absent: the reply begins with ``<absent>`` because of the image, not because of the words.
+            At run time the token is then forced by the presence score, so training should not ask for it
+            (leave this first token out of the loss) but for what follows it.
         novel: paths of the held-back wordings that were used.
     """
 
