@@ -49,7 +49,7 @@ format: setup
 	$(BIN)/ruff format .
 
 benchmark: setup
-	$(BIN)/python -m benchmarks.answers
+	$(BIN)/lisa-micro evaluate speed
 
 clean:
 	rm -rf $(VENV) build dist out .pytest_cache .ruff_cache .import_linter_cache .hypothesis lisa_micro.egg-info

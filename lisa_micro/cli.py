@@ -229,30 +229,44 @@ def simulate(
 
 @app.command()
 def evaluate(
-    suite: Annotated[str, typer.Argument(help="The suite's name; 'list' shows them.")],
-    data: Annotated[Path | None, typer.Option(envvar="LISA_MICRO_DATA", help="Labelled micrographs.")] = None,
+    suite: Annotated[str, typer.Argument(help="A suite's name, or 'all'; 'list' shows them.")],
+    data: Annotated[Path | None, typer.Option(help="Labelled micrographs; else LISA_MICRO_DATA.")] = None,
     preset: Preset = "micro",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many images.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the numbers as JSON.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only so many images, scenes or requests.")] = None,
+    seed: Annotated[int, typer.Option(help="Of wordings and requests drawn by chance.")] = 0,
+    prompts: Annotated[Path | None, typer.Option(help="Requests for the suite 'language', YAML.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the report.")] = None,
     device: Device = "auto",
+    force: Force = False,
 ) -> None:
-    """Judge a model on a validation suite and print its table."""
+    """Judge a model on validation suites: figures beside their limits."""
+    from rich.console import Console
+
     from lisa_micro import evaluate as judging
+    from lisa_micro.io import check_output
 
     if suite == "list":
-        for name, purpose in judging.SUITES.items():
-            print(f"{name:20} {purpose}")
+        for name, entry in judging.SUITES.items():
+            print(f"{name:16} {entry.purpose}")
         return
-    if suite not in judging.SUITES:
-        raise InputError(f"There is no suite {suite!r}; choose one of {', '.join(judging.SUITES)}.")
-    assistant = _load(preset, device)
-    with busy(f"Evaluating {suite}"):
-        result = judging.run_suite(suite, assistant, data=data, limit=limit)
-    print(judging.format_table(result))
     if out is not None:
-        from lisa_micro.io import write_files, write_json
-
-        _list(write_files(out.parent, {out.name: lambda path: write_json(path, result)}))
+        check_output(out, force, names=judging.REPORT_FILES)
+    console = Console()
+    report = judging.evaluate(
+        suite,
+        preset=preset,
+        device=device,
+        data=data,
+        limit=limit,
+        seed=seed,
+        prompts=prompts,
+        out=out,
+        show=lambda result: judging.show(result, console),
+        progress=sys.stderr.isatty(),
+    )
+    judging.show_summary(report, console)
+    if out is not None:
+        _list(judging.report_files(report, out))
 
 
 @app.command(

@@ -263,6 +263,17 @@ def test_simulate(tmp_path, capsys):
     failed(capsys, "simulate", "--out", tmp_path / "bad", "--kind", "any", "--particles", "3")
 
 
+def test_evaluate_lists_its_suites_and_refuses_others(tmp_path, capsys, monkeypatch):
+    assert call("evaluate", "list") == 0
+    assert "emps" in capsys.readouterr().out
+    assert "no suite" in failed(capsys, "evaluate", "nonsense")
+    monkeypatch.delenv("LISA_MICRO_DATA", raising=False)
+    failed(capsys, "evaluate", "emps")
+    failed(capsys, "evaluate", "emps", "--data", tmp_path)
+    (tmp_path / "evaluation.json").write_text("{}")
+    assert "--force" in failed(capsys, "evaluate", "values", "--out", tmp_path)
+
+
 # ------------------------------------------------------------------------------------------------ the program
 
 
