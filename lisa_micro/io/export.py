@@ -21,7 +21,7 @@ import numpy as np
 from lisa_micro.geometry import boxes_from_labels, rle_from_labels
 from lisa_micro.io.labels import write_labels
 from lisa_micro.io.overlay import draw_overlay
-from lisa_micro.types import CONCEPTS, Answer, InputError, Micrograph, Segmentation
+from lisa_micro.types import CONCEPTS, Answer, InputError, Micrograph, Segmentation, Value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -322,6 +322,7 @@ def answer_record(
         "declined": answer.declined,
         "notes": answer.notes,
         "segments": [_segment_record(i, segment, answer) for i, segment in enumerate(answer.segments)],
+        "values": [_value_record(value) | {"target": value.target} for value in answer.values],
         "image": {
             "source": image.source,
             "width_px": width,
@@ -350,9 +351,10 @@ def _segment_record(i: int, segment: Segmentation, answer: Answer) -> dict[str, 
         "presence": segment.presence,
         "instances": segment.count,
         "boxes_px": boxes_from_labels(segment.labels).astype(int),
-        "values": [
-            {"measure": value.measure, "value": value.value, "unit": value.unit, "text": value.text}
-            for value in values
-        ],
+        "values": [_value_record(value) for value in values],
         "notes": segment.notes,
     }
+
+
+def _value_record(value: Value) -> dict[str, Any]:
+    return {"measure": value.measure, "value": value.value, "unit": value.unit, "text": value.text}
