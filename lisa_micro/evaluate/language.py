@@ -1,0 +1,240 @@
+"""Suite ``language``: requests in held-back wordings, read into targets, constraints and measures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lisa_micro.datasets.texts import SuiteItem, held_out_suite
+from lisa_micro.evaluate.context import Context
+from lisa_micro.evaluate.results import Figure, Row, SuiteResult, share
+from lisa_micro.evaluate.scenes import FIRST_SEED, micrograph_of, scene_with_everything
+from lisa_micro.language import Reply, parse_reply, render_clauses, render_measure, same_meaning
+from lisa_micro.types import InputError
+
+ITEMS = 400
+SCENES = 4
+FOLLOW_UP = "follow-up"
+
+
+def language(context: Context) -> SuiteResult:
+    """The held-out suite of the texts, and a file of requests where one is given, on simulated scenes in
+    which every concept is present.
+
+    Raises:
+        InputError: the file of requests cannot be used.
+    """
+    suite = held_out_suite(context.limit or ITEMS, context.seed)
+    judged = context.limited(read_prompts(context.prompts)) if context.prompts else []
+    rows, left_out = _read_all(context, [("held out", suite), ("file", judged)])
+    held_out = [row for row in rows if row["from"] == "held out"]
+    figures = list(_figures(held_out, ""))
+    tables: dict[str, Sequence[Row]] = {"Held-out requests by category": by_category(held_out)}
+    if judged:
+        from_file = [row for row in rows if row["from"] == "file"]
+        figures += _figures(from_file, "file_")
+        tables["Requests of the file by category"] = by_category(from_file)
+    notes = []
+    if left_out:
+        notes.append(
+            f"{left_out} requests refer to earlier ones and were left out: this assistant's parse takes no "
+            "history."
+        )
+    failures = [row for row in rows if not row["right"]]
+    return SuiteResult("language", tuple(figures), tables, {"language-failures.csv": failures}, tuple(notes))
+
+
+def _read_all(context: Context, sources: list[tuple[str, list[SuiteItem]]]) -> tuple[list[dict], int]:
+    """One row a request, and how many were left out."""
+    total = sum(len(items) for _, items in sources)
+    pictures, first = [], FIRST_SEED
+    for _ in range(SCENES if total >= 10 * SCENES else 1):
+        scene = scene_with_everything(first)
+        pictures.append(micrograph_of(scene))
+        first = scene.seed + 1
+    rows, left_out, done = [], 0, 0
+    with context.steps("language", total) as step:
+        for source, items in sources:
+            for item in items:
+                # neighbours share a scene, so that it is encoded once
+                micrograph = pictures[done * len(pictures) // total]
+                done += 1
+                step()
+                if item.history and not context.reads_history:
+                    left_out += 1
+                    continue
+                raw = context.read(micrograph, item.prompt, item.history)
+                rows.append({"from": source, **judge(item, raw)})
+    return rows, left_out
+
+
+def judge(item: SuiteItem, raw: str) -> dict[str, Any]:
+    """How a raw reply compares with what was expected.
+
+    Returns:
+        ``right`` (same targets, constraints, measures and absence, in order); ``targets right`` (targets and
+        constraints alone); ``parse failure`` (a part of the reply is not in the language, or it is empty);
+        ``wrong decline`` (declined though something is there); ``missed decline``; ``should decline``; the
+        expected meaning, the read one and the raw reply as text.
+    """
+    reply = parse_reply(raw)
+    declines = reply.absent and not reply.targets
+    should_decline = item.expected.absent and not item.expected.targets
+    return {
+        "category": item.category,
+        "prompt": item.prompt,
+        "right": same_meaning(reply, item.expected),
+        "targets right": same_meaning(_targets_only(reply), _targets_only(item.expected)),
+        "parse failure": bool(reply.notes) or not raw.strip(),
+        "wrong decline": declines and not should_decline,
+        "missed decline": should_decline and not declines,
+        "should decline": should_decline,
+        "expected": meaning(item.expected),
+        "read": meaning(reply),
+        "raw": raw,
+        "history": " / ".join(f"{user} -> {said}" for user, said in item.history),
+        "held back": " ".join(item.novel),
+    }
+
+
+def _targets_only(reply: Reply) -> Reply:
+    return Reply(reply.targets, reply.absent)
+
+
+def meaning(reply: Reply) -> str:
+    """What a reply asks the runtime for, as text for a person: ``neck[largest 3]; mean neck width of 1``."""
+    pieces = ["absent"] if reply.absent else []
+    for target in reply.targets:
+        clauses = f"[{render_clauses(target.clauses)}]" if target.clauses else ""
+        pieces.append(f"{target.concept}{clauses}")
+    for value in reply.values:
+        pieces.append(f"{render_measure(value.measure) if value.measure else '?'} of {value.of}")
+    return "; ".join(pieces) or "text only"
+
+
+def _figures(rows: list[dict], prefix: str) -> tuple[Figure, ...]:
+    def of(key: str, chosen: list[dict] = rows) -> list[bool]:
+        return [row[key] for row in chosen]
+
+    where = "held-back wordings" if not prefix else "the file's requests"
+    positive = [row for row in rows if not row["should decline"]]
+    absent = [row for row in rows if row["should decline"]]
+    return (
+        Figure(
+            f"{prefix}exact",
+            f"{where}: exactly right",
+            share(of("right")),
+            "Share of the requests whose reply has the expected targets, constraints, measures and absence, "
+            "in order (units in nm, commuting clauses in any order).",
+            0.95,
+            0.99,
+            unit="%",
+            n=len(rows),
+        ),
+        Figure(
+            f"{prefix}targets",
+            f"{where}: targets and constraints",
+            share(of("targets right")),
+            "The same without comparing measures.",
+            unit="%",
+            n=len(rows),
+        ),
+        Figure(
+            f"{prefix}parse_failures",
+            f"{where}: replies outside the language",
+            share(of("parse failure")),
+            "Share of the replies that are empty or of which a part could not be read.",
+            lower=True,
+            unit="%",
+            n=len(rows),
+        ),
+        Figure(
+            f"{prefix}wrong_declines",
+            f"{where}: wrong declines",
+            share(of("wrong decline", positive)),
+            "Share of the requests for something in the scene that the reply declines.",
+            0.03,
+            0.01,
+            lower=True,
+            unit="%",
+            n=len(positive),
+        ),
+        Figure(
+            f"{prefix}declined",
+            f"{where}: declines that are due",
+            share([not missed for missed in of("missed decline", absent)]),
+            "Share of the requests for things outside the vocabulary that the reply declines.",
+            0.9,
+            0.98,
+            unit="%",
+            n=len(absent),
+        ),
+    )
+
+
+def by_category(rows: list[dict]) -> list[dict]:
+    """Shares of right replies by category; all kinds of follow-ups together after the single ones."""
+    names = sorted({row["category"] for row in rows}, key=lambda name: (name.startswith(FOLLOW_UP), name))
+    table = []
+    for name in [*names, "all"]:
+        own = [row for row in rows if name in ("all", row["category"])]
+        table.append(
+            {
+                "category": name,
+                "n": len(own),
+                "exact": round(share([row["right"] for row in own]), 3),
+                "targets": round(share([row["targets right"] for row in own]), 3),
+                "outside the language": sum(row["parse failure"] for row in own),
+                "wrong declines": sum(row["wrong decline"] for row in own),
+                "missed declines": sum(row["missed decline"] for row in own),
+            }
+        )
+    return table
+
+
+# ------------------------------------------------------------------------------------------ files of requests
+
+
+def read_prompts(path: Path) -> list[SuiteItem]:
+    """Requests with what a reply must mean, from a YAML file: a list of mappings with
+
+    - ``say``: the request;
+    - ``expect``: a reply of the right meaning in the reply language, ``the necks [SEG]<where>largest
+      3</where>`` (words do not count);
+    - ``about``: the category it is counted in, and ``before``: earlier exchanges, a list of pairs (request,
+      reply in the reply language); where wanted.
+
+    Raises:
+        InputError: unreadable, or what is wrong, with the number of the entry.
+    """
+    import yaml
+
+    try:
+        entries = yaml.safe_load(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"The requests in {path} cannot be read: {str(error).splitlines()[0]}.") from error
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"{path} holds no list of requests; each is a mapping with 'say' and 'expect'.")
+    items = []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            items.append(_item(entry))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{path}, request {number}: {error}.") from error
+    return items
+
+
+def _item(entry: Any) -> SuiteItem:
+    if not isinstance(entry, Mapping) or not all(
+        isinstance(entry.get(key), str) for key in ("say", "expect")
+    ):
+        raise ValueError("it needs the texts 'say' and 'expect'")
+    unknown = set(entry) - {"say", "expect", "about", "before"}
+    if unknown:
+        raise ValueError(f"unknown key {sorted(map(str, unknown))[0]!r}")
+    expected = parse_reply(entry["expect"])
+    if expected.notes:
+        raise ValueError(f"what is expected is not in the reply language: {expected.notes[0].rstrip('.')}")
+    history = tuple((str(user), str(reply)) for user, reply in entry.get("before") or ())
+    return SuiteItem(entry["say"], expected, str(entry.get("about", "other")), history)

@@ -1,0 +1,162 @@
+"""What an evaluation gives: figures with their definitions and limits, tables, notes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number that a model is judged by.
+
+    Attributes:
+        key: short name, unique within a suite, for JSON.
+        name: what it is, for a table.
+        value: in ``unit``; shares are 0..1 whatever the unit; NaN where there was nothing to judge.
+        definition: how it is computed, one sentence.
+        must, aim: limits of the project, None where there is none.
+        lower: whether lower is better.
+        unit: ``""``, ``"%"`` (a share 0..1, shown in per cent), ``"s"``, ``"GB"`` (1e9 bytes).
+        n: number of cases behind it.
+    """
+
+    key: str
+    name: str
+    value: float
+    definition: str
+    must: float | None = None
+    aim: float | None = None
+    lower: bool = False
+    unit: str = ""
+    n: int | None = None
+
+    def reaches(self, limit: float | None) -> bool | None:
+        """Whether the value is as good as a limit; None without limit or without value."""
+        if limit is None or math.isnan(self.value):
+            return None
+        # a mean of ones may come out as 0.9999999999999999
+        return self.value <= limit + 1e-9 if self.lower else self.value >= limit - 1e-9
+
+    @property
+    def verdict(self) -> str:
+        """``"aim"``, ``"pass"`` (the must), ``"FAIL"``, or ``""`` where there is no limit or no value."""
+        passed = self.reaches(self.must)
+        if passed is None:
+            return ""
+        if not passed:
+            return "FAIL"
+        return "aim" if self.reaches(self.aim) else "pass"
+
+    def show(self, value: float | None) -> str:
+        """A value or a limit of this figure as text, with its unit; ``""`` for None, ``"-"`` for NaN."""
+        if value is None:
+            return ""
+        if math.isnan(value):
+            return "-"
+        if self.unit == "%":
+            return f"{100 * value:.4g} %"
+        return f"{value:.3g} {self.unit}" if self.unit else f"{value:.4f}".rstrip("0").rstrip(".")
+
+    def limit(self, value: float | None) -> str:
+        """A limit with its direction, such as ``">= 0.93"``."""
+        return "" if value is None else f"{'<=' if self.lower else '>='} {self.show(value)}"
+
+    def record(self) -> dict[str, Any]:
+        """Everything, for JSON."""
+        return {
+            "key": self.key,
+            "name": self.name,
+            "value": self.value,
+            "unit": self.unit,
+            "must": self.must,
+            "aim": self.aim,
+            "better": "lower" if self.lower else "higher",
+            "verdict": self.verdict,
+            "n": self.n,
+            "definition": self.definition,
+        }
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    """What one suite gave.
+
+    Attributes:
+        suite: its name.
+        figures: what the model is judged by.
+        tables: title -> rows, shown below the figures; all rows of a table have the same keys.
+        details: file name ending in ``.csv`` -> rows, written beside the report and not shown.
+        notes: what a reader should know, one sentence each.
+        seconds: how long it took.
+    """
+
+    suite: str
+    figures: tuple[Figure, ...]
+    tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    details: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    def __getitem__(self, key: str) -> Figure:
+        """A figure by its key.
+
+        Raises:
+            KeyError: no such figure.
+        """
+        for figure in self.figures:
+            if figure.key == key:
+                return figure
+        raise KeyError(key)
+
+    def record(self) -> dict[str, Any]:
+        """Everything but the details, for JSON."""
+        return {
+            "suite": self.suite,
+            "seconds": round(self.seconds, 1),
+            "figures": [figure.record() for figure in self.figures],
+            "tables": {title: [dict(row) for row in rows] for title, rows in self.tables.items()},
+            "details": sorted(self.details),
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """Several suites run on one model.
+
+    Attributes:
+        results: in the order run.
+        provenance: what is needed to repeat it: version, commit, preset, weights' sha256, seed, limit,
+            hardware, date.
+    """
+
+    results: tuple[SuiteResult, ...]
+    provenance: Mapping[str, Any]
+
+    @property
+    def failed(self) -> tuple[Figure, ...]:
+        """The figures that miss their must."""
+        return tuple(f for result in self.results for f in result.figures if f.verdict == "FAIL")
+
+    def record(self) -> dict[str, Any]:
+        """Everything but the details, for JSON."""
+        return {
+            "provenance": dict(self.provenance),
+            "failed": [f.key for f in self.failed],
+            "suites": [result.record() for result in self.results],
+        }
+
+
+def mean(values: Sequence[float]) -> float:
+    """Arithmetic mean; NaN of nothing, without a warning."""
+    return float(sum(values) / len(values)) if len(values) else math.nan
+
+
+def share(hits: Sequence[bool]) -> float:
+    """Part of the cases that are true, 0..1; NaN of nothing."""
+    return mean([float(hit) for hit in hits])

@@ -1,0 +1,266 @@
+"""Suite ``values``: every number of a reply is measured again, from the labels of the answer alone.
+
+The recomputation shares :mod:`lisa_micro.measure` with the assistant (that module is checked against the
+simulator by its own tests) and nothing else: which instances, which statistic, which unit and which digits
+are worked out here a second time.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+
+from lisa_micro.datasets.texts import SceneFacts, Turn, sample_request
+from lisa_micro.evaluate.context import Context
+from lisa_micro.evaluate.results import Figure, SuiteResult, share
+from lisa_micro.evaluate.scenes import micrograph_of, scenes
+from lisa_micro.evaluate.wordings import facts_of
+from lisa_micro.language import Measure, parse_measure, parse_reply, render_clauses
+from lisa_micro.language.words import PROPERTIES
+from lisa_micro.measure import column, particle_properties
+from lisa_micro.types import Answer, Micrograph, Segmentation, Value
+
+SCENES = 40
+REQUESTS_PER_SCENE = 3
+_RELATIVE = 1e-6
+_NEIGHBOURS = ("gap", "contacts", "neck width", "neck ratio")
+"""Properties that depend on instances which a constraint may have left out of the answer's labels."""
+# a number that stands alone: not the 2 of nm2, not the 10 of D10
+_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w])", re.IGNORECASE)
+
+
+def values(context: Context) -> SuiteResult:
+    """Requests for numbers on simulated scenes, every other one without a pixel size."""
+    n = context.limit or SCENES
+    rows: list[dict] = []
+    asked = replied = 0
+    strays: list[dict] = []
+    with context.steps("values", n) as step:
+        for number, scene in enumerate(scenes(n)):
+            known = number % 2 == 0
+            micrograph = micrograph_of(scene, known)
+            rng = np.random.default_rng([context.seed, scene.seed])
+            for _ in range(REQUESTS_PER_SCENE):
+                turn = measure_request(rng, facts_of(scene, known))
+                answer = context.ask(micrograph, turn.user)
+                asked += 1
+                replied += len(answer.values) >= len(parse_reply(turn.reply).values)
+                common = {"seed": scene.seed, "prompt": turn.user, "reply": answer.text, "raw": answer.raw}
+                rows += [{**common, **check_value(value, answer, micrograph)} for value in answer.values]
+                strays += [{**common, "number": text} for text in stray_numbers(answer)]
+            step()
+    again = [row["right"] for row in rows if row["by"] == "labels"]
+    figures = (
+        Figure(
+            "values_right",
+            "numbers in replies equal to the measured ones",
+            share([row["right"] for row in rows]),
+            "Share of the numbers that equal what is measured again on the answer's labels, and whose text "
+            "is that number rounded to the digits shown.",
+            1.0,
+            1.0,
+            unit="%",
+            n=len(rows),
+        ),
+        Figure(
+            "values_from_labels",
+            "of these measured again on the labels",
+            share(again),
+            "Numbers that the answer's labels determine; the others (neighbours that a constraint left out) "
+            "are compared with the answer's table.",
+            1.0,
+            1.0,
+            unit="%",
+            n=len(again),
+        ),
+        Figure(
+            "stray_numbers",
+            "numbers in replies that were not measured",
+            float(len(strays)),
+            "Numbers in the text that belong to no value and to no constraint.",
+            0.0,
+            0.0,
+            lower=True,
+            n=asked,
+        ),
+        Figure(
+            "values_given",
+            "requests for numbers that got them",
+            replied / asked if asked else math.nan,
+            "Share of the requests whose reply has at least as many numbers as were asked for.",
+            unit="%",
+            n=asked,
+        ),
+    )
+    wrong = [row for row in rows if not row["right"]]
+    return SuiteResult(
+        "values",
+        figures,
+        {"By measure": _by_measure(rows)} if rows else {},
+        {"values-wrong.csv": wrong, "values-stray.csv": strays},
+    )
+
+
+def measure_request(rng: np.random.Generator, facts: SceneFacts) -> Turn:
+    """A request for one or more numbers about what a scene shows, in held-back wording."""
+    turn = sample_request(rng, facts, "held_out", "measure", absent_share=0.0)
+    while not turn.targets:  # two counts of which neither is there
+        turn = sample_request(rng, facts, "held_out", "measure", absent_share=0.0)
+    return turn
+
+
+def check_value(value: Value, answer: Answer, micrograph: Micrograph) -> dict:
+    """Measures a number again.
+
+    Returns:
+        ``measure``, ``shown``, ``value``, ``expected``, ``by`` (``"labels"``, or ``"table"`` where the labels
+        do not determine it), ``right``.
+    """
+    measure, segment = parse_measure(value.measure), segment_of(value, answer)
+    row = {
+        "measure": value.measure,
+        "shown": value.text,
+        "value": value.value,
+        "expected": None,
+        "by": "labels",
+    }
+    if measure is None:
+        return {**row, "right": False}
+    found = [expected(measure, segment, micrograph, value.unit)]
+    if segment is not None and measure.prop in _NEIGHBOURS and (segment.where or segment.concept == "neck"):
+        row["by"] = "table"
+        found.append(from_table(measure, segment, value.unit))
+        if segment.concept != "neck":
+            del found[0]
+    good = any(number is not None and same(value.value, number) for number in found)
+    row["expected"] = next((number for number in found if number is not None), None)
+    return {**row, "right": good and shown_right(value) and value.text in answer.text}
+
+
+def segment_of(value: Value, answer: Answer) -> Segmentation | None:
+    """The segmentation that a number is about, None where its target is not there. ``answer.segments`` leaves
+    out targets that are absent, so targets and segments are paired in order by concept."""
+    targets = parse_reply(answer.raw).targets
+    if len(targets) <= 1 or len(targets) == len(answer.segments):
+        position = value.target - 1 if len(targets) > 1 else 0
+        return answer.segments[position] if 0 <= position < len(answer.segments) else None
+    left = list(answer.segments)
+    for number, target in enumerate(targets, start=1):
+        segment = left[0] if left and left[0].concept == (target.concept or left[0].concept) else None
+        if number == value.target:
+            return segment
+        if segment is not None:
+            left.pop(0)
+    return None
+
+
+def expected(
+    measure: Measure, segment: Segmentation | None, micrograph: Micrograph, unit: str
+) -> float | None:
+    """A measure of the instances of a segmentation, from its labels, in ``unit``.
+
+    Returns:
+        the number; NaN where it is not defined; None where the unit does not suit it.
+    """
+    labels = np.zeros(micrograph.shape, np.int32) if segment is None else segment.labels
+    n = len(np.unique(labels[labels > 0]))
+    if measure.stat == "count":
+        return float(n) if unit == "" else None
+    if measure.stat == "area fraction":
+        part = float(np.count_nonzero(labels)) / max(labels.size, 1)
+        return {"%": 100 * part, "": part}.get(unit)
+    size = micrograph.pixel_size_nm
+    if measure.stat == "number density":
+        if (unit == "1/um2") != (size is not None):
+            return None
+        return n / labels.size if size is None else n / (labels.size * size * size / 1e6)
+    properties = particle_properties(labels, micrograph.pixels)
+    if measure.prop == "neck width" and segment is not None and segment.concept == "neck":
+        # the mask of a neck is a band of its chord's length w and of thickness w/2
+        numbers = np.sqrt(2 * properties["area"])
+    else:
+        numbers = np.asarray(properties[PROPERTIES[measure.prop].key], float)
+    factor = _factor(measure, unit, size)
+    return None if factor is None else factor * _statistic(measure.stat, numbers)
+
+
+def from_table(measure: Measure, segment: Segmentation, unit: str) -> float | None:
+    """The same from the segmentation's table; None where that has no such column."""
+    table, prop = segment.table(), PROPERTIES[measure.prop]
+    base = {"nm": "nm", "nm2": "nm"}.get(unit, "px")
+    name = column(prop.key, base)
+    if name not in table or (prop.dimension == "none") != (unit == ""):
+        return None
+    return _statistic(measure.stat, np.asarray(table[name], float))
+
+
+def _factor(measure: Measure, unit: str, size: float | None) -> float | None:
+    """What turns px into the unit; None where it is not the one that a user should get."""
+    dimension = PROPERTIES[measure.prop].dimension
+    if dimension == "none":
+        return 1.0 if unit == "" else None
+    suffix = "2" if dimension == "area" else ""
+    if unit != ("px" if size is None else "nm") + suffix:
+        return None
+    return 1.0 if size is None else size ** (2 if suffix else 1)
+
+
+def _statistic(stat: str, numbers: np.ndarray) -> float:
+    numbers = np.sort(numbers[np.isfinite(numbers)])
+    n = len(numbers)
+    if n == 0 or (stat == "std" and n == 1):
+        return math.nan
+    if stat in ("D10", "D90"):
+        return float(np.quantile(numbers, float(stat[1:]) / 100))
+    results = {
+        "mean": numbers.sum() / n,
+        "median": (numbers[(n - 1) // 2] + numbers[n // 2]) / 2,
+        "min": numbers[0],
+        "max": numbers[-1],
+        "total": numbers.sum(),
+        "std": math.sqrt(((numbers - numbers.sum() / n) ** 2).sum() / max(n - 1, 1)),
+    }
+    return float(results[stat])
+
+
+def same(one: float, other: float) -> bool:
+    """Whether two numbers are equal but for rounding of the last bits; NaN equals NaN."""
+    if math.isnan(one) or math.isnan(other):
+        return math.isnan(one) and math.isnan(other)
+    return math.isclose(one, other, rel_tol=_RELATIVE, abs_tol=1e-12)
+
+
+def shown_right(value: Value) -> bool:
+    """Whether the text shows the number to the digits it has; of NaN, that it shows no number."""
+    found = _NUMBER.search(value.text)
+    if math.isnan(value.value):
+        return found is None
+    if found is None:
+        return False
+    mantissa, _, exponent = found[0].lower().partition("e")
+    decimals = len(mantissa.partition(".")[2])
+    half = 0.5 * 10.0 ** (int(exponent or 0) - decimals)
+    return abs(float(found[0]) - value.value) <= half * (1 + 1e-6)
+
+
+def stray_numbers(answer: Answer) -> list[str]:
+    """Numbers in the text of an answer that are neither a value nor part of a constraint."""
+    known = [value.text for value in answer.values]
+    known += [render_clauses(target.clauses) for target in parse_reply(answer.raw).targets]
+    known += [segment.where for segment in answer.segments]
+    allowed = {float(text) for piece in known for text in _NUMBER.findall(piece)}
+    # a point "100,200" is two numbers of one constraint, whatever stands between them in the text
+    return [text for text in _NUMBER.findall(answer.text) if float(text) not in allowed]
+
+
+def _by_measure(rows: list[dict]) -> list[dict]:
+    table = []
+    for name in sorted({row["measure"] for row in rows}):
+        own = [row for row in rows if row["measure"] == name]
+        wrong = sum(not row["right"] for row in own)
+        table.append(
+            {"measure": name, "n": len(own), "from": "/".join(sorted({r["by"] for r in own})), "wrong": wrong}
+        )
+    return table
