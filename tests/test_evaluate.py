@@ -451,8 +451,11 @@ def test_values_of_neighbours_come_from_the_table():
     row = check(one, squares((4, 4, 14, 14)), where="largest 1", properties=table)
     assert row["right"] and row["by"] == "table"
     assert not check(one, squares((4, 4, 14, 14)), where="largest 1", properties=table * 2)["right"]
-    width = value("mean neck width", 2 * np.sqrt(2 * 50), "nm", "20 nm")  # a band of 10 x 5 px
-    assert check(width, squares((4, 4, 14, 9)), "The necks [SEG].", concept="neck")["right"]
+    width = value("mean neck width", 20.0, "nm", "20 nm")  # measured on the particles that the neck joins
+    table = pd.DataFrame({"neck_width_nm": [20.0]})
+    neck = squares((4, 4, 14, 9))
+    assert check(width, neck, "The necks [SEG].", concept="neck", properties=table)["right"]
+    assert not check(width, neck, "The necks [SEG].", concept="neck")["right"]
 
 
 def test_values_find_their_target():
@@ -601,6 +604,9 @@ def test_tables_on_a_terminal():
     assert "a [b] figure" in text and "x|y<z>" in text and "[note]" in text
     assert "0 of 1 figures reach their must" in text and "FAIL  a [b] figure: 0.1 (must be >= 0.5)" in text
     assert "x\\|y&lt;z>" in markdown(report)
+    narrow = Console(width=80, record=True, file=io.StringIO())
+    show(result, narrow)
+    assert "a [b] figure: what|it is" in narrow.export_text()
 
 
 def test_hardware_names_the_cores():

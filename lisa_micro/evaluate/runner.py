@@ -187,7 +187,8 @@ def hardware() -> str:
     pieces = [f"{model}, {usable} of {os.cpu_count()} cores"]
     if flags:
         pieces.append("with " + (", ".join(f for f in _CPU_FEATURES if f in flags) or "no wide vectors"))
-        pieces.append("AMX" if any(flag.startswith("amx") for flag in flags) else "no AMX")
+        if not any(flag.startswith("amx") for flag in flags):
+            pieces.append("no AMX")
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         pieces.append(f"GPU {torch.cuda.get_device_name(0)}")

@@ -10,6 +10,8 @@ from lisa_micro.evaluate.results import Figure, Report, Row, SuiteResult
 if TYPE_CHECKING:
     from rich.console import Console
 
+WIDE = 140
+"""Columns from which on definitions stand in the table, and below it otherwise."""
 _STYLES = {"FAIL": "bold red", "pass": "yellow", "aim": "green", "": ""}
 
 
@@ -19,15 +21,18 @@ def show(result: SuiteResult, console: Console) -> None:
     from rich.table import Table
 
     table = Table(title=f"{result.suite} ({result.seconds:.0f} s)", title_justify="left")
-    for name in ("figure", "value", "must", "aim", "", "n", "definition"):
-        table.add_column(
-            name, justify="right" if name in ("value", "must", "aim", "n") else "left", overflow="fold"
-        )
+    wide = console.width >= WIDE
+    for name in ("figure", "value", "must", "aim", "", "n", *(["definition"] if wide else [])):
+        number = name in ("value", "must", "aim", "n")
+        table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number)
     for figure in result.figures:
         style = _STYLES[figure.verdict]
         cells = [escape(cell) for cell in _figure_cells(figure)]
-        table.add_row(*cells[:4], f"[{style}]{cells[4]}[/]" if style else cells[4], *cells[5:])
+        table.add_row(*cells[:4], f"[{style}]{cells[4]}[/]" if style else cells[4], *cells[5 : 6 + wide])
     console.print(table)
+    if not wide:
+        for figure in result.figures:
+            console.print(f"{figure.name}: {figure.definition}", markup=False, highlight=False)
     for title, rows in result.tables.items():
         if rows:
             below = Table(title=title, title_justify="left")

@@ -26,7 +26,8 @@ SCENES = 40
 REQUESTS_PER_SCENE = 3
 _RELATIVE = 1e-6
 _NEIGHBOURS = ("gap", "contacts", "neck width", "neck ratio")
-"""Properties that depend on instances which a constraint may have left out of the answer's labels."""
+"""Properties that depend on other instances: on those that a constraint left out of the answer's labels, or,
+for necks, on the particles that they join."""
 # a number that stands alone: not the 2 of nm2, not the 10 of D10
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w])", re.IGNORECASE)
 
@@ -68,8 +69,8 @@ def values(context: Context) -> SuiteResult:
             "values_from_labels",
             "of these measured again on the labels",
             share(again),
-            "Numbers that the answer's labels determine; the others (neighbours that a constraint left out) "
-            "are compared with the answer's table.",
+            "Numbers that the answer's labels determine; the others (on neighbours that a constraint left "
+            "out, or on the particles that necks join) are compared with the answer's table.",
             1.0,
             1.0,
             unit="%",
@@ -125,18 +126,22 @@ def check_value(value: Value, answer: Answer, micrograph: Micrograph) -> dict:
         "value": value.value,
         "expected": None,
         "by": "labels",
+        "right": False,
     }
     if measure is None:
-        return {**row, "right": False}
-    found = [expected(measure, segment, micrograph, value.unit)]
-    if segment is not None and measure.prop in _NEIGHBOURS and (segment.where or segment.concept == "neck"):
+        return row
+    by_neighbours = measure.prop in _NEIGHBOURS and segment is not None
+    if by_neighbours and (segment.where or segment.concept == "neck"):
+        number = from_table(measure, segment, micrograph)
         row["by"] = "table"
-        found.append(from_table(measure, segment, value.unit))
-        if segment.concept != "neck":
-            del found[0]
-    good = any(number is not None and same(value.value, number) for number in found)
-    row["expected"] = next((number for number in found if number is not None), None)
-    return {**row, "right": good and shown_right(value) and value.text in answer.text}
+    else:
+        number = expected(measure, segment, micrograph)
+    if number is None:
+        return row
+    # what cannot be told has no unit either
+    in_unit = math.isnan(value.value) or value.unit == unit_of(measure, micrograph)
+    good = in_unit and same(value.value, number) and shown_right(value) and value.text in answer.text
+    return {**row, "expected": number, "right": good}
 
 
 def segment_of(value: Value, answer: Answer) -> Segmentation | None:
@@ -156,55 +161,39 @@ def segment_of(value: Value, answer: Answer) -> Segmentation | None:
     return None
 
 
-def expected(
-    measure: Measure, segment: Segmentation | None, micrograph: Micrograph, unit: str
-) -> float | None:
-    """A measure of the instances of a segmentation, from its labels, in ``unit``.
+def unit_of(measure: Measure, micrograph: Micrograph) -> str:
+    """The unit that a user gets: nm where the pixel size is known, else px, with a 2 for areas; ``"%"`` of
+    the image for area fractions, ``"1/um2"`` or ``"1/px2"`` for densities, ``""`` for counts and ratios."""
+    length = "px" if micrograph.pixel_size_nm is None else "nm"
+    if not measure.prop:
+        density = "1/px2" if micrograph.pixel_size_nm is None else "1/um2"
+        return {"area fraction": "%", "number density": density}.get(measure.stat, "")
+    return {"length": length, "area": f"{length}2", "none": ""}[PROPERTIES[measure.prop].dimension]
 
-    Returns:
-        the number; NaN where it is not defined; None where the unit does not suit it.
-    """
+
+def expected(measure: Measure, segment: Segmentation | None, micrograph: Micrograph) -> float:
+    """A measure of the instances of a segmentation, from its labels, in the unit of :func:`unit_of`; NaN
+    where it is not defined. Without segmentation there are no instances."""
     labels = np.zeros(micrograph.shape, np.int32) if segment is None else segment.labels
+    size = micrograph.pixel_size_nm
     n = len(np.unique(labels[labels > 0]))
     if measure.stat == "count":
-        return float(n) if unit == "" else None
+        return float(n)
     if measure.stat == "area fraction":
-        part = float(np.count_nonzero(labels)) / max(labels.size, 1)
-        return {"%": 100 * part, "": part}.get(unit)
-    size = micrograph.pixel_size_nm
+        return 100 * float(np.count_nonzero(labels)) / max(labels.size, 1)
     if measure.stat == "number density":
-        if (unit == "1/um2") != (size is not None):
-            return None
         return n / labels.size if size is None else n / (labels.size * size * size / 1e6)
-    properties = particle_properties(labels, micrograph.pixels)
-    if measure.prop == "neck width" and segment is not None and segment.concept == "neck":
-        # the mask of a neck is a band of its chord's length w and of thickness w/2
-        numbers = np.sqrt(2 * properties["area"])
-    else:
-        numbers = np.asarray(properties[PROPERTIES[measure.prop].key], float)
-    factor = _factor(measure, unit, size)
-    return None if factor is None else factor * _statistic(measure.stat, numbers)
+    prop = PROPERTIES[measure.prop]
+    numbers = np.asarray(particle_properties(labels, micrograph.pixels)[prop.key], float)
+    power = {"length": 1, "area": 2, "none": 0}[prop.dimension]
+    return _statistic(measure.stat, numbers) * (1.0 if size is None else size**power)
 
 
-def from_table(measure: Measure, segment: Segmentation, unit: str) -> float | None:
+def from_table(measure: Measure, segment: Segmentation, micrograph: Micrograph) -> float | None:
     """The same from the segmentation's table; None where that has no such column."""
-    table, prop = segment.table(), PROPERTIES[measure.prop]
-    base = {"nm": "nm", "nm2": "nm"}.get(unit, "px")
-    name = column(prop.key, base)
-    if name not in table or (prop.dimension == "none") != (unit == ""):
-        return None
-    return _statistic(measure.stat, np.asarray(table[name], float))
-
-
-def _factor(measure: Measure, unit: str, size: float | None) -> float | None:
-    """What turns px into the unit; None where it is not the one that a user should get."""
-    dimension = PROPERTIES[measure.prop].dimension
-    if dimension == "none":
-        return 1.0 if unit == "" else None
-    suffix = "2" if dimension == "area" else ""
-    if unit != ("px" if size is None else "nm") + suffix:
-        return None
-    return 1.0 if size is None else size ** (2 if suffix else 1)
+    table = segment.table()
+    name = column(PROPERTIES[measure.prop].key, "px" if micrograph.pixel_size_nm is None else "nm")
+    return _statistic(measure.stat, np.asarray(table[name], float)) if name in table else None
 
 
 def _statistic(stat: str, numbers: np.ndarray) -> float:
