@@ -44,7 +44,6 @@ from lisa_micro.evaluate.wordings import (
     whole_concept_wordings,
 )
 from lisa_micro.language import render_reply
-from lisa_micro.sim import simulate_scene
 from lisa_micro.types import Answer, InputError, Micrograph, Segmentation, Value
 
 SIZE = 64
@@ -78,7 +77,7 @@ class Knowing:
 
     def truth(self, image):
         if image.source.startswith("simulated scene"):
-            scene = simulate_scene(int(image.source.split()[-1]))
+            scene = scenes.scene_of(int(image.source.split()[-1]))
             return {concept: scene.labels(concept) for concept in scenes.ASKED}
         return derive_truth(np.rint(image.pixels / 20).astype(np.int32))
 
@@ -498,7 +497,7 @@ def test_values_suite():
 
 
 def test_measure_requests_are_about_what_is_there():
-    facts = facts_of(simulate_scene(scenes.FIRST_SEED))
+    facts = facts_of(scenes.scene_of(scenes.FIRST_SEED))
     turns = [values.measure_request(np.random.default_rng(k), facts) for k in range(20)]
     assert all(turn.category == "measure" and turn.targets for turn in turns)
 
