@@ -68,11 +68,11 @@ def test_clause_round_trip_within_the_grammar(clause):
     assert in_grammar(text, where_automaton()), text
 
 
-@given(st.sampled_from(STATISTICS), st.sampled_from(sorted(PROPERTIES)), st.integers(0, 9))
-def test_measure_round_trip_within_the_grammar(stat, prop, of):
+@given(st.sampled_from(STATISTICS), st.sampled_from(sorted(PROPERTIES)))
+def test_measure_round_trip_within_the_grammar(stat, prop):
     text = render_measure(Measure(stat, prop))
     assert parse_measure(text) == Measure(stat, prop)
-    assert in_grammar(text + (f" of {of}" if of else ""), value_automaton())
+    assert in_grammar(text, value_automaton()) and not in_grammar(text + " of 3", value_automaton())
 
 
 @pytest.mark.parametrize(
@@ -243,11 +243,11 @@ def test_processor_holds_a_random_model_to_the_grammar(tokenizer):
 
     processor = GrammarProcessor(tokenizer)
     generator = torch.Generator().manual_seed(0)
-    start = tokenizer.encode("Here are the necks [SEG]<where>")
+    start = tokenizer.encode("Here are the necks [SEG]")
     for opener, closer in (("<where>", "</where>"), ("<value>", "</value>")):
         close = tokenizer.convert_tokens_to_ids(closer)
         for _ in range(20):
-            ids = [*start[:-1], tokenizer.convert_tokens_to_ids(opener)]
+            ids = [*start, tokenizer.convert_tokens_to_ids(opener)]
             for _ in range(200):
                 scores = processor(torch.tensor([ids]), torch.randn(1, processor.size, generator=generator))
                 scores[0, close] += 3  # or clauses would go on for ever
@@ -272,10 +272,10 @@ def test_processor_outside_of_tags(tokenizer):
             token for token in SPECIAL_TOKENS if processor.allowed(ids)[number(token)]
         }, processor.allowed(ids)
 
-    assert allowed("")[0] == {"<absent>", "[SEG]", "<value>"}
+    assert allowed("")[0] == {"<absent>", "[SEG]"}
     assert allowed("Here are the necks [SEG]")[0] == {"<where>", "[SEG]", "<value>"}
     tokens, mask = allowed("Here are")
-    assert tokens == {"[SEG]", "<value>"} and not mask[number("3")] and mask[tokenizer.eos_token_id]
+    assert tokens == {"[SEG]"} and not mask[number("3")] and mask[tokenizer.eos_token_id]
     assert allowed("<absent>There are no C")[1][number("6")]
     assert not allowed("necks [SEG]<where>largest 3")[1][tokenizer.eos_token_id]
     scores = processor(torch.zeros(2, 0, dtype=torch.long), torch.zeros(2, processor.size + 5))

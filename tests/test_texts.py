@@ -33,7 +33,7 @@ NOTHING = SceneFacts(None, {}, 0.0, True)
 
 def meaning_key(user: str) -> str:
     """What of a text can carry meaning."""
-    return re.sub(r"[^a-z0-9<>=%~#,&≥≤-]+", " ", user.lower().replace(".", " . ")).strip(" .,-")
+    return re.sub(r"[^\w<>=%~#,&≥≤-]+", " ", user.lower().replace(".", " . ")).strip(" .,-")
 
 
 def test_there_are_enough_ways_of_asking():

@@ -60,6 +60,9 @@ def column(name: str, props: Mapping[str, np.ndarray], concept: str) -> np.ndarr
     The width of a neck of which only the mask is known is taken from its area: the mask of a chord of
     length w is w by w/2, so w = sqrt(2 area).
     """
+    if name in ("radius", "neck_radius"):
+        whole = column("diameter" if name == "radius" else "neck_width", props, concept)
+        return None if whole is None else whole / 2
     if concept == "neck" and name == "neck_width":
         widths = np.asarray(props.get("neck_width", np.zeros(0)), float)
         if not np.any(widths > 0):

@@ -216,11 +216,13 @@ def where_automaton() -> Automaton:
 
 @cache
 def value_automaton() -> Automaton:
-    """The recogniser of what stands between ``<value>`` and ``</value>``."""
+    """The recogniser of what stands between ``<value>`` and ``</value>``.
+
+    While decoding a value always belongs to the target before it; the parser also reads "of target k".
+    """
     g = Automaton()
     statistic = g.sequence(g.one_of(words.STATISTICS), g.literal(" "), g.one_of(words.PROPERTIES))
-    measure = g.either(g.one_of(words.WHOLE_MEASURES), statistic)
-    return g.finish(g.sequence(measure, g.maybe(lambda: g.sequence(g.literal(" of "), g.counting(1)))))
+    return g.finish(g.either(g.one_of(words.WHOLE_MEASURES), statistic))
 
 
 def in_grammar(text: str, automaton: Automaton) -> bool:

@@ -17,9 +17,9 @@ class GrammarProcessor:
 
     - Inside ``<where>`` and ``<value>`` only tokens that keep the text a prefix of a canonical one; the
       closing tag only where the text is complete; nothing else.
-    - Outside: no closing tags; ``<where>`` only after ``[SEG]``; ``<absent>`` only as the first token; no
-      token with a digit, since every number of a reply is measured (but in an ``<absent>`` reply, which
-      may have to repeat a name such as "C60").
+    - Outside: no closing tags; ``<where>`` only right after ``[SEG]``, ``<value>`` only once there is one;
+      ``<absent>`` only as the first token; no token with a digit, since every number of a reply is measured
+      (but in an ``<absent>`` reply, which may have to repeat a name such as "C60").
 
     Args:
         tokenizer: a Hugging Face tokenizer with the special tokens of ``lisa_micro.language.words`` added,
@@ -61,6 +61,7 @@ class GrammarProcessor:
         self._masks: dict[tuple[int, int], torch.Tensor] = {}
         self._outside = torch.ones(self.size, dtype=torch.bool)
         self._outside[[*self._close.values(), self._where, self._absent]] = False
+        self._outside[self._value] = False
         self._outside_absent = self._outside.clone()
         self._outside[digit_tokens] = False
 
@@ -77,9 +78,11 @@ class GrammarProcessor:
         if opened is not None and reply[opened] in self._automata:
             return self._inside(reply[opened], reply[opened + 1 :])
         mask = self._outside_absent if reply and reply[0] == self._absent else self._outside
-        if not reply or reply[-1] == self._seg:
+        if not reply or self._seg in reply:
             mask = mask.clone()
-            mask[self._where if reply else self._absent] = True
+            mask[self._absent] = not reply
+            mask[self._value] = self._seg in reply
+            mask[self._where] = bool(reply) and reply[-1] == self._seg
         return mask
 
     def _is_tag(self, token: int) -> bool:

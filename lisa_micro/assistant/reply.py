@@ -33,7 +33,12 @@ _COMPARATORS = {">": "above", ">=": "of at least", "<": "below", "<=": "of at mo
 _UNITS = {"um": "µm", "A": "Å", "nm2": "nm²", "px2": "px²", "um2": "µm²"}
 
 
-def display(reply: Reply, values: Sequence[Value] = (), absent: Collection[int] = ()) -> str:
+def display(
+    reply: Reply,
+    values: Sequence[Value] = (),
+    absent: Collection[int] = (),
+    empty: Collection[int] = (),
+) -> str:
     """The reply as shown to the user.
 
     Args:
@@ -42,14 +47,19 @@ def display(reply: Reply, values: Sequence[Value] = (), absent: Collection[int] 
         absent: numbers (from 1) of targets that turned out not to be in the image: the text says so in
         place of
             pointing at them. Where these are all targets, the whole text is that nothing is there.
+        empty: numbers of targets of which there is something in the image, but nothing that fulfils the
+            constraint. Values stay: a count of 0 is an answer.
 
     Returns:
         plain text: constraints in words, no special tokens.
     """
     targets = reply.targets
-    missing = [k for k in range(1, len(targets) + 1) if k in absent]
-    if missing and (len(missing) == len(targets) or not reply.values):
-        return _without(targets, missing)
+    numbers = range(1, len(targets) + 1)
+    if reply.values:
+        empty = ()
+    missing = [k for k in numbers if k in absent or k in empty]
+    if missing and (not reply.values or len(missing) == len(targets)):
+        return _without(targets, missing, absent)
     out: list[str] = []
     slots = iter(values)
     for part in reply.parts:
@@ -130,9 +140,14 @@ def _with_phrase(text: str, target: Target) -> str:
     return f"{text} ({render_clauses(target.clauses)})".lstrip()
 
 
-def _without(targets: Sequence[Target], missing: list[int]) -> str:
+def _without(targets: Sequence[Target], missing: list[int], absent: Collection[int]) -> str:
     there = [target for k, target in enumerate(targets, 1) if k not in missing]
-    names = [CONCEPT_NOUNS.get(targets[k - 1].concept or "", ("object", "objects"))[1] for k in missing]
+    names = []
+    for k in missing:
+        target = targets[k - 1]
+        # ranks cannot be what leaves nothing over
+        filters = () if k in absent else tuple(c for c in target.clauses if not isinstance(c, Rank | Nearest))
+        names.append(noun_phrase(target.concept, filters))
     gone = _list(list(dict.fromkeys(names)), " or ")
     verb = "is" if gone == "substrate" else "are"
     sentence = f"There {verb} no {gone} in this micrograph."

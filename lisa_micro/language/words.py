@@ -42,6 +42,7 @@ class Property:
 _BLOBS = ("particle", "pore", "agglomerate")
 PROPERTIES: dict[str, Property] = {
     "diameter": Property("diameter", "length", _BLOBS),
+    "radius": Property("radius", "length", _BLOBS),
     "area": Property("area", "area", (*_BLOBS, "neck")),
     "length": Property("length", "length", _BLOBS),
     "width": Property("width", "length", _BLOBS),
@@ -49,13 +50,14 @@ PROPERTIES: dict[str, Property] = {
     "circularity": Property("circularity", "none", _BLOBS),
     "aspect ratio": Property("aspect_ratio", "none", _BLOBS),
     "neck width": Property("neck_width", "length", ("neck", "particle")),
+    "neck radius": Property("neck_radius", "length", ("neck", "particle")),
     "neck ratio": Property("neck_ratio", "none", ("neck", "particle")),
     "intensity": Property("intensity", "none", ("particle", "pore")),
     "gap": Property("gap", "length", ("particle",)),
     "contacts": Property("contacts", "none", ("particle",)),
 }
-"""The properties of the grammar. ``contacts`` (number of neighbours in contact) and ``perimeter`` go beyond
-the first list of the design."""
+"""The properties of the grammar. ``contacts`` (number of neighbours in contact), ``perimeter``, ``radius`` and
+``neck radius`` (halves of diameter and neck width: nobody has to calculate) go beyond the design's list."""
 
 COMPARATORS = (">=", "<=", ">", "<", "~")
 """``~`` means: within 10 %."""

@@ -50,11 +50,12 @@ _BLOB_PROPERTIES = {
     "perimeter": 1,
     "circularity": 3,
     "aspect ratio": 3,
+    "radius": 1.5,
 }
 PROPERTY_WEIGHTS: dict[str, dict[str, float]] = {
     "particle": _BLOB_PROPERTIES
     | {"diameter": 12, "neck width": 1.5, "neck ratio": 1, "intensity": 1.5, "gap": 2, "contacts": 2.5},
-    "neck": {"neck width": 10, "neck ratio": 4, "area": 1},
+    "neck": {"neck width": 10, "neck ratio": 4, "neck radius": 2, "area": 1},
     "pore": _BLOB_PROPERTIES,
     "agglomerate": _BLOB_PROPERTIES,
 }
@@ -105,10 +106,7 @@ def comparison(voice: Voice, concept: str, prop: str, op: str, unit: str) -> Cla
     place = "post"
     if own and unit and voice.chance(0.08):
         place, pattern = "pre", voice.pick(f"clauses/comparatives_pre/{op}")
-    elif (
-        prop in data("clauses")["special_comparatives"]
-        and op in data("clauses")["special_comparatives"][prop]
-    ):
+    elif op in data("clauses")["special_comparatives"].get(prop, {}) and concept != "neck":
         special = voice.chance(0.6)
         pattern = (
             voice.pick(f"clauses/special_comparatives/{prop}/{op}")
@@ -142,8 +140,8 @@ def _is_own_size(concept: str, prop: str) -> bool:
 
 def property_word(voice: Voice, concept: str, prop: str) -> str:
     """A word for a property; of a neck its width is simply "width"."""
-    if prop == "neck width" and concept == "neck":
-        return voice.pick("clauses/properties/neck width/neck_words")
+    if prop in ("neck width", "neck radius") and concept == "neck":
+        return voice.pick(f"clauses/properties/{prop}/neck_words")
     # "particle diameter" of particles only
     return voice.pick(
         f"clauses/properties/{prop}/words", lambda w: concept == "particle" or w[:9] != "particle "
@@ -155,8 +153,9 @@ def _with_property_word(voice: Voice, concept: str, prop: str, op: str) -> str:
     if voice.chance(0.25):
         return voice.pick(f"clauses/property_verbs/{op}").replace("{prop}", word)
     operator = voice.pick(f"clauses/operators/{op}")
-    frame = voice.pick("clauses/property_frames")
-    return frame.replace("{prop}", word).replace("{op}", operator)
+    plural = word + "s" if re.fullmatch(r"[a-z -]+[a-rt-xz]", word) else ""
+    frame = voice.pick("clauses/property_frames", lambda f: plural or "{props}" not in f)
+    return frame.replace("{props}", plural).replace("{prop}", word).replace("{op}", operator)
 
 
 def _comparative(voice: Voice, concept: str, prop: str, op: str, unit: str) -> str:
@@ -172,7 +171,7 @@ def _comparative(voice: Voice, concept: str, prop: str, op: str, unit: str) -> s
             return bool(asks) and "than" in pattern
         if own or area_unit:  # an area unit tells that the area is meant
             return True
-        return "{across}" in pattern or (prop != "area" and prop != "neck width" and bool(asks))
+        return "{across}" in pattern or (prop not in ("area", "neck width", "neck radius") and bool(asks))
 
     other_neck = prop == "neck width" and not own  # of a particle, "wider than" is not about its neck
     if other_neck or not voice.has(f"clauses/comparatives/{op}", fits):

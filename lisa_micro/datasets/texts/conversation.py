@@ -1,46 +1,68 @@
-"""Conversations: a request and what users say next, which refers to what was said before."""
+"""Conversations: a request and what users say next, which refers to what was said before.
+
+What a follow-up does to the last request:
+
+- "only ...", "without ..." add to its constraint; "and ...?", "now the ... ones" replace it; "reset" drops
+  it.
+- After a question for a number, a follow-up asks for the same number ("and the pores?"), unless it says to
+  show something.
+- A full request forgets all that was said.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from lisa_micro.datasets.texts import noise
+from lisa_micro.datasets.texts import noise, referring
 from lisa_micro.datasets.texts.asking import outline_turn
-from lisa_micro.datasets.texts.clause_phrases import (
-    ClausePhrase,
-    draw_clause,
-    opposite,
-    property_word,
-    rank_adjective,
-)
+from lisa_micro.datasets.texts.clause_phrases import draw_clause, opposite, property_word
 from lisa_micro.datasets.texts.facts import SceneFacts
 from lisa_micro.datasets.texts.measuring import draw_property, draw_statistic, size_of, statistic_word
-from lisa_micro.datasets.texts.phrases import agree, draw_noun
+from lisa_micro.datasets.texts.numbers import count, quantity
+from lisa_micro.datasets.texts.phrases import draw_noun
 from lisa_micro.datasets.texts.replies import TargetTruth, Turn, counts_reply, measure_reply
-from lisa_micro.datasets.texts.requests import CATEGORIES, CONCEPT_WEIGHTS, chat, draw_concept, request
+from lisa_micro.datasets.texts.requests import CATEGORIES, chat, draw_concept, request
 from lisa_micro.datasets.texts.store import Voice
-from lisa_micro.language import Clause, Measure, Rank, Region, ValueSlot, parse_reply
+from lisa_micro.language import Clause, Compare, Measure, Nearest, Rank, Region, parse_reply
 from lisa_micro.language.words import MAX_CLAUSES, PROPERTIES
 
 FOLLOW_UPS = {
     "refine": 10, "remove": 5, "replace": 7, "switch": 8, "same": 4, "count": 5, "statistic": 5, "plain": 2,
     "size": 3, "other_stat": 3, "area fraction": 2, "number density": 1.5, "show": 3, "reset": 3, "invert": 2,
-    "others": 3, "also": 2, "new": 5, "chat": 2,
+    "others": 3, "also": 2, "and_where": 3, "number": 3, "undo": 2, "new": 5, "chat": 2,
 }  # fmt: skip
 """Kinds of follow-ups and how often each is drawn where it makes sense."""
 LATER_CHAT = ("thanks", "bye", "help", "correct", "off_topic", "unsupported")
 MAX_FOLLOW_UPS = 4
+_SHOWS = re.compile(
+    r"\b(show|see|segment|mark|outline|look|where|find|display|highlight|draw|pick|keep|select|do|discard|drop"
+    r"|selection|all but|move on|add)\b"
+)
+KEPT_MEASURES = ("refine", "remove", "replace", "reset", "others", "and_where", "number")
 
 
 @dataclass
-class _State:
-    """What the next turn can refer to: the targets of the last turn that had any, and what was asked
-    about them."""
+class State:
+    """What the next turn can refer to: the targets of the last turn that had any, what was asked about them,
+    and the targets before that."""
 
     targets: list[TargetTruth] = field(default_factory=list)
     measures: list[Measure] = field(default_factory=list)
+    before: list[list[TargetTruth]] = field(default_factory=list)
+
+    def remember(self, turn: Turn) -> None:
+        """Go on from a turn. Talk changes nothing; where nothing was found, there is nothing to refer to."""
+        if not turn.targets:
+            if turn.category != "chat":
+                self.targets, self.measures, self.before = [], [], []
+            return
+        if self.targets and list(turn.targets) != self.targets:
+            self.before.append(self.targets)
+        self.targets = list(turn.targets)
+        self.measures = [v.measure for v in parse_reply(turn.reply).values if v.measure is not None]
 
 
 def sample_conversation(
@@ -55,7 +77,7 @@ def sample_conversation(
         rng: source of chance.
         facts: what the image shows.
         split: ``"train"`` or ``"held_out"``: in the latter the last turn uses held-back ways of asking.
-        follow_ups: number of turns after the first; 0 to 4 drawn where None, fewer where nothing fits.
+        follow_ups: number of turns after the first; 0 to 4 drawn where None.
 
     Returns:
         the turns in order; at least one.
@@ -72,31 +94,17 @@ def sample_conversation(
     # what comes before the turn that is tested is said in trained wordings
     splits = ["train"] * n + [split]
     first = Voice(rng, splits[0])
-    if n:
-        weights = {**CATEGORIES, "chat": 1.5, "not in the vocabulary": 5}
-        turns = [request(first, facts, first.weighted(weights))]
-    else:
-        turns = [request(first, facts, first.weighted(CATEGORIES))]
-    state = _State()
-    _remember(state, turns[0])
+    weights = {**CATEGORIES, "chat": 1.5, "not in the vocabulary": 5} if n else CATEGORIES
+    turns = [request(first, facts, first.weighted(weights))]
+    state = State()
+    state.remember(turns[0])
     for part in splits[1:]:
-        turn = follow_up(Voice(rng, part), facts, state)
-        turns.append(turn)
-        _remember(state, turn)
+        turns.append(follow_up(Voice(rng, part), facts, state))
+        state.remember(turns[-1])
     return turns
 
 
-def _remember(state: _State, turn: Turn) -> None:
-    if not turn.targets:
-        if turn.category != "chat":
-            state.targets, state.measures = [], []
-        return
-    state.targets = list(turn.targets)
-    values: tuple[ValueSlot, ...] = parse_reply(turn.reply).values
-    state.measures = [value.measure for value in values if value.measure is not None]
-
-
-def possible_kinds(state: _State, facts: SceneFacts) -> dict[str, float]:
+def possible_kinds(state: State) -> dict[str, float]:
     """The follow-ups that make sense, with their weights."""
     kinds = {"switch", "new", "chat"}
     if len(state.targets) == 1:
@@ -104,29 +112,47 @@ def possible_kinds(state: _State, facts: SceneFacts) -> dict[str, float]:
         concept, clauses = target.concept, target.clauses
         kinds |= {"area fraction"}
         if concept != "substrate":
-            kinds |= {"replace", "plain", "statistic", "size"}
+            kinds |= {"replace", "plain", "statistic", "size", "and_where"}
             if not target.singular:
                 kinds |= {"count", "number density"}
                 if len(clauses) < MAX_CLAUSES - 1:
                     kinds |= {"refine", "remove"}
-            if clauses:
-                kinds |= {"reset"}
+        if clauses:
+            kinds |= {"reset"}
             if len(clauses) == 1 and opposite(clauses[0]) is not None:
                 kinds.add("others")
-            if not clauses and not state.measures:
-                kinds |= {"invert", "also"}
+            if _numeric(clauses) is not None:
+                kinds.add("number")
+        elif not state.measures:
+            kinds |= {"invert", "also"}
         if clauses or state.measures:
             kinds.add("same")
         if state.measures:
             kinds.add("show")
             if len(state.measures) == 1 and state.measures[0].prop and not target.singular:
                 kinds.add("other_stat")
-    elif state.targets and not any(t.concept == "substrate" for t in state.targets):
-        kinds |= {"count"} if not any(t.singular for t in state.targets) else set()
+        if state.before and len(state.before[-1]) == 1 and not state.measures:
+            kinds.add("undo")
+    elif state.targets and not any(t.singular or t.concept == "substrate" for t in state.targets):
+        kinds |= {"count"}
     return {kind: weight for kind, weight in FOLLOW_UPS.items() if kind in kinds}
 
 
-def follow_up(voice: Voice, facts: SceneFacts, state: _State, kind: str | None = None) -> Turn:
+def _numeric(clauses: tuple[Clause, ...]) -> int | None:
+    """The position of the only clause with a number, None where there is none or more than one."""
+    found = [
+        k
+        for k, c in enumerate(clauses)
+        if (isinstance(c, Rank) and not c.percent and c.n > 1)
+        or (isinstance(c, Compare) and not isinstance(c.value, str))
+    ]
+    others = [
+        c for c in clauses if hasattr(c, "low") or isinstance(c, Nearest) or getattr(c, "percent", False)
+    ]
+    return found[0] if len(found) == 1 and not others else None
+
+
+def follow_up(voice: Voice, facts: SceneFacts, state: State, kind: str | None = None) -> Turn:
     """The next turn of a conversation.
 
     Args:
@@ -135,8 +161,7 @@ def follow_up(voice: Voice, facts: SceneFacts, state: _State, kind: str | None =
         state: what was said.
         kind: one of :data:`FOLLOW_UPS` instead of a drawn one that fits.
     """
-    kind = kind or voice.weighted(possible_kinds(state, facts))
-    category = f"follow-up: {kind}"
+    kind = kind or voice.weighted(possible_kinds(state))
     if kind == "new":
         return request(voice, facts, voice.weighted(CATEGORIES))
     if kind == "chat":
@@ -145,79 +170,124 @@ def follow_up(voice: Voice, facts: SceneFacts, state: _State, kind: str | None =
         return _other_concept(voice, facts, state, kind)
     target = state.targets[0]
     concept, clauses = target.concept, target.clauses
+    category = f"follow-up: {kind}"
 
-    def turn(path: str, new: TargetTruth, measures: list[Measure] | None = None, **slots: str) -> Turn:
-        user = voice.pick(f"followups/{path}").format_map({"image": "{image}", **slots})
-        user = noise.decorate(voice, noise.fill_images(voice, user), "follow")
+    def turn(new: TargetTruth, measures: list[Measure] | None = None, path: str = kind, **slots: str) -> Turn:
+        wording = voice.pick(f"followups/{path}")
+        if kind in KEPT_MEASURES and state.measures and not _SHOWS.search(wording):
+            measures = state.measures
+        user = noise.fill_images(voice, wording.format_map({"image": "{image}", **slots}))
         reply = measure_reply(new, measures) if measures else None
-        return outline_turn(voice, facts, user, [new], category, reply=reply)
+        return outline_turn(voice, facts, noise.decorate(voice, user, "follow"), [new], category, reply=reply)
 
-    if kind in ("refine", "replace", "remove"):
-        return _changed(voice, facts, state, kind, turn)
+    if kind in ("refine", "replace", "remove", "and_where", "number"):
+        return _changed(voice, facts, target, kind, turn)
     if kind == "reset":
-        return turn("reset", TargetTruth(concept))
+        return turn(TargetTruth(concept))
+    if kind == "undo":
+        return turn(state.before[-1][0])
     if kind == "invert":
-        return turn("invert", TargetTruth("particle" if concept == "substrate" else "substrate"))
+        return turn(TargetTruth("particle" if concept == "substrate" else "substrate"))
     if kind == "others":
         other = opposite(clauses[0])
         assert other is not None
-        return turn("others", TargetTruth(concept, (other,)))
+        return turn(TargetTruth(concept, (other,)))
     if kind == "show":
-        return turn("show", target)
+        return turn(target)
     if kind == "count":
         if len(state.targets) > 1:
             user = noise.decorate(voice, voice.pick("followups/count"), "follow")
             return outline_turn(
                 voice, facts, user, state.targets, category, reply=counts_reply(state.targets)
             )
-        return turn("count", target, [Measure("count")])
+        return turn(target, [Measure("count")])
     if kind in ("area fraction", "number density"):
-        return turn(kind, target, [Measure(kind)])
+        return turn(target, [Measure(kind)])
     if kind == "size":
-        return turn("one_size" if target.singular else "size", target, [Measure("mean", size_of(concept))])
+        return turn(target, [Measure("mean", size_of(concept))], "one_size" if target.singular else "size")
     if kind == "other_stat":
-        before = state.measures[0]
-        stat = before.stat
-        while stat == before.stat:
-            stat = draw_statistic(voice, before.prop)
+        prop, stat = state.measures[0].prop, state.measures[0].stat
+        while stat == state.measures[0].stat:
+            stat = draw_statistic(voice, prop)
         word = statistic_word(voice, stat).removesuffix(" of the").removesuffix(" in")
-        return turn("other_stat", target, [Measure(stat, before.prop)], stat=word)
+        return turn(target, [Measure(stat, prop)], stat=word)
     prop = draw_property(voice, concept)
     word = property_word(voice, concept, prop)
     if kind == "plain" or target.singular:
-        path = "one_plain" if target.singular else "plain"
-        return turn(path, target, [Measure("mean", prop)], prop=word)
+        return turn(target, [Measure("mean", prop)], "one_plain" if target.singular else "plain", prop=word)
     stat = draw_statistic(voice, prop)
-    return turn("statistic", target, [Measure(stat, prop)], stat=statistic_word(voice, stat), prop=word)
+    return turn(target, [Measure(stat, prop)], stat=statistic_word(voice, stat), prop=word)
 
 
-def _other_concept(voice: Voice, facts: SceneFacts, state: _State, kind: str) -> Turn:
+def _changed(voice: Voice, facts: SceneFacts, target: TargetTruth, kind: str, turn) -> Turn:
+    """The same concept with a constraint more, or with another one."""
+    concept, clauses, in_nm = target.concept, target.clauses, facts.pixel_size_known
+    if kind == "number":
+        return _other_number(voice, target, turn)
+    if kind == "remove":
+        part = referring.draw_removable(voice, concept, in_nm)
+        other = opposite(part.clause)
+        assert other is not None
+        kept = clauses if other in clauses else (*clauses, other)
+        return turn(TargetTruth(concept, kept), rest=referring.pronoun_phrase(voice, part, concept=concept))
+    part = draw_clause(voice, concept, in_nm)
+    while (
+        part.clause in clauses
+        or (kind == "refine" and opposite(part.clause) in clauses)
+        or (kind == "and_where" and not referring.can_stand_alone(part))
+    ):
+        part = draw_clause(voice, concept, in_nm)
+    if kind == "and_where":
+        return turn(TargetTruth(concept, (part.clause,)), post=noise.fill_images(voice, part.words))
+    words = referring.pronoun_phrase(voice, part, concept=concept)
+    new = (*clauses, part.clause) if kind == "refine" else (part.clause,)
+    return turn(TargetTruth(concept, new), those=words)
+
+
+def _other_number(voice: Voice, target: TargetTruth, turn) -> Turn:
+    at = _numeric(target.clauses)
+    assert at is not None
+    old = target.clauses[at]
+    new: Clause
+    if isinstance(old, Rank):
+        n, text = count(voice)
+        new = Rank(old.by, n)
+    else:
+        assert isinstance(old, Compare)
+        number = quantity(voice, old.prop, old.unit)
+        new, text = Compare(old.prop, old.op, number.value, old.unit), number.text
+        if voice.chance(0.3):
+            text = number.bare
+    clauses = (*target.clauses[:at], new, *target.clauses[at + 1 :])
+    return turn(TargetTruth(target.concept, clauses), x=text)
+
+
+def _other_concept(voice: Voice, facts: SceneFacts, state: State, kind: str) -> Turn:
     last = {t.concept for t in state.targets}
     concept = draw_concept(voice, facts, 0.12)
     for _ in range(50):
         if concept not in last:
             break
         concept = draw_concept(voice, facts, 0.3)
-    noun = draw_noun(voice, concept, 0.6)
-    category = f"follow-up: {kind}"
-
-    def said(path: str) -> str:
-        user = voice.pick(f"followups/{path}").format_map({"nouns": noun.plural, "image": "{image}"})
-        return noise.decorate(voice, noise.fill_images(voice, user), "follow")
-
-    if concept in last:
+    else:
         return request(voice, facts, "outline")
+    noun = draw_noun(voice, concept, 0.6)
+    clauses = state.targets[0].clauses if len(state.targets) == 1 else ()
+    measures = state.measures if len(state.targets) == 1 and _applies((), state.measures, concept) else []
+    if kind == "same" and not _applies(clauses, state.measures, concept):
+        kind = "switch"
+    target = TargetTruth(concept, clauses if kind == "same" else ())
+    # after a number about a part of them, "and the pores?" leaves open whether the same part is meant
+    open_question = kind == "switch" and state.measures and (clauses or not measures)
+    wording = voice.pick(f"followups/{kind}", lambda w: not open_question or bool(_SHOWS.search(w)))
+    user = noise.fill_images(voice, wording.format_map({"nouns": noun.plural, "image": "{image}"}))
+    user = noise.decorate(voice, user, "follow")
+    category = f"follow-up: {kind}"
     if kind == "also":
-        return outline_turn(voice, facts, said("also"), [state.targets[0], TargetTruth(concept)], category)
-    if kind == "same":
-        before = state.targets[0]
-        if not _applies(before.clauses, state.measures, concept):
-            kind, category = "switch", "follow-up: switch"
-        else:
-            target = TargetTruth(concept, before.clauses)
-            reply = measure_reply(target, _as_for(state.measures, concept)) if state.measures else None
-            return outline_turn(voice, facts, said("same"), [target], category, reply=reply)
-    return outline_turn(voice, facts, said("switch"), [TargetTruth(concept)], category)
+        return outline_turn(voice, facts, user, [state.targets[0], target], category)
+    asks = bool(measures) and (kind == "same" or not _SHOWS.search(wording))
+    reply = measure_reply(target, _as_for(measures, concept)) if asks else None
+    return outline_turn(voice, facts, user, [target], category, reply=reply)
 
 
 def _as_for(measures: list[Measure], concept: str) -> list[Measure]:
@@ -242,62 +312,4 @@ def _applies(clauses: tuple[Clause, ...], measures: list[Measure], concept: str)
     return all(not m.prop or concept in PROPERTIES[m.prop].concepts for m in _as_for(measures, concept))
 
 
-def _changed(voice: Voice, facts: SceneFacts, state: _State, kind: str, turn) -> Turn:
-    """The same concept with a constraint more, or with another one."""
-    target = state.targets[0]
-    concept, clauses = target.concept, target.clauses
-    part = draw_clause(voice, concept, facts.pixel_size_known)
-    for _ in range(100):
-        good = part.clause not in clauses
-        if kind == "remove":
-            bare = not part.words.startswith(
-                ("but ", "except", "exclud", "without", "minus", "ignor", "leaving", "not ")
-            )
-            good &= bare and part.filters and opposite(part.clause) is not None
-        if kind == "refine" and opposite(part.clause) in clauses:
-            good = False
-        good &= part.form is None or "adj" not in part.form
-        if good:
-            break
-        part = draw_clause(voice, concept, facts.pixel_size_known)
-    words = pronoun_phrase(voice, concept, part)
-    if kind == "remove":
-        other = opposite(part.clause)
-        assert other is not None
-        new = TargetTruth(concept, clauses if other in clauses else (*clauses, other))
-        return turn("remove", new, rest=words)
-    if kind == "refine":
-        return turn("refine", TargetTruth(concept, (*clauses, part.clause)), those=words)
-    return turn("replace", TargetTruth(concept, (part.clause,)), those=words)
-
-
-def pronoun_phrase(voice: Voice, concept: str, part: ClausePhrase) -> str:
-    """What a constraint calls the instances without naming them again: "those in the left half"."""
-    noun = draw_noun(voice, concept, 0.7)
-    nouns, one = noun.plural, noun.singular
-    if part.place == "post":
-        words = f"{voice.choose(('those', 'those', 'the ones', 'the ' + nouns))} {part.words}"
-    elif part.place == "pre":
-        words = f"the {part.words} {voice.choose(('ones', 'ones', nouns))}"
-    elif part.form is not None and voice.chance(0.7):
-        assert isinstance(part.clause, Rank)
-        kind = part.form["kind"]
-        if kind.startswith("percent"):
-            words = "the " + part.words
-        else:
-            words = voice.pick(f"followups/rank_forms/{kind}")
-            words = words.replace("{adj}", rank_adjective(voice, part.clause.by, concept == "neck"))
-            if "{by}" in words:
-                words = words.replace("{by}", voice.pick(f"clauses/ranks/{part.clause.by}/by", _no_diameter))
-            words = words.replace("{n}", str(part.clause.n))
-    else:
-        words = "the " + part.words
-    words = words.replace("{nouns}", nouns).replace("{noun}", agree(one))
-    return noise.fill_images(voice, words)
-
-
-def _no_diameter(text: str) -> bool:
-    return "diameter" not in text
-
-
-__all__ = ["FOLLOW_UPS", "CONCEPT_WEIGHTS", "follow_up", "sample_conversation"]
+__all__ = ["FOLLOW_UPS", "State", "follow_up", "sample_conversation"]

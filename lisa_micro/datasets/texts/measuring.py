@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from lisa_micro.datasets.texts import noise
+from lisa_micro.datasets.texts import noise, referring
 from lisa_micro.datasets.texts.asking import fill, kind_of, outline_turn
 from lisa_micro.datasets.texts.clause_phrases import PROPERTY_WEIGHTS, draw_clause, property_word
 from lisa_micro.datasets.texts.facts import SceneFacts
+from lisa_micro.datasets.texts.numbers import quantity, unit_for
 from lisa_micro.datasets.texts.phrases import Phrase, draw_noun, phrase
 from lisa_micro.datasets.texts.replies import TargetTruth, Turn, counts_reply, measure_reply
 from lisa_micro.datasets.texts.store import Voice, data
@@ -24,7 +25,7 @@ STATISTIC_WEIGHTS = {
 KINDS = {
     "count": 8, "statistic": 9, "noun_statistic": 3, "sizes": 7, "plain": 3, "area fraction": 5,
     "number density": 3, "two_statistics": 2, "count_and_statistic": 2, "distribution": 2, "statistics_of": 2,
-    "range": 1.5, "two_counts": 2,
+    "predicate_count": 3, "share": 1.5, "check": 1.5, "range": 1.5, "two_counts": 2,
 }  # fmt: skip
 COUNT = Measure("count")
 
@@ -54,6 +55,8 @@ def measure_request(voice: Voice, facts: SceneFacts, concept: str, kind: str | N
     kind = kind or voice.weighted(KINDS)
     if concept == "substrate":
         kind = "area fraction"
+    if kind in ("predicate_count", "share"):
+        return _by_predicate(voice, facts, concept, kind)
     if kind == "two_counts":
         return _two_counts(voice, facts, concept)
     if (
@@ -68,7 +71,7 @@ def measure_request(voice: Voice, facts: SceneFacts, concept: str, kind: str | N
     parts = [draw_clause(voice, concept, facts.pixel_size_known)] if constrained else []
     single = any(getattr(p.clause, "n", 0) == 1 for p in parts)
     if single and kind not in ("sizes", "plain"):
-        if kind in ("statistic", "two_statistics"):
+        if kind in ("statistic", "two_statistics", "check"):
             kind = "plain"
         else:
             parts, single = [], False
@@ -112,6 +115,9 @@ def measure_request(voice: Voice, facts: SceneFacts, concept: str, kind: str | N
         return turn(f"measures/{kind}", [Measure(stat, prop)], {"stat": _simple(voice, stat), "prop": word})
     stat = draw_statistic(voice, prop)
     slots = {"stat": statistic_word(voice, stat), "prop": property_word(voice, concept, prop)}
+    if kind == "check":
+        slots["x"] = quantity(voice, prop, unit_for(voice, prop, facts.pixel_size_known)).text
+        return turn(f"measures/{kind}", [Measure(stat, prop)], slots)
     if kind == "statistic":
         return turn("measures/statistic", [Measure(stat, prop)], slots)
     if kind == "count_and_statistic":
@@ -161,6 +167,19 @@ def _fixed(voice: Voice, facts: SceneFacts, path: str, concept: str, measure: Me
     user = noise.decorate(voice, noise.fill_images(voice, wording), kind_of(wording))
     target = TargetTruth(concept)
     return outline_turn(voice, facts, user, [target], "measure", reply=measure_reply(target, [measure]))
+
+
+def _by_predicate(voice: Voice, facts: SceneFacts, concept: str, kind: str) -> Turn:
+    """How many, or what share, are or do something."""
+    part, words = referring.draw_predicate(voice, concept, facts.pixel_size_known)
+    noun = draw_noun(voice, concept)
+    words = words.replace("{nouns}", noun.plural).replace("{noun}", noun.singular)
+    slots = {"nouns": noun.plural, "pred": words}
+    user = fill(voice, f"measures/{kind}", Phrase(slots, noun))
+    some, everything = TargetTruth(concept, (part.clause,)), TargetTruth(concept)
+    targets = [some] if kind == "predicate_count" else [some, everything]
+    reply = measure_reply(some, [COUNT]) if kind == "predicate_count" else counts_reply(targets)
+    return outline_turn(voice, facts, user, targets, "measure", reply=reply)
 
 
 def _two_counts(voice: Voice, facts: SceneFacts, concept: str) -> Turn:

@@ -6,11 +6,18 @@ import re
 
 from lisa_micro.datasets.texts.store import Voice, data
 
-_NOT_IMPERATIVE = {
-    "i", "i'd", "i'm", "we", "let", "let's", "your", "the", "in", "from", "on", "within", "for", "just",
-    "only", "you", "task", "nothing", "not", "please", "there", "any", "all", "every", "each", "where",
-    "what", "which", "how", "is", "are", "do", "does", "did", "has", "have", "can", "could", "would",
-    "will", "may", "might", "ignore", "if", "mind", "help", "instead", "simply", "never", "forget",
+_IMPERATIVES = {
+    "segment", "perform", "run", "do", "produce", "generate", "give", "create", "make", "mask",
+    "return", "output", "compute", "calculate", "draw", "outline", "trace", "delineate", "contour",
+    "circle", "encircle", "highlight", "mark", "label", "annotate", "tag", "colour", "paint", "shade",
+    "fill", "put", "overlay", "show", "display", "visualise", "reveal", "indicate", "find", "locate",
+    "localise", "detect", "identify", "recognise", "pick", "single", "select", "choose", "extract",
+    "isolate", "separate", "cut", "crop", "get", "fetch", "grab", "provide", "deliver", "search",
+    "scan", "look", "check", "go", "analyse", "concentrate", "focus", "map", "capture", "binarise",
+    "classify", "assign", "list", "enclose", "surround", "count", "measure", "determine", "report",
+    "tell", "turn", "convert", "start", "begin", "try", "exclude", "remove", "discard", "drop", "leave",
+    "keep", "filter", "compare", "point", "estimate", "evaluate", "quantify", "characterise",
+    "summarise", "verify", "distinguish", "take",
 }  # fmt: skip
 _KEYBOARD = {
     "a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", "g": "fh", "h": "gj", "i": "uo",
@@ -42,7 +49,7 @@ def decorate(voice: Voice, text: str, kind: str) -> str:
     if voice.chance(0.5):
         return text
     asks = text.rstrip().endswith("?")
-    imperative = kind == "command" and re.split(r"[ :]", text.lower(), maxsplit=1)[0] not in _NOT_IMPERATIVE
+    imperative = kind == "command" and re.split(r"[ :,]", text, maxsplit=1)[0] in _IMPERATIVES
     if imperative and voice.chance(0.4):
         before = voice.pick("decorations/polite_before")
         text = before + text

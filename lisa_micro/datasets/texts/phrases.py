@@ -72,10 +72,17 @@ def read_noun(entry: str, concept: str | None) -> Noun:
 def draw_noun(voice: Voice, concept: str | None, canonical: float = 0.4) -> Noun:
     """A noun for a concept, or for something outside the vocabulary (``concept`` None)."""
     if concept is None:
-        return read_noun(voice.pick("absent"), None)
+        noun = read_noun(voice.pick("absent"), None)
+        if voice.chance(0.07):
+            adjective = voice.pick("concepts/foreign adjectives")
+            noun = Noun(None, f"{adjective} {noun.singular}", f"{adjective} {noun.plural}", noun.mass)
+        return noun
     if voice.chance(canonical):
         singular, plural = CONCEPT_NOUNS[concept]
         return Noun(concept, singular, plural, concept == "substrate")
+    if concept == "particle" and voice.chance(0.2):
+        base, material = voice.pick("concepts/particle/bases"), voice.pick("concepts/particle/materials")
+        return Noun(concept, f"{material} {base}", f"{material} {plural_of(base)}")
     noun = read_noun(voice.pick(f"concepts/{concept}/nouns"), concept)
     if concept == "particle" and voice.chance(0.12):
         adjective = voice.pick("concepts/particle/adjectives")

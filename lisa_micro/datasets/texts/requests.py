@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from lisa_micro.datasets.texts import measuring, noise
+from lisa_micro.datasets.texts import measuring, noise, referring
 from lisa_micro.datasets.texts.asking import fill, kind_of, outline_turn
-from lisa_micro.datasets.texts.clause_phrases import ClausePhrase, draw_clause, opposite
+from lisa_micro.datasets.texts.clause_phrases import ClausePhrase, draw_clause, opposite, rank_adjective
 from lisa_micro.datasets.texts.facts import SceneFacts, describe
-from lisa_micro.datasets.texts.phrases import Phrase, draw_noun, listing, phrase
+from lisa_micro.datasets.texts.numbers import count
+from lisa_micro.datasets.texts.phrases import Noun, Phrase, draw_noun, listing, phrase
 from lisa_micro.datasets.texts.replies import (
     TargetTruth,
     Turn,
@@ -18,6 +19,7 @@ from lisa_micro.datasets.texts.replies import (
     outline_reply,
 )
 from lisa_micro.datasets.texts.store import Voice, data
+from lisa_micro.language import Rank
 
 CATEGORIES = {
     "outline": 16,
@@ -34,6 +36,7 @@ CATEGORIES = {
 }
 """Kinds of single requests and how often each is drawn."""
 CONCEPT_WEIGHTS = {"particle": 40, "neck": 22, "pore": 14, "agglomerate": 13, "substrate": 11}
+_VERBS = ("are", "them", "do")
 CHAT_KINDS = (
     "greeting", "thanks", "bye", "help", "unclear", "correct", "off_topic", "unsupported", "refuse", "define",
 )  # fmt: skip
@@ -84,11 +87,16 @@ def request(voice: Voice, facts: SceneFacts, category: str, absent_share: float 
     if category == "measure":
         return measuring.measure_request(voice, facts, concept)
     if category == "in other words":
-        wording = voice.pick(f"asks/special/{concept}")
+        kind = "other languages" if voice.chance(0.1) else "special"
+        wording = voice.pick(f"asks/{kind}/{concept}")
+        if kind == "other languages":
+            return outline_turn(voice, facts, wording, [TargetTruth(concept)], category)
         user = noise.decorate(voice, noise.fill_images(voice, wording), kind_of(wording))
         return outline_turn(voice, facts, user, [TargetTruth(concept)], category)
     if category == "contrast":
         return _contrast(voice, facts, concept)
+    if category == "constraint" and voice.chance(0.4):
+        return _said_otherwise(voice, facts, concept)
     n = {"constraint": 1, "two constraints": 2}.get(category, 0)
     if category == "yes or no" and concept != "substrate" and voice.chance(0.3):
         n = 1
@@ -118,7 +126,7 @@ def draw_parts(voice: Voice, concept: str, n: int, in_nm: bool) -> list[ClausePh
         return []
     first = draw_clause(voice, concept, in_nm)
     if n == 1:
-        return [excluded(voice, first)] if first.place == "post" and voice.chance(0.08) else [first]
+        return [referring.excluded(voice, first)] if first.place == "post" and voice.chance(0.08) else [first]
     for _ in range(50):
         second = draw_clause(voice, concept, in_nm)
         same = type(first.clause) is type(second.clause) and not hasattr(first.clause, "prop")
@@ -132,23 +140,67 @@ def draw_parts(voice: Voice, concept: str, n: int, in_nm: bool) -> list[ClausePh
     return [first]
 
 
-def excluded(voice: Voice, part: ClausePhrase) -> ClausePhrase:
-    """The clause said as an exclusion: "except those smaller than 5 nm"; itself where that is not
-    possible."""
-    other = opposite(part.clause)
-    leaves_out = part.words.startswith(
-        ("but ", "except", "exclud", "without", "minus", "ignoring", "leaving", "not ")
-    )
-    if other is None or leaves_out or "{x}" in part.words:
-        return part
-    rest = f"{voice.pick('clauses/pronouns')} {part.words}"
-    return ClausePhrase(other, "post", voice.pick("clauses/exclusions").replace("{rest}", rest))
-
-
 def ask(voice: Voice, said: Phrase) -> str:
     """A way of asking for an outline, filled and decorated."""
     path = "asks/" + voice.weighted({"command": 6, "question": 2.2, "telegraphic": 1.8})
     return fill(voice, path, said)
+
+
+OTHERWISE = {"predicate": 14, "fronted": 13, "exclude": 8, "rank_question": 4, "extremes": 3}
+
+
+def _said_otherwise(voice: Voice, facts: SceneFacts, concept: str) -> Turn:
+    """A constraint that does not simply stand in the noun phrase."""
+    way, in_nm, noun = voice.weighted(OTHERWISE), facts.pixel_size_known, draw_noun(voice, concept)
+    slots = {"nouns": noun.plural, "noun": noun.singular, "image": "{image}"}
+    part = draw_clause(voice, concept, in_nm, "rank" if way in ("rank_question", "extremes") else None)
+    clause = part.clause
+    if way == "extremes":
+        return _extremes(voice, facts, concept, noun)
+    if way == "predicate":
+        part, slots["pred"] = referring.draw_predicate(voice, concept, in_nm)
+        clause = part.clause
+    elif way == "fronted":
+        slots["those"] = referring.pronoun_phrase(voice, part, noun)
+    elif way == "rank_question":
+        said = phrase(voice, noun, [part])
+        slots |= {"rank": said.slots["the"], "are": said.slots["are"]}
+    else:
+        part = referring.draw_removable(voice, concept, in_nm)
+        other = opposite(part.clause)
+        assert other is not None
+        clause = other
+        bare = f"{part.words} {noun.plural}" if part.place == "pre" else f"{noun.plural} {part.words}"
+        slots["rest_bare"] = bare
+        those = f"{voice.choose(('those', 'the ones'))} {part.words}"
+        if part.place == "pre":
+            those = f"the {part.words} ones"
+        slots["rest"] = voice.choose((bare, f"the {bare}", those, those))
+    for name in ("pred", "rest", "rest_bare", "those", "rank"):
+        if name in slots:
+            slots[name] = slots[name].replace("{nouns}", noun.plural).replace("{noun}", noun.singular)
+    wording = voice.pick(f"asks/{way}")
+    user = noise.decorate(voice, noise.fill_images(voice, wording.format_map(slots)), kind_of(wording))
+    return outline_turn(voice, facts, user, [TargetTruth(concept, (clause,))], "constraint")
+
+
+def _extremes(voice: Voice, facts: SceneFacts, concept: str, noun: Noun) -> Turn:
+    """The largest and the smallest."""
+    n, word = (1, "") if voice.chance(0.6) else count(voice)
+    large, small = (rank_adjective(voice, by, concept == "neck") for by in ("largest", "smallest"))
+    name = noun.singular if n == 1 else noun.plural
+    word = f"{word} " if word else ""
+    forms = (
+        f"the {word}{large} and the {word}{small} {name}",
+        f"the {word}{large} and {word}{small} {name}",
+        f"the {word}{large} {name} and the {word}{small} one{'s' * (n > 1)}",
+        f"the {word}{large} {name} as well as the {word}{small}",
+    )
+    both = voice.choose(forms)
+    user = voice.pick("asks/extremes").format_map({"both": both, "image": "{image}"})
+    user = noise.decorate(voice, noise.fill_images(voice, user), "command")
+    targets = [TargetTruth(concept, (Rank("largest", n),)), TargetTruth(concept, (Rank("smallest", n),))]
+    return outline_turn(voice, facts, user, targets, "constraint")
 
 
 def _several(voice: Voice, facts: SceneFacts) -> Turn:
@@ -176,6 +228,15 @@ def _several(voice: Voice, facts: SceneFacts) -> Turn:
         phrases.append(phrase(voice, draw_noun(voice, concept, 0.6), parts))
     said = listing(voice, phrases)
     targets = [TargetTruth(c, p.clauses) for c, p in zip(concepts, phrases, strict=True)]
+    if not any(p.clauses for p in phrases) and "substrate" not in concepts and voice.chance(0.2):
+        # a place behind the last noun is meant for all of them
+        place = draw_clause(voice, "pore", facts.pixel_size_known, "region")
+        if place.place == "post":
+            said = Phrase(
+                {k: v if k in _VERBS else f"{v} {place.words}" for k, v in said.slots.items()}, said.noun
+            )
+            targets = [TargetTruth(c, (place.clause,)) for c in concepts]
+            return outline_turn(voice, facts, ask(voice, said), targets, "several")
     if voice.chance(0.12):  # one of them is nothing of ours
         noun = draw_noun(voice, None)
         foreign = phrase(voice, noun, [])
