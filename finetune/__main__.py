@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from finetune.config import load_config
+from lisa_micro.models.memory import keep_memory
 from lisa_micro.types import InputError
 
 
@@ -24,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
+    keep_memory(256)
     try:
         from finetune.run import RUNNERS
 

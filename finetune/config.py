@@ -73,9 +73,12 @@ class LanguageStage(_Strict):
     simulated: Simulated = Simulated()
     rank: int = Field(16, gt=0)
     alpha: int = Field(32, gt=0)
-    dropout: float = Field(0.05, ge=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
     towers: Literal["both", "clip", "sam"] = "both"
     prompt_weight: float = 1.0
+    views: int = Field(2, gt=0)
+    embed_dim: int = 192
+    depth: int = 2
     fast_lr: float = 3.0
     start: str | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"

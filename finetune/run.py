@@ -11,22 +11,29 @@ import torch
 
 from finetune.config import ClipStage, LanguageStage, VisionStage
 from finetune.device import pick_device, use_bf16
+from finetune.facts import collect_facts
 from finetune.loop import LoopConfig, run_loop
 from finetune.sources import load_all, prepare_real, prepare_simulated
 from lisa_micro.models.checkpoints import load_strict, read_state
+from lisa_micro.types import InputError
 
 
 def loop_config(stage: VisionStage | ClipStage | LanguageStage) -> LoopConfig:
     return LoopConfig(**stage.schedule.model_dump())
 
 
-def training_sources(stage, cache: Path) -> list:
+def training_paths(stage, cache: Path) -> list[Path]:
     """Real training images and simulated scenes, prepared into ``cache`` where they are not there yet."""
     paths = prepare_real(cache, "train")
     if stage.simulated.count:
         sim = cache / f"sim_{stage.simulated.shape[0]}x{stage.simulated.shape[1]}"
         paths += prepare_simulated(sim, stage.simulated.count, stage.simulated.seed, stage.simulated.shape)
-    return load_all(paths)
+    return paths
+
+
+def training_sources(stage, cache: Path) -> list:
+    """The same, in memory."""
+    return load_all(training_paths(stage, cache))
 
 
 def write_record(folder: Path, stage, extra: dict) -> None:
@@ -68,4 +75,95 @@ def run_vision(stage: VisionStage, folder: Path, cache: Path, device_name: str =
     write_record(folder, stage, {"seconds": time.monotonic() - began, "crop": dataclasses.asdict(crop)})
 
 
-RUNNERS = {"vision": run_vision}
+def training_facts(stage, cache: Path) -> list[dict]:
+    """Facts of the training sources, in their order."""
+    return list(collect_facts(training_paths(stage, cache), cache / "facts.json").values())
+
+
+def run_clip(stage: ClipStage, folder: Path, cache: Path, device_name: str = "auto") -> None:
+    """Stage ``clip``."""
+    from finetune.clip import ClipMaker, ClipStageModel, export, make_step
+
+    device = pick_device(device_name)
+    torch.manual_seed(stage.schedule.seed)
+    model = ClipStageModel().to(device).to(memory_format=torch.channels_last)
+    config = loop_config(stage)
+    sources = training_sources(stage, cache)
+    maker = ClipMaker(sources, training_facts(stage, cache), config.batch_size, config.seed)
+    began = time.monotonic()
+    values = run_loop(
+        model,
+        maker,
+        make_step(model, device, use_bf16(stage.precision, device)),
+        config,
+        folder,
+        groups=[(["clip.visual.trunk."], stage.encoder_lr)],
+        on_save=lambda _, v: export(model, v, folder / "weights"),
+    )
+    export(model, values, folder / "weights")
+    write_record(folder, stage, {"seconds": time.monotonic() - began})
+
+
+def run_language(stage: LanguageStage, folder: Path, cache: Path, device_name: str = "auto") -> None:
+    """Stage ``language``. ``stage.start`` is a folder with the trained towers and mask decoder."""
+    from finetune.language import export, freeze, make_step, pooler, source_weights
+    from finetune.language_data import ConversationMaker, pooled_features
+    from lisa_micro.models.checkpoints import sha256
+    from lisa_micro.models.lisa.build import build_lisa, load_parts
+    from lisa_micro.models.lisa.chat import ChatFormat
+    from lisa_micro.models.lisa.config import LisaConfig, LoraSettings
+
+    if stage.start is None:
+        raise InputError("stage language needs start: a folder with sam_tower, mask_head and clip_tower")
+    device = pick_device(device_name)
+    bf16 = use_bf16(stage.precision, device)
+    start = Path(stage.start)
+    torch.manual_seed(stage.schedule.seed)
+    config = LisaConfig(
+        towers=stage.towers,
+        embed_dim=stage.embed_dim,
+        depth=stage.depth,
+        lora=LoraSettings(rank=stage.rank, alpha=stage.alpha, dropout=stage.dropout),
+    )
+    # torch's fused attention has a slow backward pass on CPU for short sequences
+    attention = {"attn_implementation": "eager"} if device.type == "cpu" else {}
+    model, tokenizer = build_lisa(config, torch.bfloat16 if bf16 else torch.float32, **attention)
+    towers = {"both": ("clip_tower",), "clip": ("clip_tower",), "sam": ()}[stage.towers]
+    load_parts(model, start, ("sam_tower", "mask_head", *towers))
+    freeze(model)
+    model.eval()
+    chat = ChatFormat(tokenizer)
+    sources = training_sources(stage, cache)
+    facts = training_facts(stage, cache)
+    key = "+".join(sha256(start / f"{part}.safetensors")[:12] for part in ("sam_tower", "clip_tower"))
+    features = pooled_features(sources, pooler(model, bf16), cache / "pooled.pt", stage.views, 5, key)
+    rows = [list(range(k * stage.views, (k + 1) * stage.views)) for k in range(len(sources))]
+    sides = (config.clip_side, config.sam_side)
+    used = {"both": sides, "clip": sides[:1], "sam": sides[1:]}[stage.towers]
+    loop = loop_config(stage)
+    maker = ConversationMaker(
+        facts,
+        rows,
+        source_weights([f["kind"] for f in facts]),
+        chat,
+        sum(side * side for side in used),
+        loop.batch_size,
+        loop.seed,
+    )
+    model.to(device)
+    began = time.monotonic()
+    opening = len(chat.user_ids("", first=True)[0])
+    values = run_loop(
+        model,
+        maker,
+        make_step(model, features, opening, stage.prompt_weight, device, bf16),
+        loop,
+        folder,
+        groups=[(["clip_projector.", "sam_projector.", "seg_projector.", "new_tokens."], stage.fast_lr)],
+        on_save=lambda _, v: export(model, v, folder / "weights", start),
+    )
+    export(model, values, folder / "weights", start)
+    write_record(folder, stage, {"seconds": time.monotonic() - began})
+
+
+RUNNERS = {"vision": run_vision, "clip": run_clip, "language": run_language}

@@ -56,8 +56,8 @@ PROPERTIES: dict[str, Property] = {
     "gap": Property("gap", "length", ("particle",)),
     "contacts": Property("contacts", "none", ("particle",)),
 }
-"""The properties of the grammar. ``contacts`` (number of neighbours in contact), ``perimeter``, ``radius`` and
-``neck radius`` (halves of diameter and neck width: nobody has to calculate) go beyond the design's list."""
+"""The properties of the grammar. ``contacts`` (number of neighbours in contact), ``perimeter``, ``radius``,
+``neck radius`` (halves of diameter and neck width: no sums to do) go beyond the list of the design."""
 
 COMPARATORS = (">=", "<=", ">", "<", "~")
 """``~`` means: within 10 %."""

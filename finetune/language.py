@@ -1,0 +1,130 @@
+"""Stage 3: the language model (LoRA), the new tokens and the projectors."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from finetune.language_data import IGNORE, LanguageBatch
+from lisa_micro.models.lisa.config import LisaConfig
+from lisa_micro.models.lisa.model import LisaModel
+
+FROZEN = ("sam_tower", "clip_tower", "mask_head")
+
+
+def freeze(model: LisaModel) -> None:
+    """The towers and the mask decoder keep what they learnt; the base language model learns through its adapter only."""
+    for name in FROZEN:
+        module = getattr(model, name)
+        if module is not None:
+            module.requires_grad_(False)
+
+
+def pooler(model: LisaModel, bf16: bool):
+    """image ``(1, 1, H, W)`` -> pooled features of both towers, as :func:`finetune.language_data.pooled_features` wants
+    them."""
+    from lisa_micro.models.lisa.model import pad_to_multiple, work_shape
+    from lisa_micro.models.towers.clip import to_square
+
+    @torch.no_grad()
+    def pool(image: Tensor) -> tuple[Tensor, Tensor]:
+        config = model.config
+        work = work_shape(*image.shape[-2:], config.work_side, config.least_side)
+        scaled = F.interpolate(image, work, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            sam = model.sam_tower(model.sam_tower.normalise(pad_to_multiple(scaled, model.sam_tower.multiple)))
+            clip = model.clip_tower(model.clip_tower.normalise(to_square(image, model.clip_tower.size)))
+        return model.clip_projector.pool(clip)[0], model.sam_projector.pool(sam.embedding)[0]
+
+    return pool
+
+
+def image_slots(embeddings: Tensor, tokens: Tensor, start: int) -> Tensor:
+    """Put image tokens ``(B, K, h)`` at positions ``start ... start + K - 1`` of ``(B, T, h)``."""
+    end = start + tokens.shape[1]
+    return torch.cat([embeddings[:, :start], tokens.to(embeddings.dtype), embeddings[:, end:]], 1)
+
+
+def make_step(
+    model: LisaModel, features: dict, image_start: int, prompt_weight: float, device: torch.device, bf16: bool
+):
+    """The function that the loop calls with each batch: cross-entropy of the reply, plus how far the projected state
+    of each [SEG] lies from the prompt embedding of its concept."""
+    codes = model.mask_head.code_book.weight.detach().to(device)
+    spread = codes.var().clamp_min(1e-6)
+
+    def step(batch: LanguageBatch) -> tuple[Tensor, dict[str, float]]:
+        ids, labels = batch.ids.to(device), batch.labels.to(device)
+        rows = batch.image
+        cast = torch.autocast(device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
+        with cast:
+            tokens = model.image_tokens(
+                features["clip"][rows].to(device).float(), features["sam"][rows].to(device).float(), pooled=True
+            )
+            states = model.states(image_slots(model.embed(ids), tokens, image_start), use_cache=False)
+            wanted = labels != IGNORE
+            logits = model.logits(states[wanted])
+            prompts = None
+            if len(batch.seg):
+                seg = batch.seg.to(device)
+                shift = 0 if model.config.seg_state == "at" else 1
+                prompts = model.seg_projector(states[seg[:, 0], seg[:, 1] - shift])
+        truth = labels[wanted]
+        language = F.cross_entropy(logits.float(), truth)
+        figures = {"words": float(language.detach())}
+        with torch.no_grad():
+            figures["token"] = float((logits.argmax(-1) == truth).float().mean())
+        loss = language
+        if prompts is not None:
+            concept = batch.concept.to(device)
+            prompts = prompts.float()
+            far = ((prompts - codes[concept]) ** 2).mean(1) / spread
+            gaps = torch.cdist(prompts, codes) ** 2 / (spread * codes.shape[1])
+            which = F.cross_entropy(-8 * gaps, concept)
+            loss = loss + prompt_weight * (far.mean() + 0.2 * which)
+            figures["far"] = float(far.detach().mean())
+            figures["concept"] = float((gaps.argmin(1) == concept).float().mean())
+        return loss, figures
+
+    return step
+
+
+def trained_parts(config: LisaConfig) -> tuple[str, ...]:
+    """Modules beside the adapter that this stage trains."""
+    clip = ("clip_projector",) if config.towers in ("both", "clip") else ()
+    sam = ("sam_projector",) if config.towers in ("both", "sam") else ()
+    return (*clip, *sam, "seg_projector", "new_tokens")
+
+
+def export(model: LisaModel, values: dict[str, Tensor], folder: Path, start: Path) -> None:
+    """A whole model folder: what was trained here (float16), the towers and the decoder from ``start``, and
+    ``config.json``."""
+    from peft import get_peft_model_state_dict
+
+    from lisa_micro.models.checkpoints import save_module
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in trained_parts(model.config):
+        prefix = part + "."
+        save_module(
+            {n[len(prefix) :]: v for n, v in values.items() if n.startswith(prefix)}, folder / f"{part}.safetensors"
+        )
+    prefix = "language."
+    adapter = {n[len(prefix) :]: v for n, v in values.items() if n.startswith(prefix)}
+    save_module(get_peft_model_state_dict(model.language, state_dict=adapter), folder / "lora.safetensors")
+    for part in FROZEN:
+        source = start / f"{part}.safetensors"
+        if source.is_file() and source.resolve() != (folder / source.name).resolve():
+            shutil.copyfile(source, folder / source.name)
+    (folder / "config.json").write_text(model.config.model_dump_json(indent=2))
+
+
+def source_weights(kinds: list[str]) -> np.ndarray:
+    """Real images are seen more often than simulated ones."""
+    return np.array([{"emps": 3.0, "tem": 4.0, "sim": 1.0}[k] for k in kinds])

@@ -1,0 +1,301 @@
+"""The assistant: ask a micrograph, get a reply, masks, instances and measurements."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from lisa_micro.assistant import constraints, values
+from lisa_micro.assistant.engine import CONTEXT_TOKENS, Engine, Memory, Written
+from lisa_micro.assistant.outline import ImageView, Outline
+from lisa_micro.assistant.prompted import PromptedMixin
+from lisa_micro.assistant.reply import display, noun_phrase
+from lisa_micro.io import to_unit_range
+from lisa_micro.language import Reply, Target, ValueSlot, parse_reply
+from lisa_micro.measure.tables import particle_table
+from lisa_micro.types import CONCEPTS, Answer, InputError, Micrograph, Segmentation, Value
+
+MAX_PROMPT = 2000
+"""Characters of a prompt that are read; the rest is cut, with a notice."""
+KEPT_IMAGES = 4
+UNSURE = 0.5
+
+
+class Assistant(PromptedMixin):
+    """Answers requests about micrographs. Made by :func:`lisa_micro.load_assistant`.
+
+    Args:
+        engine: the model at work.
+        preset: name or folder that it came from.
+        weights_sha256: of the trained parts, for the record.
+    """
+
+    def __init__(self, engine: Engine, preset: str, weights_sha256: str):
+        self.engine, self.preset, self.weights_sha256 = engine, preset, weights_sha256
+        self.device = engine.device
+        self._views: OrderedDict[str, tuple[ImageView, Memory]] = OrderedDict()
+
+    def _view(self, image: Micrograph) -> tuple[ImageView, Memory]:
+        """Features and the language model's reading of an image, kept for the last few images."""
+        key = hashlib.blake2b(np.ascontiguousarray(image.pixels).tobytes(), digest_size=16).hexdigest()
+        key += str(image.shape)
+        if key not in self._views:
+            features = self.engine.encode(to_unit_range(image.pixels))
+            view = ImageView(self.engine, image.pixels, features)
+            self._views[key] = (view, self.engine.begin(features))
+            while len(self._views) > KEPT_IMAGES:
+                self._views.popitem(last=False)
+        self._views.move_to_end(key)
+        return self._views[key]
+
+    def chat(self, image: Micrograph) -> Conversation:
+        """A conversation: later requests may refer to what was said."""
+        return Conversation(self, image)
+
+    def ask(self, image: Micrograph, prompt: str) -> Answer:
+        """One request.
+
+        Args:
+            image: see :func:`lisa_micro.read_micrograph`.
+            prompt: any words; beyond :data:`MAX_PROMPT` characters they are cut, with a notice.
+
+        Raises:
+            InputError: an empty prompt.
+        """
+        return self.chat(image).ask(prompt)
+
+    def parse(self, image: Micrograph, prompt: str, history: tuple[tuple[str, str], ...] = ()) -> str:
+        """The reply as the language model writes it (special tokens as text), without outlining anything.
+
+        Args:
+            history: earlier (request, reply in the reply language) pairs.
+        """
+        _, begun = self._view(image)
+        memory = self.engine.fork(begun)
+        for number, (request, reply) in enumerate(history):
+            self.engine.recite(memory, request, reply, first=number == 0)
+        written, _ = self.engine.write(memory, check_prompt(prompt)[0], first=not history)
+        return written.raw
+
+
+class Conversation:
+    """Requests about one image, in order; see :meth:`Assistant.chat`."""
+
+    def __init__(self, assistant: Assistant, image: Micrograph):
+        self.assistant, self.image = assistant, image
+        self.answers: list[Answer] = []
+        self._memory: Memory | None = None
+
+    def ask(self, prompt: str) -> Answer:
+        """The next request; as :meth:`Assistant.ask`."""
+        prompt, notes = check_prompt(prompt)
+        clock = Clock()
+        view, begun = self.assistant._view(self.image)
+        clock.lap("encode")
+        engine = self.assistant.engine
+        if self._memory is None or self._memory.length > CONTEXT_TOKENS:
+            # a conversation that has become too long goes on with its last turns
+            self._memory = engine.fork(begun)
+            kept = self.answers[-3:]
+            for number, answer in enumerate(kept):
+                engine.recite(self._memory, answer.prompt, answer.raw, first=number == 0)
+            first = not kept
+        else:
+            first = not self.answers
+        written, start = engine.write(self._memory, prompt, first)
+        reply = parse_reply(written.raw)
+        clock.lap("language")
+        outlines = self._outline(view, written, reply)
+        clock.lap("masks")
+        absent = {k for k, o in enumerate(outlines, 1) if not self._there(o)}
+        raw = written.raw
+        if outlines and len(absent) == len(outlines):
+            rewritten = engine.rewrite_absent(self._memory, start)
+            clock.lap("language")
+            raw = rewritten.raw
+            text = display(reply, (), absent)
+            answer = Answer(text, (), prompt, raw, (), True, (*notes, *reply.notes))
+        else:
+            answer = self._assemble(prompt, raw, reply, outlines, absent, (*notes, *reply.notes))
+        clock.lap("measure")
+        answer = replace(answer, seconds=clock.seconds)
+        self.answers.append(answer)
+        return answer
+
+    def _outline(self, view: ImageView, written: Written, reply: Reply) -> list[Outline]:
+        targets = reply.targets
+        if not targets or not len(written.states):
+            return []
+        engine = self.assistant.engine
+        out = engine.decode_words(view.features, written.states)
+        named = engine.nearest_concept(written.states)
+        return [
+            view.outline(out, k, target.concept or CONCEPTS[named[k]])
+            for k, target in enumerate(targets[: len(written.states)])
+        ]
+
+    def _there(self, outline: Outline) -> bool:
+        threshold = self.assistant.engine.model.config.presence_threshold.get(outline.concept, UNSURE)
+        return outline.presence >= threshold and bool(outline.labels.any())
+
+    def _assemble(
+        self,
+        prompt: str,
+        raw: str,
+        reply: Reply,
+        outlines: list[Outline],
+        absent: set[int],
+        notes: tuple[str, ...],
+    ) -> Answer:
+        size = self.image.pixel_size_nm
+        segments, kept = [], []
+        found: list[str] = []
+        for number, (target, outline) in enumerate(zip(reply.targets, outlines, strict=False), 1):
+            keep, remarks = constraints.apply(
+                target.clauses, outline.properties, self.image.shape, size, outline.concept
+            )
+            if number in absent:
+                keep = np.zeros(len(keep), bool)
+            kept.append(values.subset(outline.properties, keep))
+            found += remarks
+            if number in absent:
+                continue
+            if target.clauses and not keep.any():
+                found.append(
+                    f"None of the {len(keep)} found fulfils the constraint '{target.where}'."
+                    if len(keep)
+                    else "Nothing was found."
+                )
+            segments.append(self._segmentation(target, outline, keep, tuple(remarks)))
+        filled: list[Value] = []
+        for slot in reply.values:
+            value, remarks = self._value(slot, reply.targets, outlines, kept)
+            filled.append(value)
+            found += remarks
+        return Answer(
+            text=display(reply, filled, absent),
+            segments=tuple(segments),
+            prompt=prompt,
+            raw=raw,
+            values=tuple(filled),
+            declined=reply.absent,
+            notes=tuple(dict.fromkeys((*notes, *found))),
+        )
+
+    def _segmentation(
+        self, target: Target, outline: Outline, keep: np.ndarray, notes: tuple[str, ...]
+    ) -> Segmentation:
+        numbers = np.zeros(len(keep) + 1, np.int32)
+        numbers[1:][keep] = np.arange(1, int(keep.sum()) + 1)
+        properties = values.subset(outline.properties, keep)
+        properties["label"] = np.arange(1, int(keep.sum()) + 1)
+        return Segmentation(
+            labels=numbers[outline.labels],
+            score=outline.score,
+            presence=outline.presence,
+            concept=outline.concept,
+            phrase=noun_phrase(outline.concept, target.clauses),
+            where=target.where,
+            pixel_size_nm=self.image.pixel_size_nm,
+            properties=particle_table(properties, self.image.pixel_size_nm),
+            notes=notes,
+        )
+
+    def _value(
+        self, slot: ValueSlot, targets: tuple[Target, ...], outlines: list[Outline], kept: list[dict]
+    ) -> tuple[Value, tuple[str, ...]]:
+        if slot.measure is None or not 1 <= slot.of <= len(kept):
+            return Value(slot.raw, float("nan"), "", "(not understood)", slot.of), ()
+        outline = outlines[slot.of - 1]
+        return values.evaluate(
+            slot.measure,
+            kept[slot.of - 1],
+            self.image.shape,
+            self.image.pixel_size_nm,
+            outline.concept,
+            slot.of,
+        )
+
+
+class Clock:
+    """Seconds per stage."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
+        self._last = now
+
+
+def check_prompt(prompt: str) -> tuple[str, tuple[str, ...]]:
+    """A prompt that can be read, and notices about it.
+
+    Raises:
+        InputError: nothing but white space.
+    """
+    words = " ".join(prompt.split())
+    if not words:
+        raise InputError("the prompt is empty: say what to segment or measure")
+    if len(words) <= MAX_PROMPT:
+        return words, ()
+    return words[:MAX_PROMPT], (f"The prompt was cut after {MAX_PROMPT} of its {len(words)} characters.",)
+
+
+def weights_folder(preset: str) -> Path | None:
+    """Folder of a preset that is shipped, or the folder that ``preset`` names; ``None`` where it is neither."""
+    shipped = Path(__file__).resolve().parent.parent / "weights" / preset
+    for folder in (shipped, Path(preset)):
+        if (folder / "config.json").is_file():
+            return folder
+    return None
+
+
+def load_assistant(preset: str = "micro", device: str = "auto") -> Assistant:
+    """Load a preset.
+
+    Args:
+        preset: ``"micro"`` (shipped, works offline) or a folder written by ``finetune``.
+        device: ``"auto"`` (a GPU where there is one, else the CPU), ``"cpu"``, ``"cuda"``, ...
+
+    Raises:
+        InputError: no such preset, or its parts are missing or do not fit.
+    """
+    import torch
+
+    from lisa_micro.models.checkpoints import sha256
+    from lisa_micro.models.lisa.build import PARTS, build_lisa, load_adapter, load_parts
+    from lisa_micro.models.lisa.config import LisaConfig
+    from lisa_micro.models.memory import keep_memory
+    from lisa_micro.models.precision import fast_bf16
+
+    folder = weights_folder(preset)
+    if folder is None:
+        raise InputError(f"no preset or model folder called {preset!r}; the shipped preset is 'micro'")
+    try:
+        place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        torch.zeros(1, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"the device {device!r} cannot be used here; try cpu") from error
+    config = LisaConfig.read(folder)
+    bf16 = fast_bf16(place)
+    keep_memory()
+    model, tokenizer = build_lisa(config, torch.bfloat16 if bf16 else torch.float32)
+    load_parts(model, folder)
+    model.language = load_adapter(model.language, folder / "lora.safetensors", merge=True)
+    model = model.to(place).eval()
+    if place.type == "cpu":
+        model.sam_tower.to(memory_format=torch.channels_last)
+    digest = hashlib.sha256()
+    for name in (*PARTS, "lora"):
+        path = folder / f"{name}.safetensors"
+        if path.is_file():
+            digest.update(sha256(path).encode())
+    return Assistant(Engine(model, tokenizer, place, bf16), preset, digest.hexdigest())

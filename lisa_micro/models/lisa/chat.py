@@ -1,0 +1,49 @@
+"""The conversation's format in tokens: SmolLM2's chat marks, image tokens at the head of the first turn."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedTokenizerBase
+
+from lisa_micro.language.words import SPECIAL_TOKENS
+
+START, END = "<|im_start|>", "<|im_end|>"
+
+
+class ChatFormat:
+    """Turns text into token ids and back for one tokenizer (with the reply language's tokens added).
+
+    A conversation reads ``<|im_start|>user\\n`` image tokens ``\\n`` words ``<|im_end|>\\n<|im_start|>assistant\\n`` reply
+    ``<|im_end|>``, then ``\\n<|im_start|>user\\n`` words and so on. There is no system turn: it would be the same always.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase):
+        self.tokenizer = tokenizer
+        self.special = {t: tokenizer.convert_tokens_to_ids(t) for t in SPECIAL_TOKENS}
+        self.end = tokenizer.convert_tokens_to_ids(END)
+        self._opening = self._ids(f"{START}user\n")
+        self._again = self._ids(f"\n{START}user\n")
+        self._closing = self._ids(f"{END}\n{START}assistant\n")
+
+    def _ids(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False).input_ids
+
+    def clean(self, text: str) -> str:
+        """A user's words without the marks of the format, so that nobody speaks in another's turn."""
+        for mark in (START, END, *SPECIAL_TOKENS):
+            text = text.replace(mark, " ")
+        return text.strip()
+
+    def user_ids(self, text: str, first: bool) -> tuple[list[int], list[int]]:
+        """Ids before and after the image tokens (of a later turn, the first list is empty and there are none)."""
+        words = self._ids(self.clean(text))
+        if first:
+            return self._opening, self._ids("\n") + words + self._closing
+        return [], self._again + words + self._closing
+
+    def reply_ids(self, reply: str) -> list[int]:
+        """Ids of a reply as the model must write it, with the end of the turn."""
+        return [*self._ids(reply), self.end]
+
+    def text(self, ids: list[int]) -> str:
+        """Ids of a reply -> text, special tokens of the reply language as text, end of turn left out."""
+        return self.tokenizer.decode([i for i in ids if i != self.end], skip_special_tokens=False)
