@@ -119,5 +119,7 @@ def export(model: ClipStageModel, values: dict[str, Tensor], folder: Path) -> No
 
     state = {n: values.get(n, v) for n, v in model.state_dict().items()}
     prefix = "clip.visual.trunk."
-    trunk = {n[len(prefix) :].replace(".conv_dw.conv.", ".conv_dw."): v for n, v in state.items() if n.startswith(prefix)}
+    trunk = {
+        n[len(prefix) :].replace(".conv_dw.conv.", ".conv_dw."): v for n, v in state.items() if n.startswith(prefix)
+    }
     save_module({f"trunk.{n}": v for n, v in trunk.items()}, folder / "clip_tower.safetensors")

@@ -19,7 +19,8 @@ FROZEN = ("sam_tower", "clip_tower", "mask_head")
 
 
 def freeze(model: LisaModel) -> None:
-    """The towers and the mask decoder keep what they learnt; the base language model learns through its adapter only."""
+    """The towers and the mask decoder keep what they learnt; the base language model learns through its
+    adapter only."""
     for name in FROZEN:
         module = getattr(model, name)
         if module is not None:
@@ -65,7 +66,9 @@ def make_step(
         cast = torch.autocast(device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
         with cast:
             tokens = model.image_tokens(
-                features["clip"][rows].to(device).float(), features["sam"][rows].to(device).float(), pooled=True
+                features["clip"][rows].to(device).float(),
+                features["sam"][rows].to(device).float(),
+                pooled=True,
             )
             states = model.states(image_slots(model.embed(ids), tokens, image_start), use_cache=False)
             wanted = labels != IGNORE
@@ -113,7 +116,8 @@ def export(model: LisaModel, values: dict[str, Tensor], folder: Path, start: Pat
     for part in trained_parts(model.config):
         prefix = part + "."
         save_module(
-            {n[len(prefix) :]: v for n, v in values.items() if n.startswith(prefix)}, folder / f"{part}.safetensors"
+            {n[len(prefix) :]: v for n, v in values.items() if n.startswith(prefix)},
+            folder / f"{part}.safetensors",
         )
     prefix = "language."
     adapter = {n[len(prefix) :]: v for n, v in values.items() if n.startswith(prefix)}

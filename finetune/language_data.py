@@ -66,7 +66,8 @@ def encode_turns(turns: list[Turn], chat: ChatFormat, image_tokens: int) -> tupl
 
 
 class ConversationMaker:
-    """step -> :class:`LanguageBatch`, the same for the same seed and step. Conversations of four steps are made together
+    """step -> :class:`LanguageBatch`, the same for the same seed and step. Conversations of four steps are
+    made together
     and sorted by length, so that little is padded."""
 
     group = 4
@@ -123,7 +124,8 @@ class ConversationMaker:
 
 
 def all_there(scene: SceneFacts) -> dict[str, int]:
-    """Counts with at least one of every concept but particles, whose number scene questions are about; where there are no
+    """Counts with at least one of every concept but particles, whose number scene questions are about; where
+    there are no
     particles nothing else can be."""
     counts = dict(scene.counts)
     if counts.get("particle", 0) == 0:
@@ -162,7 +164,8 @@ def pooled_features(
     key: str,
     log: Callable[[str], None] = print,
 ) -> dict:
-    """Pooled features of both towers for ``views`` views of each source, kept in ``file`` under ``key`` (which names the
+    """Pooled features of both towers for ``views`` views of each source, kept in ``file`` under ``key`` (which
+    names the
     towers' weights).
 
     Args:

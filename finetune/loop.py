@@ -1,7 +1,8 @@
 """One training loop for all stages: killed at any point, it goes on to the same result.
 
 Every batch is a function of the seed and the step's number alone, so a run that starts again at step k sees what the
-uninterrupted run would have seen. A checkpoint holds weights, optimiser, averaged weights and the state of torch's random
+uninterrupted run would have seen. A checkpoint holds weights, optimiser, averaged weights and the state of
+torch's random
 generator; it is written to a temporary file and renamed, so a kill while writing leaves the one before.
 """
 
@@ -153,6 +154,8 @@ def run_loop(
     loader = DataLoader(
         StepDataset(make_batch, start, config.steps),
         batch_size=None,
+        # one of its own: the loader draws a seed, which must not move torch's random state
+        generator=torch.Generator().manual_seed(config.seed),
         num_workers=config.workers,
         prefetch_factor=4 if config.workers else None,
     )

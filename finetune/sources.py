@@ -20,7 +20,8 @@ from lisa_micro.types import CONCEPTS
 @dataclass(frozen=True)
 class Source:
     """One prepared image. ``kind``: ``"emps"``, ``"tem"`` or ``"sim"``. ``instances``: whether the particle labels tell
-    touching particles apart. ``labels``: concept -> int32 ``(H, W)``. ``modality``: where the source itself tells it."""
+    touching particles apart. ``labels``: concept -> int32 ``(H, W)``. ``modality``: where the source itself
+    tells it."""
 
     name: str
     kind: str

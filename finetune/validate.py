@@ -1,4 +1,5 @@
-"""``python -m finetune.validate WEIGHTS``: what the tower and the decoder reach on validation images when prompted by the
+"""``python -m finetune.validate WEIGHTS``: what the tower and the decoder reach on validation images when
+prompted by the
 code book, boxes and points: the upper bound for words."""
 
 from __future__ import annotations

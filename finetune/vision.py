@@ -54,9 +54,7 @@ class VisionModel(nn.Module):
         return MaskOutputs(*(torch.cat(maps) for maps in zip(*parts, strict=True)))
 
 
-def vision_loss(
-    out: MaskOutputs, target: Maps, weights: VisionWeights, words: int
-) -> tuple[Tensor, dict[str, float]]:
+def vision_loss(out: MaskOutputs, target: Maps, weights: VisionWeights, words: int) -> tuple[Tensor, dict[str, float]]:
     """Weighted mean over prompts, and figures to log. ``words``: how many of the prompts are words."""
     valid, inside = target.valid, (target.mask > 0.5).float()
     w = target.weight

@@ -19,7 +19,8 @@ from lisa_micro.types import CONCEPTS
 @dataclass(frozen=True)
 class CropConfig:
     """How crops are cut. size: side in px, a multiple of 32. scales: zoom per kind of source, (low, high), drawn
-    log-uniformly. mix: share of each kind. The labels of ``tem`` are a recipe's output at one scale, so these images are
+    log-uniformly. mix: share of each kind. The labels of ``tem`` are a recipe's output at one scale, so these
+    images are
     neither zoomed nor blurred."""
 
     size: int = 288
@@ -247,9 +248,7 @@ class CropMaker:
             concepts.append([CONCEPTS.index(c) for c in asked])
             for c in asked:
                 weight = 1.0 if c == "particle" else 0.7
-                targets["words"].append(
-                    _targets(labels[c], valid, source.instances, _presence(labels[c]), weight)
-                )
+                targets["words"].append(_targets(labels[c], valid, source.instances, _presence(labels[c]), weight))
             for kind in ("boxes", "points"):
                 mask = _pick_instance(labels, rng, source.instances)
                 one = None if mask is None else mask.astype(np.int32)

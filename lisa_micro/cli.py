@@ -32,9 +32,7 @@ ImagePath = Annotated[Path, typer.Argument(help="TIFF, PNG, JPEG, MRC, DM3, DM4,
 OutFolder = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
 Preset = Annotated[str, typer.Option(help="Model: a preset's name, a folder, or a hub id.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")]
-PixelSize = Annotated[
-    float | None, typer.Option(metavar="NM", help="Edge of a pixel, instead of the file's.")
-]
+PixelSize = Annotated[float | None, typer.Option(metavar="NM", help="Edge of a pixel, instead of the file's.")]
 Page = Annotated[int, typer.Option(help="Which image of a stack, from 0.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite results that are there already.")]
 
@@ -64,9 +62,7 @@ def segment(
     prompt: Annotated[str, typer.Argument(help='What to segment, such as "all sintering necks".')] = "",
     box: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="X0,Y0,X1,Y1", help="A box in px around one object; may be given several times."
-        ),
+        typer.Option(metavar="X0,Y0,X1,Y1", help="A box in px around one object; may be given several times."),
     ] = None,
     preset: Preset = "micro",
     pixel_size: PixelSize = None,
@@ -197,9 +193,7 @@ def simulate(
     out: OutFolder,
     frames: Annotated[int, typer.Option(min=1, help="1 makes a micrograph, more make a video.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The same seed and options give the same pixels.")] = 0,
-    kind: Annotated[
-        str | None, typer.Option(help="'any', or a kind of scene; else a sintering experiment.")
-    ] = None,
+    kind: Annotated[str | None, typer.Option(help="'any', or a kind of scene; else a sintering experiment.")] = None,
     modality: Annotated[str | None, typer.Option(help="BF-TEM, HAADF-STEM or SEM.")] = None,
     size: Annotated[int, typer.Option(min=16, max=4096, help="Side of the square image in px.")] = 512,
     particles: Annotated[int | None, typer.Option(min=0, help="How many, in a sintering experiment.")] = None,
@@ -269,9 +263,7 @@ def evaluate(
         _list(judging.report_files(report, out))
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-)
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def finetune(context: typer.Context) -> None:
     """Train on your own data: all arguments go to `python -m finetune`."""
     import os

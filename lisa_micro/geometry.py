@@ -172,9 +172,7 @@ def _resample_nearest(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """``(H, W)`` any type -> ``shape``, each new pixel taking the old pixel under its centre."""
     rows = ((np.arange(shape[0]) + 0.5) * (array.shape[0] / shape[0])).astype(np.intp)
     columns = ((np.arange(shape[1]) + 0.5) * (array.shape[1] / shape[1])).astype(np.intp)
-    return array[
-        np.minimum(rows, array.shape[0] - 1)[:, None], np.minimum(columns, array.shape[1] - 1)[None, :]
-    ]
+    return array[np.minimum(rows, array.shape[0] - 1)[:, None], np.minimum(columns, array.shape[1] - 1)[None, :]]
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,7 @@ def ring(number=8, size=200, radius=60, particle=25):
     labels, nearest = np.zeros((size, size), np.int32), np.full((size, size), np.inf)
     for k in range(number):
         angle = 2 * np.pi * k / number
-        distance = np.hypot(
-            columns - size / 2 - radius * np.cos(angle), rows - size / 2 - radius * np.sin(angle)
-        )
+        distance = np.hypot(columns - size / 2 - radius * np.cos(angle), rows - size / 2 - radius * np.sin(angle))
         inside = (distance < particle) & (distance < nearest)
         labels[inside], nearest[inside] = k + 1, distance[inside]
     return labels
@@ -182,9 +180,7 @@ def test_records_and_their_targets(tmp_path):
             {
                 "file_name": "a",
                 "labels": "b",
-                "conversations": [
-                    {"user": "u", "assistant": "[SEG]", "targets": [{"concept": "neck", "mask": "m"}]}
-                ],
+                "conversations": [{"user": "u", "assistant": "[SEG]", "targets": [{"concept": "neck", "mask": "m"}]}],
             },
             "exactly one",
         ),

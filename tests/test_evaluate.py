@@ -116,13 +116,9 @@ def data(tmp_path, monkeypatch):
         Image.fromarray(labels.astype(np.uint8)).save(tmp_path / "emps/segmaps" / f"{name}.png")
     for name in sorted(validation_names("tem-sintering"))[:2]:
         mask = APART > 0
-        Image.fromarray(np.where(mask, 20, 0).astype(np.uint8)).save(
-            tmp_path / "tem-sintering/images" / f"{name}.png"
-        )
+        Image.fromarray(np.where(mask, 20, 0).astype(np.uint8)).save(tmp_path / "tem-sintering/images" / f"{name}.png")
         label = name.replace("image", "label")
-        Image.fromarray((mask * 255).astype(np.uint8)).save(
-            tmp_path / "tem-sintering/labels" / f"{label}.png"
-        )
+        Image.fromarray((mask * 255).astype(np.uint8)).save(tmp_path / "tem-sintering/labels" / f"{label}.png")
     monkeypatch.delenv("LISA_MICRO_DATA", raising=False)
     return tmp_path
 
@@ -483,9 +479,7 @@ def test_values_suite():
             n = int(labels.max()) + self.off
             segment = Segmentation(labels, concept="particle")
             raw = "The number of particles [SEG] is <value>count</value>."
-            return Answer(
-                f"There are {n}.", (segment,), raw=raw, values=(value("count", float(n), "", str(n)),)
-            )
+            return Answer(f"There are {n}.", (segment,), raw=raw, values=(value("count", float(n), "", str(n)),))
 
     result = suite("values", Counting(), limit=2)
     assert result["values_right"].value == 1 and result["stray_numbers"].value == 0
@@ -510,9 +504,7 @@ def test_speed_summary_by_hand():
     two = {"load_s": 5.0, "cold_s": [8.0], "first_s": [1.0], "further_s": [0.7], "peak_gb": 2.0}
     result = speed.summary([{**record, "cores": 2, "threads": 2} for record in (one, two)])
     got = {figure.key: figure.value for figure in result.figures}
-    assert got == pytest.approx(
-        {"first_answer": 1.5, "further_answers": 0.6, "load": 3.5, "peak_memory": 2.0}
-    )
+    assert got == pytest.approx({"first_answer": 1.5, "further_answers": 0.6, "load": 3.5, "peak_memory": 2.0})
     assert result["first_answer"].verdict == "aim" and result["peak_memory"].verdict == "pass"
     assert result.tables["Speed"][0] == {"what": "load, s", "n": 2, "best": 2.0, "median": 3.5, "worst": 5.0}
 

@@ -43,9 +43,7 @@ def scene() -> tuple[Micrograph, Answer]:
     particles = Segmentation(labels, 0.9, 0.99, "particle", "the particles", "", 0.21)
     bridges = Segmentation(necks, float("nan"), 0.8, "neck", "the necks", "width > 2 nm", 0.21)
     value = Value("count", 3.0, "", "3", 1)
-    answer = Answer(
-        "The 3 particles and the necks.", (particles, bridges), "segment 粒子 \udc80", "raw", (value,)
-    )
+    answer = Answer("The 3 particles and the necks.", (particles, bridges), "segment 粒子 \udc80", "raw", (value,))
     return image, answer
 
 
@@ -187,9 +185,7 @@ def test_labels_come_from_many_files(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
     tifffile.imwrite(tmp_path / "half.tif", np.full((3, 4), 0.5, np.float32))
     tifffile.imwrite(tmp_path / "negative.tif", np.full((3, 4), -1, np.int16))
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8)).save(
-        tmp_path / "rgb.png"
-    )
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8)).save(tmp_path / "rgb.png")
     for name in ("float.npy", "objects.npy", "none.npy", "half.tif", "negative.tif", "rgb.png", "none.tif"):
         with pytest.raises(InputError) as error:
             read_labels(tmp_path / name)

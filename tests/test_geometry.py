@@ -24,9 +24,7 @@ from lisa_micro.types import InputError
 
 side = st.integers(1, 40)
 masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12))
-label_images = hnp.arrays(
-    np.int32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.integers(0, 5)
-)
+label_images = hnp.arrays(np.int32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.integers(0, 5))
 
 
 @given(st.lists(st.tuples(*[st.floats(-50, 150)] * 4), min_size=1, max_size=5))

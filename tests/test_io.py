@@ -221,9 +221,7 @@ def test_imagej_without_a_unit_has_no_pixel_size(tmp_path):
     assert not image.notes
 
 
-@pytest.mark.parametrize(
-    ("unit", "value"), [("nm", 5.0), ("µm", 0.005), (None, 0.005), ("Å", 50), ("pm", 5e3)]
-)
+@pytest.mark.parametrize(("unit", "value"), [("nm", 5.0), ("µm", 0.005), (None, 0.005), ("Å", 50), ("pm", 5e3)])
 def test_ome_pixel_size(tmp_path, unit, value):
     metadata = {"axes": "YX", "PhysicalSizeX": value, "PhysicalSizeY": value}
     if unit:
@@ -383,10 +381,7 @@ def png_header(width: int, height: int) -> bytes:
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b"\0" * 9))
-        + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 9)) + chunk(b"IEND", b"")
     )
 
 

@@ -81,14 +81,7 @@ class DMWriter:
 
     def _value(self, name: str, info: list[int], data: bytes) -> bytes:
         skip = b"" if self.version == 3 else b"\0" * 8
-        return (
-            self._head(21, name)
-            + skip
-            + b"%%%%"
-            + self.size(len(info))
-            + b"".join(map(self.size, info))
-            + data
-        )
+        return self._head(21, name) + skip + b"%%%%" + self.size(len(info)) + b"".join(map(self.size, info)) + data
 
     def integer(self, name: str, value: int) -> bytes:
         return self._value(name, [5], struct.pack("<L", value))
@@ -104,9 +97,7 @@ class DMWriter:
 
     def file(self, image: np.ndarray, scale: float, unit: str) -> bytes:
         def axis() -> bytes:
-            return self.folder(
-                "", [self.real("Origin", 0), self.real("Scale", scale), self.text("Units", unit)]
-            )
+            return self.folder("", [self.real("Origin", 0), self.real("Scale", scale), self.text("Units", unit)])
 
         brightness = [self.real("Origin", 0), self.real("Scale", 1), self.text("Units", "")]
         data = [
@@ -128,9 +119,7 @@ class DMWriter:
             self.text("Name", "particles"),
         ]
         body = self.group([self.folder("ImageList", [self.folder("", entry)])], root=True)
-        return (
-            struct.pack(">l", self.version) + self.size(len(body)) + struct.pack(">l", 1) + body + b"\0" * 8
-        )
+        return struct.pack(">l", self.version) + self.size(len(body)) + struct.pack(">l", 1) + body + b"\0" * 8
 
 
 @pytest.mark.parametrize("version", [3, 4])

@@ -179,9 +179,7 @@ def test_necks_against_the_simulator(kind):
         for pair in true.keys() & found.keys():
             if true[pair]["fused"] and not true[pair]["at_border"]:
                 off.append(found[pair].x_px - true[pair]["x_px"])
-                centre.append(
-                    np.hypot(*np.subtract(found[pair].centre, (true[pair]["cx"], true[pair]["cy"])))
-                )
+                centre.append(np.hypot(*np.subtract(found[pair].centre, (true[pair]["cx"], true[pair]["cy"]))))
     assert len(off) > 5
     assert abs(np.mean(off)) < 0.5 and np.median(np.abs(off)) < 0.5 and np.median(centre) < 0.6
 
@@ -268,10 +266,7 @@ def test_any_labels(labels):
     assert (p["gap"] >= 0).all()
     points = {k: np.argwhere(labels == k) for k in p["label"].tolist()}
     near = [
-        [a, b]
-        for a in points
-        for b in points
-        if a < b and cKDTree(points[b]).query(points[a])[0].min() <= 3 + 1e-9
+        [a, b] for a in points for b in points if a < b and cKDTree(points[b]).query(points[a])[0].min() <= 3 + 1e-9
     ]
     assert contacts(labels).tolist() == near
     mask, necks = neck_labels(labels)

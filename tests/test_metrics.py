@@ -56,9 +56,7 @@ def boxes(*corners, shape=(20, 40)):
 def test_overlap_by_hand():
     p, t = box(0, 4, 0, 4), box(0, 4, 2, 6)  # 16 and 16 px, 8 shared
     assert iou(p, t) == 8 / 24 and dice(p, t) == 16 / 32
-    assert giou([(p, t), (EMPTY, EMPTY), (p, EMPTY)]) == pytest.approx(
-        (8 / (24 + 1e-5) + 1 + 0) / 3, abs=1e-12
-    )
+    assert giou([(p, t), (EMPTY, EMPTY), (p, EMPTY)]) == pytest.approx((8 / (24 + 1e-5) + 1 + 0) / 3, abs=1e-12)
     assert ciou([(p, t), (EMPTY, EMPTY), (p, EMPTY)]) == 8 / (24 + 16)
     assert giou([(t, t)]) == 16 / (16 + 1e-5)
 
@@ -172,11 +170,7 @@ def test_matching_is_the_largest(predicted, truth, threshold):
     """Against augmenting paths on IoUs computed pair by pair."""
     ps, ts = [np.unique(a[a > 0]).tolist() for a in (predicted, truth)]
     edges = {
-        p: [
-            t
-            for t in ts
-            if iou(predicted == p, truth == t) >= threshold and ((predicted == p) & (truth == t)).any()
-        ]
+        p: [t for t in ts if iou(predicted == p, truth == t) >= threshold and ((predicted == p) & (truth == t)).any()]
         for p in ps
     }
     owner = {}

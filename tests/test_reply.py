@@ -113,11 +113,7 @@ def test_what_is_no_clause_gives_none(text):
 
 
 @settings(max_examples=400)
-@given(
-    st.lists(
-        st.sampled_from([*SPECIAL_TOKENS, "necks", " of 2", "largest 3", ";", "mean diameter", "\n", "x "])
-    )
-)
+@given(st.lists(st.sampled_from([*SPECIAL_TOKENS, "necks", " of 2", "largest 3", ";", "mean diameter", "\n", "x "])))
 def test_parser_never_raises_on_tokens(pieces):
     reply = parse_reply("".join(pieces))
     again = parse_reply(render_reply(reply))
@@ -159,9 +155,7 @@ def test_targets_values_and_notes():
 def test_render_is_the_inverse_of_parse():
     text = "Here are the particles [SEG]<where>diameter > 0.5 um; largest 3</where> and the necks [SEG]."
     assert render_reply(parse_reply(text)) == text
-    assert render_reply(parse_reply("<absent>There are no cats in this micrograph.")).startswith(
-        "<absent>There"
-    )
+    assert render_reply(parse_reply("<absent>There are no cats in this micrograph.")).startswith("<absent>There")
 
 
 def test_same_meaning():
@@ -169,15 +163,9 @@ def test_same_meaning():
         return same_meaning(parse_reply(one), parse_reply(other))
 
     assert same("The necks [SEG].", "Here are the necks [SEG]!")
-    assert same(
-        "necks [SEG]<where>neck width > 0.5 um</where>", "necks [SEG]<where>neck width > 500 nm</where>"
-    )
-    assert same(
-        "necks [SEG]<where>in centre; gap < 1 px</where>", "necks [SEG]<where>gap < 1 px; in centre</where>"
-    )
-    assert not same(
-        "necks [SEG]<where>largest 3; in centre</where>", "necks [SEG]<where>in centre; largest 3</where>"
-    )
+    assert same("necks [SEG]<where>neck width > 0.5 um</where>", "necks [SEG]<where>neck width > 500 nm</where>")
+    assert same("necks [SEG]<where>in centre; gap < 1 px</where>", "necks [SEG]<where>gap < 1 px; in centre</where>")
+    assert not same("necks [SEG]<where>largest 3; in centre</where>", "necks [SEG]<where>in centre; largest 3</where>")
     assert not same("necks [SEG]", "pores [SEG]")
     assert not same("necks [SEG]", "<absent>There are no necks.")
     assert normal((Flag("isolated"), Flag("isolated"))) == (Flag("isolated"),)
@@ -191,14 +179,9 @@ def test_display():
     assert display(reply, [value]) == "The mean diameter of the isolated particles is 12.4 nm."
     several = parse_reply("Here are the particles [SEG]<where>largest 3</where> and the necks [SEG].")
     assert display(several) == "Here are the 3 largest particles and the necks."
-    assert (
-        display(several, absent={2})
-        == "Here are the 3 largest particles. There are no necks in this micrograph."
-    )
+    assert display(several, absent={2}) == "Here are the 3 largest particles. There are no necks in this micrograph."
     assert display(several, absent={1, 2}) == "There are no particles or necks in this micrograph."
-    assert (
-        noun_phrase("particle", parse_clauses("largest 3; isolated")[0]) == "particles (largest 3; isolated)"
-    )
+    assert noun_phrase("particle", parse_clauses("largest 3; isolated")[0]) == "particles (largest 3; isolated)"
     for clause in (
         "in top half",
         "nearest 2 to 3,4",
@@ -268,9 +251,7 @@ def test_processor_outside_of_tags(tokenizer):
 
     def allowed(text):
         ids = tokenizer.encode(text) if text else []
-        return {
-            token for token in SPECIAL_TOKENS if processor.allowed(ids)[number(token)]
-        }, processor.allowed(ids)
+        return {token for token in SPECIAL_TOKENS if processor.allowed(ids)[number(token)]}, processor.allowed(ids)
 
     assert allowed("")[0] == {"<absent>", "[SEG]"}
     assert allowed("Here are the necks [SEG]")[0] == {"<where>", "[SEG]", "<value>"}

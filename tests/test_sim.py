@@ -50,9 +50,7 @@ def test_fillet_of_equal_spheres_in_point_contact_is_the_textbook_one():
     assert rho == pytest.approx(20**2 / (2 * (50 - 20)))
 
 
-@pytest.mark.parametrize(
-    ("r1", "r2", "gap", "x"), [(50, 50, 0, 30), (60, 30, 0, 12), (40, 50, -3, 25), (30, 30, 4, 9)]
-)
+@pytest.mark.parametrize(("r1", "r2", "gap", "x"), [(50, 50, 0, 30), (60, 30, 0, 12), (40, 50, -3, 25), (30, 30, 4, 9)])
 def test_fillet_touches_both_circles_and_leaves_the_neck_of_half_width_x(r1, r2, gap, x):
     d = r1 + r2 + gap
     got, u, rho = solve_neck(r1, r2, d, x)
@@ -334,9 +332,7 @@ def test_one_frame_is_a_scene_that_obeys_the_law():
 def test_events_follow_from_lineage_and_labels(video):
     merges = [e for e in video.events if e["kind"] == "coalesce"]
     assert len(merges) >= 3
-    assert sorted(e["identity"] for e in merges) == sorted(
-        k for k, v in video.lineage.items() if v["parents"]
-    )
+    assert sorted(e["identity"] for e in merges) == sorted(k for k, v in video.lineage.items() if v["parents"])
     for event in merges:
         child = video.lineage[event["identity"]]
         assert child["parents"] == event["particles"]

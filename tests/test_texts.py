@@ -37,9 +37,7 @@ def meaning_key(user: str) -> str:
 
 
 def test_there_are_enough_ways_of_asking():
-    asking = {
-        item for path in store.all_paths() if path.split("/")[0] in store.ASKING for item in store.leaf(path)
-    }
+    asking = {item for path in store.all_paths() if path.split("/")[0] in store.ASKING for item in store.leaf(path)}
     assert len(asking) >= 1500
     assert len(store.leaf("absent")) >= 350
     assert all(len(store.leaf(f"concepts/{concept}/nouns")) >= 40 for concept in CONCEPTS)
@@ -142,9 +140,7 @@ def test_follow_ups_refer_to_what_was_said():
             old, new = before.targets[0], after.targets[0]
             assert new.concept == old.concept and new.clauses[: len(old.clauses)] == old.clauses
         if after.category == "follow-up: replace":
-            assert (
-                after.targets[0].concept == before.targets[0].concept and len(after.targets[0].clauses) == 1
-            )
+            assert after.targets[0].concept == before.targets[0].concept and len(after.targets[0].clauses) == 1
         if after.category == "follow-up: reset":
             assert after.targets[0].clauses == ()
     assert sum(kind.startswith("follow-up") for kind in kinds) >= 15
@@ -168,10 +164,7 @@ def test_describe(facts, text):
 
 
 def test_spelling():
-    assert (
-        americanise("the centre is Grey, neighbouring micrometres")
-        == "the center is Gray, neighboring micrometers"
-    )
+    assert americanise("the centre is Grey, neighbouring micrometres") == "the center is Gray, neighboring micrometers"
     voice = store.Voice(np.random.default_rng(0))
     words = {misspell(voice, "segment the agglomerates", "agglomerates") for _ in range(50)}
     assert all(text.endswith("the agglomerates") for text in words) and len(words) > 5
@@ -188,9 +181,7 @@ def test_wrong_arguments_are_refused():
 
 
 def test_independent_prompts_are_in_the_language_and_not_templates():
-    prompts = yaml.safe_load(
-        Path(__file__).with_name("data").joinpath("judge_prompts.yaml").read_text("utf-8")
-    )
+    prompts = yaml.safe_load(Path(__file__).with_name("data").joinpath("judge_prompts.yaml").read_text("utf-8"))
     assert len(prompts) >= 120
     templates = {item.lower().strip(" ?.!") for path in store.all_paths() for item in store.leaf(path)}
     for prompt in prompts:

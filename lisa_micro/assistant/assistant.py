@@ -155,6 +155,7 @@ class Conversation:
         size = self.image.pixel_size_nm
         segments, kept = [], []
         found: list[str] = []
+        empty: set[int] = set()
         for number, (target, outline) in enumerate(zip(reply.targets, outlines, strict=False), 1):
             keep, remarks = constraints.apply(
                 target.clauses, outline.properties, self.image.shape, size, outline.concept
@@ -165,12 +166,10 @@ class Conversation:
             found += remarks
             if number in absent:
                 continue
-            if target.clauses and not keep.any():
-                found.append(
-                    f"None of the {len(keep)} found fulfils the constraint '{target.where}'."
-                    if len(keep)
-                    else "Nothing was found."
-                )
+            if not keep.any():
+                empty.add(number)
+                found.append(f"None of the {len(keep)} that were found fulfils '{target.where}'.")
+                continue
             segments.append(self._segmentation(target, outline, keep, tuple(remarks)))
         filled: list[Value] = []
         for slot in reply.values:
@@ -178,7 +177,7 @@ class Conversation:
             filled.append(value)
             found += remarks
         return Answer(
-            text=display(reply, filled, absent),
+            text=display(reply, filled, absent, empty),
             segments=tuple(segments),
             prompt=prompt,
             raw=raw,
@@ -187,9 +186,7 @@ class Conversation:
             notes=tuple(dict.fromkeys((*notes, *found))),
         )
 
-    def _segmentation(
-        self, target: Target, outline: Outline, keep: np.ndarray, notes: tuple[str, ...]
-    ) -> Segmentation:
+    def _segmentation(self, target: Target, outline: Outline, keep: np.ndarray, notes: tuple[str, ...]) -> Segmentation:
         numbers = np.zeros(len(keep) + 1, np.int32)
         numbers[1:][keep] = np.arange(1, int(keep.sum()) + 1)
         properties = values.subset(outline.properties, keep)

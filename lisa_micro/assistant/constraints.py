@@ -20,9 +20,7 @@ from lisa_micro.language import Between, Clause, Compare, Flag, Nearest, Rank, R
 from lisa_micro.language.words import NM_PER_UNIT, PROPERTIES, RANKS, TOLERANCE
 
 _EQUAL = 1e-9  # relative: 3 px of 0.1 nm are not "more than 0.3 nm" by a rounding error
-NO_PIXEL_SIZE = (
-    "The pixel size is unknown, so '{clause}' could not be applied; give the pixel size or say it in px."
-)
+NO_PIXEL_SIZE = "The pixel size is unknown, so '{clause}' could not be applied; give the pixel size or say it in px."
 
 
 def apply(
@@ -144,9 +142,7 @@ def _inside(name: str, props: Mapping[str, np.ndarray], shape: tuple[int, int]) 
     return out
 
 
-def _flag(
-    clause: Flag, props: Mapping[str, np.ndarray], everything: np.ndarray, notes: list[str]
-) -> np.ndarray:
+def _flag(clause: Flag, props: Mapping[str, np.ndarray], everything: np.ndarray, notes: list[str]) -> np.ndarray:
     name = {"touching border": "touches_border", "in agglomerate": "agglomerate"}.get(clause.name, "contacts")
     if name not in props:
         return _unmeasured(clause, everything, notes)

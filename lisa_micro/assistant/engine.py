@@ -22,7 +22,8 @@ CONTEXT_TOKENS = 4096
 
 @dataclass
 class Memory:
-    """What the language model has read so far: its cache, how many tokens are in it, and tokens that were written but not
+    """What the language model has read so far: its cache, how many tokens are in it, and tokens that were
+    written but not
     read back yet."""
 
     cache: object
@@ -118,7 +119,8 @@ class Engine:
 
     @torch.inference_mode()
     def rewrite_absent(self, memory: Memory, start: int) -> Written:
-        """Take the reply back and write another one that begins with ``<absent>``: the decoder saw nothing of the kind."""
+        """Take the reply back and write another one that begins with ``<absent>``: the decoder saw nothing of
+        the kind."""
         memory.cache.crop(start)
         memory.length, memory.pending = start, []
         with self._cast():
@@ -133,7 +135,8 @@ class Engine:
         memory.pending = []
 
     def _continue(self, memory: Memory, state: Tensor, reply: list[int]) -> Written:
-        """Greedy decoding under the grammar. Where only one token is allowed it is taken without asking the model, and read
+        """Greedy decoding under the grammar. Where only one token is allowed it is taken without asking the
+        model, and read
         together with the next one."""
         unread: list[int] = []
         found: list[Tensor] = []

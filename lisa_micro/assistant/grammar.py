@@ -88,9 +88,7 @@ class Automaton:
 
     def number(self) -> Fragment:
         """Up to six digits, and up to three decimals."""
-        return self.sequence(
-            self.digits(6), self.maybe(lambda: self.sequence(self.literal("."), self.digits(3)))
-        )
+        return self.sequence(self.digits(6), self.maybe(lambda: self.sequence(self.literal("."), self.digits(3))))
 
     def finish(self, fragment: Fragment) -> Automaton:
         """Make the fragment the whole language."""
@@ -175,9 +173,7 @@ def _clause(g: Automaton) -> Fragment:
     # "not isolated" is "in contact" and the reverse: one way to say it
     flag = g.one_of([*words.FLAGS, "not touching border", "not in agglomerate"])
     region = g.sequence(g.literal("in "), g.one_of(words.REGIONS))
-    place = g.either(
-        g.one_of(["centre", *words.CORNERS]), g.sequence(g.digits(5), g.literal(","), g.digits(5))
-    )
+    place = g.either(g.one_of(["centre", *words.CORNERS]), g.sequence(g.digits(5), g.literal(","), g.digits(5)))
     nearest = g.sequence(g.literal("nearest "), g.counting(3), g.literal(" to "), place)
     return g.either(rank, flag, region, nearest, *[_comparison(g, name) for name in words.PROPERTIES])
 

@@ -22,7 +22,8 @@ SMALLEST_PX = 12
 class Outline:
     """All instances of one target, before its constraint.
 
-    labels: ``(H, W)`` int32. properties: as :func:`lisa_micro.measure.particle_properties`, in px. score, presence: 0..1.
+    labels: ``(H, W)`` int32. properties: as :func:`lisa_micro.measure.particle_properties`, in px. score,
+    presence: 0..1.
     """
 
     concept: str
@@ -84,9 +85,7 @@ class ImageView:
         )
 
 
-def with_neck_sizes(
-    properties: dict[str, np.ndarray], labels: np.ndarray, necks: list[Neck]
-) -> dict[str, np.ndarray]:
+def with_neck_sizes(properties: dict[str, np.ndarray], labels: np.ndarray, necks: list[Neck]) -> dict[str, np.ndarray]:
     """Neck widths and ratios from the particles that the necks join.
 
     A neck mask takes the sizes of the measured neck whose centre lies in it, or nearest to its centroid within half its

@@ -112,9 +112,7 @@ class PromptedMixin:
         score, presence = float(expit(float(out.iou[0]))), float(expit(float(out.presence[0])))
         labels = view.particles
         result = self._finish(image, labels, score, int(labels.max(initial=0)), ())
-        return Segmentation(
-            **{**vars(result), "concept": "particle", "phrase": "particles", "presence": presence}
-        )
+        return Segmentation(**{**vars(result), "concept": "particle", "phrase": "particles", "presence": presence})
 
     @staticmethod
     def _finish(
@@ -135,7 +133,8 @@ class PromptedMixin:
 
 
 def _paint(labels: np.ndarray, best: np.ndarray, probability: np.ndarray, number: int, box: np.ndarray) -> None:
-    """Give instance ``number`` the pixels of its mask within its box (and a tenth of its size around it) where it is more
+    """Give instance ``number`` the pixels of its mask within its box (and a tenth of its size around it) where
+    it is more
     certain than those before it."""
     margin = 0.1 * (box[2:] - box[:2]) + 1
     x0, y0 = np.floor(np.maximum(box[:2] - margin, 0)).astype(int)

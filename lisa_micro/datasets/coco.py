@@ -65,9 +65,7 @@ def read_coco(
         shape = (int(image["height"]), int(image["width"]))
         entries.append((folder / image["file_name"], shape, tuple(outlines.pop(image["id"], ()))))
     if outlines:
-        raise InputError(
-            f"{file}: annotations for image_id {next(iter(outlines))!r}, which is not in its images"
-        )
+        raise InputError(f"{file}: annotations for image_id {next(iter(outlines))!r}, which is not in its images")
     if not entries:
         raise InputError(f"{file} names no image")
     return Examples([e[0].stem for e in entries], partial(_load, file, tuple(entries), pixel_size_nm))

@@ -75,9 +75,7 @@ class Example:
         if target.concept is not None:
             truth = self.truth()
             if target.concept not in truth:
-                raise InputError(
-                    f"{self.name}: {target.concept} needs labels in which particles are separated"
-                )
+                raise InputError(f"{self.name}: {target.concept} needs labels in which particles are separated")
             return truth[target.concept]
         if self.labels is None:
             raise InputError(f"{self.name} has no labels to take instances from")
@@ -127,14 +125,11 @@ def data_root(dataset: str, root: str | os.PathLike[str] | None = None) -> Path:
     base = root if root is not None else os.environ.get(ENVIRONMENT)
     if not base:
         raise InputError(
-            f"the data set {dataset} is not found: set {ENVIRONMENT} to the folder that holds "
-            "emps/ and tem-sintering/"
+            f"the data set {dataset} is not found: set {ENVIRONMENT} to the folder that holds emps/ and tem-sintering/"
         )
     folder = Path(base) / dataset
     if not folder.is_dir():
-        raise InputError(
-            f"the data set {dataset} is not found: {base} ({ENVIRONMENT}) has no folder {dataset}"
-        )
+        raise InputError(f"the data set {dataset} is not found: {base} ({ENVIRONMENT}) has no folder {dataset}")
     return folder
 
 
@@ -160,9 +155,7 @@ def read_labels(path: str | os.PathLike[str], kind: str = "auto") -> tuple[np.nd
         array = array[:, :, :-1]  # alpha says nothing about instances
     if array.ndim == 3 and array.shape[2] in (1, 3):
         if (array != array[:, :, :1]).any():
-            raise InputError(
-                f"{path} is a colour picture; labels must be numbers (0 = background, k = instance k)"
-            )
+            raise InputError(f"{path} is a colour picture; labels must be numbers (0 = background, k = instance k)")
         array = array[:, :, 0]
     if array.ndim != 2 or array.size == 0:
         raise InputError(f"{path} is no label image: its shape is {array.shape}, not (H, W)")
@@ -199,9 +192,7 @@ def _read_array(path: Path) -> np.ndarray:
             # palette pictures of label editors (VOC): the index is the label, the colour only shows it
             return np.array(image)
     except Exception as error:
-        raise InputError(
-            f"{path} cannot be read as a label image ({type(error).__name__}: {error})"
-        ) from error
+        raise InputError(f"{path} cannot be read as a label image ({type(error).__name__}: {error})") from error
 
 
 def pair_files(images: Path, labels: Path) -> list[tuple[Path, Path]]:
@@ -267,9 +258,7 @@ def read_folder(
     if labels is None:
         there = [name for name in LABEL_FOLDERS if (folder / name).is_dir()]
         if not there:
-            raise InputError(
-                f"{folder} has no folder of labels; it should be called {', '.join(LABEL_FOLDERS)}"
-            )
+            raise InputError(f"{folder} has no folder of labels; it should be called {', '.join(LABEL_FOLDERS)}")
         labels = there[0]
     pairs = pair_files(folder / images, folder / labels)
     if keep is not None:
@@ -279,9 +268,7 @@ def read_folder(
     return Examples([p.stem for p, _ in pairs], partial(_load_pair, tuple(pairs), kind, pixel_size_nm))
 
 
-def _load_pair(
-    pairs: Sequence[tuple[Path, Path]], kind: str, pixel_size_nm: float | None, index: int
-) -> Example:
+def _load_pair(pairs: Sequence[tuple[Path, Path]], kind: str, pixel_size_nm: float | None, index: int) -> Example:
     picture, mark = pairs[index]
     micrograph = read_micrograph(picture, pixel_size_nm)
     labels, mask = read_labels(mark, kind)

@@ -53,9 +53,7 @@ class Target(_Strict):
     def _one_of_three(self) -> Target:
         given = [n for n in ("concept", "mask", "instances") if getattr(self, n) is not None]
         if len(given) != 1:
-            raise ValueError(
-                f"a target needs exactly one of concept, mask, instances; it has {given or 'none'}"
-            )
+            raise ValueError(f"a target needs exactly one of concept, mask, instances; it has {given or 'none'}")
         if self.instances is not None and (not self.instances or min(self.instances) < 1):
             raise ValueError("instances must be a list of one or more numbers from 1 up")
         return self
@@ -104,9 +102,7 @@ class Record(_Strict):
     def _labels_where_needed(self) -> Record:
         for number, turn in enumerate(self.conversations):
             if self.labels is None and any(target.mask is None for target in turn.targets):
-                raise ValueError(
-                    f"turn {number + 1} has a target given by concept or instances, which needs labels"
-                )
+                raise ValueError(f"turn {number + 1} has a target given by concept or instances, which needs labels")
         return self
 
 

@@ -89,9 +89,7 @@ class Context:
         Raises:
             Exception: what the assistant raised, where it has failed on each of the first three requests.
         """
-        return self._guarded(
-            prompt, lambda: self.assistant.ask(micrograph, prompt), Answer("", prompt=prompt)
-        )
+        return self._guarded(prompt, lambda: self.assistant.ask(micrograph, prompt), Answer("", prompt=prompt))
 
     def read(self, micrograph: Micrograph, prompt: str, history: History = ()) -> str:
         """The raw reply to a request, by ``parse`` where the assistant has it, else by asking; ``""`` where

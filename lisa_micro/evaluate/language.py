@@ -38,8 +38,7 @@ def language(context: Context) -> SuiteResult:
     notes = []
     if left_out:
         notes.append(
-            f"{left_out} requests refer to earlier ones and were left out: this assistant's parse takes no "
-            "history."
+            f"{left_out} requests refer to earlier ones and were left out: this assistant's parse takes no history."
         )
     failures = [row for row in rows if not row["right"]]
     return SuiteResult("language", tuple(figures), tables, {"language-failures.csv": failures}, tuple(notes))
@@ -226,9 +225,7 @@ def read_prompts(path: Path) -> list[SuiteItem]:
 
 
 def _item(entry: Any) -> SuiteItem:
-    if not isinstance(entry, Mapping) or not all(
-        isinstance(entry.get(key), str) for key in ("say", "expect")
-    ):
+    if not isinstance(entry, Mapping) or not all(isinstance(entry.get(key), str) for key in ("say", "expect")):
         raise ValueError("it needs the texts 'say' and 'expect'")
     unknown = set(entry) - {"say", "expect", "about", "before"}
     if unknown:

@@ -190,9 +190,7 @@ def emps(context: Context) -> SuiteResult:
     lowest = sorted(rows, key=lambda row: row["IoU"])[:8]
     tables = {
         "Presence on EMPS (truth derived from the particles' labels)": _presence_rows(presence),
-        "Lowest images": [
-            {key: row[key] for key in ("image", "IoU", "AP50", "TP", "FP", "FN")} for row in lowest
-        ],
+        "Lowest images": [{key: row[key] for key in ("image", "IoU", "AP50", "TP", "FP", "FN")} for row in lowest],
     }
     return SuiteResult("emps", figures, tables, {"emps-images.csv": rows})
 
@@ -218,9 +216,7 @@ def _particle_figures(pairs: list, per_image: list[Counts], confidence: list) ->
             0.92,
             n=n,
         ),
-        Figure(
-            "ciou", "particles, cIoU", metrics.ciou(pairs), "Sum of intersections over sum of unions.", n=n
-        ),
+        Figure("ciou", "particles, cIoU", metrics.ciou(pairs), "Sum of intersections over sum of unions.", n=n),
         Figure(
             "ap50",
             "instances, AP50 pooled",

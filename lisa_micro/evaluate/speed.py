@@ -56,13 +56,9 @@ def _measure_in_process(context: Context, answers: bool) -> dict:
     root = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
     try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
-        raise InputError(
-            f"Loading {context.preset} and asking took more than {TIMEOUT_S} s; stopped."
-        ) from error
+        raise InputError(f"Loading {context.preset} and asking took more than {TIMEOUT_S} s; stopped.") from error
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         reason = (done.stderr.strip().splitlines() or ["no output"])[-1].removeprefix(_INPUT_ERROR)
@@ -99,9 +95,7 @@ def summary(records: list[dict]) -> SuiteResult:
             }
         )
 
-    def figure(
-        key: str, source: str, name: str, definition: str, must: float, aim: float, unit: str = "s"
-    ) -> Figure:
+    def figure(key: str, source: str, name: str, definition: str, must: float, aim: float, unit: str = "s") -> Figure:
         numbers = all_of(source)
         return Figure(key, name, median(numbers), definition, must, aim, True, unit, len(numbers))
 

@@ -37,9 +37,7 @@ def show(result: SuiteResult, console: Console) -> None:
         if rows:
             below = Table(title=title, title_justify="left")
             for name in rows[0]:
-                below.add_column(
-                    name, justify="right" if _is_number(rows[0][name]) else "left", overflow="fold"
-                )
+                below.add_column(name, justify="right" if _is_number(rows[0][name]) else "left", overflow="fold")
             for row in rows:
                 below.add_row(*[escape(_cell(value)) for value in row.values()])
             console.print(below)

@@ -249,7 +249,5 @@ def _by_measure(rows: list[dict]) -> list[dict]:
     for name in sorted({row["measure"] for row in rows}):
         own = [row for row in rows if row["measure"] == name]
         wrong = sum(not row["right"] for row in own)
-        table.append(
-            {"measure": name, "n": len(own), "from": "/".join(sorted({r["by"] for r in own})), "wrong": wrong}
-        )
+        table.append({"measure": name, "n": len(own), "from": "/".join(sorted({r["by"] for r in own})), "wrong": wrong})
     return table

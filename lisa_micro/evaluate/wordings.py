@@ -78,12 +78,8 @@ def foreign_wordings(n: int, seed: int = 0) -> list[str]:
         lambda t: "absent" in t.novel,
         (n + 1) // 2,
     )
-    other = distinct(
-        rng, ("not in the vocabulary",), SceneFacts.with_everything(), lambda t: bool(t.novel), n // 2
-    )
-    mixed = [
-        turn for pair in zip(new_noun, [*other, None], strict=False) for turn in pair if turn is not None
-    ]
+    other = distinct(rng, ("not in the vocabulary",), SceneFacts.with_everything(), lambda t: bool(t.novel), n // 2)
+    mixed = [turn for pair in zip(new_noun, [*other, None], strict=False) for turn in pair if turn is not None]
     return [turn.user for turn in mixed]
 
 

@@ -89,9 +89,7 @@ def _default_mode(path: Path) -> None:
     path.chmod(0o666 & ~mask)
 
 
-def check_output(
-    folder: str | os.PathLike[str], force: bool = False, names: Sequence[str] = ANSWER_FILES
-) -> Path:
+def check_output(folder: str | os.PathLike[str], force: bool = False, names: Sequence[str] = ANSWER_FILES) -> Path:
     """Sees to it, before anything long begins, that results can be written to ``folder``, and makes it.
 
     Args:
@@ -193,9 +191,7 @@ def save_answer(
         writers[f"mask{number}.png"] = lambda path, labels=labels: _write_png(
             path, np.where(labels > 0, np.uint8(255), np.uint8(0))
         )
-        writers[f"labels{number}.tif"] = lambda path, labels=labels: write_labels(
-            path, labels, image.pixel_size_nm
-        )
+        writers[f"labels{number}.tif"] = lambda path, labels=labels: write_labels(path, labels, image.pixel_size_nm)
     writers["instances.csv"] = lambda path: instances_table(segments).to_csv(path, index=False)
     writers["coco.json"] = lambda path: write_json(path, coco(segments, image))
     record = answer_record(

@@ -12,9 +12,7 @@ from lisa_micro.io.reader import read_micrograph
 from lisa_micro.types import InputError, Micrograph
 
 
-def write_labels(
-    path: str | os.PathLike[str], labels: np.ndarray, pixel_size_nm: float | None = None
-) -> None:
+def write_labels(path: str | os.PathLike[str], labels: np.ndarray, pixel_size_nm: float | None = None) -> None:
     """Instance labels as a TIFF that ImageJ opens calibrated in nm.
 
     Args:
@@ -70,9 +68,7 @@ def read_labels(path: str | os.PathLike[str], page: int = 0) -> Micrograph:
     else:
         image = read_micrograph(path, page=page)
         if any("colour" in note for note in image.notes):
-            raise InputError(
-                f"{path.name} is a colour picture; labels must be grey, with the number of an instance."
-            )
+            raise InputError(f"{path.name} is a colour picture; labels must be grey, with the number of an instance.")
     pixels, notes = image.pixels, list(image.notes)
     if not np.isfinite(pixels).all() or (pixels < 0).any() or (pixels != np.floor(pixels)).any():
         raise InputError(f"{path.name} holds no labels: they must be whole numbers from 0 up.")

@@ -232,9 +232,7 @@ def _scale_bar(draw: ImageDraw.ImageDraw, size: tuple[int, int], pixel_nm: float
     box_height = text_height + bar_height + 2.4 * pad
     margin = round(text_px * 0.6)
     x0, y0 = width - margin - box_width, height - margin - box_height
-    draw.rounded_rectangle(
-        [x0, y0, x0 + box_width, y0 + box_height], radius=round(pad * 0.7), fill=(10, 12, 16, 190)
-    )
+    draw.rounded_rectangle([x0, y0, x0 + box_width, y0 + box_height], radius=round(pad * 0.7), fill=(10, 12, 16, 190))
     draw.text(
         (x0 + (box_width - text_width) / 2 - left, y0 + pad * 0.8 - top),
         label,

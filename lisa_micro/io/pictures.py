@@ -64,14 +64,10 @@ def read_picture(path: Path, page: int) -> Micrograph:
     except InputError:
         raise
     except UnidentifiedImageError as error:
-        raise InputError(
-            f"{name} is not an image, or not in a format that can be read ({readable()})."
-        ) from error
+        raise InputError(f"{name} is not an image, or not in a format that can be read ({readable()}).") from error
     except Exception as error:
         # Pillow reports damage as OSError, SyntaxError, ValueError, EOFError, zlib and struct errors
-        raise InputError(
-            f"{name} is damaged or cut short: {str(error).strip() or type(error).__name__}."
-        ) from error
+        raise InputError(f"{name} is damaged or cut short: {str(error).strip() or type(error).__name__}.") from error
     plane, more = to_plane(array, name)
     if count > 1:
         notes.append(f"The file has {count} pages; page {index} is used.")
@@ -109,9 +105,7 @@ def _notes(picture: Image.Image, path: Path) -> list[str]:
             notes.append("The PNG has 16 bits a colour channel; 8 of them are used.")
     orientation = picture.getexif().get(0x0112, 1)
     if orientation not in (0, 1):
-        notes.append(
-            "The camera asks for the picture to be shown turned; its pixels are used as they are stored."
-        )
+        notes.append("The camera asks for the picture to be shown turned; its pixels are used as they are stored.")
     return notes
 
 

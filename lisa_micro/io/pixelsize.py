@@ -130,21 +130,13 @@ def _zeiss(tif: TiffFile, page: TiffPage) -> Edge | None:
 def _tvips(tif: TiffFile, page: TiffPage) -> Edge | None:
     """TVIPS EMMENU: nanometres."""
     metadata = tif.tvips_metadata
-    return (
-        (metadata["PixelSizeX"], metadata.get("PixelSizeY"), "nm")
-        if metadata and "PixelSizeX" in metadata
-        else None
-    )
+    return (metadata["PixelSizeX"], metadata.get("PixelSizeY"), "nm") if metadata and "PixelSizeX" in metadata else None
 
 
 def _olympus(tif: TiffFile, page: TiffPage) -> Edge | None:
     """Olympus SIS (iTEM): metres."""
     metadata = tif.sis_metadata
-    return (
-        (metadata["pixelsizex"], metadata.get("pixelsizey"), "m")
-        if metadata and "pixelsizex" in metadata
-        else None
-    )
+    return (metadata["pixelsizex"], metadata.get("pixelsizey"), "m") if metadata and "pixelsizex" in metadata else None
 
 
 def _gatan(tif: TiffFile, page: TiffPage) -> Edge | None:

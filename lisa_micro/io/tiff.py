@@ -144,11 +144,7 @@ def _colours(array: np.ndarray, directory: Any) -> np.ndarray:
     """Palette indices -> their colours; images stored with white as zero -> with black as zero."""
     import tifffile
 
-    if (
-        directory.photometric == tifffile.PHOTOMETRIC.PALETTE
-        and directory.colormap is not None
-        and array.ndim == 2
-    ):
+    if directory.photometric == tifffile.PHOTOMETRIC.PALETTE and directory.colormap is not None and array.ndim == 2:
         colours = np.asarray(directory.colormap)  # (3, 2**bits) uint16
         # 8-bit values stored in 16-bit entries, as x * 257 or (older programs) as x * 256
         colours = colours / 257.0 if (colours % 257 == 0).all() else colours / 256.0

@@ -61,15 +61,11 @@ def read_mrc(path: Path, page: int) -> Micrograph:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(
-            f"{name} is not a readable MRC file: {str(error).strip() or type(error).__name__}."
-        ) from error
+        raise InputError(f"{name} is not a readable MRC file: {str(error).strip() or type(error).__name__}.") from error
     plane, notes = to_plane(array, name)
     size = combine(to_nm(x, "angstrom"), to_nm(y, "angstrom"), "mrc")
     if size.nm is not None and abs(x - 1) < 1e-6 and abs(y - 1) < 1e-6:
-        notes.append(
-            "The file states 1 Å a pixel, which many programs write where they do not know; check it."
-        )
+        notes.append("The file states 1 Å a pixel, which many programs write where they do not know; check it.")
     if count > 1:
         notes.append(f"The file has {count} sections; section {index} is used.")
     return Micrograph(
@@ -179,9 +175,7 @@ def _axes_size(axes: list[dict[str, Any]]) -> PixelSize:
     y, x = axes[roles[0]], axes[roles[1]]
     units = [str(axis.get("units") or "") for axis in (x, y)]
     # Scales can be negative where an axis was flipped; the edge of a pixel is not.
-    edges = [
-        to_nm(abs(float(axis.get("scale") or 0.0)), unit) for axis, unit in zip((x, y), units, strict=True)
-    ]
+    edges = [to_nm(abs(float(axis.get("scale") or 0.0)), unit) for axis, unit in zip((x, y), units, strict=True)]
     size = combine(edges[0], edges[1], "rosettasciio")
     if size.nm is None and any("1/" in unit.replace(" ", "") or "rad" in unit for unit in units):
         note = f"The image is calibrated in {units[0]}: a diffraction pattern, without a pixel size in nm."

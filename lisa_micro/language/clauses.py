@@ -84,9 +84,7 @@ _COMPARE = re.compile(rf"({_PROPERTY}) ?(>=|<=|>|<|~) ?(?:{_NUMBER} ?{_UNIT}|({'
 _BETWEEN = re.compile(rf"({_PROPERTY}) between {_NUMBER} ?{_UNIT} and {_NUMBER} ?{_UNIT}")
 _FLAG = re.compile(rf"(not )?({'|'.join(words.FLAGS)})")
 _REGION = re.compile(rf"in (?:the )?({'|'.join(words.REGIONS)})")
-_NEAREST = re.compile(
-    rf"nearest (?:(\d+) )?to (?:the )?(?:(centre|{'|'.join(words.CORNERS)})|{_NUMBER} ?, ?{_NUMBER})"
-)
+_NEAREST = re.compile(rf"nearest (?:(\d+) )?to (?:the )?(?:(centre|{'|'.join(words.CORNERS)})|{_NUMBER} ?, ?{_NUMBER})")
 _SPELLINGS = (
     ("≥", ">="), ("≤", "<="), ("≈", "~"), ("µ", "u"), ("μ", "u"), ("å", "a"), ("²", "2"), ("^2", "2"),
     ("center", "centre"), ("upper", "top"), ("lower", "bottom"),
@@ -206,9 +204,7 @@ def render_clauses(clauses: tuple[Clause, ...] | list[Clause]) -> str:
 def orders(clause: Clause) -> bool:
     """Whether what the clause keeps depends on what is left when it is applied (ranks, nearest, comparisons
     with the mean). Such clauses do not commute with others."""
-    return isinstance(clause, Rank | Nearest) or (
-        isinstance(clause, Compare) and isinstance(clause.value, str)
-    )
+    return isinstance(clause, Rank | Nearest) or (isinstance(clause, Compare) and isinstance(clause.value, str))
 
 
 def normal(clauses: tuple[Clause, ...]) -> tuple[Clause, ...]:

@@ -90,9 +90,7 @@ class Reply:
 
 _SPLIT = re.compile("(" + "|".join(map(re.escape, SPECIAL_TOKENS)) + ")")
 _NOUN = re.compile(
-    r"\b("
-    + "|".join(f"{noun}" for nouns in CONCEPT_NOUNS.values() for noun in dict.fromkeys(nouns[::-1]))
-    + r")\b",
+    r"\b(" + "|".join(f"{noun}" for nouns in CONCEPT_NOUNS.values() for noun in dict.fromkeys(nouns[::-1])) + r")\b",
     re.IGNORECASE,
 )
 _CONCEPT_OF = {noun: concept for concept, nouns in CONCEPT_NOUNS.items() for noun in nouns}

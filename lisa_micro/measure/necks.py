@@ -71,9 +71,7 @@ def find_necks(labels: np.ndarray, max_gap: float = MAX_GAP) -> list[Neck]:
     return necks_between(numbered, originals, facing(numbered, max_gap), max_gap)
 
 
-def necks_between(
-    numbered: np.ndarray, originals: np.ndarray, face: Facing, max_gap: float = MAX_GAP
-) -> list[Neck]:
+def necks_between(numbered: np.ndarray, originals: np.ndarray, face: Facing, max_gap: float = MAX_GAP) -> list[Neck]:
     """:func:`find_necks` on labels that are prepared already.
 
     Args:
@@ -147,9 +145,7 @@ def neck_labels(labels: np.ndarray, max_gap: float = MAX_GAP) -> tuple[np.ndarra
     return paint_necks(numbered, originals, necks, max_gap), necks
 
 
-def paint_necks(
-    numbered: np.ndarray, originals: np.ndarray, necks: list[Neck], max_gap: float = MAX_GAP
-) -> np.ndarray:
+def paint_necks(numbered: np.ndarray, originals: np.ndarray, necks: list[Neck], max_gap: float = MAX_GAP) -> np.ndarray:
     """``(H, W)`` int32 masks of necks that are found already; k is the k-th neck. See :func:`neck_labels`."""
     height, width = numbered.shape
     out = np.zeros((height, width), np.int32)

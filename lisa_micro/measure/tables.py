@@ -195,9 +195,7 @@ def histogram(
         axes.hist(values, bins=bins or _bin_number(values), color="#3b75af", edgecolor="white", linewidth=0.6)
         numbers = _statistics(values)
         axes.axvline(numbers["mean"], color="#c0392b", label=f"mean {numbers['mean']:.4g}")
-        axes.axvline(
-            numbers["median"], color="#333333", linestyle="--", label=f"median {numbers['median']:.4g}"
-        )
+        axes.axvline(numbers["median"], color="#333333", linestyle="--", label=f"median {numbers['median']:.4g}")
         axes.set_title(f"n = {len(values)}, standard deviation {numbers['std']:.3g}", fontsize=10)
         axes.legend(frameon=False)
         axes.yaxis.get_major_locator().set_params(integer=True)

@@ -90,9 +90,7 @@ def overlap(predicted: np.ndarray, truth: np.ndarray) -> Overlap:
     p, p_numbers = compact(predicted)
     t, t_numbers = compact(truth)
     if p.shape != t.shape:
-        raise InputError(
-            f"predicted labels of shape {p.shape} cannot be compared with true ones of {t.shape}"
-        )
+        raise InputError(f"predicted labels of shape {p.shape} cannot be compared with true ones of {t.shape}")
     n, m = len(p_numbers), len(t_numbers)
     table = np.bincount(p.ravel().astype(np.int64) * (m + 1) + t.ravel(), minlength=(n + 1) * (m + 1))
     table = table.reshape(n + 1, m + 1)
@@ -250,18 +248,14 @@ def seg(pairs: Iterable[Pair]) -> float:
     for predicted, truth in pairs:
         table = overlap(predicted, truth)
         covering = table.intersection > table.true_area[None, :] / 2
-        values.append(
-            (table.iou * covering).sum(axis=0) if len(table.predicted) else np.zeros(len(table.true))
-        )
+        values.append((table.iou * covering).sum(axis=0) if len(table.predicted) else np.zeros(len(table.true)))
     together = np.concatenate(values) if values else np.zeros(0)
     if len(together) == 0:
         raise InputError("SEG needs at least one true instance")
     return float(together.mean())
 
 
-def coco_average_precision(
-    pairs: Sequence[Pair], scores: Sequence[np.ndarray] | None = None
-) -> dict[str, float]:
+def coco_average_precision(pairs: Sequence[Pair], scores: Sequence[np.ndarray] | None = None) -> dict[str, float]:
     """COCO's average precision of masks, by pycocotools (Lin et al. 2014), for one class.
 
     Precision interpolated at 101 recalls, averaged; ``ap`` also over IoU 0.5 to 0.95. The limit of
@@ -309,9 +303,7 @@ def coco_average_precision(
             )
         for k in range(1, len(p_labels) + 1):
             rle = coco_mask.encode(np.asfortranarray(p == k, dtype=np.uint8))
-            found.append(
-                {"image_id": number, "category_id": 1, "score": float(confidence[k - 1]), "segmentation": rle}
-            )
+            found.append({"image_id": number, "category_id": 1, "score": float(confidence[k - 1]), "segmentation": rle})
     if not truths:
         return dict.fromkeys(("ap", "ap50", "ap75", "ar"), float("nan"))
     if not found:
@@ -324,9 +316,7 @@ def coco_average_precision(
         evaluation.params.maxDets = [1, 10, most]
         evaluation.evaluate()
         evaluation.accumulate()
-    precision = evaluation.eval["precision"][
-        :, :, 0, 0, 2
-    ]  # (IoU, recall), class 0, all sizes, most detections
+    precision = evaluation.eval["precision"][:, :, 0, 0, 2]  # (IoU, recall), class 0, all sizes, most detections
     recall = evaluation.eval["recall"][:, 0, 0, 2]
     return {
         "ap": float(precision.mean()),

@@ -15,7 +15,8 @@ from lisa_micro.types import InputError
 
 
 def save_module(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write a state dictionary; floating-point tensors in ``dtype``. Half precision is for shipping: a value outside its
+    """Write a state dictionary; floating-point tensors in ``dtype``. Half precision is for shipping: a value
+    outside its
     range is an error, not an infinity."""
     path.parent.mkdir(parents=True, exist_ok=True)
     out = {}
@@ -60,7 +61,11 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], what: str) -> No
     if missing or unexpected or shapes:
         parts = [
             f"{len(names)} {word} ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})"
-            for word, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+            for word, names in (
+                ("missing", missing),
+                ("unexpected", unexpected),
+                ("of another shape", shapes),
+            )
             if names
         ]
         raise InputError(f"the checkpoint does not fit {what}: " + "; ".join(parts))

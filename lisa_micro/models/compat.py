@@ -19,7 +19,7 @@ def prepare_torchvision() -> None:
     if _library is not None:
         return
     try:
-        import torchvision  # noqa: F401
+        import torchvision
 
         return
     except (RuntimeError, OSError) as error:
@@ -33,7 +33,7 @@ def prepare_torchvision() -> None:
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _library = library
-    import torchvision  # noqa: F401, F811
+    import torchvision  # noqa: F401
 
 
 prepare_torchvision()

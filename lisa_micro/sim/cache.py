@@ -121,9 +121,7 @@ def cache_scenes(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"scene_{k:08d}_{shape[0]}x{shape[1]}.npz" for k in range(seed, seed + n)]
-    jobs = [
-        (str(p), k, tuple(shape), modality, kind) for k, p in enumerate(paths, start=seed) if not p.exists()
-    ]
+    jobs = [(str(p), k, tuple(shape), modality, kind) for k, p in enumerate(paths, start=seed) if not p.exists()]
     if workers <= 1 or len(jobs) < 2:
         for job in jobs:
             _one(job)

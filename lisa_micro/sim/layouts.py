@@ -135,9 +135,7 @@ def grow_cluster(
     return discs
 
 
-def _ring(
-    rng: np.random.Generator, radii: np.ndarray, ratio: float, shrink: float
-) -> list[tuple[float, float, float]]:
+def _ring(rng: np.random.Generator, radii: np.ndarray, ratio: float, shrink: float) -> list[tuple[float, float, float]]:
     """A closed ring of equal discs."""
     n, r = min(len(radii), int(rng.integers(4, 9))), float(np.median(radii))
     if n < 4:
@@ -172,9 +170,7 @@ def layer(
     rng: np.random.Generator, shape: tuple[int, int], r: float, fused: bool, ratio: float, square: bool
 ) -> list[Body]:
     """A packed monolayer with vacancies, fused at its contacts or with gaps, on a rotated lattice."""
-    spacing = (
-        centre_distance(r, r, ratio * r, 1.0) if fused else 2 * r * (1.06 if square else 1.0) + GAP_PX + 2
-    )
+    spacing = centre_distance(r, r, ratio * r, 1.0) if fused else 2 * r * (1.06 if square else 1.0) + GAP_PX + 2
     n = int(np.hypot(*shape) / spacing) + 4
     i, j = np.meshgrid(np.arange(-n, n + 1), np.arange(-n, n + 1))
     x = spacing * (i + (0 if square else 0.5 * (j % 2)))
@@ -251,15 +247,11 @@ KINDS: dict[str, tuple[float, Callable[[np.random.Generator, tuple[int, int]], L
     "chains": (0.09, lambda g, s: _sintered(g, s, 0.02, 0.1, (1, 5), (3, 9), ("chain",), (0, 6))),
     "agglomerate": (
         0.14,
-        lambda g, s: _sintered(
-            g, s, 0.02, 0.09, (1, 4), (5, 28), ("ring", "ring", "branched", "compact"), (0, 6)
-        ),
+        lambda g, s: _sintered(g, s, 0.02, 0.09, (1, 4), (5, 28), ("ring", "ring", "branched", "compact"), (0, 6)),
     ),
     "dense_fine": (
         0.03,
-        lambda g, s: _sintered(
-            g, s, 0.01, 0.03, (6, 16), (4, 14), ("ring", "branched", "compact", "chain"), (5, 40)
-        ),
+        lambda g, s: _sintered(g, s, 0.01, 0.03, (6, 16), (4, 14), ("ring", "branched", "compact", "chain"), (5, 40)),
     ),
     "layer": (0.08, lambda g, s: _layer(g, s, True, bool(g.random() < 0.15))),
     "array": (0.04, lambda g, s: _layer(g, s, False, bool(g.random() < 0.5))),
@@ -269,9 +261,7 @@ KINDS: dict[str, tuple[float, Callable[[np.random.Generator, tuple[int, int]], L
 """Kind of scene -> share of scenes, builder."""
 
 
-def make_layout(
-    rng: np.random.Generator, shape: tuple[int, int], kind: str | None = None
-) -> tuple[str, Layout]:
+def make_layout(rng: np.random.Generator, shape: tuple[int, int], kind: str | None = None) -> tuple[str, Layout]:
     """A layout of a kind (a key of :data:`KINDS`; drawn by their shares where ``None``).
 
     Raises:

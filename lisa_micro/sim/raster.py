@@ -33,9 +33,7 @@ class Warp:
         x, y = np.repeat(column, shape[0], 0), np.repeat(row, shape[1], 1)
         for kx, ky, phase, ax, ay in self.waves.astype(np.float32):
             # sin(a + b) from outer products: trigonometry on H + W values instead of H x W
-            s = np.sin(ky * row + phase) * np.cos(kx * column) + np.cos(ky * row + phase) * np.sin(
-                kx * column
-            )
+            s = np.sin(ky * row + phase) * np.cos(kx * column) + np.cos(ky * row + phase) * np.sin(kx * column)
             x += ax * s
             y += ay * s
         return x, y

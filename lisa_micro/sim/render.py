@@ -61,9 +61,7 @@ def render(
     return _detector(image, rng, fresh, settings, 1.0 if noise is None else noise), settings
 
 
-def _per_particle(
-    rng: np.random.Generator, labels: np.ndarray, spread: float, strong: float = 0.0
-) -> np.ndarray:
+def _per_particle(rng: np.random.Generator, labels: np.ndarray, spread: float, strong: float = 0.0) -> np.ndarray:
     """``(H, W)`` float32 factor constant over each particle: log-normal, and a share ``strong`` of particles
     near a zone axis half as strong again or more."""
     # a stream for each quantity: particle k has the same contrast however many others there are
@@ -103,9 +101,7 @@ def _bf_tem(
     absorbed = thickness ** np.float32(rng.uniform(0.45, 1.0))
     absorbed *= _per_particle(rng, maps.labels, rng.uniform(0.02, 0.3), rng.uniform(0, 0.25))
     if rng.random() < 0.35:
-        absorbed *= 1 + np.float32(rng.uniform(0.05, 0.25)) * smooth_noise(
-            rng, shape, max(2.5, 0.35 * radius)
-        )
+        absorbed *= 1 + np.float32(rng.uniform(0.05, 0.25)) * smooth_noise(rng, shape, max(2.5, 0.35 * radius))
     absorbed = np.maximum(absorbed, 0)
     if rng.random() < 0.3:
         _lattice(rng, maps.labels, absorbed)
@@ -187,9 +183,7 @@ def _haadf(
     if settings["jitter"]:
         image = jitter_rows(fresh, image, settings["jitter"])
     if rng.random() < 0.4:
-        image = image * (
-            1 + np.float32(rng.uniform(0.005, 0.04)) * fresh.standard_normal((shape[0], 1), np.float32)
-        )
+        image = image * (1 + np.float32(rng.uniform(0.005, 0.04)) * fresh.standard_normal((shape[0], 1), np.float32))
     return image, settings
 
 
@@ -223,9 +217,7 @@ def _sem(
     side = (np.float32(np.cos(angle)) * gx + np.float32(np.sin(angle)) * gy) * cosine
     surface = 1 + np.float32(settings["edge"] / settings["particle"] * 0.7) * tilt**2
     surface += np.float32(settings["shading"] / settings["particle"]) * side
-    particle = (
-        np.float32(settings["particle"]) * surface * _per_particle(rng, maps.labels, rng.uniform(0.01, 0.15))
-    )
+    particle = np.float32(settings["particle"]) * surface * _per_particle(rng, maps.labels, rng.uniform(0.01, 0.15))
     ground = _ground(rng, shape) * np.float32(settings["substrate"])
     near = blur(maps.edge, max(1.5, radius * rng.uniform(0.12, 0.5)))
     ground = ground * (1 - np.float32(settings["shadow"]) * np.minimum(1.6 * near, 1))
@@ -237,9 +229,7 @@ def _sem(
     if settings["charging"]:
         rows = ndimage.gaussian_filter1d(fresh.standard_normal((shape[0], 1), np.float32), 1.5, axis=0)
         tail = trail(soft, rng.uniform(0.1, 0.5) * shape[1])
-        image = image + np.float32(settings["charging"]) * (
-            tail * (0.5 + 0.8 * rows) * rng.choice([-0.6, 1.0])
-        )
+        image = image + np.float32(settings["charging"]) * (tail * (0.5 + 0.8 * rows) * rng.choice([-0.6, 1.0]))
     if rng.random() < 0.3:
         image = jitter_rows(fresh, image, rng.uniform(0.05, 0.4))
     return blur(image, rng.uniform(0, 0.8)), settings
@@ -279,9 +269,7 @@ def _detector(
         image = image * (1 + np.float32(rng.uniform(0, 0.2)) * unit_plane(rng, shape))
     if rng.random() < 0.25:
         row, column = np.ogrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
-        image = image * (
-            1 - np.float32(rng.uniform(0.05, 0.25)) * (row**2 + column**2).astype(np.float32) / 2
-        )
+        image = image * (1 - np.float32(rng.uniform(0.05, 0.25)) * (row**2 + column**2).astype(np.float32) / 2)
     dose = float(np.exp(rng.uniform(np.log(60), np.log(6000))))
     read = rng.uniform(0, 0.03)
     settings.update(dose=dose, read_noise=read, noise=noise)

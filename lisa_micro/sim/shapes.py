@@ -69,9 +69,7 @@ def polygon(
     h = h * np.hypot(np.cos(phi) * stretch, np.sin(phi))
     normals = np.stack([np.cos(phi), np.sin(phi), h], axis=1).astype(np.float32)
     rounding = float(r * rng.uniform(0.02, 0.1))
-    draft = Body(
-        "polygon", float(x), float(y), 4 * r * stretch, float(h.min()), float(angle), rounding, normals
-    )
+    draft = Body("polygon", float(x), float(y), 4 * r * stretch, float(h.min()), float(angle), rounding, normals)
     reach = float(np.hypot(*(outline(draft, 96) - (x, y)).T).max()) * 1.02 + 0.5
     depth = float(h.min() * rng.uniform(0.5, 1.0))
     return Body("polygon", draft.x, draft.y, reach, draft.b, draft.angle, rounding, normals, True, depth)

@@ -30,9 +30,7 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], scale: float)
     return np.float32(2.1) * (weights[0] @ coarse @ weights[1].T)
 
 
-def rough_noise(
-    rng: np.random.Generator, shape: tuple[int, int], scale: float, octaves: int = 4
-) -> np.ndarray:
+def rough_noise(rng: np.random.Generator, shape: tuple[int, int], scale: float, octaves: int = 4) -> np.ndarray:
     """Fractal noise: octaves from ``scale`` px down, each half the scale and 0.6 of the strength."""
     out = np.zeros(shape, np.float32)
     strength = 1.0

@@ -70,9 +70,7 @@ def derive_truth(
     for bond in bonds:
         a, b = lookup[bond.i + 1], lookup[bond.j + 1]
         if a and b:
-            candidates.append(
-                (a, b, _visible_chord(warp.to_image(chord(bodies, bond)), particles, a, b), True)
-            )
+            candidates.append((a, b, _visible_chord(warp.to_image(chord(bodies, bond)), particles, a, b), True))
     bonded = {(bond.i, bond.j) for bond in bonds}
     for i, j in _overlaps(bodies, kept, bonded):
         touching, ends = _interface(bodies, i, j, warp, shape, hidden)
@@ -205,9 +203,7 @@ def _interface(
     return True, points[[start, stop - 1]]
 
 
-def paint_necks(
-    table: list[dict[str, Any]], particles: np.ndarray
-) -> tuple[np.ndarray, list[dict[str, Any]]]:
+def paint_necks(table: list[dict[str, Any]], particles: np.ndarray) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """Neck labels and the rows that are visible, numbered 1..n.
 
     A neck is the part of its two particles' union whose distance from the chord, along the chord's normal, is

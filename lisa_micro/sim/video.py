@@ -287,9 +287,7 @@ def _populate(world, rng, canvas, corner, shape, n_particles, radius, spread, co
                 break
 
 
-def _chain(
-    rng: np.random.Generator, x: float, y: float, radii: np.ndarray
-) -> list[tuple[float, float, float]]:
+def _chain(rng: np.random.Generator, x: float, y: float, radii: np.ndarray) -> list[tuple[float, float, float]]:
     """A chain of touching discs x, y, r."""
     spots, heading = [(x, y, float(radii[0]))], rng.uniform(0, 2 * np.pi)
     for r in radii[1:]:

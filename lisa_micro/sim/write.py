@@ -50,9 +50,7 @@ def write_tiff(
         OSError: where the file cannot be written.
     """
     pixels = np.asarray(pixels)
-    return _write_stack(
-        Path(path), iter(pixels.reshape(-1, *pixels.shape[-2:])), pixels, pixel_size_nm, frame_time_s
-    )
+    return _write_stack(Path(path), iter(pixels.reshape(-1, *pixels.shape[-2:])), pixels, pixel_size_nm, frame_time_s)
 
 
 def _write_stack(path: Path, pages: Iterator[np.ndarray], like, pixel_size_nm, frame_time_s) -> Path:
@@ -103,9 +101,7 @@ def prepare_folder(out_dir: str | Path, force: bool) -> Path:
     except OSError as error:
         raise InputError(f"cannot make the folder {folder}: {error.strerror}") from error
     if (folder / "truth.json").exists() and not force:
-        raise InputError(
-            f"{folder} already holds a simulation; choose another folder or overwrite it with --force"
-        )
+        raise InputError(f"{folder} already holds a simulation; choose another folder or overwrite it with --force")
     return folder
 
 

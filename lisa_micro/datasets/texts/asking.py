@@ -21,9 +21,7 @@ def fill(voice: Voice, path: str, said: Phrase) -> str:
 
 def fits(wording: str, slots: dict[str, str]) -> bool:
     """Whether a phrase has all the slots of a wording."""
-    return all(
-        name in slots or name == "image" for _, name, _, _ in string.Formatter().parse(wording) if name
-    )
+    return all(name in slots or name == "image" for _, name, _, _ in string.Formatter().parse(wording) if name)
 
 
 def kind_of(wording: str) -> str:

@@ -143,9 +143,7 @@ def property_word(voice: Voice, concept: str, prop: str) -> str:
     if prop in ("neck width", "neck radius") and concept == "neck":
         return voice.pick(f"clauses/properties/{prop}/neck_words")
     # "particle diameter" of particles only
-    return voice.pick(
-        f"clauses/properties/{prop}/words", lambda w: concept == "particle" or w[:9] != "particle "
-    )
+    return voice.pick(f"clauses/properties/{prop}/words", lambda w: concept == "particle" or w[:9] != "particle ")
 
 
 def _with_property_word(voice: Voice, concept: str, prop: str, op: str) -> str:
@@ -269,9 +267,7 @@ def _relative(voice: Voice, concept: str) -> ClausePhrase:
         key = ("neck_" if neck else "") + ("big" if op == ">" else "small")
         return ClausePhrase(Compare(size, op, "mean"), "pre", voice.pick(f"clauses/relative_pre/{key}"))
     prop = (
-        size
-        if neck or voice.chance(0.6)
-        else voice.choose(("area", "length", "width", "circularity", "aspect ratio"))
+        size if neck or voice.chance(0.6) else voice.choose(("area", "length", "width", "circularity", "aspect ratio"))
     )
     entry = data("clauses")["properties"][prop]
     to = voice.choose(("mean", "mean", "median"))

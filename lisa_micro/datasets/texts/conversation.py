@@ -86,11 +86,7 @@ def sample_conversation(
         ValueError: an unknown split.
     """
     Voice(rng, split)
-    n = (
-        follow_ups
-        if follow_ups is not None
-        else int(rng.choice(MAX_FOLLOW_UPS + 1, p=(0.4, 0.25, 0.17, 0.12, 0.06)))
-    )
+    n = follow_ups if follow_ups is not None else int(rng.choice(MAX_FOLLOW_UPS + 1, p=(0.4, 0.25, 0.17, 0.12, 0.06)))
     # what comes before the turn that is tested is said in trained wordings
     splits = ["train"] * n + [split]
     first = Voice(rng, splits[0])
@@ -146,9 +142,7 @@ def _numeric(clauses: tuple[Clause, ...]) -> int | None:
         if (isinstance(c, Rank) and not c.percent and c.n > 1)
         or (isinstance(c, Compare) and not isinstance(c.value, str))
     ]
-    others = [
-        c for c in clauses if hasattr(c, "low") or isinstance(c, Nearest) or getattr(c, "percent", False)
-    ]
+    others = [c for c in clauses if hasattr(c, "low") or isinstance(c, Nearest) or getattr(c, "percent", False)]
     return found[0] if len(found) == 1 and not others else None
 
 
@@ -197,9 +191,7 @@ def follow_up(voice: Voice, facts: SceneFacts, state: State, kind: str | None = 
     if kind == "count":
         if len(state.targets) > 1:
             user = noise.decorate(voice, voice.pick("followups/count"), "follow")
-            return outline_turn(
-                voice, facts, user, state.targets, category, reply=counts_reply(state.targets)
-            )
+            return outline_turn(voice, facts, user, state.targets, category, reply=counts_reply(state.targets))
         return turn(target, [Measure("count")])
     if kind in ("area fraction", "number density"):
         return turn(target, [Measure(kind)])

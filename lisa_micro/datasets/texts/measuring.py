@@ -59,14 +59,8 @@ def measure_request(voice: Voice, facts: SceneFacts, concept: str, kind: str | N
         return _by_predicate(voice, facts, concept, kind)
     if kind == "two_counts":
         return _two_counts(voice, facts, concept)
-    if (
-        kind == "area fraction"
-        and concept in data("measures")["area fraction special"]
-        and voice.chance(0.25)
-    ):
-        return _fixed(
-            voice, facts, f"measures/area fraction special/{concept}", concept, Measure("area fraction")
-        )
+    if kind == "area fraction" and concept in data("measures")["area fraction special"] and voice.chance(0.25):
+        return _fixed(voice, facts, f"measures/area fraction special/{concept}", concept, Measure("area fraction"))
     constrained = concept != "substrate" and voice.chance(0.35) and kind != "noun_statistic"
     parts = [draw_clause(voice, concept, facts.pixel_size_known)] if constrained else []
     single = any(getattr(p.clause, "n", 0) == 1 for p in parts)
@@ -99,9 +93,7 @@ def measure_request(voice: Voice, facts: SceneFacts, concept: str, kind: str | N
         while not single and prop == "contacts":
             prop = draw_property(voice, concept)
         word = property_word(voice, concept, prop)
-        while word.startswith(
-            ("max", "min", "long", "short")
-        ):  # "maximum Feret" could be taken for a maximum
+        while word.startswith(("max", "min", "long", "short")):  # "maximum Feret" could be taken for a maximum
             word = property_word(voice, concept, prop)
         return turn(f"measures/{kind}", [Measure("mean", prop)], {"prop": word})
     if kind == "noun_statistic":

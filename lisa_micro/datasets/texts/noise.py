@@ -62,9 +62,7 @@ def decorate(voice: Voice, text: str, kind: str) -> str:
         text = voice.pick("decorations/preambles") + text
     elif kind == "command" and voice.chance(0.12):
         text = text.rstrip(".?! ") + ("?" if asks else "")
-        text = (text[:-1] + "?" if asks else text) + voice.pick("decorations/afterwords").lstrip(
-            "." if asks else ""
-        )
+        text = (text[:-1] + "?" if asks else text) + voice.pick("decorations/afterwords").lstrip("." if asks else "")
     return text
 
 

@@ -39,9 +39,7 @@ def unit_for(voice: Voice, prop: str, in_nm: bool) -> str:
     """A unit that users would take for a property, ``""`` for none."""
     dimension = PROPERTIES[prop].dimension
     if dimension == "length":
-        weights = (
-            {"nm": 12, "px": 2, "um": 2, "A": 1, "": 1} if in_nm else {"px": 10, "nm": 4, "": 2, "um": 1}
-        )
+        weights = {"nm": 12, "px": 2, "um": 2, "A": 1, "": 1} if in_nm else {"px": 10, "nm": 4, "": 2, "um": 1}
     elif dimension == "area":
         weights = {"nm2": 6, "px2": 4, "um2": 1} if in_nm else {"px2": 8, "nm2": 2}
     else:
@@ -49,9 +47,7 @@ def unit_for(voice: Voice, prop: str, in_nm: bool) -> str:
     return voice.weighted(weights)
 
 
-def quantity(
-    voice: Voice, prop: str, unit: str, value: float | None = None, hyphen: bool = False
-) -> Quantity:
+def quantity(voice: Voice, prop: str, unit: str, value: float | None = None, hyphen: bool = False) -> Quantity:
     """A number of a size that makes sense for the property, with its unit.
 
     Args:
@@ -111,7 +107,5 @@ def draw_value(voice: Voice, prop: str, unit: str) -> float:
         "any": float(rng.integers(1, most)),
         "five": 5.0 * float(rng.integers(1, most // 5 + 1)),
         "ten": 10.0 * float(rng.integers(1, most // 4 + 1)),
-        "half": float(rng.integers(1, most)) / 2
-        if voice.chance(0.6)
-        else float(rng.integers(1, 10 * most)) / 10,
+        "half": float(rng.integers(1, most)) / 2 if voice.chance(0.6) else float(rng.integers(1, 10 * most)) / 10,
     }[kind]

@@ -111,9 +111,7 @@ def phrase(voice: Voice, noun: Noun, parts: list[ClausePhrase]) -> Phrase:
     before = [p for p in parts if p.place == "pre"]
     after = [p for p in parts if p.place == "post"]
     # an exclusion comes last
-    after.sort(
-        key=lambda p: p.words.startswith(("but ", "except", "exclud", "without those", "minus", "leaving"))
-    )
+    after.sort(key=lambda p: p.words.startswith(("but ", "except", "exclud", "without those", "minus", "leaving")))
     pre = "".join(p.words + " " for p in before)
     joined = _join_after(voice, [p.words for p in after])
     joined = joined.replace("{nouns}", noun.plural).replace("{noun}", noun.singular)
@@ -125,9 +123,7 @@ def phrase(voice: Voice, noun: Noun, parts: list[ClausePhrase]) -> Phrase:
     if wholes:
         bare = wholes[0].words.replace("{nouns}", plural).replace("{noun}", singular)
         one = wholes[0].words.find("{noun}") >= 0 or getattr(wholes[0].clause, "n", 2) == 1
-        one = (
-            one and getattr(wholes[0].clause, "n", 1) == 1 and not getattr(wholes[0].clause, "percent", False)
-        )
+        one = one and getattr(wholes[0].clause, "n", 1) == 1 and not getattr(wholes[0].clause, "percent", False)
     one = one or noun.mass
     slots = {
         "bare": bare,

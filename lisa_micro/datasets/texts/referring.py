@@ -24,9 +24,7 @@ _NO_PREDICATE = (
     *LEAVES_OUT, "whose", "where", "for which", "if ", "(", "filtered", "of ", "ignoring", "for ",
     "with their",
 )  # fmt: skip
-_SHORT_PLACE = re.compile(
-    r"(in|on|at|above|below|over|under|near|towards|between|>|<|sub|up to|from)\b|[<>≥≤]"
-)
+_SHORT_PLACE = re.compile(r"(in|on|at|above|below|over|under|near|towards|between|>|<|sub|up to|from)\b|[<>≥≤]")
 
 
 def predicate(part: ClausePhrase) -> str | None:
@@ -50,9 +48,7 @@ def predicate(part: ClausePhrase) -> str | None:
 def draw_predicate(voice: Voice, concept: str, in_nm: bool) -> tuple[ClausePhrase, str]:
     """A filter that can be said as a predicate, and the predicate."""
     while True:
-        part = draw_clause(
-            voice, concept, in_nm, voice.choose(("flag", "compare", "region", "relative", "fixed"))
-        )
+        part = draw_clause(voice, concept, in_nm, voice.choose(("flag", "compare", "region", "relative", "fixed")))
         words = predicate(part)
         if words is not None:
             return part, words
@@ -78,9 +74,7 @@ def can_stand_alone(part: ClausePhrase) -> bool:
     return part.place == "post" and short and isinstance(part.clause, Region | Compare)
 
 
-def pronoun_phrase(
-    voice: Voice, part: ClausePhrase, noun: Noun | None = None, concept: str = "particle"
-) -> str:
+def pronoun_phrase(voice: Voice, part: ClausePhrase, noun: Noun | None = None, concept: str = "particle") -> str:
     """What a constraint calls the instances: "those in the left half", "the 3 largest"."""
     noun = noun or draw_noun(voice, concept, 0.7)
     if part.place == "post":

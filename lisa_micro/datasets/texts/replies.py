@@ -36,8 +36,7 @@ class TargetTruth:
     def singular(self) -> bool:
         """Whether it can be one instance only."""
         return self.concept == "substrate" or any(
-            isinstance(c, Rank | Nearest) and c.n == 1 and not getattr(c, "percent", False)
-            for c in self.clauses
+            isinstance(c, Rank | Nearest) and c.n == 1 and not getattr(c, "percent", False) for c in self.clauses
         )
 
 

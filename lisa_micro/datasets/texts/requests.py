@@ -206,11 +206,7 @@ def _extremes(voice: Voice, facts: SceneFacts, concept: str, noun: Noun) -> Turn
 def _several(voice: Voice, facts: SceneFacts) -> Turn:
     n = voice.choose((2, 2, 2, 3))
     there = [c for c in CONCEPT_WEIGHTS if facts.present(c)]
-    pool = (
-        dict(CONCEPT_WEIGHTS)
-        if voice.chance(0.15) or len(there) < 2
-        else {c: CONCEPT_WEIGHTS[c] for c in there}
-    )
+    pool = dict(CONCEPT_WEIGHTS) if voice.chance(0.15) or len(there) < 2 else {c: CONCEPT_WEIGHTS[c] for c in there}
     concepts: list[str] = []
     while len(concepts) < min(n, len(pool)):
         concept = voice.weighted(pool)
@@ -232,9 +228,7 @@ def _several(voice: Voice, facts: SceneFacts) -> Turn:
         # a place behind the last noun is meant for all of them
         place = draw_clause(voice, "pore", facts.pixel_size_known, "region")
         if place.place == "post":
-            said = Phrase(
-                {k: v if k in _VERBS else f"{v} {place.words}" for k, v in said.slots.items()}, said.noun
-            )
+            said = Phrase({k: v if k in _VERBS else f"{v} {place.words}" for k, v in said.slots.items()}, said.noun)
             targets = [TargetTruth(c, (place.clause,)) for c in concepts]
             return outline_turn(voice, facts, ask(voice, said), targets, "several")
     if voice.chance(0.12):  # one of them is nothing of ours
@@ -247,9 +241,7 @@ def _several(voice: Voice, facts: SceneFacts) -> Turn:
             reply = f"{outline_reply(targets)} {absence(noun.plural, noun.mass)}"
             return Turn(user, reply, tuple(targets), "several", novel=tuple(voice.novel))
         text = absent_concepts_reply([targets[0].concept])
-        return Turn(
-            user, f"{text} {absence(noun.plural, noun.mass)}", (), "several", True, tuple(voice.novel)
-        )
+        return Turn(user, f"{text} {absence(noun.plural, noun.mass)}", (), "several", True, tuple(voice.novel))
     return outline_turn(voice, facts, ask(voice, said), targets, "several")
 
 
@@ -273,9 +265,7 @@ def _foreign(voice: Voice, facts: SceneFacts) -> Turn:
     noun = draw_noun(voice, None)
     parts: list[ClausePhrase] = []
     if not noun.mass and voice.chance(0.2):
-        part = draw_clause(
-            voice, "agglomerate", facts.pixel_size_known, voice.choose(("rank", "region", "compare"))
-        )
+        part = draw_clause(voice, "agglomerate", facts.pixel_size_known, voice.choose(("rank", "region", "compare")))
         parts = [part]
     said = phrase(voice, noun, parts)
     way = voice.weighted({"ask": 6, "yes": 3, "count": 1.5, "one": 1.5, "size": 0.7, "fraction": 0.5})

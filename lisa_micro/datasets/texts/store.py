@@ -136,9 +136,7 @@ class Voice:
         """
         train, held = ([item for item in half if fits(item)] for half in halves(path))
         asking = path.split("/")[0] in ASKING
-        novel = (
-            self.split == "held_out" and held and (asking or not train or self.chance(HELD_SHARE_ELSEWHERE))
-        )
+        novel = self.split == "held_out" and held and (asking or not train or self.chance(HELD_SHARE_ELSEWHERE))
         items = held if novel else train
         if not items:
             raise LookupError(f"no wording of {path} fits in the split {self.split}")

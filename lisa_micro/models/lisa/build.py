@@ -16,7 +16,15 @@ from lisa_micro.models.lisa.tokens import NewTokens, add_special_tokens
 from lisa_micro.models.towers.clip import ConvClipTower
 from lisa_micro.models.towers.sam import ConvSamTower
 
-PARTS = ("sam_tower", "mask_head", "clip_tower", "clip_projector", "sam_projector", "seg_projector", "new_tokens")
+PARTS = (
+    "sam_tower",
+    "mask_head",
+    "clip_tower",
+    "clip_projector",
+    "sam_projector",
+    "seg_projector",
+    "new_tokens",
+)
 """Modules of a model folder, one safetensors file each; ``lora.safetensors`` is the adapter."""
 
 
@@ -95,7 +103,8 @@ def load_parts(model: LisaModel, folder: Path, parts: tuple[str, ...] = PARTS) -
 
 
 def load_adapter(language: nn.Module, path: Path, merge: bool) -> nn.Module:
-    """Load ``lora.safetensors`` into a model made by :func:`add_lora`; with ``merge`` the adapter is added to the weights
+    """Load ``lora.safetensors`` into a model made by :func:`add_lora`; with ``merge`` the adapter is added to
+    the weights
     and the plain language model comes back.
 
     Raises:

@@ -14,7 +14,8 @@ class SplitConfig:
     """How instances are separated; lengths in px of the maps.
 
     threshold: probability from which a pixel belongs to the mask. height: a maximum of the distance map starts an
-    instance of its own where it rises at least this far above the saddle to a higher one (h-maxima). border: weight with
+    instance of its own where it rises at least this far above the saddle to a higher one (h-maxima). border:
+    weight with
     which the border map lowers the distance map. smooth: sigma of the Gaussian on the distance map. smallest: instances
     below this area, px, are dropped.
     """
@@ -60,8 +61,8 @@ def separate(
     surface = np.where(inside, distance - config.border * border, 0.0).astype(np.float32)
     if config.smooth > 0:
         surface = ndimage.gaussian_filter(surface, config.smooth)
-    markers = h_maxima(surface, config.height)
-    markers[~inside] = 0
+    # numbered anew within the mask: on a flat map the plane around it belongs to the same maximum
+    markers, _ = ndimage.label((h_maxima(surface, config.height) > 0) & inside, np.ones((3, 3)))
     # a component without a marker is an instance of its own
     parts, count = ndimage.label(inside)
     seeded = np.zeros(count + 1, bool)

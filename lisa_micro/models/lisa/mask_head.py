@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import Tensor, nn
 
 from lisa_micro.models import compat  # noqa: F401  (must precede segment_anything)
 from lisa_micro.models.towers.sam import ChannelNorm, SamFeatures
-from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 
 FRAME = 1024
 """Side of the square frame, px, in which positions are encoded. Images are laid into it at their own scale, so that a
@@ -48,9 +48,7 @@ class RefiningMaskDecoder(MaskDecoder):
 
     def __init__(self, dim: int, depth: int = 2, heads: int = 8, mlp_dim: int = 512):
         transformer = TwoWayTransformer(depth=depth, embedding_dim=dim, mlp_dim=mlp_dim, num_heads=heads)
-        super().__init__(
-            transformer_dim=dim, transformer=transformer, num_multimask_outputs=2, iou_head_hidden_dim=dim
-        )
+        super().__init__(transformer_dim=dim, transformer=transformer, num_multimask_outputs=2, iou_head_hidden_dim=dim)
         fine = dim // 8
         self.refine_up = nn.ConvTranspose2d(fine, fine, kernel_size=2, stride=2)
         self.refine_norm = ChannelNorm(fine)
@@ -72,9 +70,7 @@ class RefiningMaskDecoder(MaskDecoder):
         x = act4(up4(x) + skips[1])
         x = self.activation(self.refine_norm(self.refine_up(x) + skips[2]))
         x = self.activation(self.refine_conv(x) + x)
-        kernels = torch.stack(
-            [mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1
-        )
+        kernels = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
         maps = torch.einsum("nkc,nchw->nkhw", kernels, x)
         return maps, self.iou_prediction_head(tokens[:, 0])
 
@@ -101,9 +97,7 @@ def box_areas(boxes: Tensor, height: int, width: int, origin: tuple[int, int] = 
     return (inside_y[:, :, None] * inside_x[:, None, :]).unsqueeze(1)
 
 
-def point_areas(
-    points: Tensor, labels: Tensor, height: int, width: int, origin: tuple[int, int] = (0, 0)
-) -> Tensor:
+def point_areas(points: Tensor, labels: Tensor, height: int, width: int, origin: tuple[int, int] = (0, 0)) -> Tensor:
     """Points as SAM's mask prompt: a bump (sigma 6 px) per point, positive inside, negative outside.
 
     Args:

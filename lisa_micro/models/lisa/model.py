@@ -156,4 +156,3 @@ class LisaModel(nn.Module):
         if features.work != features.shape:
             maps = F.interpolate(maps, features.shape, mode="bilinear", align_corners=False)
         return maps[0]
-

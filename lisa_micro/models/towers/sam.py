@@ -29,9 +29,7 @@ class SamFeatures(NamedTuple):
 
     def image(self, index: int) -> SamFeatures:
         """Features of one image of the batch, batch axis kept."""
-        return SamFeatures(
-            self.embedding[index : index + 1], tuple(s[index : index + 1] for s in self.skips)
-        )
+        return SamFeatures(self.embedding[index : index + 1], tuple(s[index : index + 1] for s in self.skips))
 
     def to(self, *args, **kwargs) -> SamFeatures:
         return SamFeatures(self.embedding.to(*args, **kwargs), tuple(s.to(*args, **kwargs) for s in self.skips))
