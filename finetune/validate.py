@@ -9,30 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from finetune.device import use_bf16
 from finetune.sources import Source, read_source
+from lisa_micro.geometry import boxes_from_labels
+from lisa_micro.measure import find_necks
+from lisa_micro.metrics import Counts, counts, iou, iou_outside_band, label_centres, neck_centre_counts
 from lisa_micro.models.lisa.build import build_vision, load_parts
 from lisa_micro.models.lisa.config import LisaConfig
 from lisa_micro.models.lisa.instances import SplitConfig, connected, separate
 from lisa_micro.types import CONCEPTS
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    union = np.logical_or(a, b).sum()
-    return float(np.logical_and(a, b).sum() / union) if union else 1.0
-
-
-def matched(truth: np.ndarray, predicted: np.ndarray, threshold: float = 0.5) -> tuple[int, int, int]:
-    """(TP, FP, FN) at IoU > threshold; above 0.5 a match is unique."""
-    n, m = int(truth.max(initial=0)), int(predicted.max(initial=0))
-    joint = np.bincount((truth.ravel().astype(np.int64) * (m + 1) + predicted.ravel()), minlength=(n + 1) * (m + 1))
-    joint = joint.reshape(n + 1, m + 1)
-    inter = joint[1:, 1:]
-    union = joint.sum(1)[1:, None] + joint.sum(0)[None, 1:] - inter
-    tp = int(((inter / np.maximum(union, 1)) > threshold).sum())
-    return tp, m - tp, n - tp
 
 
 class Validator:
@@ -72,63 +58,45 @@ class Validator:
 
 
 def validate(validator: Validator, sources: list[Source], split: SplitConfig | None = None) -> dict[str, float]:
-    """Figures by kind of image, as a flat dictionary."""
+    """Figures by kind of image, as a flat dictionary: means over images, AP50 = TP/(TP+FP+FN) and neck F1 over all
+    instances together. Necks are scored in two ways: the decoder's own, and those measured on the particles found."""
     rows: dict[str, list[float]] = {}
-    counts = dict.fromkeys(("tp", "fp", "fn", "ntp", "nfp", "nfn"), 0)
+    total: dict[str, Counts] = {}
 
     def add(name: str, value: float) -> None:
         rows.setdefault(name, []).append(value)
 
+    def pool(name: str, value: Counts) -> None:
+        total[name] = total.get(name, Counts(0, 0, 0)) + value
+
     for s in sources:
         maps, features = validator.maps(s.pixels, CONCEPTS if s.instances else ("particle",))
-        mask = maps["particle"][0] > 0.5
-        truth = s.labels["particle"]
+        mask, truth = maps["particle"][0] > 0.5, s.labels["particle"]
         add(f"{s.kind} particle IoU", iou(mask, truth > 0))
-        if s.kind == "tem":
-            edge = ndimage.binary_dilation(truth > 0, iterations=2) & ~ndimage.binary_erosion(truth > 0, iterations=2)
-            add("tem IoU outside band", iou(mask & ~edge, (truth > 0) & ~edge))
+        if not s.instances:
+            add(f"{s.kind} IoU outside band", iou_outside_band(mask, truth > 0))
             continue
         labels = separate(*maps["particle"], split)
-        tp, fp, fn = matched(truth, labels)
-        for key, value in zip(("tp", "fp", "fn"), (tp, fp, fn), strict=True):
-            counts[key] += value if s.kind == "emps" else 0
-        add(f"{s.kind} AP50", tp / max(1, tp + fp + fn))
+        pool(f"{s.kind} AP50", counts(labels, truth))
+        add(f"{s.kind} particle IoU of instances", iou(labels > 0, truth > 0))
         for concept in ("neck", "pore", "agglomerate", "particle"):
             there = bool(s.labels[concept].any())
-            p = validator.presence[concept]
-            add(f"{s.kind} {concept} " + ("found" if there else "declined"), float((p > 0.5) == there))
+            add(
+                f"{s.kind} {concept} " + ("found" if there else "declined"),
+                (validator.presence[concept] > 0.5) == there,
+            )
             if there and concept != "particle":
                 add(f"{s.kind} {concept} IoU", iou(maps[concept][0] > 0.5, s.labels[concept] > 0))
-        hits, extra, missed = centre_hits(s.labels["neck"], connected(maps["neck"][0]))
-        for key, value in zip(("ntp", "nfp", "nfn"), (hits, extra, missed), strict=True):
-            counts[key] += value if s.kind == "emps" else 0
-        slices = ndimage.find_objects(truth)
-        boxes = np.array([[x.start, y.start, x.stop, y.stop] for y, x in slices], float)[:10]
+        necks = find_necks(truth)
+        pool(f"{s.kind} neck F1, decoded", neck_centre_counts(label_centres(connected(maps["neck"][0])), necks))
+        pool(f"{s.kind} neck F1, from particles", neck_centre_counts(find_necks(labels), necks))
+        boxes = boxes_from_labels(truth)[:10]
         if len(boxes):
             for k, m in enumerate(validator.boxes(features, boxes)):
                 add(f"{s.kind} box IoU", iou(m, truth == k + 1))
-    figures = {name: float(np.mean(values)) for name, values in sorted(rows.items())}
-    for prefix, label in (("", "emps F1@0.5 pooled"), ("n", "emps neck F1 pooled")):
-        tp, fp, fn = (counts[prefix + k] for k in ("tp", "fp", "fn"))
-        figures[label] = 2 * tp / max(1, 2 * tp + fp + fn)
-    return figures
-
-
-def centre_hits(truth: np.ndarray, predicted: np.ndarray) -> tuple[int, int, int]:
-    """Predicted centres against true necks: a hit within half the longest extent of the true neck, one to one."""
-    ids = np.arange(1, int(truth.max(initial=0)) + 1)
-    own = np.array(ndimage.center_of_mass(truth > 0, truth, ids)).reshape(-1, 2)
-    found = np.array(
-        ndimage.center_of_mass(predicted > 0, predicted, np.arange(1, int(predicted.max(initial=0)) + 1))
-    ).reshape(-1, 2)
-    reach = np.array([max(3.0, np.hypot(y.stop - y.start, x.stop - x.start)) for y, x in ndimage.find_objects(truth)])
-    used: set[int] = set()
-    for k, centre in enumerate(own):
-        gaps = np.hypot(*(found - centre).T) if len(found) else np.array([])
-        order = [j for j in np.argsort(gaps) if j not in used and gaps[j] <= reach[k]]
-        if order:
-            used.add(int(order[0]))
-    return len(used), len(found) - len(used), len(own) - len(used)
+    figures = {name: float(np.mean(values)) for name, values in rows.items()}
+    figures |= {name: c.ap if "AP50" in name else c.f1 for name, c in total.items()}
+    return dict(sorted(figures.items()))
 
 
 def main() -> None:

@@ -182,3 +182,33 @@ def test_small_and_empty():
     mask[2:8, 2:8] = 1
     mask[8:12, 8:12] = 1  # touches at a corner: one component
     assert connected(mask).max() == 1
+
+
+def test_merging_an_adapter_says_the_same_as_peft(tmp_path):
+    from peft import get_peft_model_state_dict
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from lisa_micro.models.lisa.build import add_lora, merge_adapter
+    from lisa_micro.models.lisa.config import LoraSettings
+
+    torch.manual_seed(2)
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2, "num_key_value_heads": 1}
+    plain = LlamaForCausalLM(LlamaConfig(vocab_size=30, num_hidden_layers=2, **sizes)).eval()
+    settings = LoraSettings(rank=4, alpha=12)
+    state = {n: v.clone() for n, v in plain.state_dict().items()}
+    wrapped = add_lora(plain, settings).eval()
+    with torch.no_grad():
+        for name, p in wrapped.named_parameters():
+            if "lora_" in name:
+                p.normal_(std=0.2)
+    save_module(get_peft_model_state_dict(wrapped), tmp_path / "lora.safetensors", torch.float32)
+    ids = torch.randint(0, 30, (1, 9))
+    with torch.inference_mode():
+        expected = wrapped(ids).logits
+    fresh = LlamaForCausalLM(LlamaConfig(vocab_size=30, num_hidden_layers=2, **sizes)).eval()
+    fresh.load_state_dict(state)
+    merge_adapter(fresh, tmp_path / "lora.safetensors", settings)
+    with torch.inference_mode():
+        torch.testing.assert_close(fresh(ids).logits, expected, atol=1e-5, rtol=1e-4)
+    with pytest.raises(InputError, match="does not fit the language model"):
+        merge_adapter(fresh, tmp_path / "lora.safetensors", LoraSettings(rank=4, modules=("q_proj",)))

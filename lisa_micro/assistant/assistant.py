@@ -268,7 +268,7 @@ def load_assistant(preset: str = "micro", device: str = "auto") -> Assistant:
     import torch
 
     from lisa_micro.models.checkpoints import sha256
-    from lisa_micro.models.lisa.build import PARTS, build_lisa, load_adapter, load_parts
+    from lisa_micro.models.lisa.build import PARTS, build_lisa, load_parts, merge_adapter
     from lisa_micro.models.lisa.config import LisaConfig
     from lisa_micro.models.memory import keep_memory
     from lisa_micro.models.precision import fast_bf16
@@ -284,9 +284,9 @@ def load_assistant(preset: str = "micro", device: str = "auto") -> Assistant:
     config = LisaConfig.read(folder)
     bf16 = fast_bf16(place)
     keep_memory()
-    model, tokenizer = build_lisa(config, torch.bfloat16 if bf16 else torch.float32)
+    model, tokenizer = build_lisa(config, torch.bfloat16 if bf16 else torch.float32, lora=False)
     load_parts(model, folder)
-    model.language = load_adapter(model.language, folder / "lora.safetensors", merge=True)
+    merge_adapter(model.language, folder / "lora.safetensors", config.lora)
     model = model.to(place).eval()
     if place.type == "cpu":
         model.sam_tower.to(memory_format=torch.channels_last)

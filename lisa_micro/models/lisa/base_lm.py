@@ -46,9 +46,12 @@ def packaged_gguf() -> Path | None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' progress bars and advice."""
+    """Without the progress bars and the advice of transformers, peft and bitsandbytes."""
     from transformers.utils import logging as hf
 
+    advice = logging.getLogger("bitsandbytes")
+    former = advice.level
+    advice.setLevel(logging.ERROR)
     level, bars = hf.get_verbosity(), hf.is_progress_bar_enabled()
     hf.set_verbosity(logging.ERROR)
     hf.disable_progress_bar()
@@ -57,6 +60,7 @@ def quiet() -> Iterator[None]:
         try:
             yield
         finally:
+            advice.setLevel(former)
             hf.set_verbosity(level)
             if bars:
                 hf.enable_progress_bar()

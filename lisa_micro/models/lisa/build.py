@@ -15,6 +15,7 @@ from lisa_micro.models.lisa.projector import ImageProjector, SegProjector
 from lisa_micro.models.lisa.tokens import NewTokens, add_special_tokens
 from lisa_micro.models.towers.clip import ConvClipTower
 from lisa_micro.models.towers.sam import ConvSamTower
+from lisa_micro.types import InputError
 
 PARTS = (
     "sam_tower",
@@ -65,7 +66,7 @@ def build_lisa(config: LisaConfig, dtype: torch.dtype = torch.float32, lora: boo
     Raises:
         InputError: the base language model is not to be had.
     """
-    from lisa_micro.models.lisa.base_lm import load_base
+    from lisa_micro.models.lisa.base_lm import load_base, quiet
 
     language, tokenizer = load_base(config.base_lm, dtype, **load_options)
     first = language.get_input_embeddings().num_embeddings
@@ -83,7 +84,8 @@ def build_lisa(config: LisaConfig, dtype: torch.dtype = torch.float32, lora: boo
     if config.towers in ("both", "sam"):
         model.sam_projector = ImageProjector(config.embed_dim, hidden, config.sam_side)
     model.clip_tower = clip
-    model.language = add_lora(language, config.lora) if lora else language
+    with quiet():
+        model.language = add_lora(language, config.lora) if lora else language
     model.new_tokens = new_tokens
     model.seg_projector = SegProjector(hidden, config.embed_dim)
     model.seg_id = ids[0]
@@ -102,22 +104,26 @@ def load_parts(model: LisaModel, folder: Path, parts: tuple[str, ...] = PARTS) -
             load_strict(module, read_state(folder / f"{name}.safetensors"), name)
 
 
-def load_adapter(language: nn.Module, path: Path, merge: bool) -> nn.Module:
-    """Load ``lora.safetensors`` into a model made by :func:`add_lora`; with ``merge`` the adapter is added to
-    the weights
-    and the plain language model comes back.
+def merge_adapter(language: nn.Module, path: Path, settings: LoraSettings) -> None:
+    """Add a LoRA adapter, as peft saves it, to the weights of a plain language model, in place:
+    W + (alpha / rank) B A, the product in float32. Says the same as loading it into :func:`add_lora` and merging there, but
+    leaves out building 210 wrapped layers first.
 
     Raises:
-        InputError: the adapter does not fit.
+        InputError: the adapter does not fit the language model.
     """
-    from peft import get_peft_model_state_dict, set_peft_model_state_dict
-
-    from lisa_micro.types import InputError
-
     state = read_state(path)
-    expected = get_peft_model_state_dict(language)
-    wrong = sorted(expected.keys() ^ state.keys())
-    if wrong:
-        raise InputError(f"{path.name} does not fit the language model: {len(wrong)} keys differ ({wrong[0]}, ...)")
-    set_peft_model_state_dict(language, state)
-    return language.merge_and_unload() if merge else language
+    prefix, suffixes = "base_model.model.", (".lora_A.weight", ".lora_B.weight")
+    layers = sorted({n[len(prefix) :].removesuffix(s) for n in state for s in suffixes if n.endswith(s)})
+    expected = sorted(n for n, _ in language.named_modules() if n.rsplit(".", 1)[-1] in settings.modules)
+    wrong = sorted(set(layers) ^ set(expected))
+    if wrong or len(state) != 2 * len(layers):
+        raise InputError(f"{path.name} does not fit the language model: {wrong[:3] or 'unexpected keys'}")
+    factor = settings.alpha / settings.rank
+    with torch.no_grad():
+        for layer in layers:
+            a, b = (state[prefix + layer + s] for s in suffixes)
+            weight = language.get_submodule(layer).weight
+            if (b.shape[0], a.shape[1]) != tuple(weight.shape) or a.shape[0] != settings.rank:
+                raise InputError(f"{path.name} does not fit the language model at {layer}")
+            weight.copy_(weight.float() + factor * (b @ a).to(weight.device))

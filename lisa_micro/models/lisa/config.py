@@ -27,7 +27,7 @@ class LisaConfig(BaseModel):
     Attributes:
         base_lm: hub name or folder of the language model.
         towers: which towers feed the language model. The SAM tower always feeds the mask decoder.
-        clip_side, sam_side: image tokens per side of the grid; 4 gives 16 tokens.
+        clip_side, sam_side: image tokens per side of the grid; 3 gives 9 tokens.
         embed_dim: channels of the SAM embedding and of a prompt embedding. depth: layers of the mask decoder.
         seg_state: the hidden state that prompts the decoder: ``"at"`` [SEG], or the position ``"before"`` it.
         work_side: longest side, px, at which the SAM tower sees a micrograph (larger ones are scaled down).
@@ -42,8 +42,8 @@ class LisaConfig(BaseModel):
     name: str = "micro"
     base_lm: str = SMOLLM2
     towers: Literal["both", "clip", "sam"] = "both"
-    clip_side: int = Field(4, gt=0)
-    sam_side: int = Field(4, gt=0)
+    clip_side: int = Field(3, gt=0)
+    sam_side: int = Field(3, gt=0)
     embed_dim: int = 192
     depth: int = 2
     seg_state: Literal["at", "before"] = "at"

@@ -17,7 +17,8 @@ class SplitConfig:
     instance of its own where it rises at least this far above the saddle to a higher one (h-maxima). border:
     weight with
     which the border map lowers the distance map. smooth: sigma of the Gaussian on the distance map. smallest: instances
-    below this area, px, are dropped.
+    below this area, px, are dropped; so are those whose mean mask probability is below certainty, or in which the distance
+    map nowhere reaches peak: a whole particle has 1 somewhere, a scrap of background has not.
     """
 
     threshold: float = 0.5
@@ -25,6 +26,8 @@ class SplitConfig:
     border: float = 0.35
     smooth: float = 1.0
     smallest: int = 12
+    certainty: float = 0.0
+    peak: float = 0.0
 
 
 def h_maxima(surface: np.ndarray, height: float) -> np.ndarray:
@@ -71,7 +74,15 @@ def separate(
     if extra.any():
         more, _ = ndimage.label(extra)
         markers = np.where(extra, more + markers.max(initial=0), markers)
-    return drop_small(watershed(-surface, markers, mask=inside), config.smallest)
+    labels = watershed(-surface, markers, mask=inside)
+    if config.certainty > 0 or config.peak > 0:
+        numbers = np.arange(labels.max() + 1)
+        doubtful = (ndimage.mean(mask, labels, numbers) < config.certainty) | (
+            ndimage.maximum(distance, labels, numbers) < config.peak
+        )
+        doubtful[0] = False
+        labels = np.where(doubtful[labels], 0, labels)
+    return drop_small(labels, config.smallest)
 
 
 def connected(mask: np.ndarray, smallest: int = 12, threshold: float = 0.5) -> np.ndarray:
