@@ -106,8 +106,8 @@ def load_parts(model: LisaModel, folder: Path, parts: tuple[str, ...] = PARTS) -
 
 def merge_adapter(language: nn.Module, path: Path, settings: LoraSettings) -> None:
     """Add a LoRA adapter, as peft saves it, to the weights of a plain language model, in place:
-    W + (alpha / rank) B A, the product in float32. Says the same as loading it into :func:`add_lora` and merging there, but
-    leaves out building 210 wrapped layers first.
+    W + (alpha / rank) B A, the product in float32. The same as loading it into :func:`add_lora` and merging there,
+    without building 210 wrapped layers first.
 
     Raises:
         InputError: the adapter does not fit the language model.

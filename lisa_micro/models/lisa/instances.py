@@ -13,12 +13,13 @@ from skimage.segmentation import watershed
 class SplitConfig:
     """How instances are separated; lengths in px of the maps.
 
-    threshold: probability from which a pixel belongs to the mask. height: a maximum of the distance map starts an
-    instance of its own where it rises at least this far above the saddle to a higher one (h-maxima). border:
-    weight with
-    which the border map lowers the distance map. smooth: sigma of the Gaussian on the distance map. smallest: instances
-    below this area, px, are dropped; so are those whose mean mask probability is below certainty, or in which the distance
-    map nowhere reaches peak: a whole particle has 1 somewhere, a scrap of background has not.
+    threshold: probability from which a pixel belongs to the mask.
+    height: a maximum of the distance map starts an instance of its own where it rises at least this far above the
+        saddle to a higher one (h-maxima).
+    border: weight with which the border map lowers the distance map. smooth: sigma of the Gaussian on the result.
+    smallest: instances below this area, px, are dropped.
+    certainty, peak: so are those whose mean mask probability is below ``certainty``, or in which the distance map
+        nowhere reaches ``peak``: a whole particle has 1 somewhere, a scrap of background has not.
     """
 
     threshold: float = 0.5
