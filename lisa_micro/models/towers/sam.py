@@ -95,7 +95,7 @@ class ConvSamTower(nn.Module):
     """
 
     stride = 16
-    multiple = 32
+    multiple = 64  # the encoder needs 32; few different sizes spare the compilation of kernels for each
 
     def __init__(self, embed_dim: int = 192, widths: tuple[int, int, int] = (64, 48, 32)):
         super().__init__()
@@ -134,7 +134,7 @@ class ConvSamTower(nn.Module):
         return ((images - 0.5) / 0.5).expand(-1, 3, -1, -1)
 
     def forward(self, images: Tensor) -> SamFeatures:
-        """``(B, 3, H, W)`` normalised, H and W multiples of 32 -> :class:`SamFeatures`."""
+        """``(B, 3, H, W)`` normalised, H and W multiples of 64 -> :class:`SamFeatures`."""
         if images.shape[-1] % self.multiple or images.shape[-2] % self.multiple:
             raise ValueError(f"height and width must be multiples of {self.multiple}, got {images.shape[-2:]}")
         x2, x4, x8, x16, x32 = self.encoder(images.contiguous(memory_format=torch.channels_last))
