@@ -95,7 +95,10 @@ class ConvSamTower(nn.Module):
     """
 
     stride = 16
-    multiple = 64  # the encoder needs 32; few different sizes spare the compilation of kernels for each
+    finest = 32
+    """Sides must be multiples of this."""
+    multiple = 64
+    """Images are padded to this: few different sizes spare the compilation of kernels for each."""
 
     def __init__(self, embed_dim: int = 192, widths: tuple[int, int, int] = (64, 48, 32)):
         super().__init__()
@@ -135,8 +138,8 @@ class ConvSamTower(nn.Module):
 
     def forward(self, images: Tensor) -> SamFeatures:
         """``(B, 3, H, W)`` normalised, H and W multiples of 64 -> :class:`SamFeatures`."""
-        if images.shape[-1] % self.multiple or images.shape[-2] % self.multiple:
-            raise ValueError(f"height and width must be multiples of {self.multiple}, got {images.shape[-2:]}")
+        if images.shape[-1] % self.finest or images.shape[-2] % self.finest:
+            raise ValueError(f"height and width must be multiples of {self.finest}, got {images.shape[-2:]}")
         x2, x4, x8, x16, x32 = self.encoder(images.contiguous(memory_format=torch.channels_last))
         p16 = self.fuse16(_up(self.lateral32(x32)) + self.lateral16(x16))
         p8 = self.fuse8(torch.cat([_up(p16), self.lateral8(x8)], 1))
