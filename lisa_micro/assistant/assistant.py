@@ -12,7 +12,7 @@ import numpy as np
 
 from lisa_micro.assistant import constraints, values
 from lisa_micro.assistant.engine import CONTEXT_TOKENS, Engine, Memory, Written
-from lisa_micro.assistant.outline import ImageView, Outline
+from lisa_micro.assistant.outline import ImageView, Outline, renumbered
 from lisa_micro.assistant.prompted import PromptedMixin
 from lisa_micro.assistant.reply import display, noun_phrase
 from lisa_micro.io import to_unit_range
@@ -187,12 +187,10 @@ class Conversation:
         )
 
     def _segmentation(self, target: Target, outline: Outline, keep: np.ndarray, notes: tuple[str, ...]) -> Segmentation:
-        numbers = np.zeros(len(keep) + 1, np.int32)
-        numbers[1:][keep] = np.arange(1, int(keep.sum()) + 1)
         properties = values.subset(outline.properties, keep)
         properties["label"] = np.arange(1, int(keep.sum()) + 1)
         return Segmentation(
-            labels=numbers[outline.labels],
+            labels=renumbered(outline.labels, keep),
             score=outline.score,
             presence=outline.presence,
             concept=outline.concept,

@@ -204,6 +204,6 @@ class Engine:
         prompts = self.model.seg_projector(states.to(self.device)).float()
         return torch.cdist(prompts, self.model.mask_head.code_book.weight.float()).argmin(1).tolist()
 
-    def on_micrograph(self, maps: Tensor, features: ImageFeatures) -> np.ndarray:
-        """Maps ``(N, h, w)`` -> float32 ``(N, H, W)`` logits at the micrograph's size."""
-        return self.model.to_micrograph(maps, features).float().cpu().numpy()
+    def on_micrograph(self, maps: Tensor, features: ImageFeatures, shape: tuple[int, int] | None = None) -> np.ndarray:
+        """Maps ``(N, h, w)`` -> float32 ``(N, H, W)`` logits at the micrograph's size, or at ``shape``."""
+        return self.model.to_micrograph(maps, features, shape).float().cpu().numpy()

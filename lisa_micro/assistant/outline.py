@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
+from scipy import ndimage
 from scipy.special import expit
 
 from lisa_micro.assistant.engine import Engine
-from lisa_micro.measure import particle_properties
-from lisa_micro.measure.necks import Neck, find_necks
-from lisa_micro.models.lisa.instances import SplitConfig, connected, separate
+from lisa_micro.datasets.derive import derive_truth
+from lisa_micro.measure import neck_labels, particle_properties
+from lisa_micro.models.lisa.instances import SplitConfig, separate
 from lisa_micro.models.lisa.mask_head import MaskOutputs
 from lisa_micro.models.lisa.model import ImageFeatures
 from lisa_micro.types import CONCEPTS
 
-SMALLEST_PX = 12
+SPLIT_SIDE = 1536
+SUPPORT = {"neck": 0.1, "pore": 0.1, "agglomerate": 0.1}
+"""Least mean probability, in the map that the words gave, of a structure between particles."""
 
 
 @dataclass(frozen=True)
@@ -34,78 +38,94 @@ class Outline:
 
 
 def split_for(features: ImageFeatures) -> SplitConfig:
-    """Instances are separated at the size at which the tower saw the image; the smoothing follows the scale."""
-    scale = max(1.0, 1.0 / features.scale[0])
-    return SplitConfig(smooth=SplitConfig.smooth * scale)
+    """Smoothing and the smallest area follow the scale between the tower's input and the size of the separation."""
+    scale = max(1.0, max(split_shape(features.shape)) / max(features.work))
+    split = SplitConfig()
+    return replace(split, smooth=split.smooth * scale, smallest=round(split.smallest * scale**2))
 
 
-def instances_of(concept: str, maps: np.ndarray, features: ImageFeatures) -> np.ndarray:
-    """Probability maps ``(3, H, W)`` (mask, distance, border) -> labels ``(H, W)`` int32. Particles (and objects that
-    nobody named) are separated where they touch; the other concepts are separate by definition."""
-    mask, distance, border = maps
-    if concept == "substrate":
-        return (mask > 0.5).astype(np.int32)
-    if concept in ("particle", "object"):
-        return separate(mask, distance, border, split_for(features))
-    return connected(mask, SMALLEST_PX)
+def renumbered(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Instances k with ``keep[k - 1]``, numbered 1..n; int32."""
+    numbers = np.zeros(len(keep) + 1, np.int32)
+    numbers[1:][keep] = np.arange(1, int(keep.sum()) + 1)
+    return numbers[labels]
+
+
+def supported(candidates: np.ndarray, probability: np.ndarray, least: float) -> np.ndarray:
+    """``(n,)`` bool: candidates whose mean probability is at least ``least``."""
+    count = int(candidates.max(initial=0))
+    if count == 0:
+        return np.zeros(0, bool)
+    return np.asarray(ndimage.mean(probability, candidates, np.arange(1, count + 1))) >= least
+
+
+def split_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    """Size at which instances are separated: the micrograph's, or smaller where its longest side exceeds
+    :data:`SPLIT_SIDE`. The decoder's maps hold no finer detail, and memory stays bounded."""
+    scale = min(1.0, SPLIT_SIDE / max(shape))
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+
+
+def enlarged(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Labels brought to ``shape`` by the nearest pixel."""
+    if labels.shape == shape:
+        return labels
+    rows = np.minimum((np.arange(shape[0]) + 0.5) * labels.shape[0] / shape[0], labels.shape[0] - 1).astype(int)
+    columns = np.minimum((np.arange(shape[1]) + 0.5) * labels.shape[1] / shape[1], labels.shape[1] - 1).astype(int)
+    return labels[rows[:, None], columns[None, :]]
 
 
 class ImageView:
-    """One micrograph as the assistant sees it: features, and the particles once they are needed."""
+    """One micrograph as the assistant sees it: features, and the particles once they are needed (at the size of
+    :func:`split_shape`)."""
 
     def __init__(self, engine: Engine, pixels: np.ndarray, features: ImageFeatures):
         self.engine, self.pixels, self.features = engine, pixels, features
         self._particles: np.ndarray | None = None
 
     def maps(self, out: MaskOutputs, k: int) -> np.ndarray:
-        """Probabilities ``(3, H, W)`` of prompt k at the micrograph's size."""
-        import torch
-
+        """Probabilities ``(3, h, w)`` of prompt k at the size of :func:`split_shape`."""
         stack = torch.stack([out.mask[k], out.distance[k], out.border[k]])
-        return expit(self.engine.on_micrograph(stack, self.features))
+        return expit(self.engine.on_micrograph(stack, self.features, split_shape(self.features.shape)))
 
     @property
     def particles(self) -> np.ndarray:
-        """Labels of all particles, for measures that need them."""
+        """Labels of all particles, for what is defined by them."""
         if self._particles is None:
             out = self.engine.decode_concept(self.features, CONCEPTS.index("particle"))
-            self._particles = instances_of("particle", self.maps(out, 0), self.features)
+            self._particles = separate(*self.maps(out, 0), split_for(self.features))
         return self._particles
 
     def outline(self, out: MaskOutputs, k: int, concept: str) -> Outline:
-        """Instances and properties of prompt k."""
-        labels = instances_of(concept, self.maps(out, k), self.features)
-        properties = particle_properties(labels, self.pixels)
-        if concept == "particle":
-            self._particles = labels
-        elif concept == "neck" and labels.any():
-            properties = with_neck_sizes(properties, labels, find_necks(self.particles))
+        """Instances and properties of prompt k.
+
+        Particles are separated in the decoder's maps. Necks, pores and agglomerates are defined by the particles around
+        them: their shapes follow that definition, on the particles found, and the map that the words gave says which of
+        them are meant and there.
+        """
+        maps = self.maps(out, k)
+        extra: dict[str, np.ndarray] = {}
+        if concept == "substrate":
+            labels = (maps[0] > 0.5).astype(np.int32)
+        elif concept in SUPPORT:
+            labels, extra = self._structures(concept, maps[0])
+        else:
+            labels = separate(*maps, split_for(self.features))
+            if concept == "particle":
+                self._particles = labels
+        labels = enlarged(labels, self.features.shape)
+        properties = particle_properties(labels, self.pixels) | extra
         return Outline(
             concept, labels, properties, float(expit(float(out.iou[k]))), float(expit(float(out.presence[k])))
         )
 
-
-def with_neck_sizes(properties: dict[str, np.ndarray], labels: np.ndarray, necks: list[Neck]) -> dict[str, np.ndarray]:
-    """Neck widths and ratios from the particles that the necks join.
-
-    A neck mask takes the sizes of the measured neck whose centre lies in it, or nearest to its centroid within half its
-    length; one without gets its largest Feret diameter as its width and no ratio.
-    """
-    width = np.array(properties["length"], float)
-    ratio = np.full(len(width), np.nan)
-    centres = np.array([n.centre for n in necks], float).reshape(-1, 2)
-    for k in range(len(width)):
-        if not len(centres):
-            break
-        gaps = np.hypot(centres[:, 0] - properties["x"][k], centres[:, 1] - properties["y"][k])
-        inside = _inside(labels, centres, k + 1)
-        best = int(np.argmin(np.where(inside, gaps - 1e6, gaps)))
-        if inside[best] or gaps[best] <= properties["length"][k] / 2:
-            width[k], ratio[k] = 2 * necks[best].x_px, necks[best].x_over_R
-    return {**properties, "neck_width": width, "neck_ratio": ratio}
-
-
-def _inside(labels: np.ndarray, centres: np.ndarray, k: int) -> np.ndarray:
-    x = np.clip(np.round(centres[:, 0]).astype(int), 0, labels.shape[1] - 1)
-    y = np.clip(np.round(centres[:, 1]).astype(int), 0, labels.shape[0] - 1)
-    return labels[y, x] == k
+    def _structures(self, concept: str, probability: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        if concept != "neck":
+            candidates = derive_truth(self.particles)[concept]
+            return renumbered(candidates, supported(candidates, probability, SUPPORT[concept])), {}
+        candidates, necks = neck_labels(self.particles)
+        keep = supported(candidates, probability, SUPPORT["neck"])
+        scale = max(self.features.shape) / max(candidates.shape)
+        width = scale * np.array([2 * neck.x_px for neck in necks], float)[keep]
+        ratio = np.array([neck.x_over_R for neck in necks], float)[keep]
+        return renumbered(candidates, keep), {"neck_width": width, "neck_ratio": ratio}

@@ -148,11 +148,12 @@ class LisaModel(nn.Module):
         return self.mask_head(features.sam, self.mask_head.point_tokens(points, labels), areas=areas)
 
     @staticmethod
-    def to_micrograph(maps: Tensor, features: ImageFeatures) -> Tensor:
-        """Maps ``(N, h/2, w/2)`` -> ``(N, H, W)`` of the micrograph, bilinear in float32: up to the padded input, crop,
-        then to the original size."""
+    def to_micrograph(maps: Tensor, features: ImageFeatures, shape: tuple[int, int] | None = None) -> Tensor:
+        """Maps ``(N, h/2, w/2)`` -> ``(N, H, W)`` of the micrograph (or another ``shape`` that stands for the whole of
+        it), bilinear in float32: up to the padded input, crop, then to that size."""
         maps = F.interpolate(maps.float().unsqueeze(0), scale_factor=2, mode="bilinear", align_corners=False)
         maps = maps[..., : features.work[0], : features.work[1]]
-        if features.work != features.shape:
-            maps = F.interpolate(maps, features.shape, mode="bilinear", align_corners=False)
+        shape = shape or features.shape
+        if features.work != shape:
+            maps = F.interpolate(maps, shape, mode="bilinear", align_corners=False)
         return maps[0]
