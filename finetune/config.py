@@ -81,6 +81,7 @@ class LanguageStage(_Strict):
     depth: int = 2
     fast_lr: float = 3.0
     start: str | None = None
+    adapter: str | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 

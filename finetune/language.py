@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from finetune.language_data import IGNORE, LanguageBatch
+from lisa_micro.models.checkpoints import read_state
 from lisa_micro.models.lisa.config import LisaConfig
 from lisa_micro.models.lisa.model import LisaModel
+from lisa_micro.types import InputError
 
 FROZEN = ("sam_tower", "clip_tower", "mask_head")
 
@@ -103,6 +105,21 @@ def trained_parts(config: LisaConfig) -> tuple[str, ...]:
     clip = ("clip_projector",) if config.towers in ("both", "clip") else ()
     sam = ("sam_projector",) if config.towers in ("both", "sam") else ()
     return (*clip, *sam, "seg_projector", "new_tokens")
+
+
+def load_adapter(language: torch.nn.Module, path: Path) -> None:
+    """Go on from an adapter: put it into a language model that is wrapped for training.
+
+    Raises:
+        InputError: it does not fit.
+    """
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    state = read_state(path)
+    wrong = sorted(get_peft_model_state_dict(language).keys() ^ state.keys())
+    if wrong:
+        raise InputError(f"{path} does not fit the language model: {len(wrong)} keys differ ({wrong[0]}, ...)")
+    set_peft_model_state_dict(language, state)
 
 
 def export(model: LisaModel, values: dict[str, Tensor], folder: Path, start: Path) -> None:

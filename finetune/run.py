@@ -56,6 +56,8 @@ def run_vision(stage: VisionStage, folder: Path, cache: Path, device_name: str =
     else:
         for part in ("sam_tower", "mask_head"):
             load_strict(getattr(model, part), read_state(Path(stage.start) / f"{part}.safetensors"), part)
+        # the language model has learnt to aim at these codes: they stay where they are
+        model.mask_head.code_book.requires_grad_(False)
     model.to(device).to(memory_format=torch.channels_last)
     crop = CropConfig(**stage.crop)
     config = loop_config(stage)
@@ -106,7 +108,7 @@ def run_clip(stage: ClipStage, folder: Path, cache: Path, device_name: str = "au
 
 def run_language(stage: LanguageStage, folder: Path, cache: Path, device_name: str = "auto") -> None:
     """Stage ``language``. ``stage.start`` is a folder with the trained towers and mask decoder."""
-    from finetune.language import export, freeze, make_step, pooler, source_weights
+    from finetune.language import export, freeze, load_adapter, make_step, pooler, source_weights, trained_parts
     from finetune.language_data import ConversationMaker, pooled_features
     from lisa_micro.models.checkpoints import sha256
     from lisa_micro.models.lisa.build import build_lisa, load_parts
@@ -130,6 +132,9 @@ def run_language(stage: LanguageStage, folder: Path, cache: Path, device_name: s
     model, tokenizer = build_lisa(config, torch.bfloat16 if bf16 else torch.float32, **attention)
     towers = {"both": ("clip_tower",), "clip": ("clip_tower",), "sam": ()}[stage.towers]
     load_parts(model, start, ("sam_tower", "mask_head", *towers))
+    if stage.adapter is not None:
+        load_parts(model, Path(stage.adapter), trained_parts(config))
+        load_adapter(model.language, Path(stage.adapter) / "lora.safetensors")
     freeze(model)
     model.eval()
     chat = ChatFormat(tokenizer)

@@ -125,6 +125,7 @@ class ImageView:
             return renumbered(candidates, supported(candidates, probability, SUPPORT[concept])), {}
         candidates, necks = neck_labels(self.particles)
         keep = supported(candidates, probability, SUPPORT["neck"])
+        necks = necks[: len(keep)]  # on images of a few pixels the last ones may have none
         scale = max(self.features.shape) / max(candidates.shape)
         width = scale * np.array([2 * neck.x_px for neck in necks], float)[keep]
         ratio = np.array([neck.x_over_R for neck in necks], float)[keep]
