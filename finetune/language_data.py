@@ -66,9 +66,8 @@ def encode_turns(turns: list[Turn], chat: ChatFormat, image_tokens: int) -> tupl
 
 
 class ConversationMaker:
-    """step -> :class:`LanguageBatch`, the same for the same seed and step. Conversations of four steps are
-    made together
-    and sorted by length, so that little is padded."""
+    """step -> :class:`LanguageBatch`, the same for the same seed and step. Conversations of four steps are made
+    together and sorted by length, so that little is padded."""
 
     group = 4
 
@@ -124,9 +123,8 @@ class ConversationMaker:
 
 
 def all_there(scene: SceneFacts) -> dict[str, int]:
-    """Counts with at least one of every concept but particles, whose number scene questions are about; where
-    there are no
-    particles nothing else can be."""
+    """Counts with at least one of every concept but particles, whose number scene questions are about; where there are
+    no particles nothing else can be."""
     counts = dict(scene.counts)
     if counts.get("particle", 0) == 0:
         return counts
@@ -164,9 +162,8 @@ def pooled_features(
     key: str,
     log: Callable[[str], None] = print,
 ) -> dict:
-    """Pooled features of both towers for ``views`` views of each source, kept in ``file`` under ``key`` (which
-    names the
-    towers' weights).
+    """Pooled features of both towers for ``views`` views of each source, kept in ``file`` under ``key`` (which names
+    the towers' weights).
 
     Args:
         pool: image ``(1, 1, H, W)`` 0..1 -> (clip ``(K1, C1)``, sam ``(K2, C2)``).

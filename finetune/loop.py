@@ -1,9 +1,9 @@
 """One training loop for all stages: killed at any point, it goes on to the same result.
 
 Every batch is a function of the seed and the step's number alone, so a run that starts again at step k sees what the
-uninterrupted run would have seen. A checkpoint holds weights, optimiser, averaged weights and the state of
-torch's random
-generator; it is written to a temporary file and renamed, so a kill while writing leaves the one before.
+uninterrupted run would have seen. A checkpoint holds weights, optimiser, averaged weights and the state of torch's
+random generator (the CPU's); it is written to a temporary file and renamed, so a kill while writing leaves the one
+before.
 """
 
 from __future__ import annotations

@@ -24,9 +24,8 @@ def mask_loss(logits: Tensor, target: Tensor, valid: Tensor, weight: Tensor | No
 
 
 def rare_weight(target: Tensor, valid: Tensor, share: float = 0.12, most: float = 10.0) -> Tensor:
-    """Pixel weights that bring small targets up to ``share`` of the pixels, so that cross-entropy does not
-    answer "nothing"
-    for necks; 1 everywhere for targets that are larger or empty."""
+    """Pixel weights that bring small targets up to ``share`` of the pixels, so that cross-entropy does not answer
+    "nothing" for necks; 1 everywhere for targets that are larger or empty."""
     area = (target * valid).sum((1, 2))
     factor = (share * valid.sum((1, 2)) / area.clamp_min(1.0)).clamp(1.0, most)
     factor = torch.where(area > 0, factor, torch.ones_like(factor))

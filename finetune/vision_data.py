@@ -19,9 +19,8 @@ from lisa_micro.types import CONCEPTS
 @dataclass(frozen=True)
 class CropConfig:
     """How crops are cut. size: side in px, a multiple of 32. scales: zoom per kind of source, (low, high), drawn
-    log-uniformly. mix: share of each kind. The labels of ``tem`` are a recipe's output at one scale, so these
-    images are
-    neither zoomed nor blurred."""
+    log-uniformly. mix: share of each kind. words: concepts asked for per crop, particles first. The labels of ``tem``
+    are a recipe's output at one scale, so these images are neither zoomed nor blurred."""
 
     size: int = 288
     words: int = 2

@@ -30,7 +30,7 @@ app = typer.Typer(
 
 ImagePath = Annotated[Path, typer.Argument(help="TIFF, PNG, JPEG, MRC, DM3, DM4, EMD, SER ...")]
 OutFolder = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
-Preset = Annotated[str, typer.Option(help="Model: a preset's name, a folder, or a hub id.")]
+Preset = Annotated[str, typer.Option(help="Model: a preset's name, or a folder with one.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")]
 PixelSize = Annotated[float | None, typer.Option(metavar="NM", help="Edge of a pixel, instead of the file's.")]
 Page = Annotated[int, typer.Option(help="Which image of a stack, from 0.")]
@@ -77,7 +77,9 @@ def segment(
     from lisa_micro.io import check_output
 
     if boxes:
-        boxes = repair_boxes(boxes, micrograph.shape).tolist()
+        typed, boxes = boxes, repair_boxes(boxes, micrograph.shape).tolist()
+        if boxes != typed:
+            notes.append("Boxes were put right: corners in order, what lies beyond the image cut off.")
     check_output(out, force)  # before minutes of work, not after
     assistant = _load(preset, device)
     with busy("Looking at the micrograph"):
@@ -303,18 +305,21 @@ def _load(preset: str, device: str) -> Any:
 
 def _with_boxes(answer: Answer | None, segmentation: Any, words: str) -> Answer:
     """An answer that holds what the boxes gave, behind what the words gave where there were words."""
+    import numpy as np
+
     from lisa_micro.types import Answer
 
     if answer is not None:
         return replace(answer, segments=(*answer.segments, segmentation), declined=False)
-    count = segmentation.count
+    count = np.count_nonzero(np.bincount(segmentation.labels.ravel())[1:])  # a box may have given nothing
     text = f"Segmented {count} {'object' if count == 1 else 'objects'} from boxes."
     return Answer(text=text, segments=(segmentation,), prompt=words)
 
 
 def _show(answer: Answer, micrograph: Micrograph) -> None:
     print(answer.text)
-    for note in (*answer.notes, *(note for segment in answer.segments for note in segment.notes)):
+    notes = (*answer.notes, *(note for segment in answer.segments for note in segment.notes))
+    for note in dict.fromkeys(notes):  # what narrowed a target is noted with it and with the answer
         print(f"note: {note}", file=sys.stderr)
     if micrograph.pixel_size_nm is None and answer.segments:
         print("note: no pixel size is known, sizes are in px; give it with --pixel-size NM.", file=sys.stderr)

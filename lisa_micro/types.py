@@ -70,7 +70,8 @@ class Segmentation:
     """The answer to one target.
 
     Attributes:
-        labels: ``(H, W)`` int32, instance k where the value is k, numbered 1..n without gaps.
+        labels: ``(H, W)`` int32, instance k where the value is k, numbered 1..n without gaps (but where boxes prompted
+            it: instance k comes from box k, which may have given nothing).
         score: 0..1, predicted quality of the mask.
         presence: 0..1, probability that what was asked for is in the micrograph.
         concept: one of :data:`CONCEPTS`, or ``"object"`` where points or boxes prompted it.
@@ -79,6 +80,8 @@ class Segmentation:
         pixel_size_nm: as in the micrograph.
         properties: measured properties, one row an instance; units in the column names.
         notes: what a user should know, one sentence each.
+        target: number of the target of the reply that it answers, from 1, as in :class:`Value`; 0 where points or
+            boxes prompted it.
     """
 
     labels: np.ndarray
@@ -90,6 +93,7 @@ class Segmentation:
     pixel_size_nm: float | None = None
     properties: pd.DataFrame | None = None
     notes: tuple[str, ...] = ()
+    target: int = 0
 
     @property
     def mask(self) -> np.ndarray:
@@ -98,7 +102,7 @@ class Segmentation:
 
     @property
     def count(self) -> int:
-        """Number of instances."""
+        """Number of instances: the highest of their numbers."""
         return int(self.labels.max(initial=0))
 
     def table(self) -> pd.DataFrame:

@@ -40,8 +40,8 @@ def scene() -> tuple[Micrograph, Answer]:
     necks[8:12, 18:22] = 1
     pixels = np.random.default_rng(0).normal(100, 10, labels.shape).astype(np.float32)
     image = Micrograph(pixels, 0.21, "folder/film µ.tif", "imagej", notes=("A note.",))
-    particles = Segmentation(labels, 0.9, 0.99, "particle", "the particles", "", 0.21)
-    bridges = Segmentation(necks, float("nan"), 0.8, "neck", "the necks", "width > 2 nm", 0.21)
+    particles = Segmentation(labels, 0.9, 0.99, "particle", "the particles", "", 0.21, target=1)
+    bridges = Segmentation(necks, float("nan"), 0.8, "neck", "the necks", "width > 2 nm", 0.21, target=2)
     value = Value("count", 3.0, "", "3", 1)
     answer = Answer("The 3 particles and the necks.", (particles, bridges), "segment 粒子 \udc80", "raw", (value,))
     return image, answer

@@ -14,7 +14,7 @@ from lisa_micro.assistant import constraints, values
 from lisa_micro.assistant.engine import CONTEXT_TOKENS, Engine, Memory, Written
 from lisa_micro.assistant.outline import ImageView, Outline, renumbered
 from lisa_micro.assistant.prompted import PromptedMixin
-from lisa_micro.assistant.reply import display, noun_phrase
+from lisa_micro.assistant.reply import UNREADABLE_VALUE, display, noun_phrase
 from lisa_micro.io import to_unit_range
 from lisa_micro.language import Reply, Target, ValueSlot, parse_reply
 from lisa_micro.measure.tables import particle_table
@@ -42,7 +42,7 @@ class Assistant(PromptedMixin):
 
     def _view(self, image: Micrograph) -> tuple[ImageView, Memory]:
         """Features and the language model's reading of an image, kept for the last few images."""
-        key = hashlib.blake2b(np.ascontiguousarray(image.pixels).tobytes(), digest_size=16).hexdigest()
+        key = hashlib.blake2b(np.ascontiguousarray(image.pixels).ravel(), digest_size=16).hexdigest()
         key += str(image.shape)
         if key not in self._views:
             features = self.engine.encode(to_unit_range(image.pixels))
@@ -98,16 +98,14 @@ class Conversation:
         view, begun = self.assistant._view(self.image)
         clock.lap("encode")
         engine = self.assistant.engine
-        if self._memory is None or self._memory.length > CONTEXT_TOKENS:
+        # given back at the end: a request that fails half-way leaves nothing half-read behind
+        memory, self._memory = self._memory, None
+        if memory is None or memory.length > CONTEXT_TOKENS:
             # a conversation that has become too long goes on with its last turns
-            self._memory = engine.fork(begun)
-            kept = self.answers[-3:]
-            for number, answer in enumerate(kept):
-                engine.recite(self._memory, answer.prompt, answer.raw, first=number == 0)
-            first = not kept
-        else:
-            first = not self.answers
-        written, start = engine.write(self._memory, prompt, first)
+            memory = engine.fork(begun)
+            for number, answer in enumerate(self.answers[-3:]):
+                engine.recite(memory, answer.prompt, answer.raw, first=number == 0)
+        written, start = engine.write(memory, prompt, first=not self.answers)
         reply = parse_reply(written.raw)
         clock.lap("language")
         outlines = self._outline(view, written, reply)
@@ -115,7 +113,7 @@ class Conversation:
         absent = {k for k, o in enumerate(outlines, 1) if not self._there(o)}
         raw = written.raw
         if outlines and len(absent) == len(outlines):
-            rewritten = engine.rewrite_absent(self._memory, start)
+            rewritten = engine.rewrite_absent(memory, start)
             clock.lap("language")
             raw = rewritten.raw
             text = display(reply, (), absent)
@@ -124,6 +122,7 @@ class Conversation:
             answer = self._assemble(prompt, raw, reply, outlines, absent, (*notes, *reply.notes))
         clock.lap("measure")
         answer = replace(answer, seconds=clock.seconds)
+        self._memory = memory
         self.answers.append(answer)
         return answer
 
@@ -161,16 +160,15 @@ class Conversation:
                 target.clauses, outline.properties, self.image.shape, size, outline.concept
             )
             if number in absent:
-                keep = np.zeros(len(keep), bool)
+                kept.append(values.subset(outline.properties, np.zeros(len(keep), bool)))
+                continue
             kept.append(values.subset(outline.properties, keep))
             found += remarks
-            if number in absent:
-                continue
             if not keep.any():
                 empty.add(number)
                 found.append(f"None of the {len(keep)} that were found fulfils '{target.where}'.")
                 continue
-            segments.append(self._segmentation(target, outline, keep, tuple(remarks)))
+            segments.append(self._segmentation(number, target, outline, keep, tuple(remarks)))
         filled: list[Value] = []
         for slot in reply.values:
             value, remarks = self._value(slot, reply.targets, outlines, kept)
@@ -182,11 +180,13 @@ class Conversation:
             prompt=prompt,
             raw=raw,
             values=tuple(filled),
-            declined=reply.absent,
+            declined=reply.absent and not segments,
             notes=tuple(dict.fromkeys((*notes, *found))),
         )
 
-    def _segmentation(self, target: Target, outline: Outline, keep: np.ndarray, notes: tuple[str, ...]) -> Segmentation:
+    def _segmentation(
+        self, number: int, target: Target, outline: Outline, keep: np.ndarray, notes: tuple[str, ...]
+    ) -> Segmentation:
         properties = values.subset(outline.properties, keep)
         properties["label"] = np.arange(1, int(keep.sum()) + 1)
         return Segmentation(
@@ -199,13 +199,14 @@ class Conversation:
             pixel_size_nm=self.image.pixel_size_nm,
             properties=particle_table(properties, self.image.pixel_size_nm),
             notes=notes,
+            target=number,
         )
 
     def _value(
         self, slot: ValueSlot, targets: tuple[Target, ...], outlines: list[Outline], kept: list[dict]
     ) -> tuple[Value, tuple[str, ...]]:
         if slot.measure is None or not 1 <= slot.of <= len(kept):
-            return Value(slot.raw, float("nan"), "", "(not understood)", slot.of), ()
+            return Value(slot.raw, float("nan"), "", UNREADABLE_VALUE, slot.of), ()
         outline = outlines[slot.of - 1]
         return values.evaluate(
             slot.measure,

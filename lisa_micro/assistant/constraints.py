@@ -1,9 +1,8 @@
 """Clauses executed on measured instances.
 
 The language model only writes the clause; which instances it keeps is computed here, exactly, from
-properties in px as :func:`lisa_micro.measure.particle_properties` gives them. Clauses are applied one
-after the other:
-"isolated; largest 3" keeps the three largest of the isolated ones.
+properties in px as :func:`lisa_micro.measure.particle_properties` gives them. Clauses are applied one after
+the other: "isolated; largest 3" keeps the three largest of the isolated ones.
 
 Conventions: an instance is where its centroid is; a point on the line between two halves belongs to the
 right or the bottom one; "centre" is the middle half of the width and of the height; ties go to the lower
@@ -35,11 +34,10 @@ def apply(
     Args:
         clauses: the constraint, applied in order.
         props: columns of n values each, in px; ``x``, ``y``, ``area`` are required, others only where a
-        clause
-            needs them.
+            clause needs them.
         shape: ``(H, W)`` of the image, px.
-        pixel_size_nm: edge of a pixel in nm, None where unknown: comparisons in nm are then left out,
-        with a note.
+        pixel_size_nm: edge of a pixel in nm, None where unknown: comparisons in nm are then left out, with
+            a note.
         concept: for a neck, "largest" goes by its width.
 
     Returns:

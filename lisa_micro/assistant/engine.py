@@ -22,9 +22,8 @@ CONTEXT_TOKENS = 4096
 
 @dataclass
 class Memory:
-    """What the language model has read so far: its cache, how many tokens are in it, and tokens that were
-    written but not
-    read back yet."""
+    """What the language model has read so far: its cache, how many tokens are in it, and tokens that were written but
+    not read back yet."""
 
     cache: object
     length: int = 0
@@ -119,9 +118,11 @@ class Engine:
 
     @torch.inference_mode()
     def rewrite_absent(self, memory: Memory, start: int) -> Written:
-        """Take the reply back and write another one that begins with ``<absent>``: the decoder saw nothing of
-        the kind."""
-        memory.cache.crop(start)
+        """Take the reply back and write another one that begins with ``<absent>``: the decoder saw nothing of the
+        kind."""
+        if memory.length > start:
+            # the number to remove, negative: what a positive one means depends on the version of transformers
+            memory.cache.crop(start - memory.length)
         memory.length, memory.pending = start, []
         with self._cast():
             states = self._read_ids(memory, [self.absent_id])
@@ -135,9 +136,8 @@ class Engine:
         memory.pending = []
 
     def _continue(self, memory: Memory, state: Tensor, reply: list[int]) -> Written:
-        """Greedy decoding under the grammar. Where only one token is allowed it is taken without asking the
-        model, and read
-        together with the next one."""
+        """Greedy decoding under the grammar. Where only one token is allowed it is taken without asking the model, and
+        read together with the next one."""
         unread: list[int] = []
         found: list[Tensor] = []
         while len(reply) < MAX_REPLY_TOKENS:

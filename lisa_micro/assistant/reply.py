@@ -44,9 +44,8 @@ def display(
     Args:
         reply: a parsed reply.
         values: one value for each value slot of the reply, in order; a slot without one shows that.
-        absent: numbers (from 1) of targets that turned out not to be in the image: the text says so in
-        place of
-            pointing at them. Where these are all targets, the whole text is that nothing is there.
+        absent: numbers (from 1) of targets that turned out not to be in the image: the text says so in place
+            of pointing at them. Where these are all targets, the whole text is that nothing is there.
         empty: numbers of targets of which there is something in the image, but nothing that fulfils the
             constraint. Values stay: a count of 0 is an answer.
 

@@ -34,9 +34,8 @@ def evaluate(
         target: the number of the target in the reply, from 1.
 
     Returns:
-        the value, and notes for the user. ``value`` is NaN where there is nothing to measure; the text
-        says so.
-        The standard deviation is that of a sample (n - 1); D10 and D90 are linearly interpolated percentiles;
+        the value, and notes for the user. ``value`` is NaN where there is nothing to measure; the text says
+        so. The standard deviation is that of a sample (n - 1); D10 and D90 are linearly interpolated percentiles;
         infinite gaps (a single particle) are left out.
     """
     name = render_measure(measure)

@@ -25,7 +25,7 @@ from lisa_micro.types import Answer, Micrograph, Segmentation, Value
 SCENES = 40
 REQUESTS_PER_SCENE = 3
 _RELATIVE = 1e-6
-_NEIGHBOURS = ("gap", "contacts", "neck width", "neck ratio")
+_NEIGHBOURS = ("gap", "contacts", "neck width", "neck radius", "neck ratio")
 """Properties that depend on other instances: on those that a constraint left out of the answer's labels, or,
 for necks, on the particles that they join."""
 # a number that stands alone: not the 2 of nm2, not the 10 of D10
@@ -146,7 +146,11 @@ def check_value(value: Value, answer: Answer, micrograph: Micrograph) -> dict:
 
 def segment_of(value: Value, answer: Answer) -> Segmentation | None:
     """The segmentation that a number is about, None where its target is not there. ``answer.segments`` leaves
-    out targets that are absent, so targets and segments are paired in order by concept."""
+    out targets that are absent; where its segments do not tell which target they answer, targets and segments
+    are paired in order by concept."""
+    numbered = {segment.target: segment for segment in answer.segments if segment.target}
+    if numbered:
+        return numbered.get(value.target)
     targets = parse_reply(answer.raw).targets
     if len(targets) <= 1 or len(targets) == len(answer.segments):
         position = value.target - 1 if len(targets) > 1 else 0
@@ -184,7 +188,8 @@ def expected(measure: Measure, segment: Segmentation | None, micrograph: Microgr
     if measure.stat == "number density":
         return n / labels.size if size is None else n / (labels.size * size * size / 1e6)
     prop = PROPERTIES[measure.prop]
-    numbers = np.asarray(particle_properties(labels, micrograph.pixels)[prop.key], float)
+    name, part = _whole(prop.key)
+    numbers = part * np.asarray(particle_properties(labels, micrograph.pixels)[name], float)
     power = {"length": 1, "area": 2, "none": 0}[prop.dimension]
     return _statistic(measure.stat, numbers) * (1.0 if size is None else size**power)
 
@@ -192,8 +197,14 @@ def expected(measure: Measure, segment: Segmentation | None, micrograph: Microgr
 def from_table(measure: Measure, segment: Segmentation, micrograph: Micrograph) -> float | None:
     """The same from the segmentation's table; None where that has no such column."""
     table = segment.table()
-    name = column(PROPERTIES[measure.prop].key, "px" if micrograph.pixel_size_nm is None else "nm")
-    return _statistic(measure.stat, np.asarray(table[name], float)) if name in table else None
+    whole, part = _whole(PROPERTIES[measure.prop].key)
+    name = column(whole, "px" if micrograph.pixel_size_nm is None else "nm")
+    return _statistic(measure.stat, part * np.asarray(table[name], float)) if name in table else None
+
+
+def _whole(key: str) -> tuple[str, float]:
+    """The measured property behind a key, and what part of it is meant: radii are halves."""
+    return {"radius": ("diameter", 0.5), "neck_radius": ("neck_width", 0.5)}.get(key, (key, 1.0))
 
 
 def _statistic(stat: str, numbers: np.ndarray) -> float:

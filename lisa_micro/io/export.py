@@ -184,8 +184,7 @@ def save_answer(
             ),
         )
     }
-    # An answer that nothing is there has its files too, all empty: a batch of runs then needs no special
-    # cases.
+    # An answer that nothing is there has its files too, all empty: a batch of runs then needs no special cases.
     for i, labels in enumerate([segment.labels for segment in segments] or [np.zeros(shape, np.int32)]):
         number = "" if i == 0 else f"_{i + 1}"
         writers[f"mask{number}.png"] = lambda path, labels=labels: _write_png(
@@ -337,9 +336,11 @@ def answer_record(
 
 
 def _segment_record(i: int, segment: Segmentation, answer: Answer) -> dict[str, Any]:
-    values = [value for value in answer.values if value.target == i + 1]  # targets are counted from 1
+    # by the target's number: of a reply with several, some may have no segment
+    values = [value for value in answer.values if value.target == segment.target]
     return {
         "segment": i + 1,
+        "target": segment.target,
         "concept": segment.concept,
         "phrase": segment.phrase,
         "where": segment.where,

@@ -15,9 +15,8 @@ from lisa_micro.types import InputError
 
 
 def save_module(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write a state dictionary; floating-point tensors in ``dtype``. Half precision is for shipping: a value
-    outside its
-    range is an error, not an infinity."""
+    """Write a state dictionary; floating-point tensors in ``dtype``. Half precision is for shipping: a value outside
+    its range is an error, not an infinity."""
     path.parent.mkdir(parents=True, exist_ok=True)
     out = {}
     for name, value in state.items():

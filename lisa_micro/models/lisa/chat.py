@@ -12,10 +12,9 @@ START, END = "<|im_start|>", "<|im_end|>"
 class ChatFormat:
     """Turns text into token ids and back for one tokenizer (with the reply language's tokens added).
 
-    A conversation reads ``<|im_start|>user\\n`` image tokens ``\\n`` words
-    ``<|im_end|>\\n<|im_start|>assistant\\n`` reply
-    ``<|im_end|>``, then ``\\n<|im_start|>user\\n`` words and so on. There is no system turn: it would be the
-    same always.
+    A conversation reads ``<|im_start|>user\\n`` image tokens ``\\n`` words ``<|im_end|>\\n<|im_start|>assistant\\n``
+    reply ``<|im_end|>``, then ``\\n<|im_start|>user\\n`` words and so on. There is no system turn: it would always be
+    the same.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):

@@ -14,7 +14,6 @@ import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import Tensor, nn
 
-from lisa_micro.models import compat  # noqa: F401  (must precede segment_anything)
 from lisa_micro.models.towers.sam import ChannelNorm, SamFeatures
 
 FRAME = 1024

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lisa_micro.models import compat  # noqa: F401  (must precede timm)
-
 
 class SamFeatures(NamedTuple):
     """What the SAM tower gives.
@@ -137,7 +135,7 @@ class ConvSamTower(nn.Module):
         return ((images - 0.5) / 0.5).expand(-1, 3, -1, -1)
 
     def forward(self, images: Tensor) -> SamFeatures:
-        """``(B, 3, H, W)`` normalised, H and W multiples of 64 -> :class:`SamFeatures`."""
+        """``(B, 3, H, W)`` normalised, H and W multiples of :attr:`finest` -> :class:`SamFeatures`."""
         if images.shape[-1] % self.finest or images.shape[-2] % self.finest:
             raise ValueError(f"height and width must be multiples of {self.finest}, got {images.shape[-2:]}")
         x2, x4, x8, x16, x32 = self.encoder(images.contiguous(memory_format=torch.channels_last))
