@@ -35,6 +35,13 @@ def pooler(model: LisaModel, bf16: bool):
     from lisa_micro.models.lisa.model import pad_to_multiple, work_shape
     from lisa_micro.models.towers.clip import to_square
 
+    if model.clip_projector is None or model.sam_projector is None:
+
+        def missing(_: Tensor) -> tuple[Tensor, Tensor]:
+            raise InputError("pooled features of both towers are not in the cache: run a stage with towers: both first")
+
+        return missing
+
     @torch.no_grad()
     def pool(image: Tensor) -> tuple[Tensor, Tensor]:
         config = model.config

@@ -407,6 +407,7 @@ def check(one, labels=APART, raw="The particles [SEG].", micrograph=PICTURE, **m
     [
         value("count", 2.0, "", "2"),
         value("mean diameter", MEAN_NM, "nm", f"{MEAN_NM:.1f} nm"),
+        value("mean radius", MEAN_NM / 2, "nm", f"{MEAN_NM / 2:.2f} nm"),
         value("total area", 2000.0, "nm2", "2000 nm²"),
         value("area fraction", 100 * 500 / 4096, "%", "12.2 %"),
         value("number density", 2 / (4096 * 4e-6), "1/um2", "122 per µm²"),
@@ -451,6 +452,8 @@ def test_values_of_neighbours_come_from_the_table():
     neck = squares((4, 4, 14, 9))
     assert check(width, neck, "The necks [SEG].", concept="neck", properties=table)["right"]
     assert not check(width, neck, "The necks [SEG].", concept="neck")["right"]
+    half = value("mean neck radius", 10.0, "nm", "10 nm")
+    assert check(half, neck, "The necks [SEG].", concept="neck", properties=table)["right"]
 
 
 def test_values_find_their_target():
@@ -459,6 +462,10 @@ def test_values_find_their_target():
     answer = Answer("", (particles, pores), raw=raw)
     found = [values.segment_of(value("count", 0, "", "", k), answer) for k in (1, 2, 3, 4)]
     assert found[0] is particles and found[1] is None and found[2] is pores and found[3] is None
+    second = Segmentation(APART, concept="particle", target=2)  # of two of a kind, the first left nothing over
+    answer = Answer("", (second,), raw="The particles [SEG]<where>area > 9 um2</where> and the particles [SEG].")
+    assert values.segment_of(value("count", 0, "", "", 1), answer) is None
+    assert values.segment_of(value("count", 0, "", "", 2), answer) is second
 
 
 def test_stray_numbers():

@@ -24,7 +24,7 @@ from lisa_micro.io import (
     write_files,
     write_labels,
 )
-from lisa_micro.io.export import instances_table
+from lisa_micro.io.export import answer_record, instances_table
 from lisa_micro.io.overlay import instance_colours, nice_length
 from lisa_micro.types import Answer, InputError, Micrograph, Segmentation, Value
 
@@ -91,6 +91,16 @@ def test_everything_reopens_with_the_same_pixels(tmp_path):
     overlay = np.asarray(Image.open(tmp_path / "out/overlay.png"))
     assert overlay.shape[2] == 3
     assert overlay.std(axis=2).max() > 20  # there is colour
+
+
+def test_values_go_with_their_target_where_an_earlier_one_is_absent():
+    image, answer = scene()
+    values = (Value("count", 0.0, "", "0", 1), Value("count", 1.0, "", "1", 2))
+    (segment,) = answer_record(Answer("", answer.segments[1:], values=values), image)["segments"]
+    assert (segment["segment"], segment["target"]) == (1, 2)
+    assert [value["value"] for value in segment["values"]] == [1.0]
+    boxes = Segmentation(answer.segments[0].labels)
+    assert answer_record(Answer("", (boxes,), values=values), image)["segments"][0]["values"] == []
 
 
 def test_nothing_there_has_its_files_too(tmp_path):

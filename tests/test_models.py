@@ -184,6 +184,22 @@ def test_small_and_empty():
     assert connected(mask).max() == 1
 
 
+def test_a_reply_is_taken_back_from_the_cache():
+    from transformers import DynamicCache
+
+    from lisa_micro.assistant.engine import Engine, Memory
+
+    cache = DynamicCache()
+    cache.update(torch.zeros(1, 1, 5, 2), torch.zeros(1, 1, 5, 2), 0)
+    engine = object.__new__(Engine)
+    engine.bf16, engine.absent_id = False, 7
+    engine._read_ids = lambda memory, ids: torch.zeros(len(ids), 2)
+    engine._continue = lambda memory, state, reply: reply
+    memory = Memory(cache, length=5, pending=[1])
+    assert engine.rewrite_absent(memory, 3) == [7]
+    assert cache.get_seq_length() == memory.length == 3 and memory.pending == []
+
+
 def test_merging_an_adapter_says_the_same_as_peft(tmp_path):
     from peft import get_peft_model_state_dict
     from transformers import LlamaConfig, LlamaForCausalLM
