@@ -44,16 +44,18 @@ def facts_of(source: Source) -> dict:
 
 
 def collect_facts(paths: list[Path], file: Path) -> dict[str, dict]:
-    """Facts of all prepared images by file name, kept in a JSON ``file``; only new ones are computed."""
+    """Facts of all prepared images by folder and file name, kept in a JSON ``file``; only new ones are computed."""
     known = json.loads(file.read_text()) if file.is_file() else {}
-    missing = [p for p in paths if p.stem not in known]
+    # the same seed at another size is another image: the folder belongs to the name
+    names = {p: f"{p.parent.name}/{p.stem}" for p in paths}
+    missing = [p for p in paths if names[p] not in known]
     for path in missing:
-        known[path.stem] = facts_of(read_source(path))
+        known[names[path]] = facts_of(read_source(path))
     if missing:
         temporary = file.with_suffix(".part")
         temporary.write_text(json.dumps(known))
         os.replace(temporary, file)
-    return {p.stem: known[p.stem] for p in paths}
+    return {names[p]: known[names[p]] for p in paths}
 
 
 def scene_facts(facts: dict, rng: np.random.Generator) -> SceneFacts:

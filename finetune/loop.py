@@ -53,7 +53,7 @@ class StepDataset(Dataset):
         self.make, self.start, self.stop = make, start, stop
 
     def __len__(self) -> int:
-        return self.stop - self.start
+        return max(0, self.stop - self.start)
 
     def __getitem__(self, index: int) -> Any:
         return self.make(self.start + index)

@@ -59,10 +59,13 @@ def run_vision(stage: VisionStage, folder: Path, cache: Path, device_name: str =
         # the language model has learnt to aim at these codes: they stay where they are
         model.mask_head.code_book.requires_grad_(False)
     model.to(device).to(memory_format=torch.channels_last)
-    crop = CropConfig(**stage.crop)
+    try:
+        crop, weights = CropConfig(**stage.crop), VisionWeights(**stage.loss)
+    except TypeError as error:
+        raise InputError(f"crop or loss of the configuration: {error}") from error
     config = loop_config(stage)
     maker = CropMaker(training_sources(stage, cache), crop, config.batch_size, config.seed)
-    step = make_step(model, VisionWeights(**stage.loss), device, use_bf16(stage.precision, device))
+    step = make_step(model, weights, device, use_bf16(stage.precision, device))
     began = time.monotonic()
     values = run_loop(
         model,

@@ -52,6 +52,7 @@ class Engine:
         self.model, self.device, self.bf16 = model, device, bf16
         self.chat = ChatFormat(tokenizer)
         self.grammar = GrammarProcessor(tokenizer)
+        self.before = model.config.seg_state == "before"
         self.seg_id, self.absent_id = self.chat.special[SEG], self.chat.special[ABSENT]
 
     def _cast(self):
@@ -148,24 +149,30 @@ class Engine:
             else:
                 if unread:
                     states = self._read_ids(memory, unread)
-                    found += [s for s, t in zip(states, unread, strict=True) if t == self.seg_id]
+                    found += self._seg_states(states, unread)
                     state, unread = states[-1], []
                 logits = self.model.logits(state[None])[0]
                 width = min(len(logits), len(allowed))
                 logits = logits[:width].masked_fill(~allowed[:width].to(logits.device), float("-inf"))
                 token = int(logits.argmax())
+                if token == self.seg_id and self.before:
+                    found.append(state)
             if token == self.chat.end:
                 break
             reply.append(token)
             unread.append(token)
         if self.seg_id in unread:
             states = self._read_ids(memory, unread)
-            found += [s for s, t in zip(states, unread, strict=True) if t == self.seg_id]
+            found += self._seg_states(states, unread)
             unread = []
         # the end of the turn, and what was not read yet, is read with the next question
         memory.pending = [*unread, self.chat.end]
         hidden = torch.stack(found).float() if found else torch.zeros(0, 0)
         return Written(self.chat.text(reply), reply, hidden)
+
+    def _seg_states(self, states: Tensor, ids: list[int]) -> list[Tensor]:
+        """States at the [SEG] tokens among those just read; none where the model takes the state before [SEG]."""
+        return [] if self.before else [s for s, t in zip(states, ids, strict=True) if t == self.seg_id]
 
     # outlining
 

@@ -111,8 +111,6 @@ class ImageView:
             labels, extra = self._structures(concept, maps[0])
         else:
             labels = separate(*maps, split_for(self.features))
-            if concept == "particle":
-                self._particles = labels
         labels = enlarged(labels, self.features.shape)
         properties = particle_properties(labels, self.pixels) | extra
         return Outline(
