@@ -67,7 +67,9 @@ def display(
             out.append(_with_phrase(text, part))
         elif isinstance(part, ValueSlot):
             value = next(slots, None)
-            out.append(UNREADABLE_VALUE if value is None else value.text)
+            shown = UNREADABLE_VALUE if value is None else value.text
+            # the tokens of the reply language swallow the space before them
+            out.append(f" {shown}" if out and out[-1][-1:].isalnum() else shown)
         else:
             # a target may have left its text unfinished: go on behind it
             joined = "".join(out) + part.text
