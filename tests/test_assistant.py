@@ -67,7 +67,8 @@ def test_a_constraint_is_executed(assistant, sintering):
     three = assistant.ask(sintering, "segment the three largest particles").segments[0]
     assert three.where == "largest 3" and three.count == 3
     areas = np.sort(np.bincount(every.labels.ravel())[1:])[::-1]
-    assert sorted(np.bincount(three.labels.ravel())[1:], reverse=True) == areas[:3].tolist()
+    # another wording is another prompt of the decoder: the same particles, a pixel more or less
+    assert sorted(np.bincount(three.labels.ravel())[1:], reverse=True) == pytest.approx(areas[:3], rel=0.01)
 
 
 def test_values_are_measured(assistant, sintering):

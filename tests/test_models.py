@@ -169,8 +169,18 @@ def test_the_border_map_splits_what_the_distance_map_does_not():
 def test_every_component_is_an_instance_even_without_a_peak():
     mask = np.zeros((40, 40))
     mask[5:15, 5:15] = mask[25:35, 25:35] = 1
-    labels = separate(mask, np.zeros_like(mask), np.zeros_like(mask))
+    labels = separate(mask, np.zeros_like(mask), np.zeros_like(mask), SplitConfig(peak=0))
     assert labels.max() == 2
+
+
+def test_scraps_that_are_no_whole_particle_are_dropped():
+    mask, distance = discs([(30, 40), (90, 40)], 15)
+    right = np.arange(120) > 60
+    faint = np.where(right, 0.6, 1.0) * mask
+    assert separate(faint, distance, np.zeros_like(mask)).max() == 1
+    shallow = np.where(right, 0.5, 1.0) * distance
+    labels = separate(mask, shallow, np.zeros_like(mask))
+    assert labels.max() == 1 and labels[40, 30] == 1 and labels[40, 90] == 0
 
 
 def test_small_and_empty():

@@ -23,12 +23,12 @@ class SplitConfig:
     """
 
     threshold: float = 0.5
-    height: float = 0.12
-    border: float = 0.35
+    height: float = 0.2
+    border: float = 0.6
     smooth: float = 1.0
     smallest: int = 12
-    certainty: float = 0.0
-    peak: float = 0.0
+    certainty: float = 0.85
+    peak: float = 0.7
 
 
 def h_maxima(surface: np.ndarray, height: float) -> np.ndarray:
