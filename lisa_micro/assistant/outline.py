@@ -19,8 +19,8 @@ from lisa_micro.types import CONCEPTS
 
 SPLIT_SIDE = 1536
 SUPPORT = {"neck": 0.1, "pore": 0.0, "agglomerate": 0.0}
-"""Least mean probability, in the map that the words gave, of a structure between particles. Chosen on validation images:
-for pores and agglomerates the definition alone does better than the decoder's map."""
+"""Least mean probability, in the map that the words gave, of a structure between particles. Chosen on validation
+images: for pores and agglomerates the definition alone does better than the decoder's map."""
 
 
 @dataclass(frozen=True)
