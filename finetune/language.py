@@ -32,9 +32,6 @@ def freeze(model: LisaModel) -> None:
 def pooler(model: LisaModel, bf16: bool):
     """image ``(1, 1, H, W)`` -> pooled features of both towers, as :func:`finetune.language_data.pooled_features` wants
     them."""
-    from lisa_micro.models.lisa.model import pad_to_multiple, work_shape
-    from lisa_micro.models.towers.clip import to_square
-
     if model.clip_projector is None or model.sam_projector is None:
 
         def missing(_: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,12 +41,8 @@ def pooler(model: LisaModel, bf16: bool):
 
     @torch.no_grad()
     def pool(image: Tensor) -> tuple[Tensor, Tensor]:
-        config = model.config
-        work = work_shape(*image.shape[-2:], config.work_side, config.least_side)
-        scaled = F.interpolate(image, work, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            sam = model.sam_tower(model.sam_tower.normalise(pad_to_multiple(scaled, model.sam_tower.multiple)))
-            clip = model.clip_tower(model.clip_tower.normalise(to_square(image, model.clip_tower.size)))
+            sam, clip, _ = model.see(image)
         return model.clip_projector.pool(clip)[0], model.sam_projector.pool(sam.embedding)[0]
 
     return pool

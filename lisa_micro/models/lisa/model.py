@@ -87,8 +87,10 @@ class LisaModel(nn.Module):
 
     # seeing
 
-    def encode_image(self, image: Tensor) -> ImageFeatures:
-        """``(1, 1, H, W)`` in 0..1 -> :class:`ImageFeatures`."""
+    def see(self, image: Tensor) -> tuple[SamFeatures, Tensor | None, tuple[int, int]]:
+        """Both towers on ``(1, 1, H, W)`` in 0..1: SAM features, CLIP's feature map (``None`` without that tower or a
+        language model to read it), and the size at which the SAM tower saw the image. Training and inference both see
+        through this."""
         shape = tuple(image.shape[-2:])
         work = work_shape(*shape, self.config.work_side, self.config.least_side)
         scaled = image
@@ -100,10 +102,13 @@ class LisaModel(nn.Module):
         if self.clip_tower is not None and self.language is not None:
             square = to_square(image, self.clip_tower.size)
             clip = self.clip_tower(self.clip_tower.normalise(square))
-        tokens = None
-        if self.language is not None:
-            tokens = self.image_tokens(clip, sam.embedding)
-        return ImageFeatures(sam, tokens, shape, work)
+        return sam, clip, work
+
+    def encode_image(self, image: Tensor) -> ImageFeatures:
+        """``(1, 1, H, W)`` in 0..1 -> :class:`ImageFeatures`."""
+        sam, clip, work = self.see(image)
+        tokens = None if self.language is None else self.image_tokens(clip, sam.embedding)
+        return ImageFeatures(sam, tokens, tuple(image.shape[-2:]), work)
 
     def image_tokens(self, clip: Tensor | None, sam: Tensor | None, pooled: bool = False) -> Tensor:
         """Feature maps (or, ``pooled``, their pooled grids) -> image tokens ``(B, K, hidden)``: CLIP's, then SAM's."""

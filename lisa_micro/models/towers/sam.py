@@ -29,9 +29,6 @@ class SamFeatures(NamedTuple):
         """Features of one image of the batch, batch axis kept."""
         return SamFeatures(self.embedding[index : index + 1], tuple(s[index : index + 1] for s in self.skips))
 
-    def to(self, *args, **kwargs) -> SamFeatures:
-        return SamFeatures(self.embedding.to(*args, **kwargs), tuple(s.to(*args, **kwargs) for s in self.skips))
-
 
 class ChannelNorm(nn.Module):
     """Layer norm over the channels of ``(B, C, H, W)``: the same for any image size, unlike group norm, so that tiles
