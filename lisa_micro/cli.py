@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lisa_micro.terminal import busy, check_prompt, complain, parse_boxes, run
+from lisa_micro.language import check_prompt
+from lisa_micro.terminal import busy, complain, parse_boxes, run
 from lisa_micro.types import InputError
 
 if TYPE_CHECKING:
@@ -73,13 +74,12 @@ def segment(
     """Segment what the words ask for, or what is in the boxes, and write masks, tables and an overlay."""
     words, notes = check_prompt(prompt, needed=not box)
     micrograph, boxes = _read(image, pixel_size, page), parse_boxes(box or [])
-    from lisa_micro.geometry import repair_boxes
+    from lisa_micro.geometry import check_boxes
     from lisa_micro.io import check_output
 
     if boxes:
-        typed, boxes = boxes, repair_boxes(boxes, micrograph.shape).tolist()
-        if boxes != typed:
-            notes.append("Boxes were put right: corners in order, what lies beyond the image cut off.")
+        repaired, remarks = check_boxes(boxes, micrograph.shape)
+        boxes, notes = repaired.tolist(), (*notes, *remarks)
     check_output(out, force)  # before minutes of work, not after
     assistant = _load(preset, device)
     with busy("Looking at the micrograph"):

@@ -37,20 +37,49 @@ def repair_boxes(boxes: object, shape: tuple[int, int] | None = None) -> np.ndar
     if array.size == 0:
         return np.zeros((0, 4))
     array = np.atleast_2d(array)
-    if array.ndim != 2 or array.shape[1] != 4 or not np.isfinite(array).all():
-        raise InputError("A box must be four finite numbers x0, y0, x1, y1 in pixels.")
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise InputError("A box must be four numbers x0, y0, x1, y1 in pixels.")
+    if not np.isfinite(array).all():
+        raise InputError("A box holds a number that is not finite; give x0, y0, x1, y1 in pixels.")
     near = np.minimum(array[:, :2], array[:, 2:])  # (N, 2)
     far = np.maximum(array[:, :2], array[:, 2:])  # (N, 2)
-    repaired = np.concatenate([near, far], axis=1)
-    if shape is not None:
-        repaired = clip_boxes(repaired, shape)
-    empty = (repaired[:, 2] <= repaired[:, 0]) | (repaired[:, 3] <= repaired[:, 1])
+    ordered = np.concatenate([near, far], axis=1)
+    repaired = ordered if shape is None else clip_boxes(ordered, shape)
+    empty = (repaired[:, 2:] <= repaired[:, :2]).any(1)
     if empty.any():
-        first = array[int(np.argmax(empty))]
-        where = f" inside the image of {shape[1]} x {shape[0]} px" if shape is not None else ""
-        numbers = ",".join(f"{value:g}" for value in first)
-        raise InputError(f"The box {numbers} has no area{where}; give x0,y0,x1,y1 in pixels.")
+        first = int(np.argmax(empty))
+        numbers = ",".join(f"{value:g}" for value in array[first])
+        if shape is not None and (ordered[first, 2:] > ordered[first, :2]).all():
+            where = f"has no area inside the image of {shape[1]} x {shape[0]} px: it lies outside the image"
+        else:
+            where = "has no area: it is smaller than a pixel"
+        raise InputError(f"The box {numbers} {where}; give x0,y0,x1,y1 in pixels.")
     return repaired
+
+
+def check_boxes(boxes: object, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """:func:`repair_boxes` with notices of what was repaired, for boxes that a user drew or typed.
+
+    Args:
+        boxes: ``(N, 4)`` or one box ``(4,)``, XYXY px.
+        shape: ``(H, W)`` of the image.
+
+    Returns:
+        ``(N, 4)`` float64 XYXY px, notices.
+
+    Raises:
+        InputError: no box at all, and as :func:`repair_boxes`.
+    """
+    ordered = repair_boxes(boxes)
+    if not len(ordered):
+        raise InputError("There is no box; a box is four numbers x0, y0, x1, y1 in pixels.")
+    cut = repair_boxes(boxes, shape)
+    notes = []
+    if (ordered != np.atleast_2d(np.asarray(boxes, np.float64))).any():
+        notes.append("A box had its corners swapped; they were exchanged.")
+    if (cut != ordered).any():
+        notes.append("A box reached beyond the image; it was cut at the edge.")
+    return cut, tuple(notes)
 
 
 def clip_boxes(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -168,8 +197,11 @@ def _resample(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR), dtype=np.float32)
 
 
-def _resample_nearest(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """``(H, W)`` any type -> ``shape``, each new pixel taking the old pixel under its centre."""
+def resample_nearest(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """``(H, W)`` any type -> ``shape``, each new pixel taking the old pixel under its centre; the array itself where it
+    has that shape."""
+    if array.shape == tuple(shape):
+        return array
     rows = ((np.arange(shape[0]) + 0.5) * (array.shape[0] / shape[0])).astype(np.intp)
     columns = ((np.arange(shape[1]) + 0.5) * (array.shape[1] / shape[1])).astype(np.intp)
     return array[np.minimum(rows, array.shape[0] - 1)[:, None], np.minimum(columns, array.shape[1] - 1)[None, :]]
@@ -197,7 +229,7 @@ class Resizing:
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
         """``(H, W)`` -> ``(h, w)`` of the same type, nearest."""
-        return _resample_nearest(labels, self.resized)
+        return resample_nearest(labels, self.resized)
 
     def points(self, xy: np.ndarray) -> np.ndarray:
         """``(..., 2)`` x, y px of the original -> of the resized image."""
@@ -217,7 +249,7 @@ class Resizing:
 
     def labels_back(self, labels: np.ndarray) -> np.ndarray:
         """``(h, w)`` labels -> ``(H, W)`` of the same type, nearest."""
-        return _resample_nearest(labels, self.original)
+        return resample_nearest(labels, self.original)
 
     def logits_back(self, logits: np.ndarray) -> np.ndarray:
         """``(h, w)`` or ``(C, h, w)`` -> ``(H, W)`` or ``(C, H, W)`` float32, bilinear."""

@@ -1,5 +1,5 @@
-"""What the command line has from its user, shows, and how it ends: prompts and boxes checked, spinners, one
-line an error, exit codes."""
+"""What the command line has from its user, shows, and how it ends: boxes read, spinners, one line an error, exit
+codes."""
 
 from __future__ import annotations
 
@@ -10,23 +10,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from lisa_micro.types import InputError
-
-MAX_PROMPT = 2000
-"""Characters of a prompt that are used; the rest is cut with a notice."""
-
-
-def check_prompt(prompt: str, needed: bool = True) -> tuple[str, list[str]]:
-    """The prompt without the white space around it, cut to what is used, and the notices that this gives.
-
-    Raises:
-        InputError: nothing is left where a prompt is needed.
-    """
-    words = prompt.strip()
-    if needed and not words:
-        raise InputError('The prompt is empty; say what to segment, such as "segment all particles".')
-    if len(words) <= MAX_PROMPT:
-        return words, []
-    return words[:MAX_PROMPT], [f"The prompt has {len(words)} characters; the first {MAX_PROMPT} are used."]
 
 
 def parse_boxes(texts: list[str]) -> list[list[float]]:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import lisa_micro as lm
-from lisa_micro.assistant.assistant import MAX_PROMPT
-from lisa_micro.language import parse_reply
+from lisa_micro.language import MAX_PROMPT, parse_reply
 from lisa_micro.language.words import SPECIAL_TOKENS
 from lisa_micro.metrics import iou
 from lisa_micro.sim import simulate_scene

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lisa_micro.assistant.grammar import DEAD, in_grammar, value_automaton, where_automaton
-from lisa_micro.assistant.reply import display, escape, noun_phrase
+from lisa_micro.assistant.reply import display, noun_phrase
 from lisa_micro.language import (
     Between,
     Compare,
@@ -126,7 +126,6 @@ def test_parser_never_raises_on_tokens(pieces):
 def test_parser_never_raises_on_text(text):
     display(parse_reply(text))
     assert parse_clauses(text) is not None
-    assert not any(token in escape(text + "[S[SEG]EG]<where>") for token in SPECIAL_TOKENS)
 
 
 def test_long_output_takes_linear_time():

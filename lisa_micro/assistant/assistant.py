@@ -16,12 +16,10 @@ from lisa_micro.assistant.outline import ImageView, Outline, renumbered
 from lisa_micro.assistant.prompted import PromptedMixin
 from lisa_micro.assistant.reply import UNREADABLE_VALUE, display, noun_phrase
 from lisa_micro.io import to_unit_range
-from lisa_micro.language import Reply, Target, ValueSlot, parse_reply
+from lisa_micro.language import Reply, Target, ValueSlot, check_prompt, parse_reply
 from lisa_micro.measure.tables import particle_table
 from lisa_micro.types import CONCEPTS, Answer, InputError, Micrograph, Segmentation, Value
 
-MAX_PROMPT = 2000
-"""Characters of a prompt that are read; the rest is cut, with a notice."""
 KEPT_IMAGES = 4
 UNSURE = 0.5
 
@@ -62,7 +60,7 @@ class Assistant(PromptedMixin):
 
         Args:
             image: see :func:`lisa_micro.read_micrograph`.
-            prompt: any words; beyond :data:`MAX_PROMPT` characters they are cut, with a notice.
+            prompt: any words; beyond :data:`lisa_micro.language.MAX_PROMPT` characters they are cut, with a notice.
 
         Raises:
             InputError: an empty prompt.
@@ -229,20 +227,6 @@ class Clock:
         now = time.perf_counter()
         self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
         self._last = now
-
-
-def check_prompt(prompt: str) -> tuple[str, tuple[str, ...]]:
-    """A prompt that can be read, and notices about it.
-
-    Raises:
-        InputError: nothing but white space.
-    """
-    words = " ".join(prompt.split())
-    if not words:
-        raise InputError("the prompt is empty: say what to segment or measure")
-    if len(words) <= MAX_PROMPT:
-        return words, ()
-    return words[:MAX_PROMPT], (f"The prompt was cut after {MAX_PROMPT} of its {len(words)} characters.",)
 
 
 def weights_folder(preset: str) -> Path | None:

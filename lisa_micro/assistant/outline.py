@@ -11,6 +11,7 @@ from scipy.special import expit
 
 from lisa_micro.assistant.engine import Engine
 from lisa_micro.datasets.derive import derive_truth
+from lisa_micro.geometry import resample_nearest
 from lisa_micro.measure import neck_labels, particle_properties
 from lisa_micro.models.lisa.instances import SplitConfig, separate
 from lisa_micro.models.lisa.mask_head import MaskOutputs
@@ -67,15 +68,6 @@ def split_shape(shape: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
-def enlarged(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Labels brought to ``shape`` by the nearest pixel."""
-    if labels.shape == shape:
-        return labels
-    rows = np.minimum((np.arange(shape[0]) + 0.5) * labels.shape[0] / shape[0], labels.shape[0] - 1).astype(int)
-    columns = np.minimum((np.arange(shape[1]) + 0.5) * labels.shape[1] / shape[1], labels.shape[1] - 1).astype(int)
-    return labels[rows[:, None], columns[None, :]]
-
-
 class ImageView:
     """One micrograph as the assistant sees it: features, and the particles once they are needed (at the size of
     :func:`split_shape`)."""
@@ -112,7 +104,7 @@ class ImageView:
             labels, extra = self._structures(concept, maps[0])
         else:
             labels = separate(*maps, split_for(self.features))
-        labels = enlarged(labels, self.features.shape)
+        labels = resample_nearest(labels, self.features.shape)
         properties = particle_properties(labels, self.pixels) | extra
         return Outline(
             concept, labels, properties, float(expit(float(out.iou[k]))), float(expit(float(out.presence[k])))

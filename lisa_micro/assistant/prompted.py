@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import expit
 
-from lisa_micro.assistant.outline import enlarged, split_shape
+from lisa_micro.assistant.outline import split_shape
+from lisa_micro.geometry import check_boxes, resample_nearest
 from lisa_micro.measure import particle_properties
 from lisa_micro.measure.tables import particle_table
 from lisa_micro.types import CONCEPTS, InputError, Micrograph, Segmentation
@@ -18,40 +19,6 @@ if TYPE_CHECKING:
     from lisa_micro.assistant.outline import ImageView
 
 BATCH = 16
-
-
-def check_boxes(boxes: object, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Boxes put right: swapped corners exchanged, parts beyond the image cut, with a notice each.
-
-    Returns:
-        ``(N, 4)`` float64 XYXY px, notes.
-
-    Raises:
-        InputError: not four numbers a box, NaN or infinite, of zero size, or outside the image.
-    """
-    try:
-        array = np.atleast_2d(np.asarray(boxes, np.float64))
-    except (TypeError, ValueError) as error:
-        raise InputError("a box is four numbers: x0, y0, x1, y1 in px") from error
-    if array.ndim != 2 or array.shape[1] != 4 or not len(array):
-        raise InputError("a box is four numbers: x0, y0, x1, y1 in px")
-    if not np.isfinite(array).all():
-        raise InputError("a box holds a number that is not finite")
-    notes = []
-    x = np.sort(array[:, 0::2], axis=1)
-    y = np.sort(array[:, 1::2], axis=1)
-    fixed = np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], 1)
-    if (fixed != array).any():
-        notes.append("A box had its corners swapped; they were exchanged.")
-    cut = np.clip(fixed, 0, np.array([shape[1], shape[0]] * 2))
-    if (cut != fixed).any():
-        notes.append("A box reached beyond the image; it was cut at the edge.")
-    flat = (cut[:, 2] - cut[:, 0] < 1) | (cut[:, 3] - cut[:, 1] < 1)
-    if flat.any():
-        k = int(np.argmax(flat))
-        where = "outside the image" if (fixed[k, 2:] - fixed[k, :2] >= 1).all() else "smaller than a pixel"
-        raise InputError(f"box {k + 1} ({', '.join(f'{v:g}' for v in array[k])}) is {where}")
-    return cut, tuple(notes)
 
 
 class PromptedMixin:
@@ -70,7 +37,7 @@ class PromptedMixin:
                 overlap, a pixel goes to the more certain one, so that an instance can end up empty.
 
         Raises:
-            InputError: see :func:`check_boxes`.
+            InputError: see :func:`lisa_micro.geometry.check_boxes`.
         """
         boxes, notes = check_boxes(boxes, image.shape)
         view, _ = self._view(image)
@@ -85,7 +52,7 @@ class PromptedMixin:
             for k, logits in enumerate(self.engine.on_micrograph(out.mask, view.features, shape)):
                 _paint(labels, best, expit(logits), start + k + 1, part[k] * scale)
             scores += expit(out.iou.cpu().numpy()).tolist()
-        labels = enlarged(labels, image.shape)
+        labels = resample_nearest(labels, image.shape)
         return self._finish(image, labels, float(np.mean(scores)), len(boxes), notes)
 
     def segment_points(self, image: Micrograph, points: object, point_labels: object = None) -> Segmentation:
@@ -111,7 +78,7 @@ class PromptedMixin:
         view, _ = self._view(image)
         out = self.engine.decode_points(view.features, array[None], given[None])
         mask = self.engine.on_micrograph(out.mask, view.features, split_shape(image.shape))[0] > 0
-        labels = enlarged(mask.astype(np.int32), image.shape)
+        labels = resample_nearest(mask.astype(np.int32), image.shape)
         return self._finish(image, labels, float(expit(float(out.iou[0]))), 1, ())
 
     def segment_everything(self, image: Micrograph) -> Segmentation:
@@ -119,7 +86,7 @@ class PromptedMixin:
         view, _ = self._view(image)
         out = self.engine.decode_concept(view.features, CONCEPTS.index("particle"))
         score, presence = float(expit(float(out.iou[0]))), float(expit(float(out.presence[0])))
-        labels = enlarged(view.particles, image.shape)
+        labels = resample_nearest(view.particles, image.shape)
         result = self._finish(image, labels, score, int(labels.max(initial=0)), ())
         return replace(result, concept="particle", phrase="particles", presence=presence)
 

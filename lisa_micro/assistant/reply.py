@@ -6,7 +6,6 @@ a parsed reply into the text that is shown.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 
 from lisa_micro.language import (
@@ -25,7 +24,7 @@ from lisa_micro.language import (
     render_clauses,
     render_reply,
 )
-from lisa_micro.language.words import CONCEPT_NOUNS, SPECIAL_TOKENS
+from lisa_micro.language.words import CONCEPT_NOUNS
 from lisa_micro.types import Value
 
 UNREADABLE_VALUE = "(not understood)"
@@ -162,15 +161,4 @@ def _list(pieces: list[str], last: str) -> str:
     return pieces[0] if len(pieces) == 1 else ", ".join(pieces[:-1]) + last + pieces[-1]
 
 
-_TOKENS = re.compile("|".join(map(re.escape, SPECIAL_TOKENS)), re.IGNORECASE)
-
-
-def escape(text: str) -> str:
-    """A user's text with the special tokens of the reply language made harmless, so that words which look
-    like them cannot act as them. Other text is unchanged."""
-    while _TOKENS.search(text):  # again, for what is left may form a token anew
-        text = _TOKENS.sub(lambda match: match[0].strip("[]<>/"), text)
-    return text
-
-
-__all__ = ["Text", "display", "escape", "noun_phrase", "parse_reply", "render_reply"]
+__all__ = ["Text", "display", "noun_phrase", "parse_reply", "render_reply"]

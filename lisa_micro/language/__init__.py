@@ -20,6 +20,7 @@ from lisa_micro.language.clauses import (
     render_clauses,
     render_measure,
 )
+from lisa_micro.language.prompts import MAX_PROMPT, check_prompt
 from lisa_micro.language.replies import (
     Reply,
     Target,
@@ -31,6 +32,7 @@ from lisa_micro.language.replies import (
 )
 
 __all__ = [
+    "MAX_PROMPT",
     "Between",
     "Clause",
     "Compare",
@@ -43,6 +45,7 @@ __all__ = [
     "Target",
     "Text",
     "ValueSlot",
+    "check_prompt",
     "normal",
     "parse_clause",
     "parse_clauses",

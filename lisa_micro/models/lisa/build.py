@@ -88,7 +88,6 @@ def build_lisa(config: LisaConfig, dtype: torch.dtype = torch.float32, lora: boo
         model.language = add_lora(language, config.lora) if lora else language
     model.new_tokens = new_tokens
     model.seg_projector = SegProjector(hidden, config.embed_dim)
-    model.seg_id = ids[0]
     return model, tokenizer
 
 

@@ -74,6 +74,12 @@ class RefiningMaskDecoder(MaskDecoder):
         return maps, self.iou_prediction_head(tokens[:, 0])
 
 
+def exact(device: torch.device) -> torch.autocast:
+    """Position codes are computed in float32: their phases span many turns over the frame, and bfloat16 would move a
+    position by many pixels, differently on machines with and without it."""
+    return torch.autocast(device.type, enabled=False)
+
+
 def _axis(count: int, start: float, like: Tensor) -> Tensor:
     """Centres of cells of 4 px along one axis, px of the frame."""
     return torch.arange(count, device=like.device, dtype=torch.float32) * 4 + 2 + start
@@ -150,17 +156,20 @@ class MaskHead(nn.Module):
 
     def point_tokens(self, points: Tensor, labels: Tensor) -> Tensor:
         """``(N, P, 2)`` XY px of the frame and ``(N, P)`` labels (1 in, 0 out, -1 nothing) -> ``(N, P + 1, D)``."""
-        return self.prompt_encoder._embed_points(points.float(), labels, pad=True)
+        with exact(points.device):
+            return self.prompt_encoder._embed_points(points.float(), labels, pad=True)
 
     def box_tokens(self, boxes: Tensor) -> Tensor:
         """``(N, 4)`` XYXY px of the frame -> ``(N, 2, D)``."""
-        return self.prompt_encoder._embed_boxes(boxes.float())
+        with exact(boxes.device):
+            return self.prompt_encoder._embed_boxes(boxes.float())
 
     def position(self, height: int, width: int, origin: tuple[int, int] = (0, 0)) -> Tensor:
         """Position code ``(1, D, height, width)`` of an embedding whose top left corner lies at ``origin`` (column,
         row, in cells of 16 px) of the frame."""
         x0, y0 = origin
-        full = self.prompt_encoder.get_dense_pe()
+        with exact(self.code_book.weight.device):
+            full = self.prompt_encoder.get_dense_pe()
         if y0 + height > full.shape[2] or x0 + width > full.shape[3]:
             raise ValueError(f"the image does not fit into the {FRAME} px frame: tile it")
         return full[:, :, y0 : y0 + height, x0 : x0 + width]

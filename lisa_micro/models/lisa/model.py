@@ -63,7 +63,6 @@ class LisaModel(nn.Module):
         language: a causal language model of transformers (with or without LoRA), or ``None`` for prompting by points
             and boxes only.
         new_tokens, seg_projector, clip_tower, clip_projector, sam_projector: with the language model.
-        seg_id: id of [SEG].
     """
 
     def __init__(
@@ -77,10 +76,9 @@ class LisaModel(nn.Module):
         clip_tower: ConvClipTower | None = None,
         clip_projector: ImageProjector | None = None,
         sam_projector: ImageProjector | None = None,
-        seg_id: int = -1,
     ):
         super().__init__()
-        self.config, self.seg_id = config, seg_id
+        self.config = config
         self.sam_tower, self.mask_head = sam_tower, mask_head
         self.language, self.new_tokens, self.seg_projector = language, new_tokens, seg_projector
         self.clip_tower, self.clip_projector, self.sam_projector = clip_tower, clip_projector, sam_projector
