@@ -67,7 +67,8 @@ def encode_turns(turns: list[Turn], chat: ChatFormat, image_tokens: int) -> tupl
 
 class ConversationMaker:
     """step -> :class:`LanguageBatch`, the same for the same seed and step. Conversations of four steps are made
-    together and sorted by length, so that little is padded."""
+    together, sorted by length, so that little is padded, and dealt out in batches of about the same number of tokens
+    (``batch_size`` conversations on average): memory and time do not swing with the longest ones."""
 
     group = 4
 
@@ -93,7 +94,7 @@ class ConversationMaker:
             rng = np.random.default_rng((self.seed, 11, number))
             examples = [self.example(rng) for _ in range(self.group * self.batch_size)]
             examples.sort(key=lambda e: len(e.ids))
-            chunks = [examples[k : k + self.batch_size] for k in range(0, len(examples), self.batch_size)]
+            chunks = even_chunks(examples, self.group)
             self.kept = (number, [chunks[int(k)] for k in rng.permutation(len(chunks))])
         return collate(self.kept[1][step % self.group])
 
@@ -120,6 +121,16 @@ class ConversationMaker:
                 continue
             row = self.rows[k][int(rng.integers(len(self.rows[k])))]
             return Example(ids, labels, row, seg, concepts)
+
+
+def even_chunks(examples: list[Example], count: int) -> list[list[Example]]:
+    """Examples in order of length -> ``count`` runs of them with about the same number of tokens, none empty."""
+    ends = np.cumsum([len(e.ids) for e in examples])
+    cuts = np.searchsorted(ends, ends[-1] * np.arange(1, count) / count) + 1
+    edges = [0, *cuts.tolist(), len(examples)]
+    for k in range(1, count):
+        edges[k] = min(max(edges[k], edges[k - 1] + 1), len(examples) - (count - k))
+    return [examples[a:b] for a, b in zip(edges, edges[1:], strict=False)]
 
 
 def all_there(scene: SceneFacts) -> dict[str, int]:

@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from finetune.calibrate import Seen, threshold
 from finetune.config import load_config
+from finetune.language_data import Example, even_chunks
 from finetune.loop import LoopConfig, learning_rate, run_loop
 from finetune.losses import dice_loss, mask_loss, rare_weight, soft_iou
 from finetune.sources import Source, prepare_simulated, read_source, write_source
@@ -164,3 +168,24 @@ def test_boxes_and_points_lie_on_their_target(sources):
                 assert around.max() > 0
                 checked += 1
     assert checked > 8
+
+
+@given(st.lists(st.integers(1, 240), min_size=4, max_size=80))
+def test_batches_hold_about_the_same_number_of_tokens(lengths):
+    examples = [Example([0] * n, [0] * n, 0, [], []) for n in sorted(lengths)]
+    chunks = even_chunks(examples, 4)
+    assert [e for chunk in chunks for e in chunk] == examples and all(chunks)
+    tokens = [sum(len(e.ids) for e in chunk) for chunk in chunks]
+    if len(lengths) >= 40:
+        assert max(tokens) - min(tokens) <= 3 * max(lengths)
+
+
+def test_presence_threshold_declines_most_and_keeps_what_is_there():
+    there = [Seen("pore", True, p, True) for p in np.linspace(0.4, 0.9, 100)]
+    absent = [Seen("pore", False, p, True) for p in (0.05, 0.1, 0.3, 0.6)]
+    assert 0.3 < threshold([*there, *absent], 0.0) < 0.4
+    bold = threshold([*there, *absent], 0.05)
+    assert sum(s.presence < bold for s in there) <= 5 and bold > 0.4
+    assert threshold(absent, 0.0) == 0.5
+    # what was not outlined is declined anyway
+    assert threshold([*there, Seen("pore", True, 0.01, False)], 0.0) > 0.15

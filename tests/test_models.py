@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from lisa_micro.models.checkpoints import load_strict, read_state, save_module
+from lisa_micro.models.lisa import base_lm
 from lisa_micro.models.lisa.config import LisaConfig
 from lisa_micro.models.lisa.instances import SplitConfig, connected, drop_small, separate
 from lisa_micro.models.lisa.mask_head import MaskHead, MaskHeadConfig, box_areas, point_areas
@@ -238,3 +241,21 @@ def test_merging_an_adapter_says_the_same_as_peft(tmp_path):
         torch.testing.assert_close(fresh(ids).logits, expected, atol=1e-5, rtol=1e-4)
     with pytest.raises(InputError, match="does not fit the language model"):
         merge_adapter(fresh, tmp_path / "lora.safetensors", LoraSettings(rank=4, modules=("q_proj",)))
+
+
+def test_two_first_conversions_leave_one_model(tmp_path):
+    def converted(name: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "converted.json").write_text(name)
+        with open(folder / "model.safetensors", "wb") as file:
+            file.truncate(200_000_001)
+        return folder
+
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "leftover").write_text("of a run that was killed")
+    base_lm.publish(converted("first"), place)
+    assert (place / "converted.json").read_text() == "first" and not (place / "leftover").exists()
+    base_lm.publish(converted("second"), place)
+    assert (place / "converted.json").read_text() == "first"

@@ -20,6 +20,8 @@ from lisa_micro.language import Reply, Target, ValueSlot, check_prompt, parse_re
 from lisa_micro.measure.tables import particle_table
 from lisa_micro.types import CONCEPTS, Answer, InputError, Micrograph, Segmentation, Value
 
+MAX_PROMPT_TOKENS = 800
+"""Tokens of a prompt that are read; 2000 characters of English are about 450."""
 KEPT_IMAGES = 4
 UNSURE = 0.5
 
@@ -67,6 +69,18 @@ class Assistant(PromptedMixin):
         """
         return self.chat(image).ask(prompt)
 
+    def readable(self, prompt: str) -> tuple[str, tuple[str, ...]]:
+        """A prompt as it is read, bounded in characters and in tokens, and notices about it.
+
+        Raises:
+            InputError: an empty prompt.
+        """
+        words, notes = check_prompt(prompt)
+        short = self.engine.chat.shortened(words, MAX_PROMPT_TOKENS)
+        if short != words:
+            notes = (*notes, f"The prompt is long; its first {len(short)} characters are used.")
+        return short, notes
+
     def parse(self, image: Micrograph, prompt: str, history: tuple[tuple[str, str], ...] = ()) -> str:
         """The reply as the language model writes it (special tokens as text), without outlining anything.
 
@@ -77,7 +91,7 @@ class Assistant(PromptedMixin):
         memory = self.engine.fork(begun)
         for number, (request, reply) in enumerate(history):
             self.engine.recite(memory, request, reply, first=number == 0)
-        written, _ = self.engine.write(memory, check_prompt(prompt)[0], first=not history)
+        written, _ = self.engine.write(memory, self.readable(prompt)[0], first=not history)
         return written.raw
 
 
@@ -91,7 +105,7 @@ class Conversation:
 
     def ask(self, prompt: str) -> Answer:
         """The next request; as :meth:`Assistant.ask`."""
-        prompt, notes = check_prompt(prompt)
+        prompt, notes = self.assistant.readable(prompt)
         clock = Clock()
         view, begun = self.assistant._view(self.image)
         clock.lap("encode")

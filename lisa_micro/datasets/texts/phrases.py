@@ -6,13 +6,15 @@ import re
 from dataclasses import dataclass, field
 
 from lisa_micro.datasets.texts.clause_phrases import ClausePhrase
-from lisa_micro.datasets.texts.store import Voice
+from lisa_micro.datasets.texts.store import Voice, near_absent
 from lisa_micro.language import Clause
 from lisa_micro.language.clauses import orders
 from lisa_micro.language.words import CONCEPT_NOUNS
 
 ALL_FORMS = ("all {}", "all {}", "all the {}", "all of the {}", "each of the {}", "every one of the {}")
 ALL_MASS_FORMS = ("the {}", "all of the {}", "the whole {}", "the entire {}")
+NEAR_SHARE = 0.4
+"""How often a noun outside the vocabulary is drawn from those near to it; else from all."""
 _VERBS = "lie|look|extend|exceed|stay|measure|sit|belong|stand|share|appear|form|possess|fall"
 _AGREEMENT = (
     (r"\b(that|which) are\b", r"\1 is"),
@@ -72,7 +74,8 @@ def read_noun(entry: str, concept: str | None) -> Noun:
 def draw_noun(voice: Voice, concept: str | None, canonical: float = 0.4) -> Noun:
     """A noun for a concept, or for something outside the vocabulary (``concept`` None)."""
     if concept is None:
-        noun = read_noun(voice.pick("absent"), None)
+        near = near_absent() if voice.chance(NEAR_SHARE) else ()
+        noun = read_noun(voice.pick("absent", lambda item: not near or item in near), None)
         if voice.chance(0.07):
             adjective = voice.pick("concepts/foreign adjectives")
             noun = Noun(None, f"{adjective} {noun.singular}", f"{adjective} {noun.plural}", noun.mass)

@@ -29,7 +29,7 @@ CATEGORIES = {
     "several": 6,
     "measure": 18,
     "contrast": 2,
-    "in other words": 4,
+    "in other words": 7,
     "not in the vocabulary": 12,
     "scene": 3,
     "chat": 5,
@@ -146,7 +146,7 @@ def ask(voice: Voice, said: Phrase) -> str:
     return fill(voice, path, said)
 
 
-OTHERWISE = {"predicate": 14, "fronted": 13, "exclude": 8, "rank_question": 4, "extremes": 3}
+OTHERWISE = {"predicate": 14, "fronted": 13, "exclude": 13, "rank_question": 4, "extremes": 3}
 
 
 def _said_otherwise(voice: Voice, facts: SceneFacts, concept: str) -> Turn:

@@ -53,6 +53,15 @@ def leaf(path: str) -> tuple[str, ...]:
 
 
 @cache
+def near_absent() -> frozenset[str]:
+    """Of the nouns outside the vocabulary those of the first section: what a materials scientist may ask for, and what
+    is most easily taken for something in the vocabulary."""
+    text = files(__package__).joinpath("absent_nouns.txt").read_text("utf-8")
+    section = text.split("# ---")[1]
+    return frozenset(line for line in section.splitlines()[1:] if line)
+
+
+@cache
 def halves(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The wordings of a list that may be trained on, and those held back."""
     items = leaf(path)

@@ -66,6 +66,26 @@ def quiet() -> Iterator[None]:
                 hf.enable_progress_bar()
 
 
+def complete(folder: Path) -> bool:
+    """Whether a converted model lies in ``folder``."""
+    weights = folder / "model.safetensors"
+    return (folder / "converted.json").is_file() and weights.is_file() and weights.stat().st_size > 200_000_000
+
+
+def publish(scratch: Path, folder: Path) -> None:
+    """Rename a finished conversion into its place. Of two first runs at the same time the later one leaves what the
+    earlier one may already be reading."""
+    if complete(folder):
+        return
+    if folder.exists():
+        shutil.rmtree(folder)
+    try:
+        os.replace(scratch, folder)
+    except OSError:
+        if not complete(folder):
+            raise
+
+
 def convert_gguf(gguf: Path, folder: Path) -> None:
     """GGUF -> a transformers folder in bfloat16, written beside and renamed."""
     options = {}
@@ -91,9 +111,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         (scratch / "config.json").write_text(json.dumps(config, indent=2))
         done = {"source": gguf.name, "sha256": sha256(scratch / "model.safetensors")}
         (scratch / "converted.json").write_text(json.dumps(done))
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(scratch, folder)
+        publish(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -107,9 +125,7 @@ def locate(name: str = SMOLLM2) -> str:
     if gguf is None:
         return name
     folder = cache_folder() / f"smollm2-135m-instruct-{GGUF_SHA256[:12]}"
-    weights = folder / "model.safetensors"
-    note = folder / "converted.json"
-    if note.is_file() and weights.is_file() and weights.stat().st_size > 200_000_000:
+    if complete(folder):
         return str(folder)
     if sha256(gguf) != GGUF_SHA256:
         raise InputError(

@@ -34,6 +34,12 @@ class ChatFormat:
             text = text.replace(mark, " ")
         return text.strip()
 
+    def shortened(self, text: str, most: int) -> str:
+        """A user's words cut after ``most`` tokens; unchanged where they are no more. Letters of some scripts take
+        several tokens each, so a bound on characters does not bound the time."""
+        ids = self._ids(self.clean(text))
+        return text if len(ids) <= most else self.tokenizer.decode(ids[:most]).rstrip("\ufffd")
+
     def user_ids(self, text: str, first: bool) -> tuple[list[int], list[int]]:
         """Ids before and after the image tokens (of a later turn, the first list is empty and there are none)."""
         words = self._ids(self.clean(text))
