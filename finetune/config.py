@@ -76,6 +76,8 @@ class LanguageStage(_Strict):
     dropout: float = Field(0.0, ge=0, lt=1)
     towers: Literal["both", "clip", "sam"] = "both"
     prompt_weight: float = 1.0
+    categories: dict[str, float] | None = None
+    follow_ups: int | None = Field(None, ge=0)
     views: int = Field(2, gt=0)
     embed_dim: int = 192
     depth: int = 2

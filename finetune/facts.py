@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from functools import cache
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
 from finetune.sources import Source, read_source
+from lisa_micro.datasets.modality import emps_modality
 from lisa_micro.datasets.texts import SceneFacts
 from lisa_micro.measure import contacts
-
-
-@cache
-def emps_modality() -> dict[str, str]:
-    """Modality of the EMPS images by name, as judged by eye; ``"unknown"`` entries are left out."""
-    text = resources.files("lisa_micro.datasets").joinpath("emps_modality.json").read_text()
-    return {name: m for name, m in json.loads(text)["modality"].items() if m != "unknown"}
 
 
 def facts_of(source: Source) -> dict:

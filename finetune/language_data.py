@@ -82,10 +82,13 @@ class ConversationMaker:
         batch_size: int,
         seed: int,
         longest: int = 224,
+        categories: dict[str, float] | None = None,
+        follow_ups: int | None = None,
     ):
         self.facts, self.rows, self.weights = facts, rows, weights / weights.sum()
         self.chat, self.image_tokens = chat, image_tokens
         self.batch_size, self.seed, self.longest = batch_size, seed, longest
+        self.categories, self.follow_ups = categories, follow_ups
         self.kept: tuple[int, list[list[Example]]] | None = None
 
     def __call__(self, step: int) -> LanguageBatch:
@@ -108,7 +111,7 @@ class ConversationMaker:
             # So most texts are made as if all were there, the rest teaches what follows a forced <absent>
             if not facts["complete"] or rng.random() < 0.75:
                 scene = replace(scene, counts=all_there(scene))
-            turns = sample_conversation(rng, scene, split="train")
+            turns = sample_conversation(rng, scene, "train", self.follow_ups, self.categories)
             if not facts["complete"] and any(t.category in ("scene", "describe") for t in turns):
                 continue
             ids, labels = encode_turns(turns, self.chat, self.image_tokens)

@@ -157,6 +157,8 @@ def run_language(stage: LanguageStage, folder: Path, cache: Path, device_name: s
         sum(side * side for side in used),
         loop.batch_size,
         loop.seed,
+        categories=stage.categories,
+        follow_ups=stage.follow_ups,
     )
     model.to(device)
     began = time.monotonic()

@@ -19,8 +19,9 @@ from rich.console import Console
 import lisa_micro
 from lisa_micro.cli import main
 from lisa_micro.datasets.derive import derive_truth
+from lisa_micro.datasets.modality import emps_modality
 from lisa_micro.datasets.splits import validation_names
-from lisa_micro.datasets.texts import held_out_suite
+from lisa_micro.datasets.texts import describe, held_out_suite
 from lisa_micro.evaluate import (
     Figure,
     Report,
@@ -673,3 +674,24 @@ def test_command_line(data, tmp_path, capsys, monkeypatch):
     assert code == 0 and "evaluation.json" in text.out and "3 of 3 figures reach their must" in text.out
     code, text = run("tem-sintering", "--data", str(data), "--limit", "1", "--out", str(out))
     assert code == 2 and "--force" in text.err
+
+
+def test_scene_descriptions_by_hand(data):
+    class Seer(Knowing):
+        """Knows the number of particles of the pictures of ``data`` and calls everything SEM."""
+
+        def parse(self, image, prompt):
+            if image.source.startswith("simulated scene"):
+                facts = facts_of(scenes.scene_of(int(image.source.split()[-1])))
+                return describe(facts)
+            return "An SEM micrograph with a few particles, all isolated."
+
+    result = suite("scene", Seer(), data=data, limit=2)
+    assert result["all_simulated"].value == 1 and result["all_simulated"].n == 2
+    known = [n for n in sorted(validation_names("emps"))[:3] if n in emps_modality()][:2]
+    sem = [emps_modality()[n] == "SEM" for n in known]
+    assert result["modality_emps"].n == len(known)
+    assert result["modality_emps"].value == pytest.approx(np.mean(sem))
+    assert result["number_emps"].value == 1
+    mute = SimpleNamespace(ask=None, parse=lambda image, prompt: "Hello!")
+    assert suite("scene", mute, data=data, limit=2)["number_simulated"].value == 0

@@ -221,3 +221,12 @@ def test_rank_without_number_is_three():
     from lisa_micro.datasets.texts.clause_phrases import SOME
 
     assert SOME == 3 and Rank("largest", SOME).n == 3
+
+
+def test_a_conversation_of_chosen_kinds():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        (turn,) = sample_conversation(rng, SceneFacts.with_everything(), "train", 0, {"scene": 1})
+        assert turn.category == "scene" and turn.reply == describe(SceneFacts.with_everything())
+    with pytest.raises(ValueError, match="cooking"):
+        sample_conversation(rng, SceneFacts.with_everything(), "train", 0, {"cooking": 1})

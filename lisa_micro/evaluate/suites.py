@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lisa_micro.evaluate.context import Context
+from lisa_micro.evaluate.describing import scene
 from lisa_micro.evaluate.language import language
 from lisa_micro.evaluate.micrographs import emps, tem_sintering
 from lisa_micro.evaluate.results import SuiteResult
@@ -41,6 +42,7 @@ SUITES: dict[str, Suite] = {
     "emps": Suite("particles, instances, necks and presence on 60 micrographs of all kinds", emps, "emps"),
     "language": Suite("held-back wordings read into targets, constraints and measures", language),
     "declines": Suite("what is not there is declined, what is there is not", declines),
+    "scene": Suite("what the language model says that an image shows", scene, "emps"),
     "values": Suite("numbers in replies against the same measured again", values),
 }
 ALL = "all"

@@ -12,6 +12,7 @@ What a follow-up does to the last request:
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,6 +71,7 @@ def sample_conversation(
     facts: SceneFacts,
     split: str = "train",
     follow_ups: int | None = None,
+    categories: Mapping[str, float] | None = None,
 ) -> list[Turn]:
     """A conversation about one image.
 
@@ -78,19 +80,24 @@ def sample_conversation(
         facts: what the image shows.
         split: ``"train"`` or ``"held_out"``: in the latter the last turn uses held-back ways of asking.
         follow_ups: number of turns after the first; 0 to 4 drawn where None.
+        categories: kinds of first requests and how often each is drawn, instead of
+            :data:`lisa_micro.datasets.texts.requests.CATEGORIES`.
 
     Returns:
         the turns in order; at least one.
 
     Raises:
-        ValueError: an unknown split.
+        ValueError: an unknown split or category.
     """
     Voice(rng, split)
+    unknown = sorted(set(categories or ()) - set(CATEGORIES))
+    if unknown:
+        raise ValueError(f"category must be one of {', '.join(CATEGORIES)}, not {unknown[0]!r}")
     n = follow_ups if follow_ups is not None else int(rng.choice(MAX_FOLLOW_UPS + 1, p=(0.4, 0.25, 0.17, 0.12, 0.06)))
     # what comes before the turn that is tested is said in trained wordings
     splits = ["train"] * n + [split]
     first = Voice(rng, splits[0])
-    weights = {**CATEGORIES, "chat": 1.5, "not in the vocabulary": 5} if n else CATEGORIES
+    weights = categories or ({**CATEGORIES, "chat": 1.5, "not in the vocabulary": 5} if n else CATEGORIES)
     turns = [request(first, facts, first.weighted(weights))]
     state = State()
     state.remember(turns[0])
