@@ -30,6 +30,8 @@ _PUBLIC = {
     "simulate_scene": "lisa_micro.sim",
     "simulate_sintering": "lisa_micro.sim",
     "load_assistant": "lisa_micro.assistant",
+    "compare_prompts": "lisa_micro.compare",
+    "compare_wordings": "lisa_micro.compare",
 }
 
 __all__ = ["__version__", *_PUBLIC]

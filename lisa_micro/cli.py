@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lisa_micro.language import check_prompt
-from lisa_micro.terminal import busy, complain, parse_boxes, run
+from lisa_micro.terminal import busy, complain, list_written, load_preset, parse_boxes, read_image, run, show_answer
 from lisa_micro.types import InputError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def segment(
 ) -> None:
     """Segment what the words ask for, or what is in the boxes, and write masks, tables and an overlay."""
     words, notes = check_prompt(prompt, needed=not box)
-    micrograph, boxes = _read(image, pixel_size, page), parse_boxes(box or [])
+    micrograph, boxes = read_image(image, pixel_size, page), parse_boxes(box or [])
     from lisa_micro.geometry import check_boxes
     from lisa_micro.io import check_output
 
@@ -81,15 +81,15 @@ def segment(
         repaired, remarks = check_boxes(boxes, micrograph.shape)
         boxes, notes = repaired.tolist(), (*notes, *remarks)
     check_output(out, force)  # before minutes of work, not after
-    assistant = _load(preset, device)
+    assistant = load_preset(preset, device)
     with busy("Looking at the micrograph"):
         answer = assistant.ask(micrograph, words) if words else None
         if boxes:
             answer = _with_boxes(answer, assistant.segment_boxes(micrograph, boxes), words)
     assert answer is not None  # there are words or boxes
     answer = replace(answer, notes=(*notes, *answer.notes))
-    _show(answer, micrograph)
-    _list(_save(answer, micrograph, out, assistant, preset, device, force, boxes=boxes or None, page=page))
+    show_answer(answer, micrograph)
+    list_written(_save(answer, micrograph, out, assistant, preset, device, force, boxes=boxes or None, page=page))
 
 
 @app.command()
@@ -103,12 +103,12 @@ def chat(
     force: Force = False,
 ) -> None:
     """Ask several things about one micrograph; later requests may refer to earlier ones."""
-    micrograph = _read(image, pixel_size, page)
+    micrograph = read_image(image, pixel_size, page)
     from lisa_micro.io import check_output
 
     if out is not None:
         check_output(out / "1", force)
-    assistant = _load(preset, device)
+    assistant = load_preset(preset, device)
     conversation = assistant.chat(micrograph)
     interactive = sys.stdin.isatty()
     if interactive:
@@ -128,7 +128,7 @@ def chat(
             with busy("Looking at the micrograph"):
                 answer = conversation.ask(words)
             answer = replace(answer, notes=(*notes, *answer.notes))
-            _show(answer, micrograph)
+            show_answer(answer, micrograph)
             turn += 1
             if out is not None:
                 folder = out / str(turn)
@@ -136,6 +136,53 @@ def chat(
                 print(f"kept in {folder}")
         except InputError as error:  # one request that cannot be used does not end the conversation
             complain(str(error))
+
+
+@app.command()
+def compare(
+    image: ImagePath,
+    out: OutFolder,
+    prompt: Annotated[str, typer.Argument(help='In words, such as "segment all particles".')] = "",
+    boxes: Annotated[Path | None, typer.Option(help="File of boxes: JSON, or x0,y0,x1,y1 a line.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="True labels; boxes and points are derived from them.")] = None,
+    wording: Annotated[list[str] | None, typer.Option(help="Another way to say the prompt; repeatable.")] = None,
+    jitter: Annotated[float, typer.Option(min=0, help="Move boxes from the truth by up to so many px.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the jitter and of the intervals.")] = 0,
+    preset: Preset = "micro",
+    pixel_size: PixelSize = None,
+    page: Page = 0,
+    device: Device = "auto",
+    force: Force = False,
+) -> None:
+    """Words against boxes and points, and wordings against each other: a report of what each gave."""
+    from lisa_micro import compare as comparing
+    from lisa_micro.io import check_output, read_labels
+
+    wordings = [check_prompt(text)[0] for text in (prompt, *(wording or [])) if text.strip()]
+    if not (prompt.strip() or boxes or truth):
+        raise InputError("There is nothing to compare; give a prompt, --boxes or --truth.")
+    if wording and len(wordings) < 2:
+        raise InputError("Wordings are compared with each other; give a prompt and at least one --wording.")
+    micrograph = read_image(image, pixel_size, page)
+    drawn = comparing.read_boxes(boxes) if boxes else None
+    labels = read_labels(truth).pixels if truth else None
+    check_output(out, force, names=comparing.REPORT_FILES + comparing.WORDING_FILES)
+    assistant = load_preset(preset, device)
+    with busy("Comparing"):
+        words = wordings[0] if prompt.strip() else None
+        result = comparing.compare_prompts(assistant, micrograph, words, drawn, labels, jitter=jitter, seed=seed)
+        said = comparing.compare_wordings(assistant, micrograph, wordings, labels) if wording else None
+    print(result.sentence)
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
+    columns = ["way", "IoU", "object IoU", "found", "missed", "extra", "seconds", "user actions"]
+    if len(result.scores):
+        print(result.scores[columns].to_string(index=False, float_format="{:.3f}".format))
+    written = result.save(out)
+    if said is not None:
+        print(f"{len(wordings)} wordings: spread of IoU {said.spread:.3f}")
+        written += said.save(out)
+    list_written(written)
 
 
 # -------------------------------------------------------------------------------------------------- measuring
@@ -187,7 +234,7 @@ def measure(
     for name, value in summary.items():
         print(f"{name:28} {value:.5g}")
     print(f"{'necks':28} {len(necks)}")
-    _list(written)
+    list_written(written)
 
 
 @app.command()
@@ -217,7 +264,7 @@ def simulate(
         raise InputError("--particles and --mechanism belong to a sintering experiment; leave out --kind.")
     with busy("Simulating"):
         written = write_simulation(out, seed=seed, frames=frames, kind=kind, force=force, **settings)
-    _list(list(written.values()))
+    list_written(list(written.values()))
 
 
 # --------------------------------------------------------------------------------------- judging and training
@@ -262,7 +309,7 @@ def evaluate(
     )
     judging.show_summary(report, console)
     if out is not None:
-        _list(judging.report_files(report, out))
+        list_written(judging.report_files(report, out))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
@@ -287,22 +334,6 @@ def finetune(context: typer.Context) -> None:
 # ---------------------------------------------------------------------------------------------------- helpers
 
 
-def _read(path: Path, pixel_size: float | None, page: int) -> Micrograph:
-    from lisa_micro.io import read_micrograph
-
-    micrograph = read_micrograph(path, pixel_size, page)
-    for note in micrograph.notes:
-        print(note, file=sys.stderr)
-    return micrograph
-
-
-def _load(preset: str, device: str) -> Any:
-    with busy(f"Loading {preset}"):
-        from lisa_micro import load_assistant
-
-        return load_assistant(preset, device=device)
-
-
 def _with_boxes(answer: Answer | None, segmentation: Any, words: str) -> Answer:
     """An answer that holds what the boxes gave, behind what the words gave where there were words."""
     import numpy as np
@@ -314,15 +345,6 @@ def _with_boxes(answer: Answer | None, segmentation: Any, words: str) -> Answer:
     count = np.count_nonzero(np.bincount(segmentation.labels.ravel())[1:])  # a box may have given nothing
     text = f"Segmented {count} {'object' if count == 1 else 'objects'} from boxes."
     return Answer(text=text, segments=(segmentation,), prompt=words)
-
-
-def _show(answer: Answer, micrograph: Micrograph) -> None:
-    print(answer.text)
-    notes = (*answer.notes, *(note for segment in answer.segments for note in segment.notes))
-    for note in dict.fromkeys(notes):  # what narrowed a target is noted with it and with the answer
-        print(f"note: {note}", file=sys.stderr)
-    if micrograph.pixel_size_nm is None and answer.segments:
-        print("note: no pixel size is known, sizes are in px; give it with --pixel-size NM.", file=sys.stderr)
 
 
 def _save(
@@ -348,11 +370,6 @@ def _save(
         details={"device": str(getattr(assistant, "device", device)), **details},
         force=force,
     )
-
-
-def _list(paths: list[Path]) -> None:
-    for path in paths:
-        print(f"wrote {path}")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,9 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lisa_micro.types import InputError
+
+if TYPE_CHECKING:
+    from lisa_micro.types import Answer, Micrograph
 
 
 def parse_boxes(texts: list[str]) -> list[list[float]]:
@@ -37,6 +41,40 @@ def busy(what: str) -> Iterator[None]:
 
     with Console(stderr=True).status(f"{what} ..."):
         yield
+
+
+def read_image(path: Path, pixel_size: float | None, page: int) -> Micrograph:
+    """The micrograph in a file; what it has to note goes to the standard error stream."""
+    from lisa_micro.io import read_micrograph
+
+    micrograph = read_micrograph(path, pixel_size, page)
+    for note in micrograph.notes:
+        print(note, file=sys.stderr)
+    return micrograph
+
+
+def load_preset(preset: str, device: str) -> Any:
+    """The assistant of a preset, with a spinner while it loads."""
+    with busy(f"Loading {preset}"):
+        from lisa_micro import load_assistant
+
+        return load_assistant(preset, device=device)
+
+
+def show_answer(answer: Answer, micrograph: Micrograph) -> None:
+    """The reply, and its notes on the standard error stream."""
+    print(answer.text)
+    notes = (*answer.notes, *(note for segment in answer.segments for note in segment.notes))
+    for note in dict.fromkeys(notes):  # what narrowed a target is noted with it and with the answer
+        print(f"note: {note}", file=sys.stderr)
+    if micrograph.pixel_size_nm is None and answer.segments:
+        print("note: no pixel size is known, sizes are in px; give it with --pixel-size NM.", file=sys.stderr)
+
+
+def list_written(paths: list[Path]) -> None:
+    """One line a file."""
+    for path in paths:
+        print(f"wrote {path}")
 
 
 def complain(text: str) -> None:

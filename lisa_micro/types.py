@@ -148,6 +148,25 @@ class Answer:
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
+    def labels(self, shape: tuple[int, int]) -> np.ndarray:
+        """All instances in one label image.
+
+        Args:
+            shape: ``(H, W)`` of the micrograph.
+
+        Returns:
+            ``(H, W)`` int32, 1..n; of segments that overlap the earlier one keeps the pixel. All 0 where the answer
+            outlines nothing, or labels of another shape (which are no answer to this micrograph).
+        """
+        out, count = np.zeros(shape, np.int32), 0
+        for segment in self.segments:
+            labels = np.asarray(segment.labels)
+            if labels.shape != shape:
+                continue
+            out = np.where((out == 0) & (labels > 0), labels + count, out)
+            count += int(labels.max(initial=0))
+        return out.astype(np.int32)
+
 
 @dataclass(frozen=True)
 class Track:

@@ -652,9 +652,9 @@ def test_defects_count_as_wrong(data):
 def test_labels_of_several_segments():
     one, two = Segmentation(squares((0, 0, 4, 4))), Segmentation(squares((2, 0, 6, 4), (10, 10, 12, 12)))
     other_size = Segmentation(np.ones((3, 3), np.int32))
-    labels = contexts.labels_of(Answer("", (one, two, other_size)), (SIZE, SIZE))
+    labels = Answer("", (one, two, other_size)).labels((SIZE, SIZE))
     assert np.bincount(labels.ravel())[1:].tolist() == [16, 8, 4]
-    assert not contexts.labels_of(NO, (5, 7)).any()
+    assert not NO.labels((5, 7)).any()
 
 
 def test_command_line(data, tmp_path, capsys, monkeypatch):

@@ -127,29 +127,8 @@ class Context:
             return otherwise
 
 
-def labels_of(answer: Answer, shape: tuple[int, int]) -> np.ndarray:
-    """All instances of an answer in one label image.
-
-    Args:
-        answer: with any number of segments.
-        shape: ``(H, W)`` of the micrograph.
-
-    Returns:
-        ``(H, W)`` int32, 1..n; of segments that overlap the earlier one keeps the pixel. All 0 where the
-        answer outlines nothing, or labels of another shape (which are no answer to this micrograph).
-    """
-    out, count = np.zeros(shape, np.int32), 0
-    for segment in answer.segments:
-        labels = np.asarray(segment.labels)
-        if labels.shape != shape:
-            continue
-        out = np.where((out == 0) & (labels > 0), labels + count, out)
-        count += int(labels.max(initial=0))
-    return out.astype(np.int32)
-
-
 def scores_of(answer: Answer, labels: np.ndarray) -> np.ndarray | None:
-    """``(n,)`` confidence of the instances of :func:`labels_of` in ascending label order where the answer's
+    """``(n,)`` confidence of the instances of ``answer.labels`` in ascending label order where the answer's
     tables have a column ``score``, else None."""
     tables = [segment.table() for segment in answer.segments]
     counts = [segment.count for segment in answer.segments]

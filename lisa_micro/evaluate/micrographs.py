@@ -6,7 +6,7 @@ import numpy as np
 
 from lisa_micro import metrics
 from lisa_micro.datasets.readers import read_emps, read_tem_sintering
-from lisa_micro.evaluate.context import Context, came_back_empty, declined, labels_of, scores_of
+from lisa_micro.evaluate.context import Context, came_back_empty, declined, scores_of
 from lisa_micro.evaluate.results import Figure, SuiteResult, mean, share
 from lisa_micro.evaluate.wordings import LISA_WORDINGS, whole_concept_wordings
 from lisa_micro.measure import find_necks
@@ -54,7 +54,7 @@ def tem_sintering(context: Context) -> SuiteResult:
             assert example.labels is not None  # the reader gives every image its mask
             truth = example.labels > 0
             for row, (_, wording) in enumerate(wordings):
-                mask = labels_of(context.ask(example.micrograph, wording), truth.shape) > 0
+                mask = context.ask(example.micrograph, wording).labels(truth.shape) > 0
                 scores[row, column] = metrics.iou(mask, truth)
                 inside[row, column] = metrics.iou_outside_band(mask, truth, BAND_PX)
                 step()
@@ -157,12 +157,12 @@ def emps(context: Context) -> SuiteResult:
                 answers[concept] = context.ask(example.micrograph, words[k % len(words)])
                 step()
             shape = example.labels.shape
-            found = labels_of(answers["particle"], shape)
+            found = answers["particle"].labels(shape)
             pairs.append((_small(found), _small(example.labels)))
             confidence.append(scores_of(answers["particle"], found))
             per_image.append(metrics.counts(found, example.labels))
             necks = find_necks(example.labels)
-            centres = metrics.label_centres(labels_of(answers["neck"], shape))
+            centres = metrics.label_centres(answers["neck"].labels(shape))
             hits = metrics.neck_centre_counts(centres, necks)
             from_masks += hits
             from_particles += metrics.neck_centre_counts(find_necks(found), necks)
