@@ -29,6 +29,7 @@ _PUBLIC = {
     "measure_particles": "lisa_micro.measure",
     "simulate_scene": "lisa_micro.sim",
     "simulate_sintering": "lisa_micro.sim",
+    "build_segmenter": "lisa_micro.models.segmenters",
     "load_assistant": "lisa_micro.assistant",
     "compare_prompts": "lisa_micro.compare",
     "compare_wordings": "lisa_micro.compare",

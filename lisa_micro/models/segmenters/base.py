@@ -113,10 +113,10 @@ def check_prompts(points: object, point_labels: object, boxes: object, shape: tu
         InputError: no prompt; points, labels or boxes of another form, outside the image, or of different numbers; a
             prompt without a box and without any point on the object.
     """
-    if points is None and boxes is None:
-        raise InputError("there is no prompt; give points or boxes")
     if points is None and point_labels is not None:
         raise InputError("there are labels of points but no points; give both")
+    if points is None and boxes is None:
+        raise InputError("there is no prompt; give points or boxes")
     frames, notes = (None, ()) if boxes is None else check_boxes(boxes, shape)
     if points is None:
         return Prompts(np.zeros((len(frames), 0, 2)), np.zeros((len(frames), 0), np.int64), frames, notes)
