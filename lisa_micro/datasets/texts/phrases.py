@@ -120,7 +120,8 @@ def phrase(voice: Voice, noun: Noun, parts: list[ClausePhrase]) -> Phrase:
     joined = joined.replace("{nouns}", noun.plural).replace("{noun}", noun.singular)
     plural = f"{pre}{noun.plural}{joined}"
     singular = f"{pre}{noun.singular}{agree(joined)}"
-    clauses = in_order([p.clause for p in parts])
+    # one order for one wording, that of its words: a reply that could be in either is learnt by halves
+    clauses = in_order([p.clause for p in (*before, *wholes, *after)])
     one = False
     bare = plural
     if wholes:

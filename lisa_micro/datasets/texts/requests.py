@@ -23,10 +23,10 @@ from lisa_micro.language import Rank
 
 CATEGORIES = {
     "outline": 16,
-    "constraint": 27,
-    "two constraints": 9,
+    "constraint": 30,
+    "two constraints": 20,
     "yes or no": 5,
-    "several": 6,
+    "several": 9,
     "measure": 18,
     "contrast": 2,
     "in other words": 7,
@@ -120,15 +120,34 @@ def draw_concept(voice: Voice, facts: SceneFacts, absent_share: float, without: 
     return voice.weighted(there)
 
 
+USUAL_SHARE = 0.65
+USUAL_PAIRS = {
+    ("flag", "compare"): 5,
+    ("flag", "rank"): 4,
+    ("region", "rank"): 4,
+    ("compare", "flag"): 3,
+    ("compare", "region"): 3,
+    ("flag", "region"): 3,
+    ("compare", "rank"): 3,
+    ("compare", "compare"): 2,
+}
+"""Two constraints that users combine, and how often each pair is drawn; the rest are any two."""
+
+
 def draw_parts(voice: Voice, concept: str, n: int, in_nm: bool) -> list[ClausePhrase]:
     """``n`` clauses that go together, a few of them said by what is left out."""
     if n == 0 or concept == "substrate":
         return []
-    first = draw_clause(voice, concept, in_nm)
+    kinds: tuple[str | None, str | None] = (None, None)
+    if n == 2 and voice.chance(USUAL_SHARE):
+        kinds = voice.weighted(USUAL_PAIRS)
+        if concept == "neck" and "flag" in kinds:
+            kinds = ("region", "compare")
+    first = draw_clause(voice, concept, in_nm, kinds[0])
     if n == 1:
         return [referring.excluded(voice, first)] if first.place == "post" and voice.chance(0.08) else [first]
     for _ in range(50):
-        second = draw_clause(voice, concept, in_nm)
+        second = draw_clause(voice, concept, in_nm, kinds[1])
         same = type(first.clause) is type(second.clause) and not hasattr(first.clause, "prop")
         same |= getattr(first.clause, "prop", 1) == getattr(second.clause, "prop", 2)
         same |= {"isolated", "in contact", "in agglomerate"} >= {
@@ -136,6 +155,8 @@ def draw_parts(voice: Voice, concept: str, n: int, in_nm: bool) -> list[ClausePh
         }  # fmt: skip
         both_whole = first.place == second.place == "whole"
         if not same and not both_whole and not (first.place == second.place == "pre"):
+            if second.place == "post" and voice.chance(0.15):
+                second = referring.excluded(voice, second)
             return [first, second]
     return [first]
 
@@ -213,13 +234,14 @@ def _several(voice: Voice, facts: SceneFacts) -> Turn:
         if concept not in concepts:
             concepts.append(concept)
     phrases = []
-    constrained = voice.chance(0.35)
-    for position, concept in enumerate(concepts):
+    constrained = voice.chance(0.5)
+    for concept in concepts:
         parts = []
         if constrained and concept != "substrate" and voice.chance(0.6):
             part = draw_clause(voice, concept, facts.pixel_size_known)
-            # a constraint behind the last noun could be read as one on all of them
-            if part.place != "post" or position == 0:
+            # a constraint behind the last noun could be read as one on all of them, unless each has its own
+            own = all(p.clauses for p in phrases)
+            if part.place != "post" or own:
                 parts = [part]
         phrases.append(phrase(voice, draw_noun(voice, concept, 0.6), parts))
     said = listing(voice, phrases)

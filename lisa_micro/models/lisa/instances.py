@@ -19,7 +19,8 @@ class SplitConfig:
     border: weight with which the border map lowers the distance map. smooth: sigma of the Gaussian on the result.
     smallest: instances below this area, px, are dropped.
     certainty, peak: so are those whose mean mask probability is below ``certainty``, or in which the distance map
-        nowhere reaches ``peak``: a whole particle has 1 somewhere, a scrap of background has not.
+        nowhere reaches ``peak``: a whole particle has 1 somewhere, a scrap of background has not. (Small and faint
+        particles have less in the network's map; a higher ``peak`` loses them.)
     """
 
     threshold: float = 0.5
@@ -28,7 +29,7 @@ class SplitConfig:
     smooth: float = 1.0
     smallest: int = 12
     certainty: float = 0.85
-    peak: float = 0.7
+    peak: float = 0.3
 
 
 def h_maxima(surface: np.ndarray, height: float) -> np.ndarray:
