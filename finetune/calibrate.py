@@ -57,15 +57,16 @@ def threshold(seen: list[Seen], false_declines: float) -> float:
             nothing was outlined are declined at any threshold and do not count.
 
     Returns:
-        0..1, half-way between the last score that is declined and the first one that is kept; 0.5 where no scene shows
-        the concept.
+        0..1: of all thresholds that decline the most under that bound the one nearest to 0.5, so that nothing is staked
+        on scores near the ends that a few scenes happened to have; 0.5 where no scene shows the concept.
     """
     kept = np.sort([s.presence for s in seen if s.there and s.outlined])
     if not len(kept):
         return 0.5
-    first = kept[int(np.floor(false_declines * len(kept)))]
-    below = [s.presence for s in seen if s.outlined and s.presence < first]
-    return float((first + max(below, default=first / 2)) / 2)
+    highest = float(kept[int(np.floor(false_declines * len(kept)))])
+    absent = [s.presence for s in seen if s.outlined and not s.there and s.presence < highest]
+    lowest = (max(absent) + highest) / 2 if absent else 0.0
+    return min(max(0.5, lowest), highest)
 
 
 def main() -> int:
