@@ -181,9 +181,11 @@ def test_scraps_that_are_no_whole_particle_are_dropped():
     right = np.arange(120) > 60
     faint = np.where(right, 0.6, 1.0) * mask
     assert separate(faint, distance, np.zeros_like(mask)).max() == 1
-    shallow = np.where(right, 0.5, 1.0) * distance
-    labels = separate(mask, shallow, np.zeros_like(mask))
-    assert labels.max() == 1 and labels[40, 30] == 1 and labels[40, 90] == 0
+    for shallow, split in ((0.2, SplitConfig()), (0.5, SplitConfig(peak=0.7))):
+        labels = separate(mask, np.where(right, shallow, 1.0) * distance, np.zeros_like(mask), split)
+        assert labels.max() == 1 and labels[40, 30] == 1 and labels[40, 90] == 0
+    # small and faint particles reach about half of the height: they are kept
+    assert separate(mask, np.where(right, 0.5, 1.0) * distance, np.zeros_like(mask)).max() == 2
 
 
 def test_small_and_empty():
