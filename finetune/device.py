@@ -1,17 +1,10 @@
-"""Where to train and in which precision."""
+"""In which precision to train."""
 
 from __future__ import annotations
 
 import torch
 
-from lisa_micro.models.precision import fast_bf16
-
-
-def pick_device(name: str) -> torch.device:
-    """``"auto"``: the first GPU where there is one, else the CPU."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+from lisa_micro.models.device import fast_bf16
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:

@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 
 from finetune.config import ClipStage, LanguageStage, VisionStage
-from finetune.device import pick_device, use_bf16
+from finetune.device import use_bf16
 from finetune.facts import collect_facts
 from finetune.loop import LoopConfig, run_loop
 from finetune.sources import load_all, prepare_real, prepare_simulated
 from lisa_micro.models.checkpoints import load_strict, read_state
+from lisa_micro.models.device import pick_device
 from lisa_micro.types import InputError
 
 

@@ -272,19 +272,15 @@ def load_assistant(preset: str = "micro", device: str = "auto") -> Assistant:
     import torch
 
     from lisa_micro.models.checkpoints import sha256
+    from lisa_micro.models.device import fast_bf16, pick_device
     from lisa_micro.models.lisa.build import PARTS, build_lisa, load_parts, merge_adapter
     from lisa_micro.models.lisa.config import LisaConfig
     from lisa_micro.models.memory import keep_memory
-    from lisa_micro.models.precision import fast_bf16
 
     folder = weights_folder(preset)
     if folder is None:
         raise InputError(f"no preset or model folder called {preset!r}; the shipped preset is 'micro'")
-    try:
-        place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        torch.zeros(1, device=place)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"the device {device!r} cannot be used here; try cpu") from error
+    place = pick_device(device)
     config = LisaConfig.read(folder)
     bf16 = fast_bf16(place)
     keep_memory()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lisa_micro.models.checkpoints import load_strict, sha256
+from lisa_micro.models.device import pick_device
 from lisa_micro.models.segmenters.base import Segmenter
 from lisa_micro.models.segmenters.efficient_sam import (
     SMALL,
@@ -69,12 +70,8 @@ def build_segmenter(name: str, checkpoint: str | Path | None = None, device: str
     """
     if name not in BUILDERS:
         raise InputError(f"no segmenter called {name!r}; there are: {', '.join(sorted(BUILDERS))}")
-    try:
-        place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        torch.zeros(1, device=place)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"the device {device!r} cannot be used here; try cpu") from error
-    return BUILDERS[name](None if checkpoint is None else Path(checkpoint).expanduser(), place)
+    weights = None if checkpoint is None else Path(checkpoint).expanduser()
+    return BUILDERS[name](weights, pick_device(device))
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
