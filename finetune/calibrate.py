@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 
 from lisa_micro.assistant.assistant import load_assistant
 from lisa_micro.evaluate.scenes import ASKED, is_there, micrograph_of, scenes
+from lisa_micro.io import write_files, write_json
 from lisa_micro.types import CONCEPTS, InputError
 
 FIRST_SEED = 4_000_000
@@ -92,12 +92,9 @@ def main() -> int:
             f"{concept:12s} threshold {chosen[concept]:.3f}: false declines {1 - np.mean(kept or [np.nan]):.3f} of"
             f" {len(kept)}, declined {np.mean(refused or [np.nan]):.3f} of {len(refused)}"
         )
-    path = args.weights / "config.json"
-    config = json.loads(path.read_text())
+    config = json.loads((args.weights / "config.json").read_text())
     config["presence_threshold"] = chosen
-    temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(config, indent=2) + "\n")
-    os.replace(temporary, path)
+    write_files(args.weights, {"config.json": lambda path: write_json(path, config)})
     return 0
 
 
