@@ -84,6 +84,7 @@ class LanguageStage(_Strict):
     fast_lr: float = 3.0
     start: str | None = None
     adapter: str | None = None
+    projectors: str | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 

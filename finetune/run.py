@@ -111,7 +111,8 @@ def run_clip(stage: ClipStage, folder: Path, cache: Path, device_name: str = "au
 
 
 def run_language(stage: LanguageStage, folder: Path, cache: Path, device_name: str = "auto") -> None:
-    """Stage ``language``. ``stage.start`` is a folder with the trained towers and mask decoder."""
+    """Stage ``language``. ``stage.start`` is a folder with the trained towers and mask decoder, ``stage.adapter`` one
+    to go on from, ``stage.projectors`` one to take the projectors of the image tokens from instead."""
     from finetune.language import export, freeze, load_adapter, make_step, pooler, source_weights, trained_parts
     from finetune.language_data import ConversationMaker, pooled_features
     from lisa_micro.models.checkpoints import sha256
@@ -139,6 +140,13 @@ def run_language(stage: LanguageStage, folder: Path, cache: Path, device_name: s
     if stage.adapter is not None:
         load_parts(model, Path(stage.adapter), trained_parts(config))
         load_adapter(model.language, Path(stage.adapter) / "lora.safetensors")
+    if stage.projectors is not None:
+        of_towers = {
+            "both": ("clip_projector", "sam_projector"),
+            "clip": ("clip_projector",),
+            "sam": ("sam_projector",),
+        }
+        load_parts(model, Path(stage.projectors), of_towers[stage.towers])
     freeze(model)
     model.eval()
     chat = ChatFormat(tokenizer)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lisa_micro.datasets.texts import noise, referring
+from lisa_micro.datasets.texts import noise, referring, written
 from lisa_micro.datasets.texts.asking import outline_turn
 from lisa_micro.datasets.texts.clause_phrases import draw_clause, opposite, property_word
 from lisa_micro.datasets.texts.facts import SceneFacts
@@ -38,6 +38,8 @@ FOLLOW_UPS = {
 """Kinds of follow-ups and how often each is drawn where it makes sense."""
 LATER_CHAT = ("thanks", "bye", "help", "correct", "off_topic", "unsupported")
 MAX_FOLLOW_UPS = 4
+WRITTEN_SHARE = 0.15
+"""How many of the conversations to train on are written ones from the first turn on."""
 _SHOWS = re.compile(
     r"\b(show|see|segment|mark|outline|look|where|find|display|highlight|draw|pick|keep|select|do|discard|drop"
     r"|selection|all but|move on|add)\b"
@@ -90,6 +92,8 @@ def sample_conversation(
         ValueError: an unknown split or category.
     """
     Voice(rng, split)
+    if split == "train" and categories is None and follow_ups is None and rng.random() < WRITTEN_SHARE:
+        return written.draw(Voice(rng, split), facts, written.DIALOGUES)
     unknown = sorted(set(categories or ()) - set(CATEGORIES))
     if unknown:
         raise ValueError(f"category must be one of {', '.join(CATEGORIES)}, not {unknown[0]!r}")

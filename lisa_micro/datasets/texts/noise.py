@@ -74,7 +74,7 @@ def spell(voice: Voice, text: str, keep: str = "") -> str:
         text: the request.
         keep: words that must stay as they are (a noun that the reply has to repeat).
     """
-    if voice.chance(0.5):
+    if voice.chance(0.5) and americanise(keep) == keep:
         text = americanise(text)
     if voice.chance(0.1):
         for _ in range(voice.choose((1, 1, 2))):

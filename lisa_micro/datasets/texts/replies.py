@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lisa_micro.datasets.texts.store import data
 from lisa_micro.language import Clause, Measure, Nearest, Rank, render_clauses, render_measure
 from lisa_micro.language.words import ABSENT, CONCEPT_NOUNS, END_VALUE, END_WHERE, SEG, VALUE, WHERE
 
@@ -131,3 +132,17 @@ def absent_concepts_reply(concepts: list[str]) -> str:
     nouns = [CONCEPT_NOUNS[concept][1] for concept in concepts]
     text = nouns[0] if len(nouns) == 1 else ", ".join(nouns[:-1]) + " or " + nouns[-1]
     return absent_reply(text, concepts == ["substrate"])
+
+
+def chat_reply(path: str) -> str:
+    """The reply to a kind of talk, ``"chat/thanks"``.
+
+    Raises:
+        ValueError: no such kind.
+    """
+    node = data("chat")
+    for key in path.split("/")[1:]:
+        node = node.get(key) if isinstance(node, dict) else None
+    if not isinstance(node, dict) or "reply" not in node:
+        raise ValueError(f"no kind of talk: {path!r}")
+    return node["reply"]

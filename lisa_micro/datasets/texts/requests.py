@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lisa_micro.datasets.texts import measuring, noise, referring
+from lisa_micro.datasets.texts import measuring, noise, referring, written
 from lisa_micro.datasets.texts.asking import fill, kind_of, outline_turn
 from lisa_micro.datasets.texts.clause_phrases import ClausePhrase, draw_clause, opposite, rank_adjective
 from lisa_micro.datasets.texts.facts import SceneFacts, describe
@@ -16,6 +16,7 @@ from lisa_micro.datasets.texts.replies import (
     absence,
     absent_concepts_reply,
     absent_reply,
+    chat_reply,
     outline_reply,
 )
 from lisa_micro.datasets.texts.store import Voice, data
@@ -31,10 +32,11 @@ CATEGORIES = {
     "contrast": 2,
     "in other words": 7,
     "not in the vocabulary": 12,
-    "scene": 3,
+    "scene": 8,
     "chat": 5,
+    "written": 130,
 }
-"""Kinds of single requests and how often each is drawn."""
+"""Kinds of single requests and how often each is drawn. All but ``"written"`` are made from templates."""
 CONCEPT_WEIGHTS = {"particle": 40, "neck": 22, "pore": 14, "agglomerate": 13, "substrate": 11}
 _VERBS = ("are", "them", "do")
 CHAT_KINDS = (
@@ -69,6 +71,8 @@ def sample_request(
 
 def request(voice: Voice, facts: SceneFacts, category: str, absent_share: float = 0.12) -> Turn:
     """The same, drawing with a voice."""
+    if category == "written":
+        return written.draw(voice, facts, written.SINGLE)[0]
     if category == "not in the vocabulary":
         return _foreign(voice, facts)
     if category == "scene":
@@ -329,12 +333,4 @@ def chat(voice: Voice, kinds: tuple[str, ...] = CHAT_KINDS) -> Turn:
     user = noise.fill_images(voice, voice.pick(f"{path}/asks"))
     if any(character.isalpha() for character in user):
         user = noise.spell(voice, user)
-    return Turn(user, reply_of(path), (), "chat", novel=tuple(voice.novel))
-
-
-def reply_of(path: str) -> str:
-    """The reply to a kind of talk."""
-    node = data("chat")
-    for key in path.split("/")[1:]:
-        node = node[key]
-    return node["reply"]
+    return Turn(user, chat_reply(path), (), "chat", novel=tuple(voice.novel))

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lisa_micro.datasets.texts.conversation import sample_conversation
+from lisa_micro.datasets.texts import written
+from lisa_micro.datasets.texts.conversation import WRITTEN_SHARE, sample_conversation
 from lisa_micro.datasets.texts.facts import SceneFacts
 from lisa_micro.datasets.texts.requests import CATEGORIES, sample_request
+from lisa_micro.datasets.texts.store import Voice
 from lisa_micro.language import Reply, parse_reply
 
 FOLLOW_UP_SHARE = 0.2
@@ -45,7 +47,10 @@ def held_out_suite(n: int, seed: int = 0) -> list[SuiteItem]:
     categories = list(CATEGORIES)
     weights = np.array([CATEGORIES[c] for c in categories], float)
     while len(items) < n:
-        if rng.random() < FOLLOW_UP_SHARE:
+        if rng.random() < WRITTEN_SHARE:
+            turns = written.draw(Voice(rng, "held_out"), facts, written.DIALOGUES)
+            turns = turns[: int(rng.integers(2, len(turns) + 1))]
+        elif rng.random() < FOLLOW_UP_SHARE:
             turns = sample_conversation(rng, facts, "held_out", follow_ups=int(rng.integers(1, 3)))
         else:
             category = categories[int(rng.choice(len(categories), p=weights / weights.sum()))]
