@@ -1,0 +1,36 @@
+"""The mask that a semantic segmenter gives for a whole image."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from finetune.benchmark.data import window
+from finetune.benchmark.models import resize_images
+from lisa_micro.geometry import tiles
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, pixels: np.ndarray, tile: int, resolution: int, device: torch.device, bf16: bool = False
+) -> np.ndarray:
+    """Tile by tile, overlapping by a quarter of a tile, as it was trained.
+
+    Args:
+        model: in evaluation mode. pixels: ``(H, W)`` uint8.
+        tile: side of a tile, px of the image. resolution: side of what the model sees, px.
+
+    Returns:
+        ``(H, W)`` bool.
+    """
+    mask = np.zeros(pixels.shape, bool)
+    for part in tiles(pixels.shape, tile, tile // 8):
+        piece = part.read(pixels)
+        square = torch.from_numpy(window(piece, 0, 0, tile).astype(np.float32) / 255)[None, None].to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            logits = model(resize_images(square, resolution)).float()
+        logits = F.interpolate(logits, (tile, tile), mode="bilinear", align_corners=False)
+        part.write(mask, (logits[0, 0] > 0).cpu().numpy()[: piece.shape[0], : piece.shape[1]])
+    return mask

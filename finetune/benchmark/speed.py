@@ -1,0 +1,109 @@
+"""``python -m finetune.benchmark.speed JOB``: speed and memory of one model, in a process that holds nothing else. JOB
+is a JSON file with ``name``, ``weights``, ``resolution``, ``tile``, ``batch``, ``device``, ``precision``, ``seed``,
+``threads``, ``training``, ``preset``, ``prompt``; the last line printed is the result as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from finetune.benchmark.data import TileBatch
+from finetune.benchmark.models import SPECS, build_model
+from finetune.benchmark.settings import MICRO
+from finetune.benchmark.train import make_step
+from finetune.device import use_bf16
+from lisa_micro.evaluate.speed import peak_memory_gb
+from lisa_micro.models.checkpoints import load_strict, read_state
+from lisa_micro.models.device import pick_device
+from lisa_micro.models.memory import keep_memory
+from lisa_micro.types import Micrograph
+
+RUNS, SECONDS = 10, 15.0
+"""At most so many runs, and none is begun after so many seconds."""
+
+
+def repeat(run: Callable[[int], Any], device: torch.device) -> float:
+    """Median seconds of ``run(k)``, k = 1, 2 ..., after ``run(0)``."""
+    run(0)
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < RUNS and (not times or time.perf_counter() - began < SECONDS):
+        start = time.perf_counter()
+        run(len(times) + 1)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return median(times)
+
+
+def peak(device: torch.device) -> float:
+    """On a CPU the largest resident size of this process so far, on a GPU the most that torch held there, 1e9 bytes."""
+    return torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else peak_memory_gb()
+
+
+def of_segmenter(job: dict[str, Any], device: torch.device) -> dict[str, float]:
+    """One tile at a time through the network; then, where ``training`` is set, the memory of one step of training."""
+    spec, side = SPECS[job["name"]], job["resolution"]
+    model = build_model(job["name"], side, None, job["seed"]).to(device)
+    load_strict(model, read_state(Path(job["weights"])), spec.title)
+    model.eval()
+    bf16 = use_bf16(job["precision"], device)
+    image = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+
+    @torch.inference_mode()
+    def run(_: int) -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            model(image)
+
+    seconds = repeat(run, device)
+    result = {"images_per_s": 1 / seconds, "peak_gb": peak(device)}
+    if job["training"]:
+        tile, batch = job["tile"], job["batch"]
+        labels = torch.zeros(batch, tile, tile, dtype=torch.long)
+        labels[:, tile // 4 : tile // 2, tile // 4 : tile // 2] = 1
+        optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-6)
+        model.train()
+        step = make_step(model, spec, side, device, bf16)
+        step(TileBatch(0, torch.rand(batch, 1, tile, tile), labels)).backward()
+        optimiser.step()
+        result["training_peak_gb"] = peak(device)
+    return result
+
+
+def of_micro(job: dict[str, Any], device: torch.device) -> dict[str, float]:
+    """A request about a new image of ``tile`` px, each time."""
+    from lisa_micro import load_assistant
+
+    assistant = load_assistant(job["preset"], device=str(device))
+    rng = np.random.default_rng(0)
+    # an answer is as long as what it describes: blobs, not noise alone
+    y, x = np.mgrid[: job["tile"], : job["tile"]]
+
+    def run(number: int) -> None:
+        pixels = 100 + 60 * np.sin(x / (11 + number)) * np.sin(y / 13) + rng.normal(0, 5, x.shape)
+        assistant.ask(Micrograph(pixels.astype(np.float32)), job["prompt"])
+
+    return {"images_per_s": 1 / repeat(run, device), "peak_gb": peak(device)}
+
+
+def main(path: str) -> None:
+    """Print the result of the job in a file."""
+    job = json.loads(Path(path).read_text())
+    if job["threads"]:
+        torch.set_num_threads(job["threads"])
+    keep_memory(64)
+    device = pick_device(job["device"])
+    measure = of_micro if job["name"] == MICRO else of_segmenter
+    print(json.dumps(measure(job, device)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

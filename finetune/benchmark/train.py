@@ -1,0 +1,261 @@
+"""One model trained: as many steps as fit into its minutes, in the loop of all training, resumable.
+
+How many steps that is is measured once, before the first, and kept: a run that is killed and goes on takes the same
+steps and ends with the same weights. A machine that slows down later takes longer than the minutes; what it took is
+reported.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from finetune.benchmark.data import Dataset, TileBatch, TileMaker
+from finetune.benchmark.models import SPECS, ModelSpec, build_model, resize_images
+from finetune.benchmark.predict import predict
+from finetune.benchmark.settings import Settings
+from finetune.device import use_bf16
+from finetune.loop import LoopConfig, run_loop
+from lisa_micro.io import write_files, write_json
+from lisa_micro.metrics import iou
+from lisa_micro.models.checkpoints import load_strict, read_state, save_module
+from lisa_micro.types import InputError
+
+PLAN, CLOCK, WEIGHTS = "plan.json", "clock.json", "weights.safetensors"
+POINTS, HELD_OUT_POINTS, HELD_OUT_TILES = 60, 8, 3
+"""Points of the curve of the loss, of the held-out IoU, and images behind the latter."""
+NORM_BATCHES = 16
+"""Batches from which batch norms take their statistics once the weights are final."""
+TRIAL_S = 60.0
+"""Longest trial that tells how many steps fit."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model.
+
+    Attributes:
+        model: in evaluation mode, on its device. resolution, batch, steps: as used.
+        seconds: of training. curve: rows with ``step`` and ``loss``, some with ``held_out_iou``.
+        weights: their file.
+    """
+
+    model: nn.Module
+    resolution: int
+    batch: int
+    steps: int
+    seconds: float
+    curve: list[dict[str, float]]
+    weights: Path
+
+
+def sizes(spec: ModelSpec, settings: Settings, device: torch.device) -> tuple[int, int]:
+    """Resolution and batch of a model."""
+    batch = settings.batch or (spec.cpu_batch if device.type == "cpu" else spec.gpu_batch)
+    return settings.resolution or spec.resolution, batch
+
+
+def make_step(
+    model: nn.Module, spec: ModelSpec, resolution: int, device: torch.device, bf16: bool
+) -> Callable[[TileBatch], Tensor]:
+    """Batch -> loss ``()``."""
+
+    def step(batch: TileBatch) -> Tensor:
+        images = resize_images(batch.images.to(device), resolution)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            return spec.loss(model, images, batch.labels.to(device))
+
+    return step
+
+
+def train(
+    name: str,
+    dataset: Dataset,
+    settings: Settings,
+    device: torch.device,
+    folder: Path,
+    data_key: dict[str, Any],
+    log: Callable[[str], None],
+) -> Trained:
+    """Train a model, or go on with it, or read it where it is trained already.
+
+    Args:
+        name: one of :data:`finetune.benchmark.models.SPECS`.
+        folder: of this model's run. data_key: what tells the images from others. log: one line at a time.
+
+    Raises:
+        InputError: a package is missing, a checkpoint does not fit, the folder holds another run.
+    """
+    spec = SPECS[name]
+    resolution, batch = sizes(spec, settings, device)
+    maker = TileMaker(dataset.train, settings.tile, batch, settings.seed)
+    bf16 = use_bf16(settings.precision, device)
+
+    def fresh_model() -> nn.Module:
+        return build_model(name, resolution, settings.checkpoint, settings.seed).to(device)
+
+    if settings.fresh and folder.is_dir():
+        shutil.rmtree(folder)
+    wanted = settings.training(data_key)
+    plan = read_plan(folder, wanted)
+    if plan is None:
+        steps = settings.steps
+        if steps is None:
+            log(f"{spec.title}: trying how long a step takes")
+            trial = fresh_model()
+            pace = measure_pace(trial, make_step(trial, spec, resolution, device, bf16), maker)
+            del trial
+            steps = max(1, round(settings.minutes * 60 / pace))
+            log(f"{spec.title}: {pace:.2f} s a step of {batch}, {steps} steps in {settings.minutes:g} min")
+        plan = {"settings": wanted, "steps": steps}
+        write_files(folder, {PLAN: lambda path: write_json(path, plan)})
+    steps, weights = int(plan["steps"]), folder / WEIGHTS
+    model = fresh_model()
+    if not weights.is_file():
+        _run(model, spec, maker, dataset, settings, device, folder, steps, resolution, bf16, log)
+    load_strict(model, read_state(weights), spec.title)
+    seconds = json.loads((folder / CLOCK).read_text())["seconds"]
+    return Trained(model.eval(), resolution, batch, steps, seconds, read_curve(folder / "log.jsonl"), weights)
+
+
+def read_plan(folder: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
+    """The plan of a run that was begun, or None.
+
+    Raises:
+        InputError: it is another run's.
+    """
+    path = folder / PLAN
+    if not path.is_file():
+        return None
+    try:
+        plan = json.loads(path.read_text())
+        settings, _ = plan["settings"], int(plan["steps"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read; give --fresh to train anew") from error
+    differing = sorted(k for k in wanted.keys() | settings.keys() if wanted.get(k) != settings.get(k))
+    if differing:
+        raise InputError(
+            f"{folder} holds a run with other settings ({', '.join(differing)}); give another --work, or --fresh to "
+            "train anew"
+        )
+    return plan
+
+
+def measure_pace(model: nn.Module, step: Callable[[TileBatch], Tensor], maker: TileMaker) -> float:
+    """Seconds of a step, tiles included: the median of up to five after a first one. The model's weights change."""
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-6)
+    model.train()
+    times: list[float] = []
+    began = time.monotonic()
+    for number in range(6):
+        start = time.monotonic()
+        step(maker(number)).backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.monotonic() - start)
+        if len(times) > 1 and time.monotonic() - began > TRIAL_S:
+            break
+    return float(np.median(times[1:]))
+
+
+def _run(
+    model: nn.Module,
+    spec: ModelSpec,
+    maker: TileMaker,
+    dataset: Dataset,
+    settings: Settings,
+    device: torch.device,
+    folder: Path,
+    steps: int,
+    resolution: int,
+    bf16: bool,
+    log: Callable[[str], None],
+) -> None:
+    loss_of = make_step(model, spec, resolution, device, bf16)
+    every = max(1, steps // HELD_OUT_POINTS)
+    shown = dataset.test[:HELD_OUT_TILES]
+
+    def step(batch: TileBatch) -> tuple[Tensor, dict[str, float]]:
+        loss = loss_of(batch)
+        if (batch.step + 1) % every:
+            return loss, {}
+        model.eval()
+        masks = [predict(model, item.pixels, settings.tile, resolution, device, bf16) for item in shown]
+        model.train()
+        return loss, {"held_out_iou": float(np.mean([iou(m, i.mask) for m, i in zip(masks, shown, strict=True)]))}
+
+    clock = folder / CLOCK
+    # a kill loses the steps since the last checkpoint and their time with them
+    before = json.loads(clock.read_text())["seconds"] if clock.is_file() and (folder / "last.pt").is_file() else 0.0
+    began = time.monotonic()
+
+    def on_save(_: int, __: dict[str, Tensor]) -> None:
+        seconds = before + time.monotonic() - began
+        write_files(folder, {CLOCK: lambda path: write_json(path, {"seconds": seconds})})
+
+    config = LoopConfig(
+        steps=steps,
+        batch_size=maker.batch,
+        lr=spec.lr,
+        warmup=min(50, max(1, steps // 10)),
+        seed=settings.seed,
+        log_every=max(1, steps // POINTS),
+        workers=0 if device.type == "cpu" else 4,
+        betas=(0.9, 0.99),
+    )
+    # pretrained weights of EfficientSAM's encoder are worth keeping near
+    groups = [(["sam.image_encoder."], 0.2)] if settings.checkpoint is not None else []
+    values = run_loop(
+        model, maker, step, config, folder, groups, on_save, log=lambda line: log(f"{spec.title}: {line}")
+    )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in values:
+                parameter.copy_(values[name])
+    settle_norms(model, maker, resolution, device)
+    # the checkpoint may go once the weights are there
+    save_module(model.state_dict(), folder / WEIGHTS, torch.float32)
+    (folder / "last.pt").unlink(missing_ok=True)
+
+
+@torch.no_grad()
+def settle_norms(model: nn.Module, maker: TileMaker, resolution: int, device: torch.device) -> None:
+    """Give batch norms the statistics that go with averaged weights: plain means over a few training batches (Izmailov
+    et al. 2018, "Averaging weights leads to wider optima"). Models without batch norm are left as they are."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    model.eval()
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean
+        norm.train()
+    for number in range(NORM_BATCHES):
+        model(resize_images(maker(number).images.to(device), resolution))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()
+
+
+def read_curve(path: Path) -> list[dict[str, float]]:
+    """The rows of a log, one a step: a run that went on has logged some twice, of which the last holds."""
+    rows: dict[int, dict[str, float]] = {}
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            row = json.loads(line)
+        except ValueError:  # half a line of a run that was killed
+            continue
+        rows[row["step"]] = {k: row[k] for k in ("step", "loss", "held_out_iou") if k in row}
+    return [rows[step] for step in sorted(rows)]
