@@ -88,10 +88,25 @@ class LanguageStage(_Strict):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
-STAGES = {"vision": VisionStage, "clip": ClipStage, "language": LanguageStage}
+class TrackingStage(_Strict):
+    """A DeAOT on simulated videos. encoder_weights: a file to start the encoder from, whose batch norm is then frozen;
+    start: one to start the whole network from."""
+
+    stage: Literal["tracking"]
+    schedule: Schedule
+    tracker: Literal["deaot-t", "deaot-s", "deaot-b", "deaot-l", "deaot-r50-l", "deaot-swinb-l"] = "deaot-t"
+    clip: dict[str, Any] = {}
+    encoder_weights: str | None = None
+    encoder_lr: float = 1.0
+    start: str | None = None
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
-def load_config(path: Path) -> VisionStage | ClipStage | LanguageStage:
+STAGES = {"vision": VisionStage, "clip": ClipStage, "language": LanguageStage, "tracking": TrackingStage}
+Stage = VisionStage | ClipStage | LanguageStage | TrackingStage
+
+
+def load_config(path: Path) -> Stage:
     """Read and validate a YAML configuration.
 
     Raises:

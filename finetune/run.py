@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from finetune.config import ClipStage, LanguageStage, VisionStage
+from finetune.config import ClipStage, LanguageStage, Stage, TrackingStage, VisionStage
 from finetune.device import use_bf16
 from finetune.facts import collect_facts
 from finetune.loop import LoopConfig, run_loop
@@ -19,7 +19,7 @@ from lisa_micro.models.device import pick_device
 from lisa_micro.types import InputError
 
 
-def loop_config(stage: VisionStage | ClipStage | LanguageStage) -> LoopConfig:
+def loop_config(stage: Stage) -> LoopConfig:
     return LoopConfig(**stage.schedule.model_dump())
 
 
@@ -185,4 +185,41 @@ def run_language(stage: LanguageStage, folder: Path, cache: Path, device_name: s
     write_record(folder, stage, {"seconds": time.monotonic() - began})
 
 
-RUNNERS = {"vision": run_vision, "clip": run_clip, "language": run_language}
+def run_tracking(stage: TrackingStage, folder: Path, cache: Path, device_name: str = "auto") -> None:
+    """Stage ``tracking``. Its videos are simulated as they are needed, so ``cache`` is not used."""
+    from finetune.tracking import TrackingModel, export, load_encoder, make_step
+    from finetune.tracking_data import ClipConfig, ClipMaker
+    from lisa_micro.models.trackers.deaot import CONFIGS, read_weights
+    from lisa_micro.models.trackers.deaot.encoders import FrozenBatchNorm
+
+    device = pick_device(device_name)
+    torch.manual_seed(stage.schedule.seed)
+    config = CONFIGS[stage.tracker]
+    fresh = stage.encoder_weights is None and stage.start is None
+    model = TrackingModel(config, torch.nn.BatchNorm2d if fresh else FrozenBatchNorm)
+    if stage.start is not None:
+        load_strict(model.network, read_weights(Path(stage.start)), stage.tracker)
+    if stage.encoder_weights is not None:
+        load_encoder(model.network.encoder, Path(stage.encoder_weights))
+    model.to(device).to(memory_format=torch.channels_last)
+    try:
+        clip = ClipConfig(**stage.clip)
+    except TypeError as error:
+        raise InputError(f"clip of the configuration: {error}") from error
+    loop = loop_config(stage)
+    maker = ClipMaker(clip, loop.batch_size, loop.steps, config.objects, loop.seed)
+    began = time.monotonic()
+    values = run_loop(
+        model,
+        maker,
+        make_step(model, device, use_bf16(stage.precision, device)),
+        loop,
+        folder,
+        groups=[(["network.encoder."], stage.encoder_lr)],
+        on_save=lambda _, v: export(model, v, folder / "weights", maker, loop.steps),
+    )
+    export(model, values, folder / "weights", maker, loop.steps)
+    write_record(folder, stage, {"seconds": time.monotonic() - began, "clip": dataclasses.asdict(clip)})
+
+
+RUNNERS = {"vision": run_vision, "clip": run_clip, "language": run_language, "tracking": run_tracking}

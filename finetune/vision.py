@@ -36,7 +36,7 @@ class VisionModel(nn.Module):
         self.mask_head = MaskHead(MaskHeadConfig(dim=embed_dim, depth=depth))
 
     def forward(self, batch: Batch) -> MaskOutputs:
-        """Outputs for words (B*W), boxes (B), points (B), in this order."""
+        """Outputs for words (B*W), boxes (B), points (B) and outlines (B or none), in this order."""
         features = self.sam_tower(self.sam_tower.normalise(batch.images))
         head, b = self.mask_head, len(batch.images)
         words = head.code_book(batch.concepts.reshape(-1, 1))
@@ -51,6 +51,8 @@ class VisionModel(nn.Module):
             head(features, head.box_tokens(batch.boxes), batch.origin, boxes),
             head(features, point_tokens, batch.origin, points),
         ]
+        if len(batch.regions):
+            parts.append(head(features, head.box_tokens(batch.region_boxes), batch.origin, batch.regions))
         return MaskOutputs(*(torch.cat(maps) for maps in zip(*parts, strict=True)))
 
 

@@ -12,6 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from finetune.sources import Source
+from finetune.vision_regions import quarter, rough_region
 from lisa_micro.models.lisa.mask_head import FRAME, STRIDE
 from lisa_micro.types import CONCEPTS
 
@@ -20,12 +21,17 @@ from lisa_micro.types import CONCEPTS
 class CropConfig:
     """How crops are cut. size: side in px, a multiple of 32. scales: zoom per kind of source, (low, high), drawn
     log-uniformly. mix: share of each kind. words: concepts asked for per crop, particles first. The labels of ``tem``
-    are a recipe's output at one scale, so these images are neither zoomed nor blurred."""
+    are a recipe's output at one scale, so these images are neither zoomed nor blurred. size_power: an instance is
+    picked to be prompted with a chance that goes with its area to this power; at 0 the many small ones leave the
+    decoder few large ones to learn a point from. regions: prompt by nearly right outlines too
+    (:mod:`finetune.vision_regions`)."""
 
     size: int = 288
     words: int = 2
     mix: tuple[tuple[str, float], ...] = (("emps", 0.6), ("tem", 0.12), ("sim", 0.28))
     scales: tuple[tuple[str, float, float], ...] = (("emps", 0.5, 1.6), ("tem", 1.0, 1.0), ("sim", 0.6, 1.6))
+    size_power: float = 0.0
+    regions: bool = False
 
 
 class Maps(NamedTuple):
@@ -43,14 +49,17 @@ class Maps(NamedTuple):
 
 class Batch(NamedTuple):
     """B crops: images ``(B, 1, S, S)`` 0..1; word prompts as concept numbers ``(B, W)``, boxes ``(B, 4)`` and points
-    ``(B, 4, 2)`` with labels ``(B, 4)`` in px of the frame; targets in the order words (B*W), boxes (B), points (B);
-    ``origin``: where the crops lie in the frame, in cells of 16 px."""
+    ``(B, 4, 2)`` with labels ``(B, 4)`` in px of the frame; outlines ``(B, 1, S/4, S/4)``, their boxes ``(B, 4)``, or
+    none of them (B = 0); targets in the order words (B*W), boxes (B), points (B), outlines (B or 0); ``origin``:
+    where the crops lie in the frame, in cells of 16 px."""
 
     images: Tensor
     concepts: Tensor
     boxes: Tensor
     points: Tensor
     point_labels: Tensor
+    regions: Tensor
+    region_boxes: Tensor
     targets: Maps
     origin: tuple[int, int]
 
@@ -178,8 +187,8 @@ def _presence(labels: np.ndarray) -> float:
     return 1.0 if area >= 60 else (0.0 if area == 0 else -1.0)
 
 
-def _pick_instance(labels: dict, rng: np.random.Generator, parts: bool) -> np.ndarray | None:
-    """Mask of one instance: mostly a particle, sometimes a neck or a pore."""
+def _pick_instance(labels: dict, rng: np.random.Generator, parts: bool, power: float = 0.0) -> np.ndarray | None:
+    """Mask of one instance: mostly a particle, sometimes a neck or a pore; ``power``: see :class:`CropConfig`."""
     if not parts:
         return None
     order = ["particle", "pore", "neck"] if rng.random() < 0.85 else ["neck", "pore", "particle"]
@@ -188,9 +197,11 @@ def _pick_instance(labels: dict, rng: np.random.Generator, parts: bool) -> np.nd
         if m is None or not m.any():
             continue
         ids, areas = np.unique(m[m > 0], return_counts=True)
-        ids = ids[areas >= 24]
-        if len(ids):
+        ids, areas = ids[areas >= 24], areas[areas >= 24].astype(float)
+        if len(ids) and power == 0:
             return m == ids[int(rng.integers(len(ids)))]
+        if len(ids):
+            return m == ids[int(rng.choice(len(ids), p=areas**power / (areas**power).sum()))]
     return None
 
 
@@ -235,8 +246,9 @@ class CropMaker:
         room = (FRAME - size) // STRIDE
         origin = (int(rng.integers(room + 1)), int(rng.integers(room + 1)))
         shift = np.array(origin, np.float32) * STRIDE
-        images, concepts, boxes, points, point_labels = [], [], [], [], []
-        targets: dict[str, list] = {"words": [], "boxes": [], "points": []}
+        images, concepts, boxes, points, point_labels, regions, region_boxes = [], [], [], [], [], [], []
+        kinds = ("boxes", "points", *(["regions"] if self.config.regions else []))
+        targets: dict[str, list] = {kind: [] for kind in ("words", *kinds)}
         for _ in range(self.batch_size):
             pool = self.pools[self.kinds[int(rng.choice(len(self.kinds), p=self.shares))]]
             source = pool[int(rng.integers(len(pool)))]
@@ -248,13 +260,20 @@ class CropMaker:
             for c in asked:
                 weight = 1.0 if c == "particle" else 0.7
                 targets["words"].append(_targets(labels[c], valid, source.instances, _presence(labels[c]), weight))
-            for kind in ("boxes", "points"):
-                mask = _pick_instance(labels, rng, source.instances)
+            for kind in kinds:
+                mask = _pick_instance(labels, rng, source.instances, self.config.size_power)
                 one = None if mask is None else mask.astype(np.int32)
                 targets[kind].append(_targets(one, valid, False, -1.0, 0.7))
                 if kind == "boxes":
                     box = np.array([8, 8, 24, 24], np.float32) if mask is None else _box_of(mask, rng)
                     boxes.append(box + np.tile(shift, 2))
+                elif kind == "regions":
+                    mask = np.eye(size, dtype=bool) if mask is None else mask
+                    rough = rough_region(mask, labels.get("particle", mask), rng)
+                    rows, columns = np.nonzero(rough)
+                    tight = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+                    regions.append(quarter(rough))
+                    region_boxes.append(np.array(tight, np.float32) + np.tile(shift, 2))
                 else:
                     p, k = (
                         (np.zeros((4, 2), np.float32), np.full(4, -1, np.int64))
@@ -263,7 +282,7 @@ class CropMaker:
                     )
                     points.append(p + shift)
                     point_labels.append(k)
-        rows = targets["words"] + targets["boxes"] + targets["points"]
+        rows = [row for kind in ("words", *kinds) for row in targets[kind]]
         columns = [torch.as_tensor(np.array(column, np.float32)) for column in zip(*rows, strict=True)]
         return Batch(
             torch.as_tensor(np.array(images)).unsqueeze(1),
@@ -271,6 +290,8 @@ class CropMaker:
             torch.as_tensor(np.array(boxes)),
             torch.as_tensor(np.array(points)),
             torch.as_tensor(np.array(point_labels)),
+            torch.as_tensor(np.array(regions, np.float32).reshape(len(regions), 1, size // 4, size // 4)),
+            torch.as_tensor(np.array(region_boxes, np.float32).reshape(-1, 4)),
             Maps(*columns),
             origin,
         )

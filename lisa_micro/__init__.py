@@ -23,6 +23,7 @@ _PUBLIC = {
     "draw_overlay": "lisa_micro.io",
     "read_labels": "lisa_micro.io",
     "read_micrograph": "lisa_micro.io",
+    "read_video": "lisa_micro.io",
     "save_answer": "lisa_micro.io",
     "to_unit_range": "lisa_micro.io",
     "measure_necks": "lisa_micro.measure",
@@ -30,9 +31,13 @@ _PUBLIC = {
     "simulate_scene": "lisa_micro.sim",
     "simulate_sintering": "lisa_micro.sim",
     "build_segmenter": "lisa_micro.models.segmenters",
+    "build_tracker": "lisa_micro.models.trackers",
     "load_assistant": "lisa_micro.assistant",
     "compare_prompts": "lisa_micro.compare",
     "compare_wordings": "lisa_micro.compare",
+    "segment_large": "lisa_micro.pipeline",
+    "Tracks": "lisa_micro.pipeline.tracks",
+    "track": "lisa_micro.pipeline.video",
 }
 
 __all__ = ["__version__", *_PUBLIC]

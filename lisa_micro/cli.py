@@ -13,8 +13,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lisa_micro.commands_benchmark import benchmarks
+from lisa_micro.commands_track import track
 from lisa_micro.language import check_prompt
-from lisa_micro.terminal import busy, complain, list_written, load_preset, parse_boxes, read_image, run, show_answer
+from lisa_micro.terminal import (
+    ask,
+    busy,
+    complain,
+    list_written,
+    load_preset,
+    load_prompted,
+    parse_boxes,
+    read_image,
+    run,
+    run_from_checkout,
+    show_answer,
+    way_of_looking,
+    with_segment,
+)
 from lisa_micro.types import InputError
 
 if TYPE_CHECKING:
@@ -65,14 +81,21 @@ def segment(
         list[str] | None,
         typer.Option(metavar="X0,Y0,X1,Y1", help="A box in px around one object; may be given several times."),
     ] = None,
+    everything: Annotated[bool, typer.Option("--everything", help="Segment all objects, without a prompt.")] = False,
+    segmenter: Annotated[str | None, typer.Option(help="For boxes and everything: sam_vit_b, sam2 ...")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="The segmenter's weights: a path, or a hub name.")] = None,
     preset: Preset = "micro",
     pixel_size: PixelSize = None,
     page: Page = 0,
+    tiles: Annotated[
+        str, typer.Option(help="How to see it: auto (tiles above 2048 px), off, tiled, cascade.")
+    ] = "auto",
     device: Device = "auto",
     force: Force = False,
 ) -> None:
-    """Segment what the words ask for, or what is in the boxes, and write masks, tables and an overlay."""
-    words, notes = check_prompt(prompt, needed=not box)
+    """Segment what the words ask for, what is in the boxes, or everything, and write masks, tables and an overlay."""
+    words, notes = check_prompt(prompt, needed=not (box or everything))
+    how = way_of_looking(tiles)
     micrograph, boxes = read_image(image, pixel_size, page), parse_boxes(box or [])
     from lisa_micro.geometry import check_boxes
     from lisa_micro.io import check_output
@@ -81,12 +104,14 @@ def segment(
         repaired, remarks = check_boxes(boxes, micrograph.shape)
         boxes, notes = repaired.tolist(), (*notes, *remarks)
     check_output(out, force)  # before minutes of work, not after
-    assistant = load_preset(preset, device)
+    assistant = load_prompted(segmenter, checkpoint, preset, device, words)
+    answer = ask(assistant, micrograph, words, how) if words else None
     with busy("Looking at the micrograph"):
-        answer = assistant.ask(micrograph, words) if words else None
         if boxes:
-            answer = _with_boxes(answer, assistant.segment_boxes(micrograph, boxes), words)
-    assert answer is not None  # there are words or boxes
+            answer = with_segment(answer, assistant.segment_boxes(micrograph, boxes), words, " from boxes")
+        if everything:
+            answer = with_segment(answer, assistant.segment_everything(micrograph), words)
+    assert answer is not None  # there are words or boxes, or everything is meant
     answer = replace(answer, notes=(*notes, *answer.notes))
     show_answer(answer, micrograph)
     list_written(_save(answer, micrograph, out, assistant, preset, device, force, boxes=boxes or None, page=page))
@@ -315,36 +340,22 @@ def evaluate(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def finetune(context: typer.Context) -> None:
     """Train on your own data: all arguments go to `python -m finetune`."""
-    import os
-    import subprocess
+    raise typer.Exit(run_from_checkout("finetune", context.args))
 
-    # The training code is no part of the package: it stands beside it in a checkout, where an editable
-    # install leaves the package too.
-    checkout = Path(__file__).resolve().parents[1]
-    if not (checkout / "finetune" / "__main__.py").is_file():
-        raise InputError(
-            "Training runs from a checkout of the repository; clone it, run `make setup` there, and use its "
-            ".venv/bin/lisa-micro."
-        )
-    paths = [str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    raise typer.Exit(subprocess.call([sys.executable, "-m", "finetune", *context.args], env=environment))
+
+@app.command(
+    "app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def open_app(context: typer.Context) -> None:
+    """Talk to micrographs in the browser: all arguments go to `python -m app`."""
+    raise typer.Exit(run_from_checkout("app", context.args, what="The app"))
+
+
+app.add_typer(benchmarks, name="benchmark")
+app.command()(track)
 
 
 # ---------------------------------------------------------------------------------------------------- helpers
-
-
-def _with_boxes(answer: Answer | None, segmentation: Any, words: str) -> Answer:
-    """An answer that holds what the boxes gave, behind what the words gave where there were words."""
-    import numpy as np
-
-    from lisa_micro.types import Answer
-
-    if answer is not None:
-        return replace(answer, segments=(*answer.segments, segmentation), declined=False)
-    count = np.count_nonzero(np.bincount(segmentation.labels.ravel())[1:])  # a box may have given nothing
-    text = f"Segmented {count} {'object' if count == 1 else 'objects'} from boxes."
-    return Answer(text=text, segments=(segmentation,), prompt=words)
 
 
 def _save(

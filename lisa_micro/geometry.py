@@ -326,3 +326,48 @@ def tiles(shape: tuple[int, int], size: int, halo: int = 0) -> Iterator[Tile]:
     for y_low, y_high, y0, y1 in spans(int(shape[0])):
         for x_low, x_high, x0, x1 in spans(int(shape[1])):
             yield Tile((y_low, y_high, x_low, x_high), (y0, y1, x0, x1))
+
+
+def feathered_tiles(shape: tuple[int, int], size: int, halo: int) -> Iterator[tuple[Tile, np.ndarray, np.ndarray]]:
+    """:func:`tiles` with weights by which what was computed on each outer part adds up to one seamless whole.
+
+    A weight falls linearly across a seam, from 1 at three quarters of the halo on the near side to 0 on the far side:
+    the outermost quarter, where a network sees least of the surroundings, is never used. Towards the image's own edge
+    nothing falls, since nobody else looks there. Without a halo the weight is that of the core, 1 and 0.
+
+    Args:
+        shape, size, halo: as for :func:`tiles`.
+
+    Yields:
+        the tile, ``(h,)`` and ``(w,)`` float32 weights of the rows and columns of its outer part. A pixel's weight is
+        their product; over all tiles the weights of a pixel add up to 1.
+
+    Raises:
+        InputError: as :func:`tiles`.
+    """
+    every = list(tiles(shape, size, halo))
+    axes = []
+    for length, first in ((int(shape[0]), 0), (int(shape[1]), 2)):
+        spans = list(dict.fromkeys((*tile.outer[first : first + 2], *tile.core[first : first + 2]) for tile in every))
+        axes.append(dict(zip(spans, _feathers(spans, length, 0.75 * halo), strict=True)))
+    for tile in every:
+        rows, columns = ((*tile.outer[k : k + 2], *tile.core[k : k + 2]) for k in (0, 2))
+        yield tile, axes[0][rows], axes[1][columns]
+
+
+def _feathers(spans: list[tuple[int, int, int, int]], length: int, reach: float) -> list[np.ndarray]:
+    """Weights of the outer parts along one axis; ``spans`` are low, high, begin, end as in :class:`Tile`."""
+    total, found = np.zeros(length), []
+    for low, high, begin, end in spans:
+        at = np.arange(low, high) + 0.5
+        if reach > 0:
+            rise = np.ones_like(at) if begin == 0 else np.clip((at - begin + reach) / (2 * reach), 0, 1)
+            fall = np.ones_like(at) if end == length else np.clip((end + reach - at) / (2 * reach), 0, 1)
+            weight = rise * fall
+        else:
+            weight = ((at > begin) & (at < end)).astype(float)
+        total[low:high] += weight
+        found.append(weight)
+    return [
+        (weight / total[low:high]).astype(np.float32) for weight, (low, high, _, _) in zip(found, spans, strict=True)
+    ]

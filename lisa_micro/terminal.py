@@ -7,13 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lisa_micro.types import InputError
 
 if TYPE_CHECKING:
-    from lisa_micro.types import Answer, Micrograph
+    from lisa_micro.types import Answer, Micrograph, Segmentation
 
 
 def parse_boxes(texts: list[str]) -> list[list[float]]:
@@ -43,6 +44,40 @@ def busy(what: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def steps(what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A spinner on a terminal that becomes a bar as soon as the function it gives is called with (what, done, total);
+    nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"{what} ...", total=None)
+        yield lambda now, done, total: progress.update(task, description=now, completed=done, total=total)
+
+
+def way_of_looking(tiles: str) -> str:
+    """What ``--tiles`` means to :func:`lisa_micro.pipeline.segment_large`.
+
+    Raises:
+        InputError: none of the choices.
+    """
+    ways = {"auto": "auto", "off": "whole", "tiled": "tiled", "cascade": "cascade"}
+    if tiles not in ways:
+        raise InputError(f"--tiles {tiles} is none of {', '.join(ways)}.")
+    return ways[tiles]
+
+
+def ask(assistant: Any, micrograph: Micrograph, words: str, how: str) -> Answer:
+    """The answer to words about a micrograph of any size, with progress; see
+    :func:`lisa_micro.pipeline.segment_large`."""
+    from lisa_micro.pipeline import segment_large
+
+    with steps("Looking at the micrograph") as progress:
+        return segment_large(assistant, micrograph, words, how=how, progress=progress)
+
+
 def read_image(path: Path, pixel_size: float | None, page: int) -> Micrograph:
     """The micrograph in a file; what it has to note goes to the standard error stream."""
     from lisa_micro.io import read_micrograph
@@ -59,6 +94,38 @@ def load_preset(preset: str, device: str) -> Any:
         from lisa_micro import load_assistant
 
         return load_assistant(preset, device=device)
+
+
+def load_prompted(segmenter: str | None, checkpoint: str | None, preset: str, device: str, words: str) -> Any:
+    """What answers boxes and asks for everything: the assistant of a preset, or the segmenter of a name.
+
+    Raises:
+        InputError: a checkpoint without a segmenter, or words for one.
+    """
+    if segmenter is None:
+        if checkpoint is not None:
+            raise InputError("--checkpoint belongs to a --segmenter; a preset is named by --preset.")
+        return load_preset(preset, device)
+    if words:
+        raise InputError(f"The segmenter {segmenter} takes no words; give --box or --everything, or leave it out.")
+    with busy(f"Loading {segmenter}"):
+        from lisa_micro.assistant.prompted import WordlessAssistant
+        from lisa_micro.models.segmenters import build_segmenter
+
+        return WordlessAssistant(build_segmenter(segmenter, checkpoint, device))
+
+
+def with_segment(answer: Answer | None, segmentation: Segmentation, words: str, origin: str = "") -> Answer:
+    """An answer that holds what boxes or everything mode gave, behind what it held already."""
+    import numpy as np
+
+    from lisa_micro.types import Answer
+
+    if answer is not None:
+        return replace(answer, segments=(*answer.segments, segmentation), declined=False)
+    count = np.count_nonzero(np.bincount(segmentation.labels.ravel())[1:])  # a box may have given nothing
+    text = f"Segmented {count} {'object' if count == 1 else 'objects'}{origin}."
+    return Answer(text=text, segments=(segmentation,), prompt=words)
 
 
 def show_answer(answer: Answer, micrograph: Micrograph) -> None:
@@ -80,6 +147,29 @@ def list_written(paths: list[Path]) -> None:
 def complain(text: str) -> None:
     """One line on the standard error stream."""
     print(f"error: {' '.join(text.split())}", file=sys.stderr)
+
+
+def run_from_checkout(module: str, arguments: list[str], what: str = "Training") -> int:
+    """Runs ``python -m MODULE ARGUMENTS`` and gives its exit code. For training code and the app, which are no part of
+    the package: they stand beside it in a checkout, where an editable install leaves the package too.
+
+    Args:
+        what: what a person calls it, at the beginning of a sentence.
+
+    Raises:
+        InputError: the package was installed without a checkout.
+    """
+    import subprocess
+
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / Path(*module.split(".")) / "__main__.py").is_file():
+        raise InputError(
+            f"{what} runs from a checkout of the repository; clone it, run `make setup` there, and use its "
+            ".venv/bin/lisa-micro."
+        )
+    paths = [str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return subprocess.call([sys.executable, "-m", module, *arguments], env=environment)
 
 
 def run(command: Callable[[], Any]) -> int:

@@ -421,7 +421,7 @@ def test_code_in_a_checkpoint_is_not_run(mini, tmp_path):
         build_segmenter(mini, path)
 
 
-@pytest.mark.parametrize("name", sorted(BUILDERS))
+@pytest.mark.parametrize("name", sorted(set(BUILDERS) - {"micro"}))
 def test_weights_are_never_made_up(name):
     with pytest.raises(InputError, match="by path"):
         build_segmenter(name)
@@ -429,7 +429,7 @@ def test_weights_are_never_made_up(name):
 
 def test_unknown_names_and_devices_are_refused(mini):
     with pytest.raises(InputError, match="efficient_sam_vitt"):
-        build_segmenter("sam3")
+        build_segmenter("sam9")
     with pytest.raises(InputError, match="cannot be used here"):
         build_segmenter(mini, device="abacus")
 

@@ -40,12 +40,17 @@ class Assistant(PromptedMixin):
         self.device = engine.device
         self._views: OrderedDict[str, tuple[ImageView, Memory]] = OrderedDict()
 
+    @staticmethod
+    def intensities(pixels: np.ndarray) -> np.ndarray:
+        """``(H, W)`` as in the file -> float32 in 0..1, as the model is shown it."""
+        return to_unit_range(pixels)
+
     def _view(self, image: Micrograph) -> tuple[ImageView, Memory]:
         """Features and the language model's reading of an image, kept for the last few images."""
         key = hashlib.blake2b(np.ascontiguousarray(image.pixels).ravel(), digest_size=16).hexdigest()
         key += str(image.shape)
         if key not in self._views:
-            features = self.engine.encode(to_unit_range(image.pixels))
+            features = self.engine.encode(self.intensities(image.pixels))
             view = ImageView(self.engine, image.pixels, features)
             self._views[key] = (view, self.engine.begin(features))
             while len(self._views) > KEPT_IMAGES:
@@ -259,12 +264,19 @@ def weights_folder(preset: str) -> Path | None:
     return None
 
 
-def load_assistant(preset: str = "micro", device: str = "auto") -> Assistant:
+def load_assistant(
+    preset: str = "micro", device: str = "auto", precision: str = "auto", projectors: str | Path | None = None
+) -> Assistant:
     """Load a preset.
 
     Args:
-        preset: ``"micro"`` (shipped, works offline) or a folder written by ``finetune``.
+        preset: ``"micro"`` (shipped, works offline), ``"smollm2-360m"`` or ``"smollm2-1.7b"`` (larger language models,
+            whose projectors are untrained where ``projectors`` brings none), a folder written by ``finetune``, an
+            official LISA checkpoint as a folder or by its name (``"xinlai/LISA-7B-v1"``), or another name on the hub.
         device: ``"auto"`` (a GPU where there is one, else the CPU), ``"cpu"``, ``"cuda"``, ...
+        precision: of an official checkpoint's language model: ``"auto"``, ``"fp32"``, ``"bf16"``, ``"fp16"``,
+            ``"8bit"`` or ``"4bit"``.
+        projectors: folder with what lies between towers and language model, for the larger presets.
 
     Raises:
         InputError: no such preset, or its parts are missing or do not fit.
@@ -273,26 +285,42 @@ def load_assistant(preset: str = "micro", device: str = "auto") -> Assistant:
 
     from lisa_micro.models.checkpoints import sha256
     from lisa_micro.models.device import fast_bf16, pick_device
+    from lisa_micro.models.hub import fetch, is_hub_name
     from lisa_micro.models.lisa.build import PARTS, build_lisa, load_parts, merge_adapter
     from lisa_micro.models.lisa.config import LisaConfig
+    from lisa_micro.models.lisa.official_config import looks_official
+    from lisa_micro.models.lisa.presets import BASE_MODELS, BETWEEN, SEEING, build_preset
     from lisa_micro.models.memory import keep_memory
 
-    folder = weights_folder(preset)
+    larger = preset in BASE_MODELS
+    folder = weights_folder("micro" if larger else preset)
+    if folder is None and is_hub_name(preset) and not Path(preset).exists():
+        folder = fetch(preset)
     if folder is None:
         raise InputError(f"no preset or model folder called {preset!r}; the shipped preset is 'micro'")
     place = pick_device(device)
-    config = LisaConfig.read(folder)
+    if looks_official(folder):
+        from lisa_micro.assistant.official import load_official_assistant
+
+        return load_official_assistant(folder, preset, place, precision)
     bf16 = fast_bf16(place)
+    dtype = torch.bfloat16 if bf16 else torch.float32
     keep_memory()
-    model, tokenizer = build_lisa(config, torch.bfloat16 if bf16 else torch.float32, lora=False)
-    load_parts(model, folder)
-    merge_adapter(model.language, folder / "lora.safetensors", config.lora)
+    if larger:
+        given = None if projectors is None else Path(projectors)
+        model, tokenizer = build_preset(preset, folder, dtype, given)
+        read = [(folder, SEEING)] if given is None else [(folder, SEEING), (given, (*BETWEEN, "lora"))]
+    else:
+        config = LisaConfig.read(folder)
+        model, tokenizer = build_lisa(config, dtype, lora=False)
+        load_parts(model, folder)
+        merge_adapter(model.language, folder / "lora.safetensors", config.lora)
+        read = [(folder, (*PARTS, "lora"))]
     model = model.to(place).eval()
     if place.type == "cpu":
         model.sam_tower.to(memory_format=torch.channels_last)
     digest = hashlib.sha256()
-    for name in (*PARTS, "lora"):
-        path = folder / f"{name}.safetensors"
+    for path in (source / f"{name}.safetensors" for source, names in read for name in names):
         if path.is_file():
             digest.update(sha256(path).encode())
     return Assistant(Engine(model, tokenizer, place, bf16), preset, digest.hexdigest())

@@ -63,11 +63,11 @@ class Engine:
     # seeing
 
     @torch.inference_mode()
-    def encode(self, pixels: np.ndarray) -> ImageFeatures:
-        """``(H, W)`` float32 in 0..1 -> features of both towers."""
+    def encode(self, pixels: np.ndarray, tokens: bool = True) -> ImageFeatures:
+        """``(H, W)`` float32 in 0..1 -> features of both towers; without ``tokens`` for the mask decoder alone."""
         image = torch.as_tensor(np.ascontiguousarray(pixels), device=self.device)[None, None]
         with self._cast():
-            return self.model.encode_image(image)
+            return self.model.encode_image(image, tokens)
 
     # reading and writing
 

@@ -1,33 +1,51 @@
-"""Boxes, points and everything: the same decoder without words."""
+"""Boxes, points and everything, without words. The assistant prompts the same decoder as with words; any other
+segmenter can be put in its place."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit
+import torch
 
-from lisa_micro.assistant.outline import split_shape
-from lisa_micro.geometry import check_boxes, resample_nearest
+from lisa_micro.geometry import resample_nearest
 from lisa_micro.measure import particle_properties
 from lisa_micro.measure.tables import particle_table
-from lisa_micro.types import CONCEPTS, InputError, Micrograph, Segmentation
+from lisa_micro.models.segmenters.base import check_prompts
+from lisa_micro.models.segmenters.everything import label_shape
+from lisa_micro.models.segmenters.loop import PromptedSegmenter
+from lisa_micro.models.segmenters.micro import MicroSegmenter
+from lisa_micro.points import check_points
+from lisa_micro.types import InputError, Micrograph, Segmentation
 
 if TYPE_CHECKING:
     from lisa_micro.assistant.engine import Engine
     from lisa_micro.assistant.outline import ImageView
+    from lisa_micro.types import Answer
 
 BATCH = 16
 
 
 class PromptedMixin:
-    """Segmentation by points and boxes for :class:`lisa_micro.assistant.assistant.Assistant`."""
+    """Segmentation by boxes, by points and of everything, for :class:`lisa_micro.assistant.assistant.Assistant`."""
 
     engine: Engine
+    weights_sha256: str
+    _prompted: PromptedSegmenter | None = None
 
     def _view(self, image: Micrograph) -> tuple[ImageView, object]:
         raise TypeError("to be mixed into an assistant")
+
+    def _segmenter(self, image: Micrograph) -> PromptedSegmenter:
+        """What answers the prompts, with the image encoded: the tower and the decoder that answer words too."""
+        view, _ = self._view(image)
+        if self._prompted is None:
+            engine = self.engine
+            self._prompted = MicroSegmenter("micro", engine.model, engine.device, self.weights_sha256, engine.bf16)
+        self._prompted.look(view.features)
+        return self._prompted
 
     def segment_boxes(self, image: Micrograph, boxes: object) -> Segmentation:
         """One instance per box.
@@ -39,21 +57,22 @@ class PromptedMixin:
         Raises:
             InputError: see :func:`lisa_micro.geometry.check_boxes`.
         """
-        boxes, notes = check_boxes(boxes, image.shape)
-        view, _ = self._view(image)
+        prompts = check_prompts(None, None, boxes, image.shape)
+        segmenter = self._segmenter(image)
         # masks of a batch at the size of a large micrograph would not fit into memory
-        shape = split_shape(image.shape)
+        shape = label_shape(image.shape)
         scale = np.array([shape[1] / image.shape[1], shape[0] / image.shape[0]] * 2)
         best, labels = np.zeros(shape, np.float32), np.zeros(shape, np.int32)
-        scores = []
-        for start in range(0, len(boxes), BATCH):
-            part = boxes[start : start + BATCH]
-            out = self.engine.decode_boxes(view.features, part)
-            for k, logits in enumerate(self.engine.on_micrograph(out.mask, view.features, shape)):
-                _paint(labels, best, expit(logits), start + k + 1, part[k] * scale)
-            scores += expit(out.iou.cpu().numpy()).tolist()
+        scores = np.zeros(len(prompts))
+        with torch.inference_mode():
+            for rows, logits, quality in segmenter.decode(prompts):
+                scores[rows] = quality.float().clamp(0, 1).cpu().numpy()
+                for row, one in zip(rows, logits.split(1), strict=True):
+                    probability = segmenter.enlarge(one, shape)[0].float().sigmoid().cpu().numpy()
+                    margin = 0.0 if segmenter.cut_at_box else 0.1
+                    _paint(labels, best, probability, int(row) + 1, prompts.boxes[row] * scale, margin)
         labels = resample_nearest(labels, image.shape)
-        return self._finish(image, labels, float(np.mean(scores)), len(boxes), notes)
+        return self._finish(image, labels, float(scores.mean()), len(prompts), prompts.notes)
 
     def segment_points(self, image: Micrograph, points: object, point_labels: object = None) -> Segmentation:
         """One object from points.
@@ -62,33 +81,26 @@ class PromptedMixin:
             points: ``(P, 2)`` XY px. point_labels: ``(P,)``, 1 = on the object, 0 = not; all 1 where left out.
 
         Raises:
-            InputError: not two numbers a point, outside the image, labels of another number or kind, none of them 1.
+            InputError: see :func:`lisa_micro.points.check_points`; or none of the labels is 1.
         """
-        try:
-            array = np.atleast_2d(np.asarray(points, np.float64))
-            given = np.ones(len(array), int) if point_labels is None else np.asarray(point_labels, int).ravel()
-        except (TypeError, ValueError) as error:
-            raise InputError("a point is two numbers, x, y in px, and its label is 1 or 0") from error
-        if array.ndim != 2 or array.shape[1] != 2 or not len(array) or not np.isfinite(array).all():
-            raise InputError("a point is two finite numbers: x, y in px")
-        if (array < 0).any() or (array[:, 0] > image.shape[1]).any() or (array[:, 1] > image.shape[0]).any():
-            raise InputError("a point lies outside the image")
-        if len(given) != len(array) or not np.isin(given, (0, 1)).all() or not (given == 1).any():
-            raise InputError("each point needs a label, 1 (on the object) or 0, and at least one must be 1")
-        view, _ = self._view(image)
-        out = self.engine.decode_points(view.features, array[None], given[None])
-        mask = self.engine.on_micrograph(out.mask, view.features, split_shape(image.shape))[0] > 0
+        array, given = check_points(points, point_labels, image.shape)
+        prompts = check_prompts(array[None], given[None], None, image.shape)
+        segmenter = self._segmenter(image)
+        with torch.inference_mode():
+            _, logits, quality = next(iter(segmenter.decode(prompts)))
+            mask = (segmenter.enlarge(logits, label_shape(image.shape))[0] > 0).cpu().numpy()
         labels = resample_nearest(mask.astype(np.int32), image.shape)
-        return self._finish(image, labels, float(expit(float(out.iou[0]))), 1, ())
+        return self._finish(image, labels, float(quality[0].float().clamp(0, 1)), 1, ())
 
     def segment_everything(self, image: Micrograph) -> Segmentation:
-        """All particles, without words: the decoder prompted by the concept's own code."""
-        view, _ = self._view(image)
-        out = self.engine.decode_concept(view.features, CONCEPTS.index("particle"))
-        score, presence = float(expit(float(out.iou[0]))), float(expit(float(out.presence[0])))
-        labels = resample_nearest(view.particles, image.shape)
-        result = self._finish(image, labels, score, int(labels.max(initial=0)), ())
-        return replace(result, concept="particle", phrase="particles", presence=presence)
+        """All objects (with the assistant: all particles), without words; see
+        :mod:`lisa_micro.models.segmenters.everything`."""
+        segmenter = self._segmenter(image)
+        found = segmenter.everything()
+        score = float(found.scores.mean()) if len(found.scores) else 0.0
+        result = self._finish(image, found.labels, score, 0, found.notes)
+        concept = segmenter.concept
+        return replace(result, concept=concept, phrase=f"{concept}s", presence=found.presence)
 
     @staticmethod
     def _finish(
@@ -108,12 +120,47 @@ class PromptedMixin:
         )
 
 
-def _paint(labels: np.ndarray, best: np.ndarray, probability: np.ndarray, number: int, box: np.ndarray) -> None:
-    """Give instance ``number`` the pixels of its mask within its box (and a tenth of its size around it) where it is
-    more certain than those before it."""
-    margin = 0.1 * (box[2:] - box[:2]) + 1
-    x0, y0 = np.floor(np.maximum(box[:2] - margin, 0)).astype(int)
-    x1, y1 = np.ceil(box[2:] + margin).astype(int)
+class WordlessAssistant(PromptedMixin):
+    """A segmenter in the assistant's place, for boxes, points and everything.
+
+    Args:
+        segmenter: from :func:`lisa_micro.build_segmenter`.
+    """
+
+    def __init__(self, segmenter: PromptedSegmenter):
+        self.segmenter = segmenter
+        self.preset, self.weights_sha256, self.device = segmenter.name, segmenter.weights_sha256, segmenter.device
+        self._seen: Micrograph | None = None
+
+    def _segmenter(self, image: Micrograph) -> PromptedSegmenter:
+        self.encode(image)
+        return self.segmenter
+
+    def encode(self, image: Micrograph) -> float:
+        """Look at an image ahead of prompts; seconds that it took (next to none for the last image)."""
+        start = time.perf_counter()
+        if self._seen is not image:
+            self.segmenter.encode(image)
+            self._seen = image
+        return time.perf_counter() - start
+
+    def ask(self, image: Micrograph, prompt: str) -> Answer:
+        """Words are refused.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(f"The segmenter {self.preset} takes no words; give boxes, or ask for everything.")
+
+
+def _paint(
+    labels: np.ndarray, best: np.ndarray, probability: np.ndarray, number: int, box: np.ndarray, margin: float
+) -> None:
+    """Give instance ``number`` the pixels of its mask that its box touches (grown by ``margin`` of its size) where it
+    is more certain than those before it."""
+    grown = margin * (box[2:] - box[:2])
+    x0, y0 = np.floor(np.maximum(box[:2] - grown, 0)).astype(int)
+    x1, y1 = np.ceil(box[2:] + grown).astype(int)
     window = (slice(y0, y1), slice(x0, x1))
     p = probability[window]
     wins = (p > 0.5) & (p > best[window])

@@ -12,6 +12,7 @@ import pandas as pd
 from lisa_micro.compare.scores import Interval, against, bootstrap, object_table, verdict, without_truth
 from lisa_micro.compare.ways import Assistant, Way, by_boxes, by_detector, by_points, by_words, inner_points, jittered
 from lisa_micro.geometry import boxes_from_labels
+from lisa_micro.points import check_points
 from lisa_micro.types import InputError, Micrograph
 
 WORDS, BOXES = "words", "boxes"
@@ -102,7 +103,7 @@ def compare_prompts(
     if boxes is not None:
         ways.append(by_boxes(assistant, image, boxes))
     if points is not None:
-        ways.append(by_points(assistant, image, _check_points(points)))
+        ways.append(by_points(assistant, image, check_points(points, None, image.shape)[0]))
     if detector:
         detected = by_detector(assistant, image)
         if detected is None:
@@ -173,16 +174,6 @@ def _check_truth(truth: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         size = " x ".join(str(n) for n in reversed(labels.shape))
         raise InputError(f"The true labels are {size} px, the micrograph {shape[1]} x {shape[0]}; they must be alike.")
     return labels.astype(np.int32)
-
-
-def _check_points(points: object) -> np.ndarray:
-    try:
-        array = np.atleast_2d(np.asarray(points, np.float64))
-    except (TypeError, ValueError) as error:
-        raise InputError("A point is two numbers, x and y in px.") from error
-    if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
-        raise InputError("A point is two finite numbers, x and y in px.")
-    return array
 
 
 def read_boxes(path: str | Path) -> list[list[float]]:

@@ -99,6 +99,7 @@ def draw_overlay(
     names: Sequence[str] | None = None,
     fill: float = 0.34,
     enlarge: bool = True,
+    colours: np.ndarray | None = None,
 ) -> np.ndarray:
     """The micrograph in grey with its segments in colour.
 
@@ -112,6 +113,7 @@ def draw_overlay(
         fill: opacity of the colour inside an instance, 0..1; its contour is nearly opaque.
         enlarge: show a small micrograph enlarged (see :data:`MIN_SIDE`); where false, the picture has the
             micrograph's own size, unless that is above :data:`MAX_SIDE`.
+        colours: ``(labels.max() + 1, 3)`` uint8 RGB, for the instances of one segment; ``None``: chosen here.
 
     Returns:
         ``(h, w, 3)`` uint8 RGB.
@@ -134,10 +136,10 @@ def draw_overlay(
         if segment.max(initial=0) == 0:
             continue
         if len(segments) == 1:
-            colours = instance_colours(segment)
+            of_instances = instance_colours(segment) if colours is None else colours
         else:
-            colours = instance_colours(segment, _shades(colour), varied=False)
-        _paint(canvas, resizing.labels(segment), colours, fill, thickness)
+            of_instances = instance_colours(segment, _shades(colour), varied=False)
+        _paint(canvas, resizing.labels(segment), of_instances, fill, thickness)
 
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture, "RGBA")

@@ -6,12 +6,14 @@ that pixels side by side have a gap of 0 and labels with two background pixels b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from lisa_micro.types import InputError
 
+BAND_PX = 1 << 24
 MAX_GAP = 2.0
 """Particles whose labels are at most this many pixels apart count as in contact."""
 
@@ -38,6 +40,21 @@ def check_labels(labels: np.ndarray) -> np.ndarray:
     return labels
 
 
+def bands(shape: tuple[int, int]) -> Iterator[slice]:
+    """Rows of an image of ``shape`` ``(H, W)`` in bands of at most :data:`BAND_PX` px: what NumPy makes of a large
+    image in between (int64 of every pixel) would take several times its memory."""
+    step = max(1, BAND_PX // max(shape[1], 1))
+    return (slice(top, min(top + step, shape[0])) for top in range(0, shape[0], step))
+
+
+def areas(labels: np.ndarray, top: int) -> np.ndarray:
+    """``(top + 1,)`` int64: pixels of each number 0..top in ``labels`` ``(H, W)``."""
+    total = np.zeros(top + 1, np.int64)
+    for band in bands(labels.shape):
+        total += np.bincount(labels[band].ravel(), minlength=top + 1)
+    return total
+
+
 def compact(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Labels renumbered 1..n without gaps.
 
@@ -47,7 +64,7 @@ def compact(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     labels = check_labels(labels)
     top = int(labels.max(initial=0))
     if 0 < top <= 4 * labels.size:
-        present = np.bincount(labels.ravel(), minlength=top + 1) > 0
+        present = areas(labels, top) > 0
         present[0] = False
         originals = np.flatnonzero(present)
         table = np.zeros(top + 1, np.int32)

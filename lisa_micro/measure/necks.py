@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lisa_micro.measure.contacts import MAX_GAP, Facing, compact, facing
+from lisa_micro.measure.contacts import MAX_GAP, Facing, areas, compact, facing
 from lisa_micro.types import InputError
 
 _WEDGE = 0.25  # px: how much wider than typical the gap may be within the interface
@@ -81,7 +81,7 @@ def necks_between(numbered: np.ndarray, originals: np.ndarray, face: Facing, max
     """
     if len(face.gap) == 0:
         return []
-    radius = np.sqrt(np.bincount(numbered.ravel(), minlength=len(originals) + 1) / np.pi)
+    radius = np.sqrt(areas(numbered, len(originals)) / np.pi)
     order = np.lexsort((face.pair[:, 1], face.pair[:, 0]))
     pair, middle, gap = face.pair[order], face.middle[order], face.gap[order]
     starts = np.flatnonzero(np.r_[True, (np.diff(pair, axis=0) != 0).any(axis=1)])

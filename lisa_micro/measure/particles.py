@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lisa_micro.measure.contacts import agglomerates, border_pixels, compact, facing
+from lisa_micro.measure.contacts import agglomerates, bands, border_pixels, compact, facing
 from lisa_micro.measure.necks import necks_between
 from lisa_micro.types import InputError
 
@@ -52,11 +52,8 @@ def particle_properties(labels: np.ndarray, pixels: np.ndarray | None = None) ->
             f"the intensities have shape {np.shape(pixels)} but the labels {numbered.shape}: "
             "labels must belong to the same image"
         )
-    rows, columns = np.nonzero(numbered)
-    which = numbered[rows, columns] - 1
-    area = np.bincount(which, minlength=n).astype(float)
+    area, sum_x, sum_y, (x0, y0, x1, y1), intensity = _sums(numbered, pixels, n)
     safe = np.maximum(area, 1)
-    x0, y0, x1, y1 = _boxes(which, rows, columns, n)
     perimeter = _crofton_perimeter(numbered, n)
     border = border_pixels(numbered)
     owner = numbered[border[:, 0], border[:, 1]] - 1
@@ -72,8 +69,8 @@ def particle_properties(labels: np.ndarray, pixels: np.ndarray | None = None) ->
                 neck_width[k], neck_ratio[k] = 2 * neck.x_px, neck.x_over_R
     return {
         "label": originals.astype(np.int64),
-        "x": np.bincount(which, columns, minlength=n) / safe,
-        "y": np.bincount(which, rows, minlength=n) / safe,
+        "x": sum_x / safe,
+        "y": sum_y / safe,
         "x0": x0,
         "y0": y0,
         "x1": x1,
@@ -85,7 +82,7 @@ def particle_properties(labels: np.ndarray, pixels: np.ndarray | None = None) ->
         "perimeter": perimeter,
         "circularity": 4 * np.pi * area / np.maximum(perimeter, 1e-9) ** 2,
         "aspect_ratio": length / np.maximum(breadth, 1e-9),
-        "intensity": _mean_intensity(pixels, rows, columns, which, n),
+        "intensity": intensity,
         "touches_border": (x0 == 0) | (y0 == 0) | (x1 == width) | (y1 == height),
         "contacts": np.bincount(pairs.ravel() - 1, minlength=n) if len(pairs) else np.zeros(n, np.int64),
         "agglomerate": agglomerates(n, pairs),
@@ -95,15 +92,30 @@ def particle_properties(labels: np.ndarray, pixels: np.ndarray | None = None) ->
     }
 
 
-def _boxes(which: np.ndarray, rows: np.ndarray, columns: np.ndarray, n: int) -> tuple[np.ndarray, ...]:
-    """x0, y0, x1, y1 of each instance, far edge exclusive."""
+def _sums(numbered: np.ndarray, pixels: np.ndarray | None, n: int) -> tuple[np.ndarray, ...]:
+    """Of labels 1..n: area, sums of x and of y, boxes (x0, y0, x1, y1, far edge exclusive), mean intensity."""
     far = np.iinfo(np.int64).max
     x0, y0, x1, y1 = np.full(n, far), np.full(n, far), np.zeros(n, np.int64), np.zeros(n, np.int64)
-    np.minimum.at(x0, which, columns)
-    np.minimum.at(y0, which, rows)
-    np.maximum.at(x1, which, columns + 1)
-    np.maximum.at(y1, which, rows + 1)
-    return x0, y0, x1, y1
+    area, sum_x, sum_y, count, total = (np.zeros(n) for _ in range(5))
+    for band in bands(numbered.shape):
+        part = numbered[band]
+        rows, columns = np.nonzero(part)
+        which = part[rows, columns] - 1
+        values = None if pixels is None else np.asarray(pixels)[band][rows, columns].astype(float)
+        rows += band.start
+        area += np.bincount(which, minlength=n)
+        sum_x += np.bincount(which, columns, minlength=n)
+        sum_y += np.bincount(which, rows, minlength=n)
+        np.minimum.at(x0, which, columns)
+        np.minimum.at(y0, which, rows)
+        np.maximum.at(x1, which, columns + 1)
+        np.maximum.at(y1, which, rows + 1)
+        if values is not None:
+            good = np.isfinite(values)
+            count += np.bincount(which[good], minlength=n)
+            total += np.bincount(which[good], values[good], minlength=n)
+    intensity = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return area, sum_x, sum_y, (x0, y0, x1, y1), intensity
 
 
 def _crofton_perimeter(numbered: np.ndarray, n: int) -> np.ndarray:
@@ -138,18 +150,6 @@ def _feret(outlines: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         shortest[k] = np.ptp(hull @ normal.T, axis=0).min()
         longest[k] = np.sqrt(((hull[:, None] - hull[None]) ** 2).sum(axis=2).max())
     return longest, shortest
-
-
-def _mean_intensity(
-    pixels: np.ndarray | None, rows: np.ndarray, columns: np.ndarray, which: np.ndarray, n: int
-) -> np.ndarray:
-    if pixels is None:
-        return np.full(n, np.nan)
-    values = np.asarray(pixels, float)[rows, columns]
-    good = np.isfinite(values)
-    count = np.bincount(which[good], minlength=n)
-    total = np.bincount(which[good], values[good], minlength=n)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _nearest_gap(outlines: list[np.ndarray], boxes: np.ndarray, face) -> np.ndarray:

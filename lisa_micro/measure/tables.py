@@ -134,11 +134,13 @@ def summarise(
         power = _COLUMNS[name][1]
         values = properties[name] * (scale**power if scale is not None and power else 1.0)
         key = column(name, "px" if scale is None else "nm")
-        result |= {f"{statistic}_{key}": value for statistic, value in _statistics(values).items()}
+        result |= {f"{statistic}_{key}": value for statistic, value in statistics(values).items()}
     return result
 
 
-def _statistics(values: np.ndarray) -> dict[str, float]:
+def statistics(values: np.ndarray) -> dict[str, float]:
+    """``mean, median, std`` (n - 1; NaN for one value), ``D10, D50, D90`` (percentiles) of ``(n,)`` values; NaN of
+    none."""
     if len(values) == 0:
         return dict.fromkeys(("mean", "median", "std", "D10", "D50", "D90"), float("nan"))
     d10, d50, d90 = (float(v) for v in np.percentile(values, [10, 50, 90]))
@@ -193,7 +195,7 @@ def histogram(
         axes.text(0.5, 0.5, "nothing to measure", ha="center", va="center", transform=axes.transAxes)
     else:
         axes.hist(values, bins=bins or _bin_number(values), color="#3b75af", edgecolor="white", linewidth=0.6)
-        numbers = _statistics(values)
+        numbers = statistics(values)
         axes.axvline(numbers["mean"], color="#c0392b", label=f"mean {numbers['mean']:.4g}")
         axes.axvline(numbers["median"], color="#333333", linestyle="--", label=f"median {numbers['median']:.4g}")
         axes.set_title(f"n = {len(values)}, standard deviation {numbers['std']:.3g}", fontsize=10)

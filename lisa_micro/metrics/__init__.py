@@ -1,4 +1,4 @@
-"""Scores of masks, instances and points (numpy, scipy, pycocotools; no torch)."""
+"""Scores of masks, instances, points, tracks and lineages (numpy, scipy, pycocotools; no torch)."""
 
 from lisa_micro.metrics.instances import (
     Counts,
@@ -12,6 +12,15 @@ from lisa_micro.metrics.instances import (
     pooled_counts,
     seg,
 )
+from lisa_micro.metrics.lineage import (
+    EventMatch,
+    PairEvent,
+    kept_identities,
+    match_events,
+    merge_events,
+    tra,
+    track_scores,
+)
 from lisa_micro.metrics.masks import boundary_f1, ciou, dice, giou, hausdorff95, iou, iou_outside_band
 from lisa_micro.metrics.points import (
     label_centres,
@@ -20,9 +29,13 @@ from lisa_micro.metrics.points import (
     neck_counts_from_particles,
     point_counts,
 )
+from lisa_micro.metrics.tracks import TrackOverlaps, hota, idf1, switches, track_overlaps, track_seg
 
 __all__ = [
     "Counts",
+    "EventMatch",
+    "PairEvent",
+    "TrackOverlaps",
     "average_precision",
     "boundary_f1",
     "ciou",
@@ -32,11 +45,16 @@ __all__ = [
     "emps_average_precision",
     "giou",
     "hausdorff95",
+    "hota",
+    "idf1",
     "iou",
     "iou_outside_band",
+    "kept_identities",
     "label_centres",
     "match",
+    "match_events",
     "match_points",
+    "merge_events",
     "neck_centre_counts",
     "neck_counts_from_particles",
     "overlap",
@@ -44,4 +62,9 @@ __all__ = [
     "point_counts",
     "pooled_counts",
     "seg",
+    "switches",
+    "tra",
+    "track_overlaps",
+    "track_scores",
+    "track_seg",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -47,27 +47,35 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return {n: v.float() if v.is_floating_point() else v for n, v in state.items()}
 
 
-def load_strict(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-    """Load every tensor of ``state`` and of ``module``, or say which do not fit.
+def check_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], what: str) -> None:
+    """Whether ``state`` holds exactly the tensors of ``own`` (which may be on the meta device), in the same shapes.
 
     Raises:
         InputError: keys are missing, unexpected, or of another shape; the message names the first few of each.
     """
-    own = module.state_dict()
-    missing = sorted(own.keys() - state.keys())
-    unexpected = sorted(state.keys() - own.keys())
-    shapes = sorted(n for n in own.keys() & state.keys() if own[n].shape != state[n].shape)
-    if missing or unexpected or shapes:
-        parts = [
-            f"{len(names)} {word} ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})"
-            for word, names in (
-                ("missing", missing),
-                ("unexpected", unexpected),
-                ("of another shape", shapes),
-            )
-            if names
-        ]
-        raise InputError(f"the checkpoint does not fit {what}: " + "; ".join(parts))
+    shapes = (n for n in own.keys() & state.keys() if own[n].shape != state[n].shape)
+    wrong = misfit(own.keys() - state.keys(), state.keys() - own.keys(), shapes)
+    if wrong:
+        raise InputError(f"the checkpoint does not fit {what}: {wrong}")
+
+
+def misfit(missing: Iterable[str], unexpected: Iterable[str], shapes: Iterable[str]) -> str:
+    """Which keys do not fit, the first four of each kind by name; empty where all do."""
+    kinds = (("missing", sorted(missing)), ("unexpected", sorted(unexpected)), ("of another shape", sorted(shapes)))
+    return "; ".join(
+        f"{len(names)} {word} ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})"
+        for word, names in kinds
+        if names
+    )
+
+
+def load_strict(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Load every tensor of ``state`` and of ``module``, or say which do not fit.
+
+    Raises:
+        InputError: see :func:`check_fit`.
+    """
+    check_fit(module.state_dict(), state, what)
     module.load_state_dict(state, strict=True)
 
 

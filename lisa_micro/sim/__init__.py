@@ -3,6 +3,7 @@
 
 from lisa_micro.sim.cache import cache_scenes, load_scene, save_scene
 from lisa_micro.sim.growth import MECHANISMS, growth_constant, neck_ratio
+from lisa_micro.sim.large import simulate_large
 from lisa_micro.sim.layouts import KINDS
 from lisa_micro.sim.render import MODALITIES
 from lisa_micro.sim.scene import Scene, simulate_scene
@@ -22,6 +23,7 @@ __all__ = [
     "load_scene",
     "neck_ratio",
     "save_scene",
+    "simulate_large",
     "simulate_scene",
     "simulate_sintering",
     "write_scene",

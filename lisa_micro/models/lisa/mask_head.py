@@ -192,12 +192,19 @@ class MaskHead(nn.Module):
         n = sparse.shape[0]
         embedding = features.embedding.expand(n, -1, -1, -1)
         skips = tuple(skip.expand(n, -1, -1, -1) for skip in features.skips)
+        position = self.position(*embedding.shape[-2:], origin=origin).expand(n, -1, -1, -1)
+        return self.decode(embedding, skips, position, sparse, areas)
+
+    def decode(
+        self, embedding: Tensor, skips: tuple[Tensor, ...], position: Tensor, sparse: Tensor, areas: Tensor | None
+    ) -> MaskOutputs:
+        """The same with all that a prompt sees spelt out: embedding and position code ``(N, D, h, w)``, skips likewise,
+        tokens ``(N, T, D)``, areas ``(N, 1, 4h, 4w)`` or ``None``."""
         dtype = embedding.dtype
-        position = self.position(*embedding.shape[-2:], origin=origin).to(dtype).expand(n, -1, -1, -1)
         if areas is None:
             dense = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).to(dtype)
         else:
             dense = self.prompt_encoder.mask_downscaling(areas.to(dtype)).to(dtype)
-        maps, quality = self.mask_decoder.decode(embedding, skips, position, sparse.to(dtype), dense)
+        maps, quality = self.mask_decoder.decode(embedding, skips, position.to(dtype), sparse.to(dtype), dense)
         maps, quality = maps.float(), quality.float()
         return MaskOutputs(maps[:, 0], maps[:, 1], maps[:, 2], quality[:, 0], quality[:, 1])

@@ -89,21 +89,29 @@ class LisaModel(nn.Module):
         """Both towers on ``(1, 1, H, W)`` in 0..1: SAM features, CLIP's feature map (``None`` without that tower or a
         language model to read it), and the size at which the SAM tower saw the image. Training and inference both see
         through this."""
-        shape = tuple(image.shape[-2:])
-        work = work_shape(*shape, self.config.work_side, self.config.least_side)
-        scaled = image
-        if work != shape:
-            scaled = F.interpolate(image, work, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
-        padded = pad_to_multiple(scaled, self.sam_tower.multiple)
-        sam = self.sam_tower(self.sam_tower.normalise(padded))
+        sam, work = self.see_detail(image)
         clip = None
         if self.clip_tower is not None and self.language is not None:
             square = to_square(image, self.clip_tower.size)
             clip = self.clip_tower(self.clip_tower.normalise(square))
         return sam, clip, work
 
-    def encode_image(self, image: Tensor) -> ImageFeatures:
-        """``(1, 1, H, W)`` in 0..1 -> :class:`ImageFeatures`."""
+    def see_detail(self, image: Tensor) -> tuple[SamFeatures, tuple[int, int]]:
+        """The SAM tower alone on ``(1, 1, H, W)`` in 0..1: its features, and the size at which it saw the image."""
+        shape = tuple(image.shape[-2:])
+        work = work_shape(*shape, self.config.work_side, self.config.least_side)
+        scaled = image
+        if work != shape:
+            scaled = F.interpolate(image, work, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+        padded = pad_to_multiple(scaled, self.sam_tower.multiple)
+        return self.sam_tower(self.sam_tower.normalise(padded)), work
+
+    def encode_image(self, image: Tensor, tokens: bool = True) -> ImageFeatures:
+        """``(1, 1, H, W)`` in 0..1 -> :class:`ImageFeatures`. Without ``tokens``, only what the mask decoder needs: for
+        parts of a micrograph that the language model has read as a whole."""
+        if not tokens:
+            sam, work = self.see_detail(image)
+            return ImageFeatures(sam, None, tuple(image.shape[-2:]), work)
         sam, clip, work = self.see(image)
         tokens = None if self.language is None else self.image_tokens(clip, sam.embedding)
         return ImageFeatures(sam, tokens, tuple(image.shape[-2:]), work)

@@ -1,4 +1,5 @@
-"""What a promptable segmenter is: one image encoded once, then points and boxes answered with masks."""
+"""What a promptable segmenter is: one image encoded once, then points, boxes and masks answered with masks, or all
+outlined that is in it."""
 
 from __future__ import annotations
 
@@ -10,10 +11,25 @@ from torch import nn
 
 from lisa_micro.geometry import check_boxes
 from lisa_micro.io import to_unit_range
+from lisa_micro.points import INSIDE, NO_POINT, OUTSIDE, check_points
 from lisa_micro.types import InputError, Micrograph
 
-OUTSIDE, INSIDE, NO_POINT = 0, 1, -1
-"""Labels of points."""
+__all__ = [
+    "INSIDE",
+    "MASK_LOGIT",
+    "NO_POINT",
+    "OUTSIDE",
+    "Instances",
+    "Prediction",
+    "Prompts",
+    "Segmenter",
+    "check_prompts",
+    "unit_pixels",
+]
+
+MASK_LOGIT = 6.0
+"""Logit of a pixel in a mask of zeros and ones that is given as a prompt, and minus that of one outside: sure, but no
+surer than a decoder ever is of its own masks."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +50,28 @@ class Prediction:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Instances:
+    """All that was found in a micrograph without a prompt.
+
+    Attributes:
+        labels: ``(H, W)`` int32, 0 = background, k = instance k, 1..n without gaps; instances do not overlap.
+        scores: ``(n,)`` float32, 0..1: predicted IoU times stability of each.
+        tried: how many prompts were decoded.
+        notes: what a user should know, one sentence each.
+        presence: 0..1, probability that there is anything, where the model says so.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    tried: int = 0
+    notes: tuple[str, ...] = ()
+    presence: float = 1.0
+
+
 @runtime_checkable
 class Segmenter(Protocol):
-    """A model that outlines what points and boxes show it.
+    """A model that outlines what points, boxes and masks show it.
 
     Attributes:
         name: the name it is built by.
@@ -56,17 +91,31 @@ class Segmenter(Protocol):
         """
         ...
 
-    def predict(self, points: object = None, point_labels: object = None, boxes: object = None) -> Prediction:
-        """Outline N objects in the image that was encoded last. A prompt has points, or a box, or both.
+    def predict(
+        self, points: object = None, point_labels: object = None, boxes: object = None, mask_inputs: object = None
+    ) -> Prediction:
+        """Outline N objects in the image that was encoded last. A prompt has points, a box, a mask, or several of them.
 
         Args:
             points: ``(N, P, 2)`` XY px of the micrograph.
             point_labels: ``(N, P)``, 1 = on the object, 0 = not on it, -1 = no point (to fill up the array); all 1
                 where left out.
             boxes: ``(N, 4)`` XYXY px of the micrograph.
+            mask_inputs: ``(N, h, w)`` of any size, each standing for the whole micrograph: bool or integers (0 =
+                outside), or floating-point logits, positive inside, such as :attr:`Prediction.logits` of an earlier
+                answer that is to be refined.
 
         Raises:
-            InputError: no image was encoded, no prompt, or a prompt that cannot be used.
+            InputError: no image was encoded, no prompt, a prompt that cannot be used, or one of a kind that this model
+                does not take.
+        """
+        ...
+
+    def everything(self) -> Instances:
+        """Outline all objects in the image that was encoded last, without a prompt.
+
+        Raises:
+            InputError: no image was encoded.
         """
         ...
 
@@ -76,19 +125,32 @@ class Prompts:
     """N prompts, checked.
 
     Attributes:
-        points: ``(N, P, 2)`` float64 XY px; P is 0 where there are boxes only; -1 where there is no point.
+        points: ``(N, P, 2)`` float64 XY px; P is 0 where there are boxes or masks only; -1 where there is no point.
         labels: ``(N, P)`` int64.
         boxes: ``(N, 4)`` float64 XYXY px, or ``None``.
         notes: what had to be repaired, one sentence each.
+        masks: ``(N, h, w)`` float32 logits that stand for the whole micrograph, or ``None``.
     """
 
     points: np.ndarray
     labels: np.ndarray
     boxes: np.ndarray | None
     notes: tuple[str, ...] = ()
+    masks: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.points)
+
+    def part(self, rows: np.ndarray, most: int) -> Prompts:
+        """Some of the prompts, by number, with their real points first and at most ``most`` of them."""
+        order = np.argsort(self.labels[rows] == NO_POINT, axis=1, kind="stable")[:, :most]
+        return Prompts(
+            np.take_along_axis(self.points[rows], order[..., None], axis=1),
+            np.take_along_axis(self.labels[rows], order, axis=1),
+            None if self.boxes is None else self.boxes[rows],
+            self.notes,
+            None if self.masks is None else self.masks[rows],
+        )
 
 
 def unit_pixels(image: Micrograph) -> np.ndarray:
@@ -103,47 +165,53 @@ def unit_pixels(image: Micrograph) -> np.ndarray:
     return to_unit_range(pixels)
 
 
-def check_prompts(points: object, point_labels: object, boxes: object, shape: tuple[int, int]) -> Prompts:
+def check_prompts(
+    points: object, point_labels: object, boxes: object, shape: tuple[int, int], mask_inputs: object = None
+) -> Prompts:
     """Prompts as a user gives them (see :meth:`Segmenter.predict`) -> arrays that fit each other.
 
     Args:
         shape: ``(H, W)`` of the micrograph.
 
     Raises:
-        InputError: no prompt; points, labels or boxes of another form, outside the image, or of different numbers; a
-            prompt without a box and without any point on the object.
+        InputError: no prompt; points, labels, boxes or masks of another form, outside the image, or of different
+            numbers; a prompt of points alone of which none is on the object, or of a mask alone that marks nothing.
     """
     if points is None and point_labels is not None:
         raise InputError("there are labels of points but no points; give both")
-    if points is None and boxes is None:
-        raise InputError("there is no prompt; give points or boxes")
+    if points is None and boxes is None and mask_inputs is None:
+        raise InputError("there is no prompt; give points, boxes or masks")
     frames, notes = (None, ()) if boxes is None else check_boxes(boxes, shape)
+    masks = None if mask_inputs is None else _check_masks(mask_inputs)
+    number = len(frames) if frames is not None else len(masks) if masks is not None else 0
     if points is None:
-        return Prompts(np.zeros((len(frames), 0, 2)), np.zeros((len(frames), 0), np.int64), frames, notes)
-    array, labels = _check_points(points, point_labels, shape)
-    if frames is not None and len(frames) != len(array):
-        raise InputError(f"{len(array)} prompts have points and {len(frames)} have boxes; give one box to each")
-    if frames is None and not (labels == INSIDE).any(axis=1).all():
-        raise InputError("a prompt without a box needs at least one point with label 1, on the object")
-    return Prompts(array, labels, frames, notes)
+        array, labels = np.zeros((number, 0, 2)), np.zeros((number, 0), np.int64)
+    else:
+        array, labels = check_points(points, point_labels, shape, axes=3)
+    for name, others in (("boxes", frames), ("masks", masks)):
+        if others is not None and len(others) != len(array):
+            what, one = "boxes" if points is None else "points", {"boxes": "box", "masks": "mask"}[name]
+            raise InputError(f"{len(array)} prompts have {what} and {len(others)} have {name}; give one {one} to each")
+    if frames is None:
+        pointed = (labels == INSIDE).any(axis=1)
+        marked = np.zeros(len(array), bool) if masks is None else (masks > 0).any(axis=(1, 2))
+        if masks is None and not pointed.all():
+            raise InputError("a prompt without a box needs at least one point with label 1, on the object")
+        if not (pointed | marked).all():
+            raise InputError("a mask given as a prompt marks nothing; give one with pixels of the object")
+    return Prompts(array, labels, frames, notes, masks)
 
 
-def _check_points(points: object, labels: object, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _check_masks(masks: object) -> np.ndarray:
+    """``(N, h, w)`` bool, integers or logits -> float32 logits."""
     try:
-        array = np.array(points, dtype=np.float64)
-        given = np.ones(array.shape[:2]) if labels is None else np.array(labels, dtype=np.float64)
+        array = np.asarray(masks)
+        whole = array.dtype == bool or np.issubdtype(array.dtype, np.integer)
+        logits = np.where(array != 0, MASK_LOGIT, -MASK_LOGIT) if whole else array.astype(np.float32)
     except (TypeError, ValueError) as error:
-        raise InputError("points must be (N, P, 2) numbers x, y in pixels, and their labels (N, P)") from error
-    if array.ndim != 3 or array.shape[2] != 2 or not array.size:
-        raise InputError(f"points must be (N, P, 2): N prompts of P points x, y in pixels, not {array.shape}")
-    if given.shape != array.shape[:2]:
-        raise InputError(f"each point needs one label: {array.shape[:2]} labels expected, not {given.shape}")
-    if not np.isin(given, (INSIDE, OUTSIDE, NO_POINT)).all():
-        raise InputError("the label of a point is 1 (on the object), 0 (not on it) or -1 (no point)")
-    array[given == NO_POINT] = -1
-    real = array[given != NO_POINT]  # (K, 2)
-    if not np.isfinite(real).all():
-        raise InputError("a point holds a number that is not finite; give x, y in pixels")
-    if (real < 0).any() or (real > (shape[1], shape[0])).any():
-        raise InputError(f"a point lies outside the image of {shape[1]} x {shape[0]} px")
-    return array, given.astype(np.int64)
+        raise InputError("masks given as prompts must be (N, h, w): zeros and ones, or logits") from error
+    if logits.ndim != 3 or not logits.size:
+        raise InputError(f"masks given as prompts must be (N, h, w), one for each prompt, not {logits.shape}")
+    if not np.isfinite(logits).all():
+        raise InputError("a mask given as a prompt holds a number that is not finite; give zeros and ones, or logits")
+    return logits.astype(np.float32)

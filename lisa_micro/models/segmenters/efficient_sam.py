@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lisa_micro.models.segmenters.base import NO_POINT, Prediction, Prompts, check_prompts, unit_pixels
+from lisa_micro.models.segmenters.base import NO_POINT, Prompts
 from lisa_micro.models.segmenters.efficient_sam_decoder import (
     BOX_FAR,
     BOX_NEAR,
@@ -19,11 +19,10 @@ from lisa_micro.models.segmenters.efficient_sam_decoder import (
     TwoWayTransformer,
 )
 from lisa_micro.models.segmenters.efficient_sam_encoder import ImageEncoder
-from lisa_micro.types import InputError, Micrograph
+from lisa_micro.models.segmenters.loop import PromptedSegmenter
+from lisa_micro.types import InputError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-BATCH = 8
-"""Prompts decoded at a time."""
 
 
 @dataclass(frozen=True)
@@ -173,69 +172,41 @@ def build_efficient_sam(config: EfficientSamConfig) -> EfficientSam:
     )
 
 
-@dataclass(frozen=True)
-class EncodedImage:
-    """Embedding ``(1, D, h, w)`` of a micrograph of ``shape`` ``(H, W)`` px."""
-
-    embedding: Tensor
-    shape: tuple[int, int]
-
-
-class EfficientSamSegmenter:
+class EfficientSamSegmenter(PromptedSegmenter):
     """EfficientSAM as a :class:`lisa_micro.models.segmenters.base.Segmenter`.
 
     Of its three masks it takes the one with the highest predicted IoU. Coordinates go to the model as they are, as in
     the official examples. A point with label 0 is passed on too, but the official training knew none: it tells the
-    model where, not that the object is elsewhere.
-
-    Args:
-        name: the name it was built by. model: with its weights. device: where to run.
-        weights_sha256: of the weights' file.
+    model where, not that the object is elsewhere. It has no mask prompts, and a prompt holds at most six points, where
+    a box counts as two.
     """
 
-    def __init__(self, name: str, model: EfficientSam, device: torch.device, weights_sha256: str):
-        self.name, self.weights_sha256, self.device = name, weights_sha256, device
-        self.model = model.to(device).eval()
-        self._image: EncodedImage | None = None
+    takes_masks = False
+    model: EfficientSam
 
-    @torch.inference_mode()
-    def encode(self, image: Micrograph) -> EncodedImage:
-        """See :meth:`lisa_micro.models.segmenters.base.Segmenter.encode`."""
-        pixels = torch.from_numpy(np.ascontiguousarray(unit_pixels(image)))[None, None].to(self.device)
+    def see(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
         # Grey images are scaled before they are repeated, which is the same and takes a third of the memory.
         grey = F.interpolate(pixels, (self.model.image_encoder.img_size,) * 2, mode="bilinear", align_corners=False)
-        self._image = EncodedImage(self.model.get_image_embeddings(grey.expand(-1, 3, -1, -1)), image.shape)
-        return self._image
+        embedding = self.model.get_image_embeddings(grey.expand(-1, 3, -1, -1))
+        return embedding, tuple(4 * side for side in embedding.shape[-2:])
 
-    @torch.inference_mode()
-    def predict(self, points: object = None, point_labels: object = None, boxes: object = None) -> Prediction:
-        """See :meth:`lisa_micro.models.segmenters.base.Segmenter.predict`.
+    def check(self, prompts: Prompts) -> None:
+        super().check(prompts)
+        as_points(prompts, self.model.max_points)
 
-        Raises:
-            InputError: as there; or a prompt of more points than the model takes (6, a box counts as two).
-        """
-        if self._image is None:
-            raise InputError("there is no image to segment; encode one first")
-        embedding, shape = self._image.embedding, self._image.shape
-        prompts = check_prompts(points, point_labels, boxes, shape)
+    def answer(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
         xy, labels = as_points(prompts, self.model.max_points)
-        masks = np.zeros((len(prompts), *shape), dtype=bool)
-        coarse, scores = [], []
-        for start in range(0, len(prompts), BATCH):
-            part = slice(start, start + BATCH)
-            logits, quality = self.model.predict_masks(
-                embedding,
-                torch.from_numpy(xy[None, part]).float().to(self.device),
-                torch.from_numpy(labels[None, part]).to(self.device),
-                True,
-                *shape,
-            )
-            best = logits[0, :, :1]  # (n, 1, h, w)
-            coarse.append(best[:, 0].float().cpu().numpy())
-            scores.append(quality[0, :, 0].float().clamp(0, 1).cpu().numpy())
-            for k, one in enumerate(best.split(1), start):
-                masks[k] = (enlarge(one, shape)[0, 0] >= 0).cpu().numpy()
-        return Prediction(masks, np.concatenate(scores), np.concatenate(coarse), prompts.notes)
+        logits, quality = self.model.predict_masks(
+            self.image.features,
+            torch.from_numpy(xy[None]).float().to(self.device),
+            torch.from_numpy(labels[None]).to(self.device),
+            True,
+            *self.image.shape,
+        )
+        return logits[0, :, 0], quality[0, :, 0]  # of three masks the best comes first
+
+    def enlarge(self, logits: Tensor, shape: tuple[int, int]) -> Tensor:
+        return enlarge(logits[:, None], shape)[:, 0]
 
 
 def as_points(prompts: Prompts, max_points: int) -> tuple[np.ndarray, np.ndarray]:

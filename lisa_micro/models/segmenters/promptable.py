@@ -1,17 +1,18 @@
-"""Promptable segmenters by name, with weights from a file."""
+"""Promptable segmenters by name, with weights from a file, a folder or the hub."""
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lisa_micro.models.checkpoints import load_strict, sha256
-from lisa_micro.models.device import pick_device
+from lisa_micro.models.checkpoints import check_fit, load_strict, read_state, sha256
+from lisa_micro.models.device import fast_bf16, pick_device
 from lisa_micro.models.segmenters.base import Segmenter
 from lisa_micro.models.segmenters.efficient_sam import (
     SMALL,
@@ -20,10 +21,15 @@ from lisa_micro.models.segmenters.efficient_sam import (
     EfficientSamSegmenter,
     build_efficient_sam,
 )
+from lisa_micro.models.segmenters.micro import MicroSegmenter
+from lisa_micro.models.segmenters.sam import SamSegmenter, empty_sam, sam_builder
+from lisa_micro.models.segmenters.sam_hub import hub_segmenter
 from lisa_micro.types import InputError
 
 Builder = Callable[[Path | None, torch.device], Segmenter]
-"""Weights' file (``None`` where none was given) and device -> segmenter."""
+"""Weights' file, folder or hub name (``None`` where none was given) and device -> segmenter."""
+
+VISION_PARTS = ("sam_tower", "mask_head")
 
 
 def efficient_sam_segmenter(
@@ -45,44 +51,100 @@ def efficient_sam_segmenter(
     return EfficientSamSegmenter(name, model, device, sha256(checkpoint))
 
 
+def sam_segmenter(
+    name: str, build: Callable[[], nn.Module], checkpoint: Path | None, device: torch.device
+) -> SamSegmenter:
+    """SAM with the weights of an official checkpoint, which is a state dictionary.
+
+    Raises:
+        InputError: no checkpoint, or one that does not fit.
+    """
+    if checkpoint is None:
+        raise InputError(
+            f"{name} needs its weights by path, as in checkpoint='{name}.pth'; nothing is downloaded here (the "
+            "official ones are named in the README of github.com/facebookresearch/segment-anything)"
+        )
+    state = read_checkpoint(checkpoint)
+    model = empty_sam(build)
+    check_fit(model.state_dict(), state, name)
+    model.load_state_dict(state, strict=True, assign=True)
+    return SamSegmenter(name, model.float(), device, sha256(checkpoint))
+
+
+def micro_segmenter(checkpoint: Path | None, device: torch.device) -> MicroSegmenter:
+    """Tower and mask decoder of the preset ``micro``, or of a model folder.
+
+    Raises:
+        InputError: the folder holds no model, or its parts do not fit.
+    """
+    from lisa_micro.models.lisa.build import build_vision, load_parts
+    from lisa_micro.models.lisa.config import LisaConfig
+
+    folder = Path(__file__).resolve().parents[2] / "weights" / "micro" if checkpoint is None else checkpoint
+    if not folder.is_dir():
+        raise InputError(f"no model folder at {folder}; micro takes a folder with config.json, or none")
+    model = build_vision(LisaConfig.read(folder))
+    load_parts(model, folder, VISION_PARTS)
+    if device.type == "cpu":
+        model.sam_tower.to(memory_format=torch.channels_last)
+    digests = [sha256(folder / f"{part}.safetensors") for part in VISION_PARTS]
+    digest = hashlib.sha256("".join(digests).encode()).hexdigest()
+    return MicroSegmenter("micro", model, device, digest, fast_bf16(device))
+
+
 _TINY = partial(efficient_sam_segmenter, "efficient_sam_vitt", TINY)
 _SMALL = partial(efficient_sam_segmenter, "efficient_sam_vits", SMALL)
 
 BUILDERS: dict[str, Builder] = {
+    "micro": micro_segmenter,
     "efficient_sam_vitt": _TINY,
     "efficient-sam-ti": _TINY,
     "efficient_sam_vits": _SMALL,
     "efficient-sam-s": _SMALL,
+    **{f"sam_{size}": partial(sam_segmenter, f"sam_{size}", sam_builder(size)) for size in ("vit_b", "vit_l", "vit_h")},
+    "sam2": partial(hub_segmenter, "sam2"),
+    "sam3": partial(hub_segmenter, "sam3"),
 }
 """What :func:`build_segmenter` knows; more can be added."""
 
 
-def build_segmenter(name: str, checkpoint: str | Path | None = None, device: str = "auto") -> Segmenter:
+def build_segmenter(
+    name: str, checkpoint: str | Path | None = None, device: str = "auto", expected_sha256: str | None = None
+) -> Segmenter:
     """Build a promptable segmenter.
 
     Args:
         name: one of :data:`BUILDERS`.
-        checkpoint: file with the weights. device: ``"auto"`` (a GPU where there is one, else the CPU), ``"cpu"``,
-            ``"cuda"``, ...
+        checkpoint: the weights: a file for EfficientSAM and SAM, a folder or hub name for SAM 2 and SAM 3, a model
+            folder for ``micro``, which has its own where none is given.
+        device: ``"auto"`` (a GPU where there is one, else the CPU), ``"cpu"``, ``"cuda"``, ...
+        expected_sha256: what the segmenter's ``weights_sha256`` must be, hexadecimal; not checked where left out.
 
     Raises:
-        InputError: no such segmenter or device; no weights, or weights that do not fit.
+        InputError: no such segmenter or device; no weights, weights that do not fit, or others than expected.
     """
     if name not in BUILDERS:
         raise InputError(f"no segmenter called {name!r}; there are: {', '.join(sorted(BUILDERS))}")
     weights = None if checkpoint is None else Path(checkpoint).expanduser()
-    return BUILDERS[name](weights, pick_device(device))
+    segmenter = BUILDERS[name](weights, pick_device(device))
+    if expected_sha256 is not None and segmenter.weights_sha256 != expected_sha256.strip().lower():
+        raise InputError(
+            f"the weights of {name} have the sha256 {segmenter.weights_sha256}, not {expected_sha256}; fetch them anew"
+        )
+    return segmenter
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """State dictionary of a PyTorch checkpoint, which holds it under ``model`` or is one itself. Only tensors are read,
-    no code is run.
+    """State dictionary of a PyTorch checkpoint, which holds it under ``model`` or is one itself, or of a safetensors
+    file. Only tensors are read, no code is run.
 
     Raises:
         InputError: the file is missing, not a PyTorch checkpoint, or holds other things than tensors.
     """
     if not path.is_file():
         raise InputError(f"no weights at {path}")
+    if path.suffix == ".safetensors":
+        return read_state(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:

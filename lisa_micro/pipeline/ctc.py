@@ -1,0 +1,96 @@
+"""Tracks as the tools of the Cell Tracking Challenge read them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lisa_micro.types import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def ctc_rows(
+    tracks: pd.DataFrame, lineage: Mapping[int, Mapping[str, Any]]
+) -> tuple[list[tuple[int, int, int, int]], dict[tuple[int, int], int]]:
+    """Tracks without gaps and with one parent at most, as the format has them.
+
+    A particle that is missing for some frames is another track behind the gap, whose parent is the one before it. Of
+    several parents the one with the largest area when last seen is kept.
+
+    Args:
+        tracks: with the columns ``frame``, ``identity``, ``area_px2``.
+        lineage: with ``parents`` of each identity.
+
+    Returns:
+        rows (label, first frame, last frame, parent or 0) with labels 1, 2 ...; and (frame, identity) -> label.
+    """
+    runs: dict[int, list[tuple[int, int]]] = {}
+    last_area: dict[int, float] = {}
+    for identity, rows in tracks.sort_values("frame").groupby("identity"):
+        frames = rows["frame"].to_numpy(np.int64)
+        breaks = np.flatnonzero(np.diff(frames) > 1)
+        starts, stops = np.r_[frames[0], frames[breaks + 1]], np.r_[frames[breaks], frames[-1]]
+        runs[int(identity)] = list(zip(starts.tolist(), stops.tolist(), strict=True))
+        last_area[int(identity)] = float(rows["area_px2"].iloc[-1])
+    result: list[tuple[int, int, int, int]] = []
+    of: dict[tuple[int, int], int] = {}
+    final: dict[int, int] = {}  # identity -> label of its last run
+    for identity in sorted(runs, key=lambda k: (runs[k][0][0], k)):
+        parents = [p for p in lineage.get(identity, {}).get("parents", ()) if p in final]
+        parent = final[max(parents, key=lambda p: last_area[p])] if parents else 0
+        for start, stop in runs[identity]:
+            label = len(result) + 1
+            result.append((label, start, stop, parent))
+            of.update({(t, identity): label for t in range(start, stop + 1)})
+            final[identity] = parent = label
+    return result, of
+
+
+def write_ctc(
+    labels: Iterable[np.ndarray], tracks: pd.DataFrame, lineage: Mapping[int, Mapping[str, Any]], folder: Path
+) -> Path:
+    """Writes ``mask000.tif``, ``mask001.tif`` ... (uint16) and ``res_track.txt``; an older export is replaced.
+
+    Args:
+        labels: ``(H, W)`` identities of each frame.
+        tracks, lineage: see :func:`ctc_rows`.
+        folder: appears when it is complete.
+
+    Returns:
+        ``folder``.
+
+    Raises:
+        InputError: it cannot be written, or there are more tracks than the format's 65535.
+    """
+    import tifffile
+
+    rows, of = ctc_rows(tracks, lineage)
+    if len(rows) > np.iinfo(np.uint16).max:
+        raise InputError(f"{len(rows)} tracks are more than the Cell Tracking Challenge's format holds (65535).")
+    frames = tracks["frame"].max() if len(tracks) else 0
+    digits = max(3, len(str(int(frames))))
+    try:
+        draft = Path(tempfile.mkdtemp(prefix=".lisa-micro-", dir=folder.parent))
+        try:
+            for t, image in enumerate(labels):
+                table = np.zeros(int(image.max(initial=0)) + 1, np.uint16)
+                for identity in np.flatnonzero(np.bincount(image.ravel()))[1 if (image == 0).any() else 0 :]:
+                    table[identity] = of.get((t, int(identity)), 0)
+                tifffile.imwrite(draft / f"mask{t:0{digits}}.tif", table[image], compression="zlib")
+            text = "".join(f"{label} {start} {stop} {parent}\n" for label, start, stop, parent in rows)
+            (draft / "res_track.txt").write_text(text, encoding="ascii")
+            draft.chmod(0o755)
+            shutil.rmtree(folder, ignore_errors=True)
+            draft.replace(folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    return folder
