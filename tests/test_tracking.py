@@ -459,3 +459,11 @@ def test_boxes_say_whom_to_follow():
     found = tracks.labels[0] > 0
     true = labels == areas.argmax()
     assert (found & true).sum() / (found | true).sum() > 0.8
+
+
+def test_the_tracker_without_a_network_is_built_by_name():
+    tracker = lisa_micro.build_tracker("overlap", confirm=2)
+    assert isinstance(tracker, Tracker) and tracker.confirm == 2
+    for wrong in ({"checkpoint": "weights.pt"}, {"gop": 3}, {"confirm": 0}):
+        with pytest.raises(InputError):
+            lisa_micro.build_tracker("overlap", **wrong)
