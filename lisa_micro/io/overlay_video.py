@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lisa_micro.io.export import write_files
-from lisa_micro.io.overlay import PALETTE, _close_pairs, _font, draw_overlay
+from lisa_micro.io.overlay import PALETTE, _close_pairs, _font, _scale_bar, draw_overlay
 from lisa_micro.types import InputError, Micrograph
 
 if TYPE_CHECKING:
@@ -124,9 +124,9 @@ class _Marks:
             self._rows.setdefault(int(frame), []).append((str(kind), float(x), float(y), tuple(names)))
 
     def at(self, frame: int) -> Iterator[tuple[str, int, float, float, tuple[int, ...]]]:
-        """Kind, age in frames, x, y and identities after of each."""
+        """Kind, age in frames, x, y and identities after of each; the newest first, of one frame the last first."""
         for age in range(min(self.hold, frame + 1)):
-            for kind, x, y, names in self._rows.get(frame - age, ()):
+            for kind, x, y, names in reversed(self._rows.get(frame - age, [])):
                 # what was there in the first frame has not just happened
                 if frame - age > 0 and math.isfinite(x) and math.isfinite(y):
                     yield kind, age, x, y, names
@@ -151,9 +151,9 @@ def _pictures(
         if shape is not None and pixels.shape != shape:
             raise InputError(f"frame {number} is of shape {pixels.shape}, those before it of {shape}: use one size")
         shape = pixels.shape
-        picture = draw_overlay(pixels, found, pixel_size_nm, fill=0.3, enlarge=enlarge, colours=colours.table(found))
+        picture = draw_overlay(pixels, found, fill=0.3, enlarge=enlarge, colours=colours.table(found))
         time = f"frame {number}" if frame_time_s is None else _time_text(number * frame_time_s, frame_time_s)
-        picture = _annotate(picture, found, list(marks.at(number)), marks.hold, time, names)
+        picture = _annotate(picture, found, list(marks.at(number)), marks.hold, time, names, pixel_size_nm)
         yield np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), mode="edge")
 
 
@@ -170,6 +170,7 @@ def _annotate(
     hold: int,
     time: str,
     names: bool,
+    pixel_size_nm: float | None,
 ) -> np.ndarray:
     from PIL import Image, ImageDraw
 
@@ -185,11 +186,19 @@ def _annotate(
             draw.text(
                 at, str(name), font=small, fill=(255, 255, 255), anchor="mm", stroke_width=2, stroke_fill=(0, 0, 0)
             )
-    for kind, age, x, y, after in marks:
+    written: list[tuple[float, float]] = []
+    for kind, age, x, y, after in marks:  # the newest first; an older one close by gets no words
         if len(after) == 1 and after[0] in spots:
             x, y = spots[after[0]]
-        _ring(draw, kind, age / hold, (x + 0.5) * scale, (y + 0.5) * scale, text_px, image.size)
+        at = ((x + 0.5) * scale, (y + 0.5) * scale)
+        alone = all(math.hypot(at[0] - other[0], at[1] - other[1]) > 4 * text_px for other in written)
+        _ring(
+            draw, kind if alone else "", EVENT_COLOURS.get(kind, (255, 255, 255)), age / hold, at, text_px, image.size
+        )
+        written += [at] if alone else []
     _stamp(draw, time, text_px)
+    if pixel_size_nm is not None:
+        _scale_bar(draw, image.size, pixel_size_nm / scale)
     return np.asarray(image)
 
 
@@ -202,17 +211,27 @@ def _centres(labels: np.ndarray) -> dict[int, tuple[float, float]]:
     return {int(name): (float(a), float(b)) for name, a, b in zip(names, x, y, strict=True)}
 
 
-def _ring(draw: Any, kind: str, age: float, x: float, y: float, text_px: int, size: tuple[int, int]) -> None:
-    """A ring that widens and fades, with the kind of event below it (above where there is no room)."""
-    colour = EVENT_COLOURS.get(kind, (255, 255, 255))
+def _ring(
+    draw: Any,
+    words: str,
+    colour: tuple[int, int, int],
+    age: float,
+    at: tuple[float, float],
+    text_px: int,
+    size: tuple[int, int],
+) -> None:
+    """A ring that widens and fades, with words below it (above where there is no room)."""
+    x, y = at
     alpha = round(255 * (1 - 0.6 * age))
     radius = text_px * (1.0 + 0.8 * age)
     draw.ellipse([x - radius, y - radius, x + radius, y + radius], outline=(*colour, alpha), width=max(2, text_px // 8))
+    if not words:
+        return
     font = _font(max(9, round(text_px * 0.7)))
-    below = y + radius + text_px * 0.6
-    half = draw.textlength(kind, font=font) / 2 + 3
-    at = (float(np.clip(x, half, size[0] - half)), below if below < size[1] - text_px else y - radius - text_px * 0.6)
-    draw.text(at, kind, font=font, fill=(*colour, alpha), anchor="mm", stroke_width=2, stroke_fill=(0, 0, 0, alpha))
+    below, above = y + radius + text_px * 0.6, y - radius - text_px * 0.6
+    half = draw.textlength(words, font=font) / 2 + 3
+    place = (float(np.clip(x, half, max(size[0] - half, half))), below if below < size[1] - text_px else above)
+    draw.text(place, words, font=font, fill=(*colour, alpha), anchor="mm", stroke_width=2, stroke_fill=(0, 0, 0, alpha))
 
 
 def _stamp(draw: Any, text: str, text_px: int) -> None:

@@ -339,7 +339,8 @@ def _usable(rows: pd.DataFrame, radius: float, max_ratio: float) -> tuple[pd.Dat
         scatter = 1.4826 * float(np.median(np.abs(np.diff(rows["x"].to_numpy())))) / math.sqrt(2)
         level = float(np.median(smooth[-_MEDIAN:])) - max(scatter, 0.1)
         begin = int((smooth >= level).argmax())
-        if time_s[-1] - time_s[begin] > _PLATEAU * (time_s[-1] - time_s[0]):
+        # a neck that never grows is no plateau after growth
+        if begin > 1 and time_s[-1] - time_s[begin] > _PLATEAU * (time_s[-1] - time_s[0]):
             notes.append(f"growth stops at {time_s[begin]:.4g} s; later frames are not used")
             rows = rows.iloc[: begin + 1]
     return rows, notes

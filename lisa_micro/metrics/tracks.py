@@ -178,7 +178,7 @@ def matches(overlaps: TrackOverlaps, threshold: float = 0.5) -> list[dict[int, i
     for frame in overlaps.frames:
         last = result[-1] if result else {}
         good = frame.iou >= threshold
-        bonus = np.array([[last.get(i) == j for j in frame.found.tolist()] for i in frame.true.tolist()])
+        bonus = np.array([[last.get(i) == j for j in frame.found.tolist()] for i in frame.true.tolist()], bool)
         weight = good * (1 + frame.iou / (2 * max(min(frame.iou.shape), 1)))
         # a pair that goes on is worth more than any number of new ones
         rows, columns = _assigned(weight + (good & bonus.reshape(good.shape)) * (2.0 + min(good.shape)))

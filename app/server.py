@@ -1,0 +1,179 @@
+"""What the app serves beside Gradio's page: a session's own pictures and downloads, and a door for its files. All else
+that could hand out files is shut."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.config import MIB
+from app.handlers import safe_suffix, sample_path, shown_name
+from app.overlay import grey_png
+from app.session import Session, Sessions, Upload
+from lisa_micro.types import InputError
+
+UPLOAD_KINDS = ("image", "truth")
+SHUT = (
+    "/gradio_api/file",
+    "/gradio_api/proxy",
+    "/gradio_api/upload",
+    "/gradio_api/deep_link",
+    "/gradio_api/stream",
+    "/gradio_api/vibe",
+)
+"""Gradio's own ways to files. The page needs none of them, and whoever knows a path could use them."""
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
+    "object-src 'none'; base-uri 'self'; frame-ancestors 'self'"
+)
+"""Nothing is fetched from elsewhere and nothing is sent there, whatever a library would like."""
+_HEADERS = {
+    b"content-security-policy": POLICY.encode(),
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+}
+_PENDING_UPLOADS = 4
+_FOLDER_SHARE = 4
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Middleware: shuts :data:`SHUT`, refuses other hosts' names, and adds headers.
+
+    Attributes:
+        hosts: names under which the app may be asked for; None: any. A page of a stranger whose name was made to point
+            to this machine would else be let in.
+    """
+
+    app: ASGIApp
+    hosts: tuple[str, ...] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                there = {name.lower() for name, _ in message["headers"]}
+                message["headers"] = [
+                    *message["headers"],
+                    *((name, value) for name, value in _HEADERS.items() if name not in there),
+                ]
+            await send(message)
+
+        path = "/" + "/".join(part for part in scope["path"].lower().split("/") if part)
+        if path.startswith(SHUT):
+            await JSONResponse({"error": "Not available."}, 403)(scope, receive, with_headers)
+        elif not self._known(scope):
+            await JSONResponse({"error": "Not under that name."}, 403)(scope, receive, with_headers)
+        else:
+            await self.app(scope, receive, with_headers)
+
+    def _known(self, scope: Scope) -> bool:
+        if self.hosts is None:
+            return True
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+        return name.lower() in self.hosts
+
+
+def routes(sessions: Sessions) -> list[Route]:
+    """The app's own addresses, under ``/lisa/``."""
+
+    async def asset(request: Request) -> Response:
+        session = sessions.by_token(request.path_params["token"])
+        found = session.asset(request.path_params["name"]) if session else None
+        if found is None:
+            return JSONResponse({"error": "There is no such thing."}, 404)
+        headers = {"cache-control": "private, max-age=3600"}
+        if found.file_name:
+            headers["content-disposition"] = f"attachment; filename*=utf-8''{quote(found.file_name)}"
+        if isinstance(found.content, Path):
+            if not found.content.is_file():
+                return JSONResponse({"error": "There is no such thing."}, 404)
+            return FileResponse(found.content, media_type=found.media_type, headers=headers)
+        return Response(found.content, media_type=found.media_type, headers=headers)
+
+    async def sample(request: Request) -> Response:
+        try:
+            content = await run_in_threadpool(_sample_thumbnail, request.path_params["name"])
+        except InputError as error:
+            return JSONResponse({"error": str(error)}, 404)
+        return Response(content, media_type="image/png", headers={"cache-control": "max-age=86400"})
+
+    async def upload(request: Request) -> Response:
+        session = sessions.by_token(request.path_params["token"])
+        if session is None:
+            return JSONResponse({"error": "The session has ended; reload the page."}, 404)
+        try:
+            return JSONResponse({"key": await _receive(request, session, sessions.limits.upload_mib)})
+        except InputError as error:
+            return JSONResponse({"error": str(error)}, 413)
+
+    return [
+        Route("/lisa/asset/{token}/{name}", asset),
+        Route("/lisa/sample/{name}.png", sample),
+        Route("/lisa/upload/{token}", upload, methods=["POST"]),
+    ]
+
+
+_thumbnails: dict[str, bytes] = {}
+
+
+def _sample_thumbnail(name: str) -> bytes:
+    from lisa_micro.io import read_micrograph
+
+    path = sample_path(name)
+    if name not in _thumbnails:
+        _thumbnails[name] = grey_png(read_micrograph(path), 240)
+    return _thumbnails[name]
+
+
+async def _receive(request: Request, session: Session, mib: int) -> str:
+    """Write the body of a request into the session's folder; the key by which the page names it from now on.
+
+    Raises:
+        InputError: too large, too many, of no known kind, or it broke off.
+    """
+    kind, name = request.query_params.get("kind", "image"), request.query_params.get("name", "")
+    too_large = f"{shown_name(name)} is too large: files may have up to {mib} MiB."
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > mib * MIB:
+        raise InputError(too_large)
+    if kind not in UPLOAD_KINDS:
+        raise InputError("Files of this kind are not taken.")
+    if len(session.uploads) >= _PENDING_UPLOADS or _size(session.folder) > _FOLDER_SHARE * mib * MIB:
+        raise InputError("There are too many files in this conversation; clear it first.")
+    path, done, complete = session.new_file(safe_suffix(name)), 0, False
+    try:
+        with path.open("wb") as file:
+            async for chunk in request.stream():
+                done += len(chunk)
+                if done > mib * MIB:
+                    raise InputError(too_large)
+                await run_in_threadpool(file.write, chunk)
+        complete = True
+    except ClientDisconnect as error:
+        raise InputError("The transfer broke off; send the file again.") from error
+    except OSError as error:
+        raise InputError(f"The file cannot be kept: {error.strerror or error}.") from error
+    finally:
+        if not complete:
+            path.unlink(missing_ok=True)
+    key = secrets.token_urlsafe(12)
+    session.uploads[key] = Upload(path, name, kind)
+    return key
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())

@@ -1,0 +1,168 @@
+/* The conversation, the measurements, the outcome of a comparison, the app's state, downloads. */
+(() => {
+  "use strict";
+  const { el, on, tell } = window.lisaMicro.parts;
+  const kinds = window.lisaMicro.kinds;
+  const ink = (hex) => {
+    /* dark enough to be read as text on white */
+    const [r, g, b] = [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
+    const bright = (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255;
+    const f = bright > 0.42 ? 0.42 / bright : 1;
+    return `rgb(${Math.round(r * f)},${Math.round(g * f)},${Math.round(b * f)})`;
+  };
+
+  kinds.chat = (root, trigger) => {
+    const list = el("div", { class: "lm-talk", "aria-live": "polite" });
+    root.append(list);
+    const own = {};
+    on("colour", ({ turn, layer, colour }) => {
+      own[`${turn}-${layer}`] = colour;
+      list.querySelectorAll(`[data-layer="${turn}-${layer}"]`).forEach((node) => node.style.setProperty("--layer", colour) || node.style.setProperty("--ink", ink(colour)));
+    });
+    const mark = (turn, k, colour, text) => el("mark", { class: "lm-mark", "data-layer": `${turn}-${k}`, style: {} }, text);
+    const coloured = (node, colour) => {
+      node.style.setProperty("--layer", colour);
+      node.style.setProperty("--ink", ink(colour));
+      return node;
+    };
+    const drawTurn = (turn, several) => {
+      const colours = Object.fromEntries(turn.chips.map((chip) => [chip.layer, chip.colour]));
+      const words = turn.parts.map((part) => part.layer === null ? part.text : coloured(mark(turn.number, part.layer, null, part.text), colours[part.layer]));
+      const chips = turn.chips.map((chip) => coloured(el("span", { class: "lm-chip", "data-layer": `${turn.number}-${chip.layer}` }, el("i"), `${chip.phrase}: ${chip.count}`), chip.colour));
+      const reply = el("button", {
+        type: "button", class: `lm-reply${turn.shown ? " lm-shown" : ""}${turn.nothing ? " lm-none" : ""}`, "data-turn": turn.number,
+        title: turn.shown ? "Its masks are on the image" : "Show its masks on the image", onclick: () => { if (!turn.shown) trigger("turn", { number: turn.number }); },
+      },
+      el("span", { class: "lm-words" }, ...words),
+      chips.length ? el("span", { class: "lm-chips" }, ...chips) : null,
+      ...turn.notes.map((note) => el("span", { class: "lm-note" }, note)),
+      el("span", { class: "lm-meta" }, `${several ? `${turn.image} · ` : ""}${turn.seconds} s${turn.shown && turn.chips.length ? " · shown" : ""}`));
+      return [el("div", { class: "lm-ask" }, turn.prompt), reply];
+    };
+    let last = "";
+    return (value) => {
+      const nodes = value.turns.flatMap((turn) => drawTurn(turn, value.several));
+      if (!value.turns.length && !value.pending) {
+        nodes.push(el("div", { class: "lm-hello" },
+          el("b", {}, value.open ? "Ask about the micrograph" : "Talk to a micrograph"),
+          el("span", {}, value.open ? "Masks, counts and sizes are measured on the image; the numbers in a reply are never guessed." : "Open a file or click a sample, then say what to outline or measure."),
+          value.suggestions.length ? el("div", { class: "lm-suggestions" }, ...value.suggestions.map((words) => el("button", { class: "lm-button", type: "button", onclick: () => trigger("suggested", { words }) }, words))) : null));
+      }
+      if (value.pending) {
+        nodes.push(el("div", { class: "lm-ask" }, value.pending.prompt),
+          el("div", { class: "lm-reply lm-working", role: "status" }, el("span", { class: "lm-dots" }, el("i"), el("i"), el("i")), el("span", {}, value.pending.stage), el("span", { class: "lm-meta" }, `${value.pending.seconds} s`)));
+      }
+      if (value.notice) nodes.push(el("div", { class: "lm-notice", role: "alert" }, value.notice));
+      list.replaceChildren(...nodes);
+      const now = `${value.turns.length}|${Boolean(value.pending)}|${value.notice}`;
+      if (now !== last) list.scrollTop = list.scrollHeight;
+      last = now;
+    };
+  };
+
+  kinds.measures = (root) => {
+    const cards = el("div", { class: "lm-cards" });
+    const body = el("tbody");
+    const head = el("thead");
+    const table = el("table", { class: "lm-table" }, head, body);
+    const frame = el("div", { class: "lm-tableframe", hidden: true }, table);
+    const note = el("div", { class: "lm-imagenotes" });
+    const blank = el("div", { class: "lm-blank" }, "Measurements of what is outlined appear here.");
+    root.append(blank, cards, frame, note);
+    let data = null, sorted = { column: -1, down: false }, chosen = null;
+    const mark = (scroll) => {
+      for (const row of body.rows) {
+        const mine = chosen && row.dataset.layer === chosen.layer && row.dataset.label === String(chosen.label);
+        row.classList.toggle("lm-chosen", Boolean(mine));
+        row.setAttribute("aria-selected", String(Boolean(mine)));
+        if (mine && scroll) frame.scrollTop = row.offsetTop - frame.clientHeight / 2;
+      }
+    };
+    on("select", (target, from) => { if (from !== "table") { chosen = target; mark(true); } });
+    const draw = () => {
+      const { column, down } = sorted;
+      head.replaceChildren(el("tr", {}, ...data.columns.map((text, k) => el("th", { scope: "col", class: text === "of" ? "lm-left" : null, "aria-sort": k === column ? (down ? "descending" : "ascending") : "none" },
+        el("button", { type: "button", onclick: () => { sorted = { column: k, down: k === column ? !down : k > 0 }; draw(); } }, text, el("i", {}, k === column ? (down ? " ▼" : " ▲") : ""))))));
+      const order = data.rows.map((row, k) => [row, k]);
+      if (column >= 0) order.sort(([a, i], [b, j]) => {
+        const [x, y] = [a.sort[column], b.sort[column]];
+        if (x === null || y === null) return (x === null) - (y === null) || i - j;
+        const way = typeof x === "string" ? x.localeCompare(y) : x - y;
+        return (down ? -way : way) || i - j;
+      });
+      body.replaceChildren(...order.map(([row]) => el("tr", { "data-layer": row.layer, "data-label": row.label, tabindex: "0",
+        onclick: () => pick(row), onkeydown: (event) => { if (event.key === "Enter") pick(row); } },
+      ...row.text.map((text, k) => el("td", { class: typeof row.sort[k] === "string" ? "lm-left" : null }, k === 0 ? el("i", { class: "lm-dot", style: { background: row.colour } }) : null, text)))));
+      mark(false);
+    };
+    const pick = (row) => {
+      chosen = { layer: row.layer, label: row.label };
+      mark(false);
+      tell("select", chosen, "table");
+    };
+    on("colour", ({ layer, colour }) => {
+      if (!data) return;
+      data.rows.forEach((row) => { if (row.layer.endsWith(`-${layer}`)) row.colour = colour; });
+      draw();
+    });
+    return (value) => {
+      data = value.table;
+      chosen = null;
+      if (sorted.column >= data.columns.length) sorted = { column: -1, down: false };
+      blank.hidden = Boolean(value.summary.length);
+      cards.replaceChildren(...value.summary.map((part) => {
+        const card = el("div", { class: "lm-card" }, el("b", {}, el("i", { class: "lm-dot", style: { background: part.colour } }), part.phrase), ...part.lines.map(([name, text]) => el("div", {}, el("span", {}, name), el("span", {}, text))));
+        return card;
+      }));
+      frame.hidden = !data.rows.length;
+      note.textContent = data.note;
+      draw();
+    };
+  };
+
+  kinds.outcome = (root) => {
+    const plainTable = (table) => el("div", { class: "lm-tableframe" }, el("table", { class: "lm-table" },
+      el("thead", {}, el("tr", {}, ...table.columns.map((name) => el("th", {}, name)))),
+      el("tbody", {}, ...table.rows.map((row) => el("tr", {}, ...row.map((text) => el("td", {}, text)))))));
+    const figure = (url, title, caption) => el("figure", { class: "lm-figure" }, el("a", { href: url, target: "_blank", rel: "noopener", title: "Open it large" }, el("img", { src: url, alt: title })), el("figcaption", {}, el("b", {}, title), ...caption));
+    return (value) => {
+      const nodes = [];
+      if (value.notice) nodes.push(el("div", { class: "lm-notice", role: "alert" }, value.notice));
+      if (value.pending) nodes.push(el("div", { class: "lm-reply lm-working", role: "status" }, el("span", { class: "lm-dots" }, el("i"), el("i"), el("i")), el("span", {}, value.pending.stage), el("span", { class: "lm-meta" }, `${value.pending.seconds} s`)));
+      if (!value.ready && !value.pending && !value.notice) nodes.push(el("div", { class: "lm-blank" }, "Draw boxes, say the same in words, and compare: both go through one decoder, so only the way of asking differs."));
+      if (value.ready) {
+        nodes.push(el("p", { class: "lm-verdict" }, value.sentence));
+        nodes.push(el("h3", {}, `Scores against ${value.against}`), plainTable(value.scores));
+        nodes.push(el("h3", {}, "Side by side"));
+        const d = value.difference;
+        nodes.push(el("div", { class: "lm-figures" }, ...value.pictures.map((p) => figure(p.url, p.name, [` ${p.caption}`])),
+          d && figure(d.url, "difference", [el("span", { class: "lm-one" }, `only ${d.one}`), el("span", { class: "lm-other" }, `only ${d.other}`), el("span", { class: "lm-both" }, "both")])));
+        if (value.notes.length) nodes.push(el("ul", { class: "lm-notes" }, ...value.notes.map((note) => el("li", {}, note))));
+      }
+      root.replaceChildren(...nodes);
+    };
+  };
+
+  kinds.status = (root) => {
+    const pill = el("span", { class: "lm-pill", role: "status" });
+    root.append(el("div", { class: "lm-header" },
+      el("div", { class: "lm-brand" }, el("i", { class: "lm-logo", "aria-hidden": "true" }), el("b", {}, "LISA-micro"), el("span", {}, "talk to a micrograph")), pill));
+    return (value) => {
+      pill.textContent = value.text;
+      pill.className = `lm-pill lm-${value.state}`;
+      pill.title = value.detail || "";
+    };
+  };
+
+  kinds.download = (root) => {
+    let last = 0;
+    return (value) => {
+      if (!value || !value.url || value.number === last) return;
+      last = value.number;
+      const link = el("a", { href: value.url, download: value.name });
+      root.append(link);
+      link.click();
+      link.remove();
+    };
+  };
+})();

@@ -1,0 +1,166 @@
+"""Measurements for people: a table with units, a line of text for an instance, a summary of all."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lisa_micro.measure import column
+from lisa_micro.types import Segmentation
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A measured property: its key in :func:`lisa_micro.measure.column`, what a person calls it, and its kind of unit
+    (``"length"``, ``"area"`` or ``""``)."""
+
+    key: str
+    name: str
+    dimension: str = ""
+
+
+BODY = (
+    Quantity("diameter", "diameter", "length"),
+    Quantity("area", "area", "area"),
+    Quantity("length", "length", "length"),
+    Quantity("width", "width", "length"),
+    Quantity("circularity", "circularity"),
+    Quantity("aspect_ratio", "aspect ratio"),
+    Quantity("intensity", "mean intensity"),
+    Quantity("contacts", "contacts"),
+    Quantity("touches_border", "at border"),
+)
+NECK = (
+    Quantity("neck_width", "neck width", "length"),
+    Quantity("neck_ratio", "x/R"),
+    Quantity("area", "area", "area"),
+    Quantity("length", "length", "length"),
+    Quantity("width", "width", "length"),
+    Quantity("touches_border", "at border"),
+)
+HOVERED = 4
+"""Measurements shown beside the pointer."""
+_UNITS = {"length": {"nm": "nm", "px": "px"}, "area": {"nm": "nm²", "px": "px²"}, "": {"nm": "", "px": ""}}
+
+
+def quantities(segment: Segmentation) -> tuple[Quantity, ...]:
+    """What is worth showing of a segment's instances, the most telling first."""
+    table, unit = segment.table(), unit_of(segment)
+    wanted = NECK if segment.concept == "neck" else BODY
+    return tuple(q for q in wanted if column(q.key, unit) in table)
+
+
+def unit_of(segment: Segmentation) -> str:
+    """``"nm"`` where the pixel size is known, else ``"px"``."""
+    return "px" if segment.pixel_size_nm is None else "nm"
+
+
+def header(quantity: Quantity, unit: str) -> str:
+    """Such as ``diameter (nm)``."""
+    shown = _UNITS[quantity.dimension][unit]
+    return f"{quantity.name} ({shown})" if shown else quantity.name
+
+
+def number(value: Any) -> str:
+    """A number for a table: four significant digits, no exponent where it can be helped."""
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    value = float(value)
+    if not math.isfinite(value):
+        return "–"
+    if value == int(value) and abs(value) < 1e6:
+        return str(int(value))
+    digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:.{min(digits, 6)}f}" if abs(value) < 1e7 else f"{value:.3e}"
+
+
+def instance_lines(segment: Segmentation, most: int = 5000) -> dict[str, list[list[str]]]:
+    """For every instance number the measurements beside the pointer: ``[[name, value with unit], ...]``."""
+    table, unit = segment.table(), unit_of(segment)
+    if table.empty:
+        return {}
+    shown = quantities(segment)[:HOVERED]
+    lines: dict[str, list[list[str]]] = {}
+    for row in table.head(most).to_dict("records"):
+        lines[str(int(row["label"]))] = [
+            [q.name, f"{number(row[column(q.key, unit)])} {_UNITS[q.dimension][unit]}".rstrip()] for q in shown
+        ]
+    return lines
+
+
+def table_view(layers: list[tuple[str, str, Segmentation]], most: int) -> dict[str, Any]:
+    """The table on the page.
+
+    Args:
+        layers: (id of the layer, its colour, segment).
+        most: rows; a note says how many are left out.
+
+    Returns:
+        ``columns`` (names with units), ``rows`` (layer, label, colour, cells as numbers and as text) and ``note``.
+    """
+    filled = [(name, colour, segment) for name, colour, segment in layers if not segment.table().empty]
+    shown: dict[str, Quantity] = {}
+    for _, _, segment in filled:
+        for quantity in quantities(segment):
+            shown.setdefault(quantity.key, quantity)
+    unit = unit_of(filled[0][2]) if filled else "px"
+    several = len(layers) > 1
+    columns = ["#", *(["of"] if several else []), *(header(q, unit) for q in shown.values())]
+    rows: list[dict[str, Any]] = []
+    total = sum(len(segment.table()) for _, _, segment in filled)
+    for name, colour, segment in filled:
+        for record in segment.table().head(max(0, most - len(rows))).to_dict("records"):
+            values = [record.get(column(q.key, unit)) for q in shown.values()]
+            label = int(record["label"])
+            sort = [label, *([segment.phrase] if several else []), *map(_sortable, values)]
+            text = [str(label), *([segment.phrase] if several else []), *map(_text, values)]
+            rows.append({"layer": name, "label": label, "colour": colour, "sort": sort, "text": text})
+    note = f"{total - len(rows)} more are in the downloaded table." if total > len(rows) else ""
+    return {"columns": columns, "rows": rows, "note": note}
+
+
+def _sortable(value: Any) -> float | None:
+    if value is None:
+        return None
+    value = float(value)
+    return value if math.isfinite(value) else None
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else number(value)
+
+
+def values_of(segment: Segmentation, key: str) -> np.ndarray:
+    """``(n,)`` finite values of a property, in nm where the pixel size is known, else px."""
+    table: pd.DataFrame = segment.table()
+    name = column(key, unit_of(segment))
+    if name not in table:
+        return np.zeros(0)
+    values = table[name].to_numpy(float)
+    return values[np.isfinite(values)]
+
+
+def summary(segment: Segmentation) -> list[list[str]]:
+    """``[[name, value with unit], ...]`` of one segment as a whole."""
+    count = len(segment.table()) or segment.count
+    lines = [["number", str(count)], ["area fraction", f"{100 * float(segment.mask.mean()):.1f} %"]]
+    nm = segment.pixel_size_nm
+    if nm is not None and segment.concept != "substrate":
+        lines.append(["number density", f"{number(count / (segment.labels.size * nm**2) * 1e6)} per µm²"])
+    main = next(iter(quantities(segment)), None)
+    if main is None or segment.concept == "substrate":
+        return lines
+    values, unit = values_of(segment, main.key), _UNITS[main.dimension][unit_of(segment)]
+    if len(values):
+        spread = f" ± {number(values.std(ddof=1))}" if len(values) > 1 else ""
+        d10, d50, d90 = np.percentile(values, [10, 50, 90])
+        lines += [
+            [f"mean {main.name}", f"{number(values.mean())}{spread} {unit}".rstrip()],
+            ["median (D50)", f"{number(d50)} {unit}".rstrip()],
+            ["D10 to D90", f"{number(d10)} to {number(d90)} {unit}".rstrip()],
+        ]
+    return lines

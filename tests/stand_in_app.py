@@ -1,0 +1,91 @@
+"""A stand-in for the assistant behind the app, whose answers are known beforehand."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import tifffile
+
+from lisa_micro.measure import measure_particles
+from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
+
+SQUARES = ((4, 4, 14, 14), (14, 4, 24, 14), (30, 20, 38, 34))
+
+
+def squares(shape, boxes=SQUARES):
+    labels = np.zeros(shape, np.int32)
+    for k, (x0, y0, x1, y1) in enumerate(boxes, 1):
+        labels[y0:y1, x0:x1] = k
+    return labels
+
+
+def segment(image: Micrograph, boxes=SQUARES, concept="particle", phrase="particles", target=1) -> Segmentation:
+    labels = squares(image.shape, boxes)
+    table = measure_particles(labels, image.pixel_size_nm, image.pixels)
+    return Segmentation(
+        labels, 0.9, 0.9, concept, phrase, "", image.pixel_size_nm, properties=table, notes=(), target=target
+    )
+
+
+class StandIn:
+    """Answers with three squares, "none" with nothing, "both" with two segments, "slow" after a while, "wait" once
+    its gate is open; the reply says how many requests of the conversation came before."""
+
+    preset, weights_sha256, device = "micro", "12" * 32, "cpu"
+
+    gate = threading.Event()
+
+    def __init__(self):
+        self.encoded: list[str] = []
+
+    def encode(self, image):
+        self.encoded.append(image.source)
+        return 0.0
+
+    def chat(self, image):
+        return StandInConversation(self, image)
+
+    def ask(self, image, prompt):
+        return self.chat(image).ask(prompt)
+
+    def segment_boxes(self, image, boxes):
+        return Segmentation(squares(image.shape, np.asarray(boxes).astype(int)))
+
+    def segment_points(self, image, points, point_labels=None):
+        return Segmentation(squares(image.shape, SQUARES[:1]))
+
+    def segment_everything(self, image):
+        return Segmentation(squares(image.shape))
+
+
+class StandInConversation:
+    def __init__(self, assistant, image):
+        self.assistant, self.image, self.answers = assistant, image, []
+
+    def ask(self, prompt):
+        if prompt == "wait":
+            self.assistant.gate.wait(60)
+        if prompt == "slow":
+            time.sleep(0.6)
+        if prompt == "break":
+            raise RuntimeError("a defect")
+        if prompt == "refuse":
+            raise InputError("This cannot be answered.")
+        before = len(self.answers)
+        if prompt == "none":
+            answer = Answer("There are no pores in this micrograph.", (), prompt, declined=True)
+        elif prompt == "both":
+            neck = segment(self.image, ((12, 4, 16, 14),), "neck", "necks", 2)
+            answer = Answer("Here are the particles and the necks.", (segment(self.image), neck), prompt)
+        else:
+            answer = Answer(f"Here are the particles of {self.image.source}, {before}.", (segment(self.image),), prompt)
+        self.answers.append(answer)
+        return answer
+
+
+def film(path, shape=(48, 64), seed=0, dtype=np.uint16):
+    pixels = np.random.default_rng(seed).integers(0, 4000, shape).astype(dtype)
+    tifffile.imwrite(path, pixels, imagej=True, resolution=(2.0, 2.0), metadata={"unit": "nm"})
+    return path
