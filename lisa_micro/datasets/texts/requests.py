@@ -35,8 +35,10 @@ CATEGORIES = {
     "scene": 8,
     "chat": 5,
     "written": 130,
+    "described": 4,
 }
-"""Kinds of single requests and how often each is drawn. All but ``"written"`` are made from templates."""
+"""Kinds of single requests and how often each is drawn. All but ``"written"`` and ``"described"`` are made
+from templates."""
 CONCEPT_WEIGHTS = {"particle": 40, "neck": 22, "pore": 14, "agglomerate": 13, "substrate": 11}
 _VERBS = ("are", "them", "do")
 CHAT_KINDS = (
@@ -73,6 +75,8 @@ def request(voice: Voice, facts: SceneFacts, category: str, absent_share: float 
     """The same, drawing with a voice."""
     if category == "written":
         return written.draw(voice, facts, written.SINGLE)[0]
+    if category == "described":
+        return written.draw(voice, facts, written.DESCRIBED)[0]
     if category == "not in the vocabulary":
         return _foreign(voice, facts)
     if category == "scene":

@@ -42,6 +42,8 @@ from lisa_micro.language.words import CONCEPT_NOUNS, MAX_CLAUSES, PROPERTIES
 
 SINGLE = ("whole_1", "whole_2", "one_clause", "more_clauses", "measures", "other", "several")
 """Files of single requests."""
+DESCRIBED = ("described",)
+"""The file of requests for all particles by how they look, few and easily taken for constraints: drawn apart."""
 DIALOGUES = ("dialogues",)
 """Files of conversations."""
 OTHER_NUMBERS = 0.5
