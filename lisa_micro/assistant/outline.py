@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.special import expit
 
 from lisa_micro.assistant.engine import Engine
-from lisa_micro.datasets.derive import MIN_PORE_PX, derive_truth, enclosed_background
+from lisa_micro.datasets.derive import derive_truth, enclosed_background
 from lisa_micro.geometry import resample_nearest
 from lisa_micro.measure import neck_labels, particle_properties
 from lisa_micro.models.lisa.instances import SplitConfig, separate
@@ -110,20 +110,10 @@ class ImageView:
             concept, labels, properties, float(expit(float(out.iou[k]))), float(expit(float(out.presence[k])))
         )
 
-    def _pores(self, probability: np.ndarray) -> np.ndarray:
-        """What the particles enclose; where they enclose nothing, what the words' map shows beside them."""
-        candidates = enclosed_background(self.particles)
-        if not candidates.any():
-            candidates, _ = ndimage.label((probability > 0.5) & (self.particles == 0))
-            areas = np.bincount(candidates.ravel())[1:]
-            return renumbered(candidates.astype(np.int32), areas >= MIN_PORE_PX)
-        return renumbered(candidates, supported(candidates, probability, SUPPORT["pore"]))
-
     def _structures(self, concept: str, probability: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        if concept == "pore":
-            return self._pores(probability), {}
         if concept != "neck":
-            candidates = derive_truth(self.particles)[concept]
+            pores = concept == "pore"
+            candidates = enclosed_background(self.particles) if pores else derive_truth(self.particles)[concept]
             return renumbered(candidates, supported(candidates, probability, SUPPORT[concept])), {}
         candidates, necks = neck_labels(self.particles)
         keep = supported(candidates, probability, SUPPORT["neck"])
