@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from lisa_micro.datasets.coco import coco_labels, read_coco
-from lisa_micro.datasets.derive import derive_truth, from_semantic
+from lisa_micro.datasets.derive import derive_truth, enclosed_background, from_semantic
 from lisa_micro.datasets.readers import (
     data_root,
     read_emps,
@@ -451,3 +451,16 @@ def test_deriving_is_fast():
     start = time.perf_counter()
     derive_truth(example.labels)
     assert time.perf_counter() - start < 0.3 * 5  # 0.3 s; five times that where the machine is shared
+
+
+def test_pores_are_sought_behind_gaps_a_little_too_wide():
+    rows, columns = np.mgrid[:60, :60]
+    distance = np.hypot(columns - 30, rows - 30)
+    ring = ((distance > 10) & (distance < 20)).astype(np.int32)
+    assert enclosed_background(ring).max() == 1
+    for gap, found in ((5, 1), (9, 0)):
+        broken = ring.copy()
+        broken[30 - gap // 2 : 31 + gap // 2, 30:] = 0
+        assert derive_truth(broken)["pore"].max() == 0
+        assert enclosed_background(broken).max() == found
+    assert enclosed_background(np.zeros((20, 20), np.int32)).max() == 0
