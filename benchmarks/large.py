@@ -21,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lisa_micro.evaluate.runner import commit, hardware
+
 WAYS = ("whole", "tiled", "cascade")
 NAMES = {"whole": "whole, scaled", "tiled": "tiled", "cascade": "cascade"}
 WORDS = "segment all particles"
@@ -174,30 +176,6 @@ def run_step(step: str, folder: Path, arguments: list[str], way: str = "") -> di
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def hardware() -> str:
-    """Processor, cores of this process, how busy the machine is."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{model}, {cores} of {os.cpu_count()} cores{load}"
-
-
-def commit() -> str:
-    """The commit, and whether files differ from it."""
-    here = Path(__file__).parent
-    try:
-        name = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=here, text=True).strip()
-        changed = subprocess.check_output(["git", "status", "--porcelain"], cwd=here, text=True).strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return name + (" with changes" if changed else "")
-
-
 def report(args: argparse.Namespace, scene: dict, rows: list[dict]) -> str:
     """The table as Markdown."""
     head = ["way", "time, s", "processor time, s", "peak memory, GB", "found", "recall", "precision", "AP50"]
@@ -230,7 +208,8 @@ def report(args: argparse.Namespace, scene: dict, rows: list[dict]) -> str:
             f"- Time: of the request, model loaded; {rows[0]['threads']} thread(s). Processor time: of all threads, "
             "whatever else the machine does. Peak memory: resident, of the whole process, 1e9 bytes; the simulation "
             f"took {scene['peak_gb']:.2f} GB.",
-            f"- {hardware()}; Python {platform.python_version()}; commit {commit()}. {args.remark}".rstrip(),
+            f"- {hardware()}, load average {os.getloadavg()[0]:.1f}; Python {platform.python_version()}; "
+            f"commit {commit() or 'unknown'}. {args.remark}".rstrip(),
             "",
         ]
     )

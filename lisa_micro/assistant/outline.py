@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,9 +16,9 @@ from lisa_micro.measure import neck_labels, particle_properties
 from lisa_micro.models.lisa.instances import SplitConfig, separate
 from lisa_micro.models.lisa.mask_head import MaskOutputs
 from lisa_micro.models.lisa.model import ImageFeatures
+from lisa_micro.models.segmenters.everything import label_shape
 from lisa_micro.types import CONCEPTS
 
-SPLIT_SIDE = 1536
 SUPPORT = {"neck": 0.1, "pore": 0.0, "agglomerate": 0.0}
 """Least mean probability, in the map that the words gave, of a structure between particles. Chosen on validation
 images: for pores and agglomerates the definition alone does better than the decoder's map."""
@@ -41,9 +41,8 @@ class Outline:
 
 def split_for(features: ImageFeatures) -> SplitConfig:
     """Smoothing and the smallest area follow the scale between the tower's input and the size of the separation."""
-    scale = max(1.0, max(split_shape(features.shape)) / max(features.work))
-    split = SplitConfig()
-    return replace(split, smooth=split.smooth * scale, smallest=round(split.smallest * scale**2))
+    scale = max(1.0, max(label_shape(features.shape)) / max(features.work))
+    return SplitConfig().scaled(scale)
 
 
 def renumbered(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
@@ -61,25 +60,18 @@ def supported(candidates: np.ndarray, probability: np.ndarray, least: float) -> 
     return np.asarray(ndimage.mean(probability, candidates, np.arange(1, count + 1))) >= least
 
 
-def split_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    """Size at which instances are separated: the micrograph's, or smaller where its longest side exceeds
-    :data:`SPLIT_SIDE`. The decoder's maps hold no finer detail, and memory stays bounded."""
-    scale = min(1.0, SPLIT_SIDE / max(shape))
-    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
-
-
 class ImageView:
     """One micrograph as the assistant sees it: features, and the particles once they are needed (at the size of
-    :func:`split_shape`)."""
+    :func:`label_shape`)."""
 
     def __init__(self, engine: Engine, pixels: np.ndarray, features: ImageFeatures):
         self.engine, self.pixels, self.features = engine, pixels, features
         self._particles: np.ndarray | None = None
 
     def maps(self, out: MaskOutputs, k: int) -> np.ndarray:
-        """Probabilities ``(3, h, w)`` of prompt k at the size of :func:`split_shape`."""
+        """Probabilities ``(3, h, w)`` of prompt k at the size of :func:`label_shape`."""
         stack = torch.stack([out.mask[k], out.distance[k], out.border[k]])
-        return expit(self.engine.on_micrograph(stack, self.features, split_shape(self.features.shape)))
+        return expit(self.engine.on_micrograph(stack, self.features, label_shape(self.features.shape)))
 
     @property
     def particles(self) -> np.ndarray:

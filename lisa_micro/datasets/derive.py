@@ -49,14 +49,14 @@ def derive_truth(particles: np.ndarray) -> dict[str, np.ndarray]:
     pairs = np.unique(face.pair, axis=0)
     own = np.arange(1, n + 1)
     necks = paint_necks(numbered, own, necks_between(numbered, own, face))
-    closed = _close_gaps(numbered > 0)
+    closed = close_gaps(numbered > 0)
     alone = np.ones(n + 1, bool)
     alone[pairs.ravel()] = False
     return {
         "particle": numbered,
         "neck": necks,
         "pore": _pores(numbered > 0, closed),
-        "agglomerate": _agglomerates(numbered, agglomerates(n, pairs), closed),
+        "agglomerate": paint_agglomerates(numbered, agglomerates(n, pairs), closed),
         "substrate": (numbered == 0).astype(np.int32),
         "isolated": compact(np.where(alone[numbered], numbered, 0))[0],
     }
@@ -101,7 +101,7 @@ def enclosed_background(particles: np.ndarray) -> np.ndarray:
         ``(H, W)`` int32 labels, all 0 where nothing is enclosed.
     """
     solid = particles > 0
-    pores = _pores(solid, _close_gaps(solid))
+    pores = _pores(solid, close_gaps(solid))
     for radius in range(2, MAX_CLOSING + 1):
         if pores.any():
             break
@@ -113,7 +113,7 @@ def enclosed_background(particles: np.ndarray) -> np.ndarray:
     return pores
 
 
-def _close_gaps(solid: np.ndarray) -> np.ndarray:
+def close_gaps(solid: np.ndarray) -> np.ndarray:
     """The mask with gaps of at most 2 px closed (one pixel of dilation from either side)."""
     padded = np.pad(solid, 2)
     return ndimage.binary_closing(padded, _CROSS)[2:-2, 2:-2] | solid
@@ -134,7 +134,13 @@ def _pores(solid: np.ndarray, closed: np.ndarray) -> np.ndarray:
     return np.where((pores == 0) & ~solid & (closed != solid), grown, pores)
 
 
-def _agglomerates(numbered: np.ndarray, group: np.ndarray, closed: np.ndarray) -> np.ndarray:
+def paint_agglomerates(numbered: np.ndarray, group: np.ndarray, closed: np.ndarray) -> np.ndarray:
+    """Labels ``(H, W)`` of agglomerates, with the gap pixels between their particles.
+
+    Args:
+        numbered: ``(H, W)`` particles 1..n. group: ``(n,)`` agglomerate of each, 0 = none. closed: ``(H, W)`` bool, see
+            :func:`close_gaps`.
+    """
     if not group.any():
         return np.zeros_like(numbered)
     image = np.r_[0, group].astype(np.int32)[numbered]

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from lisa_micro.assistant.outline import SUPPORT, ImageView, renumbered
-from lisa_micro.datasets.derive import MIN_PORE_PX, _agglomerates, _close_gaps, enclosed_background
+from lisa_micro.datasets.derive import MIN_PORE_PX, close_gaps, enclosed_background, paint_agglomerates
 from lisa_micro.measure import contacts, neck_labels
 from lisa_micro.measure.contacts import agglomerates
 from lisa_micro.models.lisa.instances import SplitConfig, separate
@@ -105,7 +105,7 @@ def agglomerate_labels(particles: np.ndarray) -> np.ndarray:
     for top in range(0, len(particles), _BAND):
         low, stop = max(top - reach, 0), min(top + _BAND, len(particles))
         band = particles[low : stop + reach]
-        out[top:stop] = _agglomerates(band, group, _close_gaps(band > 0))[top - low : stop - low]
+        out[top:stop] = paint_agglomerates(band, group, close_gaps(band > 0))[top - low : stop - low]
     return out
 
 

@@ -52,8 +52,7 @@ class Stitched:
     @property
     def split(self) -> SplitConfig:
         """How instances are separated in the maps."""
-        split = SplitConfig()
-        return replace(split, smooth=split.smooth * self.scale, smallest=round(split.smallest * self.scale**2))
+        return SplitConfig().scaled(self.scale)
 
     def presence_at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """``(n,)`` highest presence in a tile that sees the points ``x, y`` (px)."""

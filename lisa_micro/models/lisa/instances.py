@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -30,6 +30,10 @@ class SplitConfig:
     smallest: int = 12
     certainty: float = 0.85
     peak: float = 0.3
+
+    def scaled(self, scale: float) -> SplitConfig:
+        """The same for maps enlarged by ``scale``: smoothing and the smallest area follow."""
+        return replace(self, smooth=self.smooth * scale, smallest=round(self.smallest * scale**2))
 
 
 def h_maxima(surface: np.ndarray, height: float) -> np.ndarray:

@@ -70,11 +70,9 @@ class MicroFeatures:
     @cached_property
     def particles(self) -> np.ndarray:
         """``(h, w)`` int32 labels of all particles."""
-        split = SplitConfig()
         # lengths of the configuration are those of the maps as the tower sees the image
         scale = max(1.0, max(label_shape(self.seen.shape)) / max(self.seen.work))
-        split = replace(split, smooth=split.smooth * scale, smallest=round(split.smallest * scale**2))
-        return separate(*self.maps, split)
+        return separate(*self.maps, SplitConfig().scaled(scale))
 
     @cached_property
     def enclosed(self) -> np.ndarray:

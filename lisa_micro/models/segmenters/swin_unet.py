@@ -211,20 +211,36 @@ class SwinUnet(nn.Module):
             InputError: images of another shape.
         """
         height, width = images.shape[-2:]
-        # 0..1 to about -1..1, what the initial weights are meant for
-        x = self.embed(pad_to_multiple(three_channels(images), self.multiple) * 2 - 1)
-        x = self.embed_norm(x.permute(0, 2, 3, 1))
-        skips = []
-        for k, blocks in enumerate(self.down):
-            x = blocks(x)
-            if k < len(self.merge):
-                skips.append(x)
-                x = self.merge[k](x)
+        x, skips = descend(self, images)
         x = self.norm(x)
         for expand, join, blocks in zip(self.expand, self.join, self.up, strict=True):
             x = blocks(join(torch.cat([expand(x), skips.pop()], dim=-1)))
         x = self.last(self.up_norm(x)).permute(0, 3, 1, 2)
         return self.head(x)[..., :height, :width]
+
+
+def descend(net: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """The encoder of a network with ``embed``, ``embed_norm``, ``down``, ``merge`` and ``multiple``.
+
+    Args:
+        images: ``(B, 1 or 3, H, W)`` in 0..1.
+
+    Returns:
+        what its last stage gives, ``(B, h, w, C)``, and what the stages before gave, finest first.
+
+    Raises:
+        InputError: images of another shape.
+    """
+    # 0..1 to about -1..1, what the initial weights are meant for
+    x = net.embed(pad_to_multiple(three_channels(images), net.multiple) * 2 - 1)
+    x = net.embed_norm(x.permute(0, 2, 3, 1))
+    skips = []
+    for k, blocks in enumerate(net.down):
+        x = blocks(x)
+        if k < len(net.merge):
+            skips.append(x)
+            x = net.merge[k](x)
+    return x, skips
 
 
 def init_linear(module: nn.Module) -> None:

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lisa_micro.models.segmenters.selective_scan import selective_scan
-from lisa_micro.models.segmenters.semantic import pad_to_multiple, three_channels
-from lisa_micro.models.segmenters.swin_unet import PatchExpanding, PatchMerging, init_linear
+from lisa_micro.models.segmenters.swin_unet import PatchExpanding, PatchMerging, descend, init_linear
 
 DIRECTIONS = 4
 STEP_MIN, STEP_MAX = 1e-3, 1e-1
@@ -127,15 +126,7 @@ class VMambaUnet(nn.Module):
             InputError: images of another shape.
         """
         height, width = images.shape[-2:]
-        # 0..1 to about -1..1, what the initial weights are meant for
-        x = self.embed(pad_to_multiple(three_channels(images), self.multiple) * 2 - 1)
-        x = self.embed_norm(x.permute(0, 2, 3, 1))
-        skips = []
-        for k, blocks in enumerate(self.down):
-            x = blocks(x)
-            if k < len(self.merge):
-                skips.append(x)
-                x = self.merge[k](x)
+        x, skips = descend(self, images)
         for expand, blocks in zip(self.expand, self.up, strict=True):
             x = blocks(expand(x) + skips.pop())  # VM-UNet adds its skips
         x = self.last(x).permute(0, 3, 1, 2)
