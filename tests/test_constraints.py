@@ -203,3 +203,12 @@ def test_significant():
     assert [significant(v) for v in (0, 0.031, 12.44, 1239.6, 0.5, 100.0, -3.14159)] == [
         "0", "0.031", "12.4", "1240", "0.5", "100", "-3.14",
     ]  # fmt: skip
+
+
+def test_one_micrograph_and_a_video_question(props):
+    now, notes = evaluate(parse_measure("count at end"), props, SHAPE, 0.5)
+    assert now.value == len(props["area"]) and now.measure == "count at end"
+    assert "only moment" in notes[0]
+    for measure in ("mean diameter rate", "count change", "first coalescence time", "growth exponent"):
+        value, notes = evaluate(parse_measure(measure), props, SHAPE, 0.5)
+        assert np.isnan(value.value) and "video" in value.text and "video" in notes[0]

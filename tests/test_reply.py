@@ -27,6 +27,7 @@ from lisa_micro.language import (
     render_reply,
     same_meaning,
 )
+from lisa_micro.language.clauses import moment
 from lisa_micro.language.words import CORNERS, PROPERTIES, RANKS, REGIONS, SPECIAL_TOKENS, STATISTICS, UNITS
 from lisa_micro.types import Value
 
@@ -263,3 +264,37 @@ def test_processor_outside_of_tags(tokenizer):
     with pytest.raises(ValueError, match="lacks"):
         GrammarProcessor(type("T", (), {"get_vocab": lambda self: {"a": 0}})())
     assert np.isfinite(scores[0, number("[SEG]")].item())
+
+
+@pytest.mark.parametrize(
+    ("text", "measure"),
+    [
+        ("count at end", Measure("count", when="at end")),
+        ("mean diameter at frame 12", Measure("mean", "diameter", "at frame 12")),
+        ("max diameter at 3,50 min", Measure("max", "diameter", "at 3.5 min")),
+        ("mean neck width rate", Measure("mean", "neck width", "rate")),
+        ("area fraction change", Measure("area fraction", when="change")),
+        ("first coalescence time", Measure("first", event="coalescence")),
+        ("neck formation count", Measure("count", event="neck formation")),
+        ("growth exponent", Measure("growth exponent")),
+    ],
+)
+def test_measures_of_videos(text, measure):
+    assert parse_measure(text) == measure and measure.of_video
+    canonical = render_measure(measure)
+    assert parse_measure(canonical) == measure
+    assert in_grammar(canonical, value_automaton())
+
+
+@pytest.mark.parametrize("text", ["count at", "at end", "coalescence time", "count at 12", "growth exponent at end"])
+def test_what_is_no_measure_of_a_video(text):
+    assert parse_measure(text) is None
+    assert not in_grammar(text, value_automaton())
+
+
+def test_moments_are_frames_or_seconds():
+    assert moment("at frame 12") == ("frame", 12)
+    assert moment("at 2.5 min") == ("time", 150)
+    assert moment("at end")[0] == "end"
+    with pytest.raises(ValueError, match="not a moment"):
+        moment("rate")

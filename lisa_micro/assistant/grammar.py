@@ -218,7 +218,13 @@ def value_automaton() -> Automaton:
     """
     g = Automaton()
     statistic = g.sequence(g.one_of(words.STATISTICS), g.literal(" "), g.one_of(words.PROPERTIES))
-    return g.finish(g.either(g.one_of(words.WHOLE_MEASURES), statistic))
+    image = g.either(g.one_of(words.WHOLE_MEASURES), statistic)
+    frame = g.sequence(g.literal("at frame "), g.counting(5))
+    time = g.sequence(g.literal("at "), g.number(), g.literal(" "), g.one_of(words.TIME_UNITS))
+    when = g.sequence(g.literal(" "), g.either(g.one_of(words.MOMENTS), frame, time))
+    events = [text.format(event) for event in words.EVENTS for text in words.EVENT_MEASURES]
+    of_image = g.sequence(image, g.maybe(lambda: when))
+    return g.finish(g.either(g.one_of([*words.VIDEO_MEASURES, *events]), of_image))
 
 
 def in_grammar(text: str, automaton: Automaton) -> bool:

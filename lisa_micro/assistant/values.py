@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from lisa_micro.language.words import PROPERTIES
 from lisa_micro.types import Value
 
 NOT_IN_NM = "The pixel size is unknown, so the numbers are in px."
+ONE_IMAGE = "This is one micrograph; how something changes with time needs a video (lisa-micro track)."
+ONE_MOMENT = "This is one micrograph, so the numbers are of its only moment."
 _SUPERSCRIPT = {"nm2": "nm²", "px2": "px²", "1/um2": "per µm²", "1/px2": "per px²"}
 
 
@@ -26,7 +29,8 @@ def evaluate(
     """Measure a set of instances.
 
     Args:
-        measure: what to measure.
+        measure: what to measure. Of a moment of a video it is what this one image shows, with a note; changes, rates and
+            events have no value here.
         props: columns of the instances that the target keeps, in px (:func:`subset` makes them).
         shape: ``(H, W)`` of the image, px.
         pixel_size_nm: edge of a pixel in nm, None where unknown: then the value is in px, with a note.
@@ -39,6 +43,11 @@ def evaluate(
         infinite gaps (a single particle) are left out.
     """
     name = render_measure(measure)
+    if measure.of_video:
+        if not measure.when.startswith("at "):
+            return Value(name, float("nan"), "", "no value (it needs a video)", target), (ONE_IMAGE,)
+        value, notes = evaluate(Measure(measure.stat, measure.prop), props, shape, pixel_size_nm, concept, target)
+        return replace(value, measure=name), (ONE_MOMENT, *notes)
     n = len(props["area"])
     pixels = shape[0] * shape[1]
     if measure.stat == "count":

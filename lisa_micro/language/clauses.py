@@ -67,11 +67,26 @@ class Nearest:
 
 @dataclass(frozen=True)
 class Measure:
-    """``stat`` of ``prop``; for the measures of a whole set (``count``, ``area fraction``, ``number
-    density``) the stat is that and ``prop`` is ``""``."""
+    """A number to be measured.
+
+    Attributes:
+        stat: one of ``words.STATISTICS`` with a property, a measure of a whole set (``count``, ``area fraction``, ``number
+            density``), a measure of a whole video (``growth exponent``), or with an event ``first``, ``last`` or ``count``.
+        prop: the property, ``""`` where there is none.
+        when: of a video, the moment or the comparison of moments: ``"at start"``, ``"at end"``, ``"at frame 12"``,
+            ``"at 3.5 s"``, ``"change"``, ``"rate"``; ``""`` where none was asked for.
+        event: a key of ``words.EVENTS``: when it happens first or last, or how often; ``""`` where it is about none.
+    """
 
     stat: str
     prop: str = ""
+    when: str = ""
+    event: str = ""
+
+    @property
+    def of_video(self) -> bool:
+        """Whether only a video can answer it."""
+        return bool(self.when or self.event or self.stat in words.VIDEO_MEASURES)
 
 
 Clause = Rank | Compare | Between | Flag | Region | Nearest
@@ -233,11 +248,31 @@ def _in_nm(clause: Clause) -> Clause:
 
 _MEASURE = re.compile(rf"({'|'.join(words.STATISTICS)})(?: of)? ({_PROPERTY})", re.IGNORECASE)
 _STAT_CASE = {name.lower(): name for name in words.STATISTICS}
+_EVENT = re.compile(rf"(?:(first|last) ({'|'.join(words.EVENTS)}) time|({'|'.join(words.EVENTS)}) count)")
+_WHEN = re.compile(rf"(.+) ({'|'.join(words.MOMENTS)}|at frame (\d+)|at {_NUMBER} ?({'|'.join(words.TIME_UNITS)}))")
 
 
 def parse_measure(text: str) -> Measure | None:
     """A measure, or None where the text is none. Never raises."""
     plain = _plain(text)
+    if re.search(rf"\d{{{_MAX_DIGITS + 1},}}", plain):
+        return None
+    if plain in words.VIDEO_MEASURES:
+        return Measure(plain)
+    if match := _EVENT.fullmatch(plain):
+        return Measure(match[1] or "count", event=match[2] or match[3])
+    if match := _WHEN.fullmatch(plain):
+        base = _measure_of_image(match[1])
+        if base is None:
+            return None
+        if match[3]:
+            return Measure(base.stat, base.prop, f"at frame {int(match[3])}")
+        when = f"at {number_text(_number(match[4]))} {match[5]}" if match[4] else match[2]
+        return Measure(base.stat, base.prop, when)
+    return _measure_of_image(plain)
+
+
+def _measure_of_image(plain: str) -> Measure | None:
     if plain in words.WHOLE_MEASURES:
         return Measure(plain)
     if match := _MEASURE.fullmatch(plain):
@@ -245,6 +280,29 @@ def parse_measure(text: str) -> Measure | None:
     return None
 
 
+def moment(when: str) -> tuple[str, float]:
+    """The kind of a moment ``"at ..."`` and where it is.
+
+    Args:
+        when: ``Measure.when`` that begins with ``at``.
+
+    Returns:
+        ``("start", 0)``, ``("end", 0)``, ``("frame", number as the user counts)`` or ``("time", seconds)``.
+
+    Raises:
+        ValueError: it is no moment.
+    """
+    if when in ("at start", "at end"):
+        return when.removeprefix("at "), 0.0
+    if match := re.fullmatch(r"at frame (\d+)", when):
+        return "frame", float(match[1])
+    if match := re.fullmatch(rf"at {_NUMBER} ({'|'.join(words.TIME_UNITS)})", when):
+        return "time", _number(match[1]) * words.SECONDS_PER_UNIT[match[2]]
+    raise ValueError(f"not a moment: {when!r}")
+
+
 def render_measure(measure: Measure) -> str:
     """The canonical text of a measure."""
-    return f"{measure.stat} {measure.prop}".rstrip()
+    if measure.event:
+        return f"{measure.event} count" if measure.stat == "count" else f"{measure.stat} {measure.event} time"
+    return " ".join(part for part in (measure.stat, measure.prop, measure.when) if part)

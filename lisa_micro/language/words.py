@@ -99,5 +99,24 @@ CORNERS = ("top left corner", "top right corner", "bottom left corner", "bottom 
 STATISTICS = ("mean", "median", "min", "max", "std", "total", "D10", "D90")
 WHOLE_MEASURES = ("count", "area fraction", "number density")
 
+EVENTS = {
+    "appearance": "appear",
+    "contact": "contact",
+    "neck formation": "neck",
+    "coalescence": "coalesce",
+    "split": "split",
+    "disappearance": "vanish",
+    "exit": "leave",
+}
+"""Noun of an event in a value slot -> its kind in the table of events (``pipeline.events.KINDS``)."""
+EVENT_MEASURES = ("first {} time", "last {} time", "{} count")
+VIDEO_MEASURES = ("growth exponent",)
+"""Measures that have no moment, for they are of a whole video."""
+MOMENTS = ("at start", "at end", "change", "rate")
+"""What may follow a measure of an image when the question is about a video, besides ``at frame 12`` and ``at 3.5 s``:
+``change`` is the last less the first, ``rate`` the slope against time."""
+TIME_UNITS = ("ms", "s", "min", "h")
+SECONDS_PER_UNIT = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+
 MAX_CLAUSES = 4
 """How many clauses one target may have; the grammar for decoding stops there, the parser takes more."""

@@ -82,7 +82,17 @@ def outline_reply(targets: list[TargetTruth], yes: bool = False) -> str:
     return f"{start} {_join([f'the {target_text(t)}' for t in targets])}."
 
 
+_CHANGE_WORDS = {"change": "change in the ", "rate": "rate of change of the "}
+_MOMENT_WORDS = {"at start": " at the start", "at end": " at the end"}
+
+
 def _measure_words(measure: Measure, plain: bool) -> str:
+    if measure.event:
+        return f"{measure.event} count" if measure.stat == "count" else f"time of the {measure.stat} {measure.event}"
+    return _CHANGE_WORDS.get(measure.when, "") + _image_words(measure, plain)
+
+
+def _image_words(measure: Measure, plain: bool) -> str:
     if measure.stat == "count":
         return "number"
     if not measure.prop:
@@ -91,6 +101,13 @@ def _measure_words(measure: Measure, plain: bool) -> str:
     if plain:
         return prop
     return f"{_STATISTIC_WORDS.get(measure.stat, measure.stat)} {prop}"
+
+
+def _moment_words(measure: Measure) -> str:
+    """When, said behind the value: without numbers, which only stand in slots."""
+    if not measure.when or measure.when in _CHANGE_WORDS:
+        return ""
+    return _MOMENT_WORDS.get(measure.when, " at that time")
 
 
 def value_text(measure: Measure) -> str:
@@ -103,8 +120,9 @@ def measure_reply(target: TargetTruth, measures: list[Measure]) -> str:
     plain = target.singular and all(m.stat == "mean" for m in measures)
     first, *others = measures
     article = "" if first.stat == "count" and not target.singular else "the "
-    start = f"The {_measure_words(first, plain)} of {article}{target_text(target)} is {value_text(first)}"
-    more = [f"the {_measure_words(m, plain)} {value_text(m)}" for m in others]
+    subject = f"The {_measure_words(first, plain)} of {article}{target_text(target)}"
+    start = f"{subject} is {value_text(first)}{_moment_words(first)}"
+    more = [f"the {_measure_words(m, plain)} {value_text(m)}{_moment_words(m)}" for m in others]
     if not more:
         return f"{start}."
     return ", ".join([start, *more[:-1]]) + f" and {more[-1]}."

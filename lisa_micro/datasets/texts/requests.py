@@ -36,8 +36,9 @@ CATEGORIES = {
     "chat": 5,
     "written": 130,
     "described": 4,
+    "video": 10,
 }
-"""Kinds of single requests and how often each is drawn. All but ``"written"`` and ``"described"`` are made
+"""Kinds of single requests and how often each is drawn. All but ``"written"``, ``"described"`` and ``"video"`` are made
 from templates."""
 CONCEPT_WEIGHTS = {"particle": 40, "neck": 22, "pore": 14, "agglomerate": 13, "substrate": 11}
 _VERBS = ("are", "them", "do")
@@ -77,6 +78,8 @@ def request(voice: Voice, facts: SceneFacts, category: str, absent_share: float 
         return written.draw(voice, facts, written.SINGLE)[0]
     if category == "described":
         return written.draw(voice, facts, written.DESCRIBED)[0]
+    if category == "video":
+        return written.draw(voice, facts, written.VIDEOS)[0]
     if category == "not in the vocabulary":
         return _foreign(voice, facts)
     if category == "scene":

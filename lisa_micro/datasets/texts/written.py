@@ -7,7 +7,8 @@ The files ``written/*.txt`` hold one conversation a line, turns separated by `` 
 A meaning is
 
 - targets, ``particle[isolated; largest 5] + neck``; after ``yes`` the answer to "are there any?";
-- measures of one target, ``mean diameter, count of particle``, or counts of several, ``count of pore + count of neck``;
+- measures of one target, ``mean diameter, count of particle``, or counts of several, ``count of pore + count of neck``; of a
+  video ``count at end of particle``, ``first coalescence time of particle``, ``mean neck width rate of neck[largest 1]``;
 - ``absent cracks`` for something outside the vocabulary, alone or behind targets: ``particle + absent cracks``;
 - ``scene``, or ``chat`` and a kind of talk (``chat define neck``).
 
@@ -38,13 +39,15 @@ from lisa_micro.datasets.texts.replies import (
 from lisa_micro.datasets.texts.store import Voice, is_held_out, leaf
 from lisa_micro.language import Clause, Measure, parse_clause
 from lisa_micro.language.clauses import parse_measure
-from lisa_micro.language.words import CONCEPT_NOUNS, MAX_CLAUSES, PROPERTIES
+from lisa_micro.language.words import CONCEPT_NOUNS, MAX_CLAUSES, PROPERTIES, VIDEO_MEASURES
 
 SINGLE = ("whole_1", "whole_2", "one_clause", "more_clauses", "measures", "other", "several")
 """Files of single requests."""
 DESCRIBED = ("described",)
 """The file of requests for all particles by how they look, few and easily taken for constraints: drawn apart."""
-DIALOGUES = ("dialogues",)
+VIDEOS = ("videos",)
+"""The file of questions about a video: moments, changes, rates, events."""
+DIALOGUES = ("dialogues", "dialogues_4")
 """Files of conversations."""
 OTHER_NUMBERS = 0.5
 """How often the numbers of a conversation are replaced, in its words and its meanings alike."""
@@ -159,6 +162,8 @@ def read_meaning(text: str) -> Meaning:
     for measure in measures[0] if measures else ():
         if measure.prop and targets[0].concept not in PROPERTIES[measure.prop].concepts:
             raise ValueError(f"{measure.prop} is not a property of a {targets[0].concept}")
+        if measure.stat in VIDEO_MEASURES and targets[0].concept != "neck":
+            raise ValueError(f"the {measure.stat} is one of necks, not of a {targets[0].concept}")
     return Meaning(tuple(targets), tuple(measures[0]) if measures else (), yes, foreign)
 
 
@@ -176,7 +181,8 @@ def turn_of(voice: Voice, facts: SceneFacts, words: str, meaning: Meaning) -> Tu
     reply = None
     if measures:
         reply = measure_reply(targets[0], measures) if len(targets) == 1 else counts_reply(targets)
-    return outline_turn(voice, facts, words, targets, "written", meaning.yes, reply)
+    category = "video" if any(measure.of_video for measure in measures) else "written"
+    return outline_turn(voice, facts, words, targets, category, meaning.yes, reply)
 
 
 def _foreign(voice: Voice, facts: SceneFacts, words: str, meaning: Meaning) -> Turn:
