@@ -33,11 +33,13 @@ class Schedule(_Strict):
 
 
 class Simulated(_Strict):
-    """How many simulated scenes to learn from, and from which seed on."""
+    """How many simulated scenes to learn from, and from which seed on. agglomerates: those of odd seeds show
+    agglomerates, the others whatever is drawn, as the scenes of the suites; else all show what is drawn."""
 
     count: int = Field(0, ge=0)
     seed: int = 1_000_000
     shape: tuple[int, int] = (384, 384)
+    agglomerates: bool = False
 
 
 class VisionStage(_Strict):

@@ -27,8 +27,9 @@ def training_paths(stage, cache: Path) -> list[Path]:
     """Real training images and simulated scenes, prepared into ``cache`` where they are not there yet."""
     paths = prepare_real(cache, "train")
     if stage.simulated.count:
-        sim = cache / f"sim_{stage.simulated.shape[0]}x{stage.simulated.shape[1]}"
-        paths += prepare_simulated(sim, stage.simulated.count, stage.simulated.seed, stage.simulated.shape)
+        scenes = stage.simulated
+        sim = cache / f"sim{'_agglomerates' * scenes.agglomerates}_{scenes.shape[0]}x{scenes.shape[1]}"
+        paths += prepare_simulated(sim, scenes.count, scenes.seed, scenes.shape, scenes.agglomerates)
     return paths
 
 

@@ -91,8 +91,11 @@ def prepare_real(folder: Path, split: str) -> list[Path]:
     return paths
 
 
-def prepare_simulated(folder: Path, count: int, seed: int, shape: tuple[int, int] = (384, 384)) -> list[Path]:
-    """Simulate ``count`` scenes with seeds ``seed, seed + 1, ...`` into ``folder``; what is there already stays."""
+def prepare_simulated(
+    folder: Path, count: int, seed: int, shape: tuple[int, int] = (384, 384), agglomerates: bool = False
+) -> list[Path]:
+    """Simulate ``count`` scenes with seeds ``seed, seed + 1, ...`` into ``folder``; what is there already stays. With
+    ``agglomerates`` odd seeds give agglomerates: without, few scenes show faint particles on top of each other."""
     from lisa_micro.sim import simulate_scene
 
     paths = []
@@ -101,7 +104,7 @@ def prepare_simulated(folder: Path, count: int, seed: int, shape: tuple[int, int
         paths.append(path)
         if path.exists():
             continue
-        scene = simulate_scene(number, shape=shape)
+        scene = simulate_scene(number, shape, kind="agglomerate" if agglomerates and number % 2 else None)
         labels = {
             "particle": scene.particles,
             "neck": scene.necks,
