@@ -8,7 +8,7 @@ out, and no loss is computed for it.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -117,5 +117,6 @@ def prepare_simulated(
 
 
 def load_all(paths: list[Path]) -> list[Source]:
-    """All of them in memory (about 1 MB each)."""
-    return [read_source(path) for path in paths]
+    """All of them in memory, labels as int16, as on disk (2 to 3 MB each)."""
+    sources = map(read_source, paths)
+    return [replace(s, labels={c: m.astype(np.int16) for c, m in s.labels.items()}) for s in sources]

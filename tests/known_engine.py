@@ -12,6 +12,7 @@ from scipy.special import expit, logit
 import lisa_micro as lm
 from lisa_micro.assistant.assistant import Assistant
 from lisa_micro.assistant.engine import Memory, Written
+from lisa_micro.language import DEFAULT_VOCABULARY
 from lisa_micro.models.lisa.instances import separate
 from lisa_micro.models.lisa.mask_head import MaskOutputs
 from lisa_micro.types import Micrograph
@@ -24,6 +25,7 @@ class KnownEngine:
     def __init__(self, reply: str, presence: float = 0.99):
         self.reply, self.presence = reply, presence
         self.model = SimpleNamespace(config=SimpleNamespace(work_side=128, presence_threshold={}))
+        self.vocabulary = DEFAULT_VOCABULARY
         self.chat = SimpleNamespace(shortened=lambda words, most: words)
         self.device = torch.device("cpu")
         self.begun = 0

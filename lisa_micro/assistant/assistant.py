@@ -18,7 +18,7 @@ from lisa_micro.assistant.reply import UNREADABLE_VALUE, display, noun_phrase
 from lisa_micro.io import to_unit_range
 from lisa_micro.language import Reply, Target, ValueSlot, check_prompt, parse_reply
 from lisa_micro.measure.tables import particle_table
-from lisa_micro.types import CONCEPTS, Answer, InputError, Micrograph, Segmentation, Value
+from lisa_micro.types import Answer, Micrograph, Segmentation, Value
 
 MAX_PROMPT_TOKENS = 800
 """Tokens of a prompt that are read; 2000 characters of English are about 450."""
@@ -130,7 +130,7 @@ class Conversation:
             for number, answer in enumerate(self.answers[-3:]):
                 engine.recite(memory, answer.prompt, answer.raw, first=number == 0)
         written, start = engine.write(memory, prompt, first=not self.answers)
-        reply = parse_reply(written.raw)
+        reply = parse_reply(written.raw, engine.vocabulary)
         clock.lap("language")
         outlines = self._outline(view, written, reply)
         clock.lap("masks")
@@ -140,7 +140,7 @@ class Conversation:
             rewritten = engine.rewrite_absent(memory, start)
             clock.lap("language")
             raw = rewritten.raw
-            text = display(reply, (), absent)
+            text = display(reply, (), absent, vocabulary=engine.vocabulary)
             answer = Answer(text, (), prompt, raw, (), True, (*notes, *reply.notes))
         else:
             answer = self._assemble(prompt, raw, reply, outlines, absent, (*notes, *reply.notes))
@@ -158,7 +158,7 @@ class Conversation:
         out = engine.decode_words(view.features, written.states)
         named = engine.nearest_concept(written.states)
         return [
-            view.outline(out, k, target.concept or CONCEPTS[named[k]])
+            view.outline(out, k, target.concept or engine.vocabulary.names[named[k]])
             for k, target in enumerate(targets[: len(written.states)])
         ]
 
@@ -199,7 +199,7 @@ class Conversation:
             filled.append(value)
             found += remarks
         return Answer(
-            text=display(reply, filled, absent, empty),
+            text=display(reply, filled, absent, empty, self.assistant.engine.vocabulary),
             segments=tuple(segments),
             prompt=prompt,
             raw=raw,
@@ -218,7 +218,7 @@ class Conversation:
             score=outline.score,
             presence=outline.presence,
             concept=outline.concept,
-            phrase=noun_phrase(outline.concept, target.clauses),
+            phrase=noun_phrase(outline.concept, target.clauses, self.assistant.engine.vocabulary),
             where=target.where,
             pixel_size_nm=self.image.pixel_size_nm,
             properties=particle_table(properties, self.image.pixel_size_nm),
@@ -255,15 +255,6 @@ class Clock:
         self._last = now
 
 
-def weights_folder(preset: str) -> Path | None:
-    """Folder of a preset that is shipped, or the folder that ``preset`` names; ``None`` where it is neither."""
-    shipped = Path(__file__).resolve().parent.parent / "weights" / preset
-    for folder in (shipped, Path(preset)):
-        if (folder / "config.json").is_file():
-            return folder
-    return None
-
-
 def load_assistant(
     preset: str = "micro", device: str = "auto", precision: str = "auto", projectors: str | Path | None = None
 ) -> Assistant:
@@ -271,8 +262,9 @@ def load_assistant(
 
     Args:
         preset: ``"micro"`` (shipped, works offline), ``"smollm2-360m"`` or ``"smollm2-1.7b"`` (larger language models,
-            whose projectors are untrained where ``projectors`` brings none), a folder written by ``finetune``, an
-            official LISA checkpoint as a folder or by its name (``"xinlai/LISA-7B-v1"``), or another name on the hub.
+            whose projectors are untrained where ``projectors`` brings none), a folder written by ``finetune`` (a full
+            preset, or an adapter, which is laid over the preset that it names), an official LISA checkpoint as a folder
+            or by its name (``"xinlai/LISA-7B-v1"``), or another name on the hub.
         device: ``"auto"`` (a GPU where there is one, else the CPU), ``"cpu"``, ``"cuda"``, ...
         precision: of an official checkpoint's language model: ``"auto"``, ``"fp32"``, ``"bf16"``, ``"fp16"``,
             ``"8bit"`` or ``"4bit"``.
@@ -285,19 +277,13 @@ def load_assistant(
 
     from lisa_micro.models.checkpoints import sha256
     from lisa_micro.models.device import fast_bf16, pick_device
-    from lisa_micro.models.hub import fetch, is_hub_name
-    from lisa_micro.models.lisa.build import PARTS, build_lisa, load_parts, merge_adapter
-    from lisa_micro.models.lisa.config import LisaConfig
+    from lisa_micro.models.lisa.adapter import find_preset, load_folder
     from lisa_micro.models.lisa.official_config import looks_official
     from lisa_micro.models.lisa.presets import BASE_MODELS, BETWEEN, SEEING, build_preset
     from lisa_micro.models.memory import keep_memory
 
     larger = preset in BASE_MODELS
-    folder = weights_folder("micro" if larger else preset)
-    if folder is None and is_hub_name(preset) and not Path(preset).exists():
-        folder = fetch(preset)
-    if folder is None:
-        raise InputError(f"no preset or model folder called {preset!r}; the shipped preset is 'micro'")
+    folder = find_preset("micro" if larger else preset)
     place = pick_device(device)
     if looks_official(folder):
         from lisa_micro.assistant.official import load_official_assistant
@@ -310,17 +296,14 @@ def load_assistant(
         given = None if projectors is None else Path(projectors)
         model, tokenizer = build_preset(preset, folder, dtype, given)
         read = [(folder, SEEING)] if given is None else [(folder, SEEING), (given, (*BETWEEN, "lora"))]
+        files = [source / f"{name}.safetensors" for source, names in read for name in names]
     else:
-        config = LisaConfig.read(folder)
-        model, tokenizer = build_lisa(config, dtype, lora=False)
-        load_parts(model, folder)
-        merge_adapter(model.language, folder / "lora.safetensors", config.lora)
-        read = [(folder, (*PARTS, "lora"))]
+        model, tokenizer, files = load_folder(folder, dtype)
     model = model.to(place).eval()
     if place.type == "cpu":
         model.sam_tower.to(memory_format=torch.channels_last)
     digest = hashlib.sha256()
-    for path in (source / f"{name}.safetensors" for source, names in read for name in names):
+    for path in files:
         if path.is_file():
             digest.update(sha256(path).encode())
     return Assistant(Engine(model, tokenizer, place, bf16), preset, digest.hexdigest())

@@ -52,6 +52,7 @@ class Engine:
         self.model, self.device, self.bf16 = model, device, bf16
         self.chat = ChatFormat(tokenizer)
         self.grammar = GrammarProcessor(tokenizer)
+        self.vocabulary = model.config.vocabulary
         self.before = model.config.seg_state == "before"
         self.seg_id, self.absent_id = self.chat.special[SEG], self.chat.special[ABSENT]
 

@@ -20,6 +20,7 @@ from lisa_micro.assistant.assistant import Assistant, Clock, Conversation
 from lisa_micro.assistant.engine import Engine, Memory, Written
 from lisa_micro.assistant.outline import ImageView
 from lisa_micro.io import to_unit_range
+from lisa_micro.language import DEFAULT_VOCABULARY
 from lisa_micro.measure import particle_properties
 from lisa_micro.measure.tables import particle_table
 from lisa_micro.models.lisa.instances import connected
@@ -52,6 +53,7 @@ class OfficialEngine(Engine):
         self.model, self.device = loaded.model, device
         self.bf16 = False  # the language model has its own precision, all else stays in float32
         self.chat = OfficialChat(loaded.tokenizer, template)
+        self.vocabulary = DEFAULT_VOCABULARY
         self.before, self.seg_id = True, loaded.tokenizer.seg
         self.most, self.context = most, loaded.config.max_position_embeddings
 

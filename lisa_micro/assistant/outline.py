@@ -12,6 +12,7 @@ from scipy.special import expit
 from lisa_micro.assistant.engine import Engine
 from lisa_micro.datasets.derive import derive_truth, enclosed_background
 from lisa_micro.geometry import resample_nearest
+from lisa_micro.language import Concept
 from lisa_micro.measure import neck_labels, particle_properties
 from lisa_micro.models.lisa.instances import SplitConfig, separate
 from lisa_micro.models.lisa.mask_head import MaskOutputs
@@ -22,6 +23,9 @@ from lisa_micro.types import CONCEPTS
 SUPPORT = {"neck": 0.1, "pore": 0.0, "agglomerate": 0.0}
 """Least mean probability, in the map that the words gave, of a structure between particles. Chosen on validation
 images: for pores and agglomerates the definition alone does better than the decoder's map."""
+
+CUT = 4.0
+"""px: how far from a piece the cut between two touching instances may lie."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,33 @@ def supported(candidates: np.ndarray, probability: np.ndarray, least: float) -> 
     return np.asarray(ndimage.mean(probability, candidates, np.arange(1, count + 1))) >= least
 
 
+def own_labels(
+    probability: np.ndarray, concept: Concept, smallest: int, border: np.ndarray | None = None
+) -> np.ndarray:
+    """Instances of a concept that users taught: connected pieces of its map, of any shape (a ring keeps its hole).
+
+    Args:
+        probability: ``(H, W)``, 0..1.
+        concept: with instances, or one region.
+        smallest: px; smaller pieces are dropped.
+        border: ``(H, W)``, 0..1: where two instances meet; cuts pieces that touch.
+
+    Returns:
+        ``(H, W)`` int32, 1..n.
+    """
+    mask = probability > 0.5
+    if not concept.instances:
+        return mask.astype(np.int32)
+    apart = mask if border is None else mask & (border <= 0.5)
+    pieces = ndimage.label(apart, np.ones((3, 3)))[0].astype(np.int32)
+    if border is not None:
+        # the cut itself goes back to the pieces beside it; what is only cut belongs to nobody
+        near, (rows, columns) = ndimage.distance_transform_edt(pieces == 0, return_indices=True)
+        pieces = np.where(mask & (near <= CUT), pieces[rows, columns], 0)
+    keep = np.bincount(pieces.ravel())[1:] >= smallest
+    return renumbered(pieces, keep)
+
+
 class ImageView:
     """One micrograph as the assistant sees it: features, and the particles once they are needed (at the size of
     :func:`label_shape`)."""
@@ -90,8 +121,11 @@ class ImageView:
         """
         maps = self.maps(out, k)
         extra: dict[str, np.ndarray] = {}
+        own = self.engine.vocabulary.own_concept(concept)
         if concept == "substrate":
             labels = (maps[0] > 0.5).astype(np.int32)
+        elif own is not None:
+            labels = own_labels(maps[0], own, split_for(self.features).smallest, maps[2])
         elif concept in SUPPORT:
             labels, extra = self._structures(concept, maps[0])
         else:

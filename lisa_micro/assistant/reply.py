@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from lisa_micro.language import (
+    DEFAULT_VOCABULARY,
     Between,
     Clause,
     Compare,
@@ -20,11 +21,11 @@ from lisa_micro.language import (
     Target,
     Text,
     ValueSlot,
+    Vocabulary,
     parse_reply,
     render_clauses,
     render_reply,
 )
-from lisa_micro.language.words import CONCEPT_NOUNS
 from lisa_micro.types import Value
 
 UNREADABLE_VALUE = "(not understood)"
@@ -37,6 +38,7 @@ def display(
     values: Sequence[Value] = (),
     absent: Collection[int] = (),
     empty: Collection[int] = (),
+    vocabulary: Vocabulary = DEFAULT_VOCABULARY,
 ) -> str:
     """The reply as shown to the user.
 
@@ -47,6 +49,7 @@ def display(
             of pointing at them. Where these are all targets, the whole text is that nothing is there.
         empty: numbers of targets of which there is something in the image, but nothing that fulfils the
             constraint. Values stay: a count of 0 is an answer.
+        vocabulary: the concepts that the model knows.
 
     Returns:
         plain text: constraints in words, no special tokens.
@@ -57,13 +60,13 @@ def display(
         empty = ()
     missing = [k for k in numbers if k in absent or k in empty]
     if missing and (not reply.values or len(missing) == len(targets)):
-        return _without(targets, missing, absent)
+        return _without(targets, missing, absent, vocabulary)
     out: list[str] = []
     slots = iter(values)
     for part in reply.parts:
         if isinstance(part, Target):
             text = out.pop() if out else ""
-            out.append(_with_phrase(text, part))
+            out.append(_with_phrase(text, part, vocabulary))
         elif isinstance(part, ValueSlot):
             value = next(slots, None)
             shown = UNREADABLE_VALUE if value is None else value.text
@@ -76,7 +79,7 @@ def display(
     return " ".join("".join(out).split())
 
 
-def noun_phrase(concept: str | None, clauses: Sequence[Clause]) -> str:
+def noun_phrase(concept: str | None, clauses: Sequence[Clause], vocabulary: Vocabulary = DEFAULT_VOCABULARY) -> str:
     """What a target is, in words and without article: ``3 largest particles in the left half``.
 
     >>> from lisa_micro.language import parse_clauses
@@ -85,7 +88,7 @@ def noun_phrase(concept: str | None, clauses: Sequence[Clause]) -> str:
     """
     ranked = [c for c in clauses if isinstance(c, Rank | Nearest)]
     one = any(c.n == 1 and not getattr(c, "percent", False) for c in ranked)
-    noun = CONCEPT_NOUNS[concept][0 if one else 1] if concept in CONCEPT_NOUNS else "object" + "s" * (not one)
+    noun = vocabulary.nouns(concept)[0 if one else 1]
     if len(ranked) > 1 or (ranked and clauses[-1] is not ranked[0]):
         return f"{noun} ({render_clauses(tuple(clauses))})"  # the order matters: say it as it is executed
     before, after = [], []
@@ -123,13 +126,13 @@ def _number(value: float, unit: str) -> str:
     return f"{value:g} {_UNITS.get(unit, unit)}".rstrip()
 
 
-def _with_phrase(text: str, target: Target) -> str:
+def _with_phrase(text: str, target: Target, vocabulary: Vocabulary) -> str:
     """The text before a target with its last noun replaced by the noun and its constraint."""
     text = text.rstrip()
     if not target.clauses:
         return text
-    phrase = noun_phrase(target.concept, target.clauses)
-    nouns = CONCEPT_NOUNS.get(target.concept or "", ())
+    phrase = noun_phrase(target.concept, target.clauses, vocabulary)
+    nouns = vocabulary.nouns(target.concept) if vocabulary.knows(target.concept) else ()
     for noun in sorted(nouns, key=len, reverse=True):
         if text.lower().endswith(noun):
             head = text[: -len(noun)].rstrip()
@@ -140,20 +143,20 @@ def _with_phrase(text: str, target: Target) -> str:
     return f"{text} ({render_clauses(target.clauses)})".lstrip()
 
 
-def _without(targets: Sequence[Target], missing: list[int], absent: Collection[int]) -> str:
+def _without(targets: Sequence[Target], missing: list[int], absent: Collection[int], vocabulary: Vocabulary) -> str:
     there = [target for k, target in enumerate(targets, 1) if k not in missing]
     names = []
     for k in missing:
         target = targets[k - 1]
         # ranks cannot be what leaves nothing over
         filters = () if k in absent else tuple(c for c in target.clauses if not isinstance(c, Rank | Nearest))
-        names.append(noun_phrase(target.concept, filters))
+        names.append(noun_phrase(target.concept, filters, vocabulary))
     gone = _list(list(dict.fromkeys(names)), " or ")
     verb = "is" if gone == "substrate" else "are"
     sentence = f"There {verb} no {gone} in this micrograph."
     if not there:
         return sentence
-    shown = _list([f"the {noun_phrase(t.concept, t.clauses)}" for t in there], " and ")
+    shown = _list([f"the {noun_phrase(t.concept, t.clauses, vocabulary)}" for t in there], " and ")
     return f"Here {'is' if shown == 'the substrate' else 'are'} {shown}. {sentence}"
 
 

@@ -29,8 +29,8 @@ def evaluate(
     """Measure a set of instances.
 
     Args:
-        measure: what to measure. Of a moment of a video it is what this one image shows, with a note; changes, rates and
-            events have no value here.
+        measure: what to measure. Of a moment of a video it is what this one image shows, with a note; changes, rates
+            and events have no value here.
         props: columns of the instances that the target keeps, in px (:func:`subset` makes them).
         shape: ``(H, W)`` of the image, px.
         pixel_size_nm: edge of a pixel in nm, None where unknown: then the value is in px, with a note.

@@ -41,7 +41,8 @@ ANSWER_FILES = (
 CATEGORIES: tuple[dict[str, Any], ...] = tuple(
     {"id": i + 1, "name": name, "supercategory": "micrograph"} for i, name in enumerate((*CONCEPTS, "object"))
 )
-"""COCO categories: the same numbers in every file, so that files can be joined."""
+"""COCO categories: the same numbers in every file, so that files can be joined. Concepts that users taught a model come
+behind them, in the order in which a file has them."""
 
 
 # ----------------------------------------------------------------------------------------------- atomic files
@@ -254,7 +255,12 @@ def coco(segments: Sequence[Segmentation], image: Micrograph) -> dict[str, Any]:
     from pycocotools import mask as coco_mask
 
     height, width = image.shape
-    numbers = {category["name"]: category["id"] for category in CATEGORIES}
+    categories = list(CATEGORIES)
+    numbers = {category["name"]: category["id"] for category in categories}
+    for name in dict.fromkeys(segment.concept for segment in segments):
+        if name not in numbers:
+            numbers[name] = len(categories) + 1
+            categories.append({"id": numbers[name], "name": name, "supercategory": "micrograph"})
     annotations = []
     for i, segment in enumerate(segments):
         boxes = boxes_from_labels(segment.labels)
@@ -265,7 +271,7 @@ def coco(segments: Sequence[Segmentation], image: Micrograph) -> dict[str, Any]:
                 {
                     "id": len(annotations) + 1,
                     "image_id": 1,
-                    "category_id": numbers.get(segment.concept, numbers["object"]),
+                    "category_id": numbers[segment.concept],
                     "segmentation": {"size": [height, width], "counts": packed["counts"].decode("ascii")},
                     "area": int(coco_mask.area(packed)),
                     "bbox": [x0, y0, x1 - x0, y1 - y0],
@@ -288,7 +294,7 @@ def coco(segments: Sequence[Segmentation], image: Micrograph) -> dict[str, Any]:
             }
         ],
         "annotations": annotations,
-        "categories": list(CATEGORIES),
+        "categories": categories,
     }
 
 

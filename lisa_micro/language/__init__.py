@@ -30,12 +30,15 @@ from lisa_micro.language.replies import (
     render_reply,
     same_meaning,
 )
+from lisa_micro.language.vocabulary import DEFAULT_VOCABULARY, Concept, Vocabulary
 
 __all__ = [
+    "DEFAULT_VOCABULARY",
     "MAX_PROMPT",
     "Between",
     "Clause",
     "Compare",
+    "Concept",
     "Flag",
     "Measure",
     "Nearest",
@@ -45,6 +48,7 @@ __all__ = [
     "Target",
     "Text",
     "ValueSlot",
+    "Vocabulary",
     "check_prompt",
     "normal",
     "parse_clause",

@@ -70,8 +70,9 @@ class Measure:
     """A number to be measured.
 
     Attributes:
-        stat: one of ``words.STATISTICS`` with a property, a measure of a whole set (``count``, ``area fraction``, ``number
-            density``), a measure of a whole video (``growth exponent``), or with an event ``first``, ``last`` or ``count``.
+        stat: one of ``words.STATISTICS`` with a property, a measure of a whole set (``count``, ``area fraction``,
+            ``number density``), one of a whole video (``growth exponent``), or with an event ``first``, ``last`` or
+            ``count``.
         prop: the property, ``""`` where there is none.
         when: of a video, the moment or the comparison of moments: ``"at start"``, ``"at end"``, ``"at frame 12"``,
             ``"at 3.5 s"``, ``"change"``, ``"rate"``; ``""`` where none was asked for.

@@ -18,9 +18,9 @@ from lisa_micro.language.clauses import (
     render_clauses,
     render_measure,
 )
+from lisa_micro.language.vocabulary import DEFAULT_VOCABULARY, Vocabulary
 from lisa_micro.language.words import (
     ABSENT,
-    CONCEPT_NOUNS,
     END_VALUE,
     END_WHERE,
     SEG,
@@ -42,7 +42,7 @@ class Target:
     """One ``[SEG]``.
 
     Attributes:
-        concept: a key of ``words.CONCEPT_NOUNS``, or None where the words before it name none.
+        concept: a name of the vocabulary, or None where the words before it name none.
         clauses: its constraint; empty where there is none, or where a part of it could not be read.
         phrase: the words since the last target, value or full stop, which refer to it.
         where: the constraint as written.
@@ -89,19 +89,15 @@ class Reply:
 
 
 _SPLIT = re.compile("(" + "|".join(map(re.escape, SPECIAL_TOKENS)) + ")")
-_NOUN = re.compile(
-    r"\b(" + "|".join(f"{noun}" for nouns in CONCEPT_NOUNS.values() for noun in dict.fromkeys(nouns[::-1])) + r")\b",
-    re.IGNORECASE,
-)
-_CONCEPT_OF = {noun: concept for concept, nouns in CONCEPT_NOUNS.items() for noun in nouns}
 _ORDINAL = re.compile(r"(.*?)(?: of (\d{1,3}))?", re.DOTALL)
 
 
-def parse_reply(text: str) -> Reply:
+def parse_reply(text: str, vocabulary: Vocabulary = DEFAULT_VOCABULARY) -> Reply:
     """Read a reply as the language model wrote it (special tokens as text).
 
     Args:
         text: any string.
+        vocabulary: the concepts that the model knows.
 
     Returns:
         the reply; ``notes`` has one sentence for each piece that could not be read. Never raises, takes time
@@ -127,7 +123,7 @@ def parse_reply(text: str) -> Reply:
                 if not closed:
                     notes.append("The constraint at the end of the reply was cut off.")
                 k = follows + (2 if closed else 1)
-            parts.append(_target(parts, where, notes))
+            parts.append(_target(parts, where, notes, vocabulary))
         elif piece == VALUE:
             raw = pieces[k + 1]
             closed = k + 2 < len(pieces) and pieces[k + 2] == END_VALUE
@@ -147,17 +143,14 @@ def parse_reply(text: str) -> Reply:
     return Reply(tuple(out), absent, tuple(notes))
 
 
-def _target(parts: list, where: str, notes: list[str]) -> Target:
+def _target(parts: list, where: str, notes: list[str], vocabulary: Vocabulary) -> Target:
     phrase = parts[-1].text if parts and isinstance(parts[-1], Text) else ""
     phrase = re.split(r"[.;!?]\s", phrase)[-1].strip()
-    concept = None
-    if found := _NOUN.findall(phrase):
-        concept = _CONCEPT_OF[found[-1].lower()]
     clauses, bad = parse_clauses(where)
     if bad:
         notes.append(f"The constraint '{bad[0]}' was not understood, so everything of the kind is shown.")
         clauses = ()
-    return Target(concept, clauses, phrase, where.strip())
+    return Target(vocabulary.named_in(phrase), clauses, phrase, where.strip())
 
 
 def _value(raw: str, targets: int, notes: list[str]) -> ValueSlot:

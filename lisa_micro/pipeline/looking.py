@@ -109,14 +109,14 @@ class Request:
         engine = self.assistant.engine
         features = engine.encode(to_unit_range(frame.pixels))
         written, _ = engine.write(engine.begin(features), self.words, first=True)
-        reply = parse_reply(written.raw)
+        reply = parse_reply(written.raw, engine.vocabulary)
         targets = reply.targets[: len(written.states)]
         self.raw = written.raw
         if not targets:
-            self.reply = display(reply, (), set())
+            self.reply = display(reply, vocabulary=self.assistant.engine.vocabulary)
             return
         named = engine.nearest_concept(written.states)
-        concepts = [target.concept or CONCEPTS[named[k]] for k, target in enumerate(targets)]
+        concepts = [target.concept or engine.vocabulary.names[named[k]] for k, target in enumerate(targets)]
         self._target = concepts.index("particle") if "particle" in concepts else 0
         self.concept = concepts[self._target]
         if len(targets) > 1:
@@ -129,8 +129,9 @@ class Request:
         """Keep what the reply says of the target. Its values are those of one frame, and no answer about a video."""
         target = reply.targets[self._target]
         self._clauses, self.where = target.clauses, target.where
-        self.phrase = noun_phrase(self.concept, target.clauses)
-        self.reply = f"Following {self.phrase}." if reply.values else display(reply, (), set())
+        self.phrase = noun_phrase(self.concept, target.clauses, self.assistant.engine.vocabulary)
+        told = f"Following {self.phrase}."
+        self.reply = told if reply.values else display(reply, vocabulary=self.assistant.engine.vocabulary)
 
     def memory(self) -> dict[str, Any]:
         """What has been read so far, in plain values: the reply, which target, and the prompt that came of it."""
@@ -140,9 +141,9 @@ class Request:
     def recall(self, memory: dict[str, Any]) -> None:
         """Go on from :meth:`memory`."""
         self.raw, self._target, self._tried = memory["raw"], memory["target"], memory["tried"]
-        reply = parse_reply(self.raw)
+        reply = parse_reply(self.raw, self.assistant.engine.vocabulary)
         if memory["state"] is None:
-            self.reply = display(reply, (), set())
+            self.reply = display(reply, vocabulary=self.assistant.engine.vocabulary)
             return
         self._states = torch.tensor([memory["state"]], dtype=torch.float32)
         self.concept = memory["concept"]

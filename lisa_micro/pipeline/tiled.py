@@ -19,7 +19,7 @@ from scipy.special import expit
 
 from lisa_micro.assistant.assistant import UNSURE, Assistant, Conversation
 from lisa_micro.assistant.engine import Engine, Written
-from lisa_micro.assistant.outline import SUPPORT, ImageView, Outline, renumbered
+from lisa_micro.assistant.outline import SUPPORT, ImageView, Outline, own_labels, renumbered
 from lisa_micro.geometry import boxes_from_labels, feathered_tiles, tiles
 from lisa_micro.language import Reply
 from lisa_micro.measure import particle_properties
@@ -218,8 +218,9 @@ class TiledConversation(Conversation):
             return []
         if self.at_once(view):
             return super()._outline(view, written, reply)
-        named = self.assistant.engine.nearest_concept(written.states)
-        concepts = [target.concept or CONCEPTS[named[k]] for k, target in enumerate(targets)]
+        engine = self.assistant.engine
+        named = engine.nearest_concept(written.states)
+        concepts = [target.concept or engine.vocabulary.names[named[k]] for k, target in enumerate(targets)]
         return self.outlines(view, written.states[: len(targets)], concepts)
 
     def outlines(self, view: ImageView, states: torch.Tensor, concepts: Sequence[str]) -> list[Outline]:
@@ -252,7 +253,7 @@ class TiledConversation(Conversation):
     ) -> list[Stitched]:
         """Maps of every target, and, behind them, those of all particles where a target is defined by them."""
         engine = self.assistant.engine
-        channels = [1 if concept in SUPPORT or concept == "substrate" else 3 for concept in concepts]
+        channels = [3 if concept == "particle" else 1 for concept in concepts]
         defined = any(concept in SUPPORT for concept in concepts)
 
         def decode(features: ImageFeatures) -> list[tuple[MaskOutputs, int, int]]:
@@ -282,8 +283,11 @@ class TiledConversation(Conversation):
             particles: ``(H, W)`` int32 all particles, for a concept that they define.
         """
         extra: dict[str, np.ndarray] = {}
+        own = self.assistant.engine.vocabulary.own_concept(concept)
         if concept == "substrate":
             labels = (seen.maps[0] > 127).astype(np.int32)
+        elif own is not None:
+            labels = own_labels(seen.maps[0] / np.float32(255), own, seen.split.smallest)
         elif concept in SUPPORT:
             whole = LargeView(self.assistant.engine, view.pixels, view.features, particles)
             labels, extra = whole.structures(concept, seen.maps[0])

@@ -7,8 +7,8 @@ The files ``written/*.txt`` hold one conversation a line, turns separated by `` 
 A meaning is
 
 - targets, ``particle[isolated; largest 5] + neck``; after ``yes`` the answer to "are there any?";
-- measures of one target, ``mean diameter, count of particle``, or counts of several, ``count of pore + count of neck``; of a
-  video ``count at end of particle``, ``first coalescence time of particle``, ``mean neck width rate of neck[largest 1]``;
+- measures of one target, ``mean diameter, count of particle``, or counts of several, ``count of pore + count of neck``;
+  of a video ``count at end of particle``, ``first coalescence time of particle``, ``mean neck width rate of neck``;
 - ``absent cracks`` for something outside the vocabulary, alone or behind targets: ``particle + absent cracks``;
 - ``scene``, or ``chat`` and a kind of talk (``chat define neck``).
 
@@ -41,7 +41,7 @@ from lisa_micro.language import Clause, Measure, parse_clause
 from lisa_micro.language.clauses import parse_measure
 from lisa_micro.language.words import CONCEPT_NOUNS, MAX_CLAUSES, PROPERTIES, VIDEO_MEASURES
 
-SINGLE = ("whole_1", "whole_2", "one_clause", "more_clauses", "measures", "other", "several")
+SINGLE = ("whole_1", "whole_2", "one_clause", "more_clauses", "measures", "other", "several", "foreign_4")
 """Files of single requests."""
 DESCRIBED = ("described",)
 """The file of requests for all particles by how they look, few and easily taken for constraints: drawn apart."""

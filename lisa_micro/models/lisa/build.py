@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lisa_micro.models.checkpoints import load_strict, read_state
 from lisa_micro.models.lisa.config import LisaConfig, LoraSettings
@@ -31,7 +32,7 @@ PARTS = (
 
 def build_vision(config: LisaConfig) -> LisaModel:
     """SAM tower and mask decoder alone, untrained: prompts by points and boxes."""
-    head = MaskHead(MaskHeadConfig(dim=config.embed_dim, depth=config.depth))
+    head = MaskHead(MaskHeadConfig(dim=config.embed_dim, depth=config.depth, concepts=len(config.vocabulary.names)))
     return LisaModel(config, ConvSamTower(config.embed_dim), head)
 
 
@@ -104,25 +105,36 @@ def load_parts(model: LisaModel, folder: Path, parts: tuple[str, ...] = PARTS) -
 
 
 def merge_adapter(language: nn.Module, path: Path, settings: LoraSettings) -> None:
-    """Add a LoRA adapter, as peft saves it, to the weights of a plain language model, in place:
-    W + (alpha / rank) B A, the product in float32. The same as loading it into :func:`add_lora` and merging there,
-    without building 210 wrapped layers first.
+    """:func:`add_lora_weights` from a file.
 
     Raises:
         InputError: the adapter does not fit the language model.
     """
-    state = read_state(path)
+    add_lora_weights(language, read_state(path), settings, path.name)
+
+
+def add_lora_weights(language: nn.Module, state: Mapping[str, Tensor], settings: LoraSettings, what: str) -> None:
+    """Add a LoRA adapter, as peft saves it, to the weights of a plain language model, in place:
+    W + (alpha / rank) B A, the product in float32. The same as loading it into :func:`add_lora` and merging there,
+    without building 210 wrapped layers first.
+
+    Args:
+        what: what an error calls the adapter.
+
+    Raises:
+        InputError: the adapter does not fit the language model.
+    """
     prefix, suffixes = "base_model.model.", (".lora_A.weight", ".lora_B.weight")
     layers = sorted({n[len(prefix) :].removesuffix(s) for n in state for s in suffixes if n.endswith(s)})
     expected = sorted(n for n, _ in language.named_modules() if n.rsplit(".", 1)[-1] in settings.modules)
     wrong = sorted(set(layers) ^ set(expected))
     if wrong or len(state) != 2 * len(layers):
-        raise InputError(f"{path.name} does not fit the language model: {wrong[:3] or 'unexpected keys'}")
+        raise InputError(f"{what} does not fit the language model: {wrong[:3] or 'unexpected keys'}")
     factor = settings.alpha / settings.rank
     with torch.no_grad():
         for layer in layers:
             a, b = (state[prefix + layer + s] for s in suffixes)
             weight = language.get_submodule(layer).weight
             if (b.shape[0], a.shape[1]) != tuple(weight.shape) or a.shape[0] != settings.rank:
-                raise InputError(f"{path.name} does not fit the language model at {layer}")
+                raise InputError(f"{what} does not fit the language model at {layer}")
             weight.copy_(weight.float() + factor * (b @ a).to(weight.device))

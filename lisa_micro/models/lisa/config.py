@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lisa_micro.language import Vocabulary
 from lisa_micro.models.lisa.base_lm import SMOLLM2
 from lisa_micro.types import InputError
 
@@ -21,6 +22,15 @@ class LoraSettings(BaseModel):
     modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
+class OwnConcept(BaseModel):
+    """A concept that users taught the model: its singular and plural, and whether it comes in countable pieces
+    (``"instances"``) or is one ``"region"``."""
+
+    model_config = ConfigDict(extra="forbid")
+    nouns: tuple[str, str]
+    kind: Literal["instances", "region"] = "instances"
+
+
 class LisaConfig(BaseModel):
     """Sizes and choices of :class:`lisa_micro.models.lisa.model.LisaModel`.
 
@@ -33,6 +43,7 @@ class LisaConfig(BaseModel):
         work_side: longest side, px, at which the SAM tower sees a micrograph (larger ones are scaled down).
         least_side: micrographs whose longest side is below this are scaled up to it.
         presence_threshold: probability below which a target counts as not there, per concept.
+        concepts: name of each concept beyond the five of the reply language, in the order of the code book.
         lora: the adapter.
         trained: what the weights were trained with, for the record.
     """
@@ -50,8 +61,20 @@ class LisaConfig(BaseModel):
     work_side: int = Field(640, ge=64, le=1024)
     least_side: int = Field(256, ge=32)
     presence_threshold: dict[str, float] = {}
+    concepts: dict[str, OwnConcept] = {}
     lora: LoraSettings = LoraSettings()
     trained: dict = {}
+
+    @model_validator(mode="after")
+    def _readable_concepts(self) -> LisaConfig:
+        assert self.vocabulary
+        return self
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """All concepts that the model knows."""
+        own = self.concepts.items()
+        return Vocabulary.of((name, *concept.nouns, concept.kind == "instances") for name, concept in own)
 
     @classmethod
     def read(cls, folder: Path) -> LisaConfig:
