@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lisa_micro.commands_benchmark import benchmarks
+from lisa_micro.commands_correct import correct
 from lisa_micro.commands_track import track
 from lisa_micro.language import check_prompt
 from lisa_micro.terminal import (
@@ -272,6 +273,9 @@ def simulate(
     size: Annotated[int, typer.Option(min=16, max=4096, help="Side of the square image in px.")] = 512,
     particles: Annotated[int | None, typer.Option(min=0, help="How many, in a sintering experiment.")] = None,
     mechanism: Annotated[str | None, typer.Option(help="Of neck growth, such as 'viscous flow'.")] = None,
+    core_shell: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of core-shell particles in a scene of --kind.")
+    ] = None,
     pixel_size: PixelSize = None,
     force: Force = False,
 ) -> None:
@@ -285,8 +289,12 @@ def simulate(
     settings = {"shape": (size, size), "modality": modality, "pixel_size_nm": nm}
     if kind in (None, "sintering"):
         settings |= {"n_particles": particles, "mechanism": mechanism}
+        if core_shell is not None:
+            raise InputError("--core-shell belongs to a scene; name its --kind, such as 'any' or 'isolated'.")
     elif particles is not None or mechanism is not None:
         raise InputError("--particles and --mechanism belong to a sintering experiment; leave out --kind.")
+    else:
+        settings["core_shell"] = core_shell
     with busy("Simulating"):
         written = write_simulation(out, seed=seed, frames=frames, kind=kind, force=force, **settings)
     list_written(list(written.values()))
@@ -353,6 +361,7 @@ def open_app(context: typer.Context) -> None:
 
 app.add_typer(benchmarks, name="benchmark")
 app.command()(track)
+app.command()(correct)
 
 
 # ---------------------------------------------------------------------------------------------------- helpers

@@ -90,15 +90,18 @@ class Maps:
         edge: float32 0..1, coverage with a soft edge of 1 px.
         height: float32 px, height of the visible surface above its particle's equator (0 = background).
         projected: float32 px, material passed by a beam (overlapping particles add up; fused ones do not).
+        shade: float32, factor on the brightness of a surface (SEM); ``None``: 1 everywhere.
     """
 
     labels: np.ndarray
     edge: np.ndarray
     height: np.ndarray
     projected: np.ndarray
+    shade: np.ndarray | None = None
 
 
-def _window(x0: float, y0: float, reach: float, shape: tuple[int, int]) -> tuple[slice, slice] | None:
+def window_of(x0: float, y0: float, reach: float, shape: tuple[int, int]) -> tuple[slice, slice] | None:
+    """Rows and columns within ``reach`` px of a point, None where they lie outside the image."""
     top, bottom = max(0, int(y0 - reach)), min(shape[0], int(y0 + reach) + 2)
     left, right = max(0, int(x0 - reach)), min(shape[1], int(x0 + reach) + 2)
     return (slice(top, bottom), slice(left, right)) if top < bottom and left < right else None
@@ -125,7 +128,7 @@ def rasterise(
     fused = {k for bond in bonds for k in (bond.i, bond.j)}
     pad = warp.reach + 2
     for k, body in enumerate(bodies):
-        window = _window(body.x, body.y, body.reach + pad, shape)
+        window = window_of(body.x, body.y, body.reach + pad, shape)
         if window is None:
             continue
         distance, thick = field(body, x[window], y[window])
@@ -156,7 +159,7 @@ def _paint_neck(bodies, bond: Bond, grid, pad: float, labels, edge, height, proj
     w1, w2 = v * r1 / (r1 + rho), v * r2 / (r2 + rho)
     lens = (max(u - (d - r2), 0.0), max(r1 - u, 0.0)) if d < r1 + r2 else (0.0, 0.0)
     reach = float(np.hypot(max(u - s1, s2 - u, *lens), max(w1, w2, bond.x))) + pad
-    window = _window(one.x + u * ax, one.y + u * ay, reach, labels.shape)
+    window = window_of(one.x + u * ax, one.y + u * ay, reach, labels.shape)
     if window is None:
         return
     dx, dy = grid[0][window] - np.float32(one.x), grid[1][window] - np.float32(one.y)

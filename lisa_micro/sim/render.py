@@ -218,6 +218,8 @@ def _sem(
     surface = 1 + np.float32(settings["edge"] / settings["particle"] * 0.7) * tilt**2
     surface += np.float32(settings["shading"] / settings["particle"]) * side
     particle = np.float32(settings["particle"]) * surface * _per_particle(rng, maps.labels, rng.uniform(0.01, 0.15))
+    if maps.shade is not None:
+        particle = particle * blur(maps.shade, 0.7)
     ground = _ground(rng, shape) * np.float32(settings["substrate"])
     near = blur(maps.edge, max(1.5, radius * rng.uniform(0.12, 0.5)))
     ground = ground * (1 - np.float32(settings["shadow"]) * np.minimum(1.6 * near, 1))

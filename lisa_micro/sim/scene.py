@@ -11,6 +11,7 @@ from lisa_micro.sim.layouts import Layout, make_layout
 from lisa_micro.sim.overlay import Overlay, random_overlay
 from lisa_micro.sim.raster import Warp, no_warp, random_warp, rasterise
 from lisa_micro.sim.render import MODALITIES, render
+from lisa_micro.sim.shells import add_cores, shell_labels
 from lisa_micro.sim.truth import Truth, derive_truth
 from lisa_micro.types import InputError
 
@@ -43,6 +44,7 @@ class Scene:
         contacts: ``(m, 2)`` int64, pairs of particle labels in contact.
         pixel_size_nm: edge of a pixel in nm.
         modality: ``"BF-TEM"``, ``"HAADF-STEM"`` or ``"SEM"``.
+        cores, shells: instance labels of core-shell particles; ``None`` in scenes without.
         seed: with the arguments of :func:`simulate_scene` it gives the same scene again.
         params: kind of scene and settings of the renderer.
     """
@@ -62,6 +64,8 @@ class Scene:
     modality: str
     seed: int
     params: dict[str, Any] = field(default_factory=dict)
+    cores: np.ndarray | None = None
+    shells: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -80,6 +84,8 @@ class Scene:
             "pore": self.pores,
             "agglomerate": self.agglomerates,
         }
+        if self.shells is not None and self.cores is not None:
+            concepts |= {"core": self.cores, "shell": self.shells}
         if concept == "substrate":
             return self.substrate.astype(np.int32)
         if concept not in concepts:
@@ -95,6 +101,7 @@ def simulate_scene(
     pixel_size_nm: float | None = None,
     *,
     annotate: bool | None = None,
+    core_shell: float | None = None,
 ) -> Scene:
     """A random scene.
 
@@ -106,6 +113,7 @@ def simulate_scene(
         kind: a key of :data:`lisa_micro.sim.layouts.KINDS`, or ``None`` for any.
         pixel_size_nm: edge of a pixel in nm; drawn to give particles of :data:`DIAMETERS_NM` where ``None``.
         annotate: letters, scale bar and banner: drawn by chance where ``None``, never where false.
+        core_shell: share of the particles that have a core and a shell, 0..1; ``None``: none, and no such labels.
 
     Raises:
         InputError: for a shape, modality, kind or pixel size that cannot be.
@@ -117,7 +125,9 @@ def simulate_scene(
         raise InputError(f"no modality {modality!r}; choose one of {', '.join(MODALITIES)}")
     if pixel_size_nm is not None and not pixel_size_nm > 0:
         raise InputError("the pixel size must be positive")
-    place, look, marks = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    if core_shell is not None and not 0 <= core_shell <= 1:
+        raise InputError(f"the share of core-shell particles must lie between 0 and 1, not {core_shell:g}")
+    place, look, marks, inner = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
     kind, layout = make_layout(place, shape, kind)
     radius = typical_radius(layout, shape)
     warp = random_warp(place, radius) if place.random() < 0.55 else no_warp()
@@ -129,7 +139,9 @@ def simulate_scene(
     if annotate is not False:
         bright = modality == "BF-TEM"
         overlay = random_overlay(marks, shape, pixel_size_nm, bright, modality == "SEM")
-    return compose(layout, warp, shape, radius, modality, look, overlay, pixel_size_nm, seed, {"kind": kind})
+    coating = None if core_shell is None else (inner, core_shell)
+    params = {"kind": kind}
+    return compose(layout, warp, shape, radius, modality, look, overlay, pixel_size_nm, seed, params, coating=coating)
 
 
 def typical_radius(layout: Layout, shape: tuple[int, int]) -> float:
@@ -150,11 +162,18 @@ def compose(
     seed: int,
     params: dict[str, Any],
     noise: float | None = None,
+    coating: tuple[np.random.Generator, float] | None = None,
 ) -> Scene:
-    """Rasterise, render and annotate a layout; truth from its geometry."""
+    """Rasterise, render and annotate a layout; truth from its geometry. ``coating``: what draws cores and shells, and
+    the share of the particles that have them."""
     maps = rasterise(layout.bodies, layout.bonds, shape, warp)
     opaque = overlay.opaque if overlay is not None and overlay.opaque.any() else None
     truth: Truth = derive_truth(layout.bodies, layout.bonds, maps, warp, opaque)
+    cores = shells = None
+    if coating is not None:
+        inner = add_cores(layout.bodies, maps, warp, *coating)
+        cores, shells = shell_labels(inner, truth.particles, truth.source)
+        maps, params = inner.maps, {**params, **inner.settings}
     pixels, settings = render(maps, radius, modality, rng, noise)
     if overlay is not None:
         pixels = np.clip(overlay.over(pixels), 0, 1)
@@ -174,4 +193,6 @@ def compose(
         modality=modality,
         seed=int(seed),
         params={**params, **settings, "warped": bool(len(warp.waves))},
+        cores=cores,
+        shells=shells,
     )

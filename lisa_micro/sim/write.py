@@ -25,6 +25,10 @@ CONCEPT_FILES = {
 }
 
 
+SHELL_FILES = {"cores": "cores.tif", "shells": "shells.tif"}
+"""Of scenes with core-shell particles, beside those."""
+
+
 def _atomic(path: Path, write: Callable[[Path], None]) -> Path:
     """Let ``write`` fill a draft beside ``path``, and put it there only when it is whole."""
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
@@ -106,8 +110,8 @@ def prepare_folder(out_dir: str | Path, force: bool) -> Path:
 
 
 def write_scene(scene: Scene, out_dir: str | Path, bits: int = 16, force: bool = False) -> dict[str, Path]:
-    """Write ``image.tif``, a uint16 label TIFF a concept (:data:`CONCEPT_FILES`), ``overlay.tif`` where
-    letters or bars are on the image, and ``truth.json``.
+    """Write ``image.tif``, a uint16 label TIFF a concept (:data:`CONCEPT_FILES`; with core-shell particles
+    :data:`SHELL_FILES` too), ``overlay.tif`` where letters or bars are on the image, and ``truth.json``.
 
     Returns:
         name -> path of what was written.
@@ -119,7 +123,8 @@ def write_scene(scene: Scene, out_dir: str | Path, bits: int = 16, force: bool =
     folder = prepare_folder(out_dir, force)
     size = scene.pixel_size_nm
     written = {"image": write_tiff(folder / "image.tif", to_integers(scene.pixels, bits), size)}
-    for name, file in CONCEPT_FILES.items():
+    files = CONCEPT_FILES | (SHELL_FILES if scene.shells is not None else {})
+    for name, file in files.items():
         written[name] = write_tiff(folder / file, getattr(scene, name).astype(np.uint16), size)
     if scene.overlay.any():
         written["overlay"] = write_tiff(folder / "overlay.tif", scene.overlay.astype(np.uint8) * 255, size)
@@ -129,12 +134,12 @@ def write_scene(scene: Scene, out_dir: str | Path, bits: int = 16, force: bool =
     ]
     truth = {
         "image": "image.tif",
-        "labels": CONCEPT_FILES,
+        "labels": files,
         "shape": list(scene.shape),
         "pixel_size_nm": size,
         "modality": scene.modality,
         "seed": scene.seed,
-        "counts": {name: int(getattr(scene, name).max(initial=0)) for name in CONCEPT_FILES},
+        "counts": {name: int(getattr(scene, name).max(initial=0)) for name in files},
         "particles": particles,
         "necks": scene.neck_table,
         "contacts": scene.contacts.tolist(),
