@@ -25,7 +25,7 @@ LEAST_RADIUS_PX = 8.0
 @dataclass(frozen=True)
 class Cores:
     """What a scene needs to know of its cores. maps: with density and shade of core and shell. inside: ``(H, W)``
-    int32, body index + 1 where the core of the particle in front is seen, else 0. coated: ``(n,)`` bool, bodies that have a
+    int32, body index + 1 where the core of the particle in front is seen, else 0. coated: ``(n,)`` bool, bodies with a
     shell. settings: what was drawn."""
 
     maps: Maps

@@ -74,6 +74,7 @@ def sample_conversation(
     split: str = "train",
     follow_ups: int | None = None,
     categories: Mapping[str, float] | None = None,
+    nouns: Mapping[str, tuple[str, str]] | None = None,
 ) -> list[Turn]:
     """A conversation about one image.
 
@@ -84,6 +85,7 @@ def sample_conversation(
         follow_ups: number of turns after the first; 0 to 4 drawn where None.
         categories: kinds of first requests and how often each is drawn, instead of
             :data:`lisa_micro.datasets.texts.requests.CATEGORIES`.
+        nouns: see :class:`lisa_micro.datasets.texts.store.Voice`; for texts from templates.
 
     Returns:
         the turns in order; at least one.
@@ -100,13 +102,13 @@ def sample_conversation(
     n = follow_ups if follow_ups is not None else int(rng.choice(MAX_FOLLOW_UPS + 1, p=(0.4, 0.25, 0.17, 0.12, 0.06)))
     # what comes before the turn that is tested is said in trained wordings
     splits = ["train"] * n + [split]
-    first = Voice(rng, splits[0])
+    first = Voice(rng, splits[0], nouns)
     weights = categories or ({**CATEGORIES, "chat": 1.5, "not in the vocabulary": 5} if n else CATEGORIES)
     turns = [request(first, facts, first.weighted(weights))]
     state = State()
     state.remember(turns[0])
     for part in splits[1:]:
-        turns.append(follow_up(Voice(rng, part), facts, state))
+        turns.append(follow_up(Voice(rng, part, nouns), facts, state))
         state.remember(turns[-1])
     return turns
 

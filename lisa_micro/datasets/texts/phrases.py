@@ -80,6 +80,8 @@ def draw_noun(voice: Voice, concept: str | None, canonical: float = 0.4) -> Noun
             adjective = voice.pick("concepts/foreign adjectives")
             noun = Noun(None, f"{adjective} {noun.singular}", f"{adjective} {noun.plural}", noun.mass)
         return noun
+    if concept in voice.nouns:
+        return Noun(concept, *voice.nouns[concept])
     if voice.chance(canonical):
         singular, plural = CONCEPT_NOUNS[concept]
         return Noun(concept, singular, plural, concept == "substrate")

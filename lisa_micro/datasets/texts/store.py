@@ -7,6 +7,7 @@ nothing but the path and the wording itself, so adding one moves no other.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -109,6 +110,7 @@ class Voice:
         rng: source of chance.
         split: ``"train"``, or ``"held_out"``: ways of asking are held-back ones wherever a list has any;
             other wordings are with probability :data:`HELD_SHARE_ELSEWHERE`.
+        nouns: concept -> singular and plural that are said in place of all that the lists have for it.
 
     Raises:
         ValueError: another split.
@@ -117,10 +119,16 @@ class Voice:
         novel: paths of the held-back wordings drawn so far.
     """
 
-    def __init__(self, rng: np.random.Generator, split: str = "train") -> None:
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        split: str = "train",
+        nouns: Mapping[str, tuple[str, str]] | None = None,
+    ) -> None:
         if split not in SPLITS:
             raise ValueError(f"split must be one of {SPLITS}, not {split!r}")
         self.rng, self.split = rng, split
+        self.nouns = dict(nouns or {})
         self.novel: list[str] = []
 
     def chance(self, probability: float) -> bool:
