@@ -14,7 +14,7 @@ from lisa_micro.datasets.texts.store import Voice
 from lisa_micro.language import parse_reply, render_reply, same_meaning
 
 EVERYTHING = SceneFacts.with_everything()
-FILES = (*written.SINGLE, *written.DESCRIBED, *written.VIDEOS, *written.DIALOGUES)
+FILES = (*written.SINGLE, *written.RECENT, *written.DESCRIBED, *written.VIDEOS, *written.DIALOGUES)
 
 
 def voice(seed: int = 0, split: str = "train") -> Voice:
@@ -34,7 +34,7 @@ def test_every_line_has_a_meaning_in_the_reply_language(name):
 
 def test_no_request_is_written_twice_with_two_meanings():
     known: dict[str, str] = {}
-    for name in (*written.SINGLE, *written.DESCRIBED):
+    for name in (*written.SINGLE, *written.RECENT, *written.DESCRIBED):
         for line in written.lines(name):
             ((words, meaning),) = written.split_line(line)
             turn = written.turn_of(voice(), EVERYTHING, words, written.read_meaning(meaning))

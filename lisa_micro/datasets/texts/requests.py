@@ -37,9 +37,17 @@ CATEGORIES = {
     "written": 130,
     "described": 4,
     "video": 10,
+    "recent": 40,
 }
-"""Kinds of single requests and how often each is drawn. All but ``"written"``, ``"described"`` and ``"video"`` are made
-from templates."""
+"""Kinds of single requests and how often each is drawn. All but ``"written"``, ``"recent"``, ``"described"`` and
+``"video"`` are made from templates."""
+FILES = {
+    "written": written.SINGLE,
+    "recent": written.RECENT,
+    "described": written.DESCRIBED,
+    "video": written.VIDEOS,
+}
+"""Kind -> the files that it is drawn from."""
 CONCEPT_WEIGHTS = {"particle": 40, "neck": 22, "pore": 14, "agglomerate": 13, "substrate": 11}
 _VERBS = ("are", "them", "do")
 CHAT_KINDS = (
@@ -74,12 +82,8 @@ def sample_request(
 
 def request(voice: Voice, facts: SceneFacts, category: str, absent_share: float = 0.12) -> Turn:
     """The same, drawing with a voice."""
-    if category == "written":
-        return written.draw(voice, facts, written.SINGLE)[0]
-    if category == "described":
-        return written.draw(voice, facts, written.DESCRIBED)[0]
-    if category == "video":
-        return written.draw(voice, facts, written.VIDEOS)[0]
+    if category in FILES:
+        return written.draw(voice, facts, FILES[category])[0]
     if category == "not in the vocabulary":
         return _foreign(voice, facts)
     if category == "scene":

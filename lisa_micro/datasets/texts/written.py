@@ -41,8 +41,10 @@ from lisa_micro.language import Clause, Measure, parse_clause
 from lisa_micro.language.clauses import parse_measure
 from lisa_micro.language.words import CONCEPT_NOUNS, MAX_CLAUSES, PROPERTIES, VIDEO_MEASURES
 
-SINGLE = ("whole_1", "whole_2", "one_clause", "more_clauses", "measures", "other", "several", "foreign_4")
+SINGLE = ("whole_1", "whole_2", "one_clause", "more_clauses", "measures", "other", "several")
 """Files of single requests."""
+RECENT = ("foreign_4", "mixed_5")
+"""Files written since the last training run, drawn apart so that the next one dwells on them."""
 DESCRIBED = ("described",)
 """The file of requests for all particles by how they look, few and easily taken for constraints: drawn apart."""
 VIDEOS = ("videos",)
