@@ -37,7 +37,7 @@ def look(assistant, count: int, first: int = FIRST_SEED) -> list[Seen]:
     """All four concepts that have instances on ``count`` scenes; what is there in specks only is left out."""
     seen = []
     for scene in scenes(count, first):
-        view, _ = assistant._view(micrograph_of(scene))
+        view, _ = assistant.view(micrograph_of(scene))
         for concept in ASKED:
             there = is_there(scene, concept)
             if there is None:

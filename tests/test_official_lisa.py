@@ -81,7 +81,7 @@ def test_replies_states_and_masks_are_those_of_the_published_equations(assistant
     ids, masks, states = reference.lisa(
         checkpoint[1], TINY, rgb_of(image), square, before, after, engine.seg_id, engine.most
     )
-    view, begun = assistant._view(image)
+    view, begun = assistant.view(image)
     written, _ = engine.write(engine.fork(begun), WORDS, first=True)
     assert written.ids == ids and ids.count(engine.seg_id) == 2
     torch.testing.assert_close(written.states, states, atol=1e-4, rtol=1e-4)
@@ -483,12 +483,12 @@ def test_conversations_remember_and_begin_anew_when_full(assistant, monkeypatch)
     engine = assistant.engine
     first, second = chat.ask(WORDS), chat.ask("and the pore?")
     assert first.prompt == WORDS and len(second.segments) == 2
-    begun = assistant._view(image)[1].length
-    spoken = [len(engine.ask_ids(engine.fork(assistant._view(image)[1]), p, f)) for p, f in ((WORDS, True),)]
+    begun = assistant.view(image)[1].length
+    spoken = [len(engine.ask_ids(engine.fork(assistant.view(image)[1]), p, f)) for p, f in ((WORDS, True),)]
     assert chat._memory.length > begun + spoken[0] + engine.most
     length = chat._memory.length
     # the same turns read in one go give the same state
-    memory = engine.fork(assistant._view(image)[1])
+    memory = engine.fork(assistant.view(image)[1])
     engine.recite(memory, WORDS, "Sure, [SEG] and [SEG] and", first=True)
     again, _ = engine.write(memory, "and the pore?", first=False)
     assert again.raw == second.raw

@@ -45,7 +45,7 @@ class Assistant(PromptedMixin):
         """``(H, W)`` as in the file -> float32 in 0..1, as the model is shown it."""
         return to_unit_range(pixels)
 
-    def _view(self, image: Micrograph) -> tuple[ImageView, Memory]:
+    def view(self, image: Micrograph) -> tuple[ImageView, Memory]:
         """Features and the language model's reading of an image, kept for the last few images."""
         key = hashlib.blake2b(np.ascontiguousarray(image.pixels).ravel(), digest_size=16).hexdigest()
         key += str(image.shape)
@@ -62,7 +62,7 @@ class Assistant(PromptedMixin):
         """Look at an image ahead of requests, so that the first one need not wait; seconds that it took (next to none
         for one of the last few images)."""
         start = time.perf_counter()
-        self._view(image)
+        self.view(image)
         return time.perf_counter() - start
 
     def chat(self, image: Micrograph) -> Conversation:
@@ -99,7 +99,7 @@ class Assistant(PromptedMixin):
         Args:
             history: earlier (request, reply in the reply language) pairs.
         """
-        _, begun = self._view(image)
+        _, begun = self.view(image)
         memory = self.engine.fork(begun)
         for number, (request, reply) in enumerate(history):
             self.engine.recite(memory, request, reply, first=number == 0)
@@ -119,7 +119,7 @@ class Conversation:
         """The next request; as :meth:`Assistant.ask`."""
         prompt, notes = self.assistant.readable(prompt)
         clock = Clock()
-        view, begun = self.assistant._view(self.image)
+        view, begun = self.assistant.view(self.image)
         clock.lap("encode")
         engine = self.assistant.engine
         # given back at the end: a request that fails half-way leaves nothing half-read behind

@@ -116,7 +116,7 @@ class OfficialAssistant(Assistant):
         return OfficialConversation(self, image)
 
     def _segmenter(self, image: Micrograph) -> OfficialSam:
-        view, _ = self._view(image)
+        view, _ = self.view(image)
         flat = bool(image.pixels.min() == image.pixels.max())
         return OfficialSam(self.engine.model, view.features, self.device, flat)
 
@@ -139,7 +139,7 @@ class OfficialConversation(Conversation):
         """
         prompt, notes = self.assistant.readable(prompt)
         clock = Clock()
-        view, begun = self.assistant._view(self.image)
+        view, begun = self.assistant.view(self.image)
         clock.lap("encode")
         engine = self.assistant.engine
         # given back at the end: a request that fails half-way leaves nothing half-read behind

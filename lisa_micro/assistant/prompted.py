@@ -35,12 +35,12 @@ class PromptedMixin:
     weights_sha256: str
     _prompted: PromptedSegmenter | None = None
 
-    def _view(self, image: Micrograph) -> tuple[ImageView, object]:
+    def view(self, image: Micrograph) -> tuple[ImageView, object]:
         raise TypeError("to be mixed into an assistant")
 
     def _segmenter(self, image: Micrograph) -> PromptedSegmenter:
         """What answers the prompts, with the image encoded: the tower and the decoder that answer words too."""
-        view, _ = self._view(image)
+        view, _ = self.view(image)
         if self._prompted is None:
             engine = self.engine
             self._prompted = MicroSegmenter("micro", engine.model, engine.device, self.weights_sha256, engine.bf16)

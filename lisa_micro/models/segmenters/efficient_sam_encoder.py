@@ -11,6 +11,7 @@ import math
 from torch import Tensor, nn, zeros
 from torch.nn import functional as F
 
+from lisa_micro.models.blocks import FeedForward
 from lisa_micro.models.towers.sam import ChannelNorm
 
 PRETRAINED_SIDE = 224
@@ -42,18 +43,6 @@ class SelfAttention(nn.Module):
         # (B, N, 3 C) -> 3 x (B, heads, N, C/heads)
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-
-
-class FeedForward(nn.Module):
-    """Two linear layers on ``(B, N, C)``."""
-
-    def __init__(self, width: int, hidden: int):
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class EncoderBlock(nn.Module):

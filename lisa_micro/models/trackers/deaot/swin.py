@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lisa_micro.models.blocks import FeedForward
 from lisa_micro.models.trackers.deaot.layers import DropPath
 
 OTHER_WINDOW = -100.0
@@ -39,18 +40,6 @@ class WindowAttention(nn.Module):
             # (B W, heads, N, N)
             bias = (bias + mask[:, None]).repeat(len(x) // len(mask), 1, 1, 1)
         return self.proj(F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2))
-
-
-class FeedForward(nn.Module):
-    """Two linear layers on ``(..., C)``."""
-
-    def __init__(self, width: int, hidden: int):
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class SwinBlock(nn.Module):
