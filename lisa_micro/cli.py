@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lisa_micro.commands_ask import ask as ask_video
 from lisa_micro.commands_benchmark import benchmarks
 from lisa_micro.commands_correct import correct
 from lisa_micro.commands_track import track
@@ -361,6 +362,7 @@ def open_app(context: typer.Context) -> None:
 
 app.add_typer(benchmarks, name="benchmark")
 app.command()(track)
+app.command("ask")(ask_video)
 app.command()(correct)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lisa_micro.language import check_prompt
-from lisa_micro.terminal import list_written, load_preset, parse_boxes
+from lisa_micro.terminal import busy, list_written, load_preset, parse_boxes
 
 if TYPE_CHECKING:
     from lisa_micro.pipeline.tracks import Tracks
@@ -34,6 +34,8 @@ def track(
     tracker: Annotated[str, typer.Option(help="overlap, or a DeAOT with --checkpoint.")] = "overlap",
     checkpoint: Annotated[Path | None, typer.Option(help="Weights of the tracker.")] = None,
     drift: Annotated[bool, typer.Option("--drift", help="Measure the drift of the sample and correct for it.")] = False,
+    plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Draw sizes, growth and a timeline.")] = True,
+    movie: Annotated[bool, typer.Option("--movie/--no-movie", help="Make an MP4 with identities and events.")] = True,
     preset: Annotated[str, typer.Option(help="Model: a preset's name, or a folder with one.")] = "micro",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was begun in OUT.")] = False,
@@ -42,13 +44,16 @@ def track(
     """Follow what the words mean through a video: identities, events, necks, lineage."""
     boxes = parse_boxes(box or [])
     words, notes = check_prompt(prompt, needed=not boxes)
-    from lisa_micro.io import read_video
+    from lisa_micro.io import check_output, read_video
+    from lisa_micro.pipeline.findings import FINDING_FILES, save_findings
     from lisa_micro.pipeline.video import check_folder
     from lisa_micro.pipeline.video import track as follow_video
 
     # what cannot be used is told before the model is loaded
     stream = read_video(video, pixel_size, frame_time)
     check_folder(out, resume, force)
+    if not (resume or force):
+        check_output(out, False, names=FINDING_FILES)
     assistant = load_preset(preset, device)
     with _frames() as progress:
         tracks = follow_video(
@@ -64,8 +69,10 @@ def track(
             force=force,
             progress=progress,
         )
+    with busy("Measuring growth, drawing"):
+        _, missing = save_findings(tracks, out, video, plots, movie)
     _show(tracks)
-    for note in dict.fromkeys((*notes, *tracks.notes)):
+    for note in dict.fromkeys((*notes, *tracks.notes, *missing)):
         print(f"note: {note}", file=sys.stderr)
     list_written(sorted(path for path in out.iterdir() if not path.name.startswith(".")))
 

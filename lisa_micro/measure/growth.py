@@ -114,6 +114,9 @@ def pair_growth(
             row["B_unit"] = f"{'px' if scale is None else 'nm'}^{m:g}/s"
         rows.append(row)
     result = pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
+    if not rows:  # an empty table has columns of objects, of which nobody can compute
+        texts = {"note", "why", "B_unit"}
+        result = result.astype({name: float for name in PAIR_COLUMNS if name not in texts})
     if scale is not None:
         for name in ("R", "x_last", "speed", "speed_se"):
             tail = "_per_s" if name.startswith("speed") else ""

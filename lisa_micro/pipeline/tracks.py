@@ -7,6 +7,7 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +19,9 @@ from lisa_micro.types import InputError, Track
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from lisa_micro.pipeline.asking import VideoAnswer, VideoConversation
+    from lisa_micro.pipeline.findings import Findings
 
 TRACK_FILES = ("tracks.csv", "events.csv", "necks.csv", "lineage.json", "labels.tif", "answer.json", "drift.csv")
 """Names of the files; beside them the folder ``ctc``."""
@@ -116,6 +120,27 @@ class Tracks:
     def counts(self) -> np.ndarray:
         """``(T,)`` number of particles in each frame."""
         return np.bincount(self.tracks["frame"].to_numpy(np.int64), minlength=len(self))
+
+    def chat(self, assistant: Any, video: Any = None) -> VideoConversation:
+        """A conversation about the video in words; see :class:`lisa_micro.pipeline.asking.VideoConversation`."""
+        from lisa_micro.pipeline.asking import VideoConversation
+
+        return VideoConversation(self, assistant, video)
+
+    def ask(self, assistant: Any, question: str, video: Any = None) -> VideoAnswer:
+        """One question about the video in words; arguments as for :meth:`chat`.
+
+        Raises:
+            InputError: an empty question, or an assistant or a video that cannot be used.
+        """
+        return self.chat(assistant, video).ask(question)
+
+    @cached_property
+    def findings(self) -> Findings:
+        """What follows from the tracks: growth, sizes, motion, relaxation; computed when first asked for."""
+        from lisa_micro.pipeline.findings import Findings
+
+        return Findings(self)
 
     def save(self, folder: str | os.PathLike[str], force: bool = False) -> list[Path]:
         """Writes all files: :data:`TRACK_FILES`, and in ``ctc`` what the Cell Tracking Challenge's tools read (masks

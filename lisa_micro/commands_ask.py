@@ -1,0 +1,35 @@
+"""``lisa-micro ask``: questions in words about a video that ``lisa-micro track`` has followed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lisa_micro.language import check_prompt
+from lisa_micro.terminal import load_preset
+
+
+def ask(
+    folder: Annotated[Path, typer.Argument(help="What 'lisa-micro track' wrote.")],
+    questions: Annotated[list[str], typer.Argument(help='Such as "when do the first two particles coalesce?"')],
+    video: Annotated[
+        Path | None, typer.Option(help="The video, where it is no longer where it was when it was followed.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="Model: a preset's name, or a folder with one.")] = "micro",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
+) -> None:
+    """Answer questions about a followed video, one after the other as one conversation; every number is measured."""
+    from lisa_micro.pipeline.tracks import Tracks
+
+    for question in questions:
+        check_prompt(question)
+    tracks = Tracks.load(folder)
+    conversation = tracks.chat(load_preset(preset, device), video)
+    for question in questions:
+        answer = conversation.ask(question)
+        print(answer.text)
+        for note in answer.notes:
+            print(f"note: {note}", file=sys.stderr)
