@@ -43,7 +43,7 @@ from lisa_micro.language.words import CONCEPT_NOUNS, MAX_CLAUSES, PROPERTIES, VI
 
 SINGLE = ("whole_1", "whole_2", "one_clause", "more_clauses", "measures", "other", "several")
 """Files of single requests."""
-RECENT = ("foreign_4", "mixed_5")
+RECENT = ("foreign_4", "mixed_4", "mixed_5")
 """Files written since the last training run, drawn apart so that the next one dwells on them."""
 DESCRIBED = ("described",)
 """The file of requests for all particles by how they look, few and easily taken for constraints: drawn apart."""
