@@ -22,12 +22,15 @@ def ask(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
 ) -> None:
     """Answer questions about a followed video, one after the other as one conversation; every number is measured."""
+    from lisa_micro.io import read_video
     from lisa_micro.pipeline.tracks import Tracks
 
+    # what cannot be used is told before the model is loaded
     for question in questions:
         check_prompt(question)
     tracks = Tracks.load(folder)
-    conversation = tracks.chat(load_preset(preset, device), video)
+    stream = None if video is None else read_video(video)
+    conversation = tracks.chat(load_preset(preset, device), stream)
     for question in questions:
         answer = conversation.ask(question)
         print(answer.text)

@@ -137,7 +137,7 @@ def _with_phrase(text: str, target: Target, vocabulary: Vocabulary) -> str:
         if text.lower().endswith(noun):
             head = text[: -len(noun)].rstrip()
             # "the number of 3 largest particles" needs its article
-            if isinstance(target.clauses[-1], Rank) and not head.endswith("the"):
+            if isinstance(target.clauses[-1], Rank) and not head.lower().endswith("the"):
                 phrase = f"the {phrase}"
             return f"{head} {phrase}".lstrip()
     return f"{text} ({render_clauses(target.clauses)})".lstrip()

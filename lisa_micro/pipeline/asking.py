@@ -1,7 +1,8 @@
 """Asking about a followed video in words.
 
 The language model reads the question with one frame and answers in the reply language; every number in the answer is
-measured from the tables and labels of the video, none is written by the model. See ``docs/asking.md``.
+measured from the tables and labels of the video, none is written by the model. What is meant by what, is in
+``docs/asking.md``.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from lisa_micro.assistant.engine import CONTEXT_TOKENS, Memory, Written
 from lisa_micro.assistant.reply import UNREADABLE_VALUE, display, noun_phrase
 from lisa_micro.io.video import VideoStream, read_video
 from lisa_micro.language import DEFAULT_VOCABULARY, Measure, Reply, Target, ValueSlot, Vocabulary, parse_reply
+from lisa_micro.language.words import VIDEO_MEASURES
 from lisa_micro.pipeline.events import NECK_RATIO
+from lisa_micro.pipeline.question_changes import measure_exponent, measure_over_time
 from lisa_micro.pipeline.question_events import measure_event
 from lisa_micro.pipeline.question_frames import FRAMES_COUNT_FROM_0, nouns
 from lisa_micro.pipeline.question_lines import Pair
-from lisa_micro.pipeline.question_values import Asked, Found, Measuring
+from lisa_micro.pipeline.question_values import Asked, Found, Measuring, listed
 from lisa_micro.types import Answer, InputError, Micrograph, Value
 
 if TYPE_CHECKING:
@@ -100,7 +103,7 @@ def answer_reply(
     else:
         text = whole
         notes += [*failed, *reasons]
-    notes = list(dict.fromkeys(notes))
+    notes = list(dict.fromkeys([*notes, *(measuring.partly if targets else ())]))
     if re.search(r"\bframe \d", " ".join((text, *notes))):
         notes.append(FRAMES_COUNT_FROM_0)
     return VideoAnswer(
@@ -116,7 +119,12 @@ def _fill(measuring: Measuring, slot: ValueSlot, targets: tuple[Target, ...], co
     if slot.measure is None or not 1 <= slot.of <= len(targets):
         return Found(Value(slot.raw, float("nan"), "", UNREADABLE_VALUE, slot.of))
     asked = Asked(slot.measure, concepts[slot.of - 1], targets[slot.of - 1].clauses, slot.of)
-    return measure_event(measuring, asked) if slot.measure.event else measuring.measure(asked)
+    if slot.measure.event:
+        return measure_event(measuring, asked)
+    if slot.measure.stat in VIDEO_MEASURES:
+        return measure_exponent(measuring, asked)
+    over_time = slot.measure.when in ("change", "rate")
+    return measure_over_time(measuring, asked) if over_time else measuring.moment(asked)
 
 
 def _means(
@@ -149,8 +157,7 @@ def _means(
     t, who, notes = measuring.chosen(asked)
     if not who:
         return meant, f"There are no {asked.kind} in {frames.named(first)}.", notes
-    shown = ", ".join(map(str, who[:12])) + (" ..." if len(who) > 12 else "")
-    return replace(meant, frame=t, identities=who), "", (*notes, f"Those of {frames.named(first)}: {shown}.")
+    return replace(meant, frame=t, identities=who), "", (*notes, f"In {frames.named(first)}: {listed(who)}.")
 
 
 class VideoConversation:

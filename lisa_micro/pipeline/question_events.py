@@ -16,7 +16,7 @@ from lisa_micro.language.words import EVENTS
 from lisa_micro.pipeline.events import NECK_RATIO
 from lisa_micro.pipeline.question_frames import nouns
 from lisa_micro.pipeline.question_lines import descendants
-from lisa_micro.pipeline.question_values import NO_FRAME_TIME, Asked, Found, Measuring, none, number
+from lisa_micro.pipeline.question_values import NO_FRAME_TIME, Asked, Found, Measuring, listed, none, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,8 +112,7 @@ def _whose(measuring: Measuring, asked: Asked, kind: str) -> tuple[Belongs, tupl
     t, who, notes = measuring.chosen(asked)
     family = descendants(measuring.tracks.lineage, who)
     if t is not None:
-        shown = ", ".join(map(str, who[:_MOST])) + (" ..." if len(who) > _MOST else "")
-        notes = (*notes, f"Meant are the {asked.phrase} of {measuring.frames.named(t)} ({shown or 'none'}).")
+        notes = (*notes, f"In {measuring.frames.named(t)} the {asked.phrase}: {listed(who)}.")
     return (lambda t, before, after: bool(family & {*before, *after})), who, notes
 
 

@@ -68,11 +68,6 @@ class VideoFrames:
             f"follow the {asked} in a run of their own to ask about them."
         )
 
-    @property
-    def partly(self) -> bool:
-        """Whether the request that was followed meant only some of the instances."""
-        return bool(self.tracks.record.get("where") or self.tracks.record.get("boxes_px"))
-
     def properties(self, concept: str, t: int, masks: bool = False) -> Properties:
         """Instances of a concept in a frame, as :func:`lisa_micro.measure.particle_properties`, in px.
 
