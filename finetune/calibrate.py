@@ -21,6 +21,8 @@ from lisa_micro.io import write_files, write_json
 from lisa_micro.types import CONCEPTS, InputError
 
 FIRST_SEED = 4_000_000
+LEAST_ABSENT = 20
+"""Scenes without a concept from which on its threshold is moved: three or four say nothing."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,11 @@ def threshold(seen: list[Seen], false_declines: float) -> float:
 
     Returns:
         0..1: of all thresholds that decline the most under that bound the one nearest to 0.5, so that nothing is staked
-        on scores near the ends that a few scenes happened to have; 0.5 where no scene shows the concept.
+        on scores near the ends that a few scenes happened to have; 0.5 where no scene shows the concept, or fewer than
+        :data:`LEAST_ABSENT` lack it.
     """
+    if sum(not s.there for s in seen) < LEAST_ABSENT:
+        return 0.5
     kept = np.sort([s.presence for s in seen if s.there and s.outlined])
     if not len(kept):
         return 0.5

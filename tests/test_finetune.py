@@ -182,7 +182,7 @@ def test_batches_hold_about_the_same_number_of_tokens(lengths):
 
 def test_presence_threshold_declines_most_and_keeps_what_is_there():
     there = [Seen("pore", True, p, True) for p in np.linspace(0.4, 0.9, 100)]
-    absent = [Seen("pore", False, p, True) for p in (0.05, 0.1, 0.3, 0.6)]
+    absent = [Seen("pore", False, p, True) for p in (0.05, 0.1, 0.3, 0.6) * 5]
     careful = threshold([*there, *absent], 0.0)
     assert 0.3 < careful <= 0.4
     bold = threshold([*there, *absent], 0.45)
@@ -191,5 +191,8 @@ def test_presence_threshold_declines_most_and_keeps_what_is_there():
     # what was not outlined is declined anyway
     assert threshold([*there, *absent, Seen("pore", True, 0.01, False)], 0.0) == careful
     # scores far from each other: nothing is staked on the ends
-    sure = [Seen("pore", True, 0.999, True)] * 9 + [Seen("pore", False, 0.01, True)]
+    sure = [Seen("pore", True, 0.999, True)] * 9 + [Seen("pore", False, 0.01, True)] * 20
     assert threshold(sure, 0.0) == pytest.approx(0.5, abs=0.01)
+    # a few scenes without it move nothing
+    few = [*there, Seen("pore", False, 0.39, True)]
+    assert threshold(few, 0.0) == 0.5
