@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from finetune.blend import blend
 from finetune.calibrate import Seen, threshold
 from finetune.config import load_config
 from finetune.language_data import Example, even_chunks
@@ -196,3 +197,15 @@ def test_presence_threshold_declines_most_and_keeps_what_is_there():
     # a few scenes without it move nothing
     few = [*there, Seen("pore", False, 0.39, True)]
     assert threshold(few, 0.0) == 0.5
+
+
+def test_blended_weights_lie_between(tmp_path):
+    one = {"w": torch.zeros(3, dtype=torch.float16), "n": torch.tensor(4)}
+    other = {"w": torch.ones(3, dtype=torch.float16), "n": torch.tensor(7)}
+    mixed = blend(one, other, 0.25)
+    assert mixed["w"].tolist() == [0.25] * 3 and mixed["w"].dtype == torch.float16
+    assert int(mixed["n"]) == 7
+    with pytest.raises(InputError, match="one architecture"):
+        blend(one, {"w": torch.ones(4), "n": torch.tensor(7)}, 0.5)
+    with pytest.raises(InputError, match="between 0 and 1"):
+        blend(one, other, 1.5)
