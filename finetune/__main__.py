@@ -20,6 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("config", type=Path)
     parser.add_argument("--out", type=Path, default=None, help="folder of the run (default: runs/NAME)")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="prepared data")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="instead of the file's, such as data=FOLDER"
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all cores)")
     args = parser.parse_args(argv)
@@ -29,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         from finetune.run import RUNNERS
 
-        stage = load_config(args.config)
+        stage = load_config(args.config, args.set)
         folder = args.out or Path("runs") / args.config.stem
         os.makedirs(folder, exist_ok=True)
         RUNNERS[stage.stage](stage, folder, args.cache, args.device)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from finetune.adapt_config import AdaptStage
 from lisa_micro.types import InputError
 
 
@@ -104,12 +106,44 @@ class TrackingStage(_Strict):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
-STAGES = {"vision": VisionStage, "clip": ClipStage, "language": LanguageStage, "tracking": TrackingStage}
-Stage = VisionStage | ClipStage | LanguageStage | TrackingStage
+STAGES = {
+    "vision": VisionStage,
+    "clip": ClipStage,
+    "language": LanguageStage,
+    "tracking": TrackingStage,
+    "adapt": AdaptStage,
+}
+Stage = VisionStage | ClipStage | LanguageStage | TrackingStage | AdaptStage
 
 
-def load_config(path: Path) -> Stage:
+def override(data: dict[str, Any], setting: str) -> None:
+    """Put one ``KEY=VALUE`` of the command line into a configuration, in place.
+
+    Args:
+        setting: the key may lead into blocks (``schedule.steps=50``); the value is read as YAML.
+
+    Raises:
+        InputError: no ``=``, or the key leads into what is not a block.
+    """
+    key, equals, value = setting.partition("=")
+    *blocks, last = key.strip().split(".")
+    if not equals or not last:
+        raise InputError(f"--set {setting} is not KEY=VALUE, such as --set schedule.steps=50")
+    for name in blocks:
+        data = data.setdefault(name, {})
+        if not isinstance(data, dict):
+            raise InputError(f"--set {setting}: {name} is not a block of settings")
+    try:
+        data[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {setting}: the value is not valid YAML") from error
+
+
+def load_config(path: Path, settings: Sequence[str] = ()) -> Stage:
     """Read and validate a YAML configuration.
+
+    Args:
+        settings: ``KEY=VALUE`` each, in place of what the file says; see :func:`override`.
 
     Raises:
         InputError: missing file, invalid YAML, unknown key or stage, value out of range; one line per problem.
@@ -120,6 +154,8 @@ def load_config(path: Path) -> Stage:
         data = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not valid YAML: {error}") from error
+    for setting in settings if isinstance(data, dict) else ():
+        override(data, setting)
     stage = data.get("stage") if isinstance(data, dict) else None
     if stage not in STAGES:
         raise InputError(f"{path}: stage must be one of {', '.join(STAGES)}, not {stage!r}")

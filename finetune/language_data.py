@@ -105,14 +105,8 @@ class ConversationMaker:
         """One conversation about one image."""
         while True:
             k = int(rng.choice(len(self.facts), p=self.weights))
-            facts = self.facts[k]
-            scene = scene_facts(facts, rng)
-            # the language model writes [SEG] for every concept that it knows; whether it is there, the decoder says.
-            # So most texts are made as if all were there, the rest teaches what follows a forced <absent>
-            if not facts["complete"] or rng.random() < 0.75:
-                scene = replace(scene, counts=all_there(scene))
-            turns = sample_conversation(rng, scene, "train", self.follow_ups, self.categories)
-            if not facts["complete"] and any(t.category in ("scene", "describe") for t in turns):
+            turns = conversation_about(self.facts[k], rng, self.follow_ups, self.categories)
+            if turns is None:
                 continue
             ids, labels = encode_turns(turns, self.chat, self.image_tokens)
             if len(ids) > self.longest:
@@ -124,6 +118,25 @@ class ConversationMaker:
                 continue
             row = self.rows[k][int(rng.integers(len(self.rows[k])))]
             return Example(ids, labels, row, seg, concepts)
+
+
+def conversation_about(
+    facts: dict,
+    rng: np.random.Generator,
+    follow_ups: int | None = None,
+    categories: dict[str, float] | None = None,
+) -> list[Turn] | None:
+    """A conversation drawn from the texts about an image with these facts; ``None`` where the draw asks for what is not
+    known about it. Arguments as of :func:`lisa_micro.datasets.texts.sample_conversation`."""
+    scene = scene_facts(facts, rng)
+    # the language model writes [SEG] for every concept that it knows; whether it is there, the decoder says.
+    # So most texts are made as if all were there, the rest teaches what follows a forced <absent>
+    if not facts["complete"] or rng.random() < 0.75:
+        scene = replace(scene, counts=all_there(scene))
+    turns = sample_conversation(rng, scene, "train", follow_ups, categories)
+    if not facts["complete"] and any(t.category in ("scene", "describe") for t in turns):
+        return None
+    return turns
 
 
 def even_chunks(examples: list[Example], count: int) -> list[list[Example]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from finetune.adapt_config import AdaptStage
 from finetune.config import ClipStage, LanguageStage, Stage, TrackingStage, VisionStage
 from finetune.device import use_bf16
 from finetune.facts import collect_facts
@@ -223,4 +224,17 @@ def run_tracking(stage: TrackingStage, folder: Path, cache: Path, device_name: s
     write_record(folder, stage, {"seconds": time.monotonic() - began, "clip": dataclasses.asdict(clip)})
 
 
-RUNNERS = {"vision": run_vision, "clip": run_clip, "language": run_language, "tracking": run_tracking}
+def run_adaptation(stage: AdaptStage, folder: Path, cache: Path, device_name: str = "auto") -> None:
+    """Stage ``adapt``; see :func:`finetune.adapt.run_adapt`."""
+    from finetune.adapt import run_adapt
+
+    run_adapt(stage, folder, cache, device_name)
+
+
+RUNNERS = {
+    "vision": run_vision,
+    "clip": run_clip,
+    "language": run_language,
+    "tracking": run_tracking,
+    "adapt": run_adaptation,
+}

@@ -156,7 +156,7 @@ def photometric(image: np.ndarray, rng: np.random.Generator, gentle: bool) -> np
     return np.clip((image - 0.5) * gain + 0.5 + shift, 0, 1).astype(np.float32)
 
 
-def _compact(labels: np.ndarray) -> np.ndarray:
+def compacted(labels: np.ndarray) -> np.ndarray:
     """Instances renumbered 1..n."""
     values, inverse = np.unique(labels, return_inverse=True)
     if values[0] != 0:
@@ -164,7 +164,8 @@ def _compact(labels: np.ndarray) -> np.ndarray:
     return inverse.reshape(labels.shape).astype(np.int32)
 
 
-def _targets(labels: np.ndarray | None, valid: np.ndarray, parts: bool, presence: float, weight: float) -> tuple:
+def target_maps(labels: np.ndarray | None, valid: np.ndarray, parts: bool, presence: float, weight: float) -> tuple:
+    """One prompt's row of :class:`Maps`, in its order; without labels a row that does not count."""
     half_valid = halve(valid) > 0.99
     if labels is None:
         empty = np.zeros(half_valid.shape, np.float32)
@@ -181,13 +182,13 @@ def _targets(labels: np.ndarray | None, valid: np.ndarray, parts: bool, presence
     )
 
 
-def _presence(labels: np.ndarray) -> float:
+def presence_of(labels: np.ndarray) -> float:
     """1 where clearly there, 0 where nothing, -1 (no loss) for specks at the crop's edge."""
     area = int((labels > 0).sum())
     return 1.0 if area >= 60 else (0.0 if area == 0 else -1.0)
 
 
-def _pick_instance(labels: dict, rng: np.random.Generator, parts: bool, power: float = 0.0) -> np.ndarray | None:
+def pick_instance(labels: dict, rng: np.random.Generator, parts: bool, power: float = 0.0) -> np.ndarray | None:
     """Mask of one instance: mostly a particle, sometimes a neck or a pore; ``power``: see :class:`CropConfig`."""
     if not parts:
         return None
@@ -205,7 +206,8 @@ def _pick_instance(labels: dict, rng: np.random.Generator, parts: bool, power: f
     return None
 
 
-def _box_of(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def box_of(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """XYXY box of a mask, as a hand draws it: the edges a few per cent off."""
     ys, xs = np.nonzero(mask)
     box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
     side = np.array([box[2] - box[0], box[3] - box[1]] * 2)
@@ -253,19 +255,19 @@ class CropMaker:
             pool = self.pools[self.kinds[int(rng.choice(len(self.kinds), p=self.shares))]]
             source = pool[int(rng.integers(len(pool)))]
             image, labels, valid = cut(source, rng, self.config)
-            labels = {c: _compact(m) for c, m in labels.items()}
+            labels = {c: compacted(m) for c, m in labels.items()}
             images.append(image)
             asked = self._ask(labels, rng, words)
             concepts.append([CONCEPTS.index(c) for c in asked])
             for c in asked:
                 weight = 1.0 if c == "particle" else 0.7
-                targets["words"].append(_targets(labels[c], valid, source.instances, _presence(labels[c]), weight))
+                targets["words"].append(target_maps(labels[c], valid, source.instances, presence_of(labels[c]), weight))
             for kind in kinds:
-                mask = _pick_instance(labels, rng, source.instances, self.config.size_power)
+                mask = pick_instance(labels, rng, source.instances, self.config.size_power)
                 one = None if mask is None else mask.astype(np.int32)
-                targets[kind].append(_targets(one, valid, False, -1.0, 0.7))
+                targets[kind].append(target_maps(one, valid, False, -1.0, 0.7))
                 if kind == "boxes":
-                    box = np.array([8, 8, 24, 24], np.float32) if mask is None else _box_of(mask, rng)
+                    box = np.array([8, 8, 24, 24], np.float32) if mask is None else box_of(mask, rng)
                     boxes.append(box + np.tile(shift, 2))
                 elif kind == "regions":
                     mask = np.eye(size, dtype=bool) if mask is None else mask

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lisa_micro.commands_adapters import merge, push
 from lisa_micro.commands_ask import ask as ask_video
 from lisa_micro.commands_benchmark import benchmarks
 from lisa_micro.commands_correct import correct
@@ -362,6 +363,8 @@ def open_app(context: typer.Context) -> None:
 
 app.add_typer(benchmarks, name="benchmark")
 app.command()(track)
+app.command()(merge)
+app.command()(push)
 app.command("ask")(ask_video)
 app.command()(correct)
 

@@ -72,22 +72,24 @@ def sam_segmenter(
 
 
 def micro_segmenter(checkpoint: Path | None, device: torch.device) -> MicroSegmenter:
-    """Tower and mask decoder of the preset ``micro``, or of a model folder.
+    """Tower and mask decoder of the preset ``micro``, or of a model folder, an adapter's too.
 
     Raises:
         InputError: the folder holds no model, or its parts do not fit.
     """
-    from lisa_micro.models.lisa.build import build_vision, load_parts
-    from lisa_micro.models.lisa.config import LisaConfig
+    from lisa_micro.models.lisa.adapter import WEIGHTS, load_states, read_parts
+    from lisa_micro.models.lisa.build import build_vision
 
     folder = Path(__file__).resolve().parents[2] / "weights" / "micro" if checkpoint is None else checkpoint
     if not folder.is_dir():
         raise InputError(f"no model folder at {folder}; micro takes a folder with config.json, or none")
-    model = build_vision(LisaConfig.read(folder))
-    load_parts(model, folder, VISION_PARTS)
+    parts = read_parts(folder)
+    model = build_vision(parts.config)
+    load_states(model, parts, folder, VISION_PARTS)
     if device.type == "cpu":
         model.sam_tower.to(memory_format=torch.channels_last)
-    digests = [sha256(folder / f"{part}.safetensors") for part in VISION_PARTS]
+    names = (*(f"{part}.safetensors" for part in VISION_PARTS), WEIGHTS)
+    digests = [sha256(path) for path in parts.files if path.name in names]
     digest = hashlib.sha256("".join(digests).encode()).hexdigest()
     return MicroSegmenter("micro", model, device, digest, fast_bf16(device))
 

@@ -1,0 +1,367 @@
+"""Conversations about windows of images, as batches: a function of seed and step alone, dealt out to the processes.
+
+Every process draws the whole batch, which is cheap, and makes the maps of its own part of it. So the totals by which
+losses are divided are known to all, and several processes learn from the same batches as one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from finetune.adapt_data import Goal, Item, Said
+from finetune.facts import scene_facts
+from finetune.language_data import IGNORE, conversation_about, encode_turns
+from finetune.vision_data import Maps, box_of, compacted, pick_instance, presence_of, target_maps
+from lisa_micro.datasets.texts import Turn
+from lisa_micro.datasets.texts.own import sample_own_conversation
+from lisa_micro.language import DEFAULT_VOCABULARY, Vocabulary
+from lisa_micro.language.words import ABSENT, SPECIAL_TOKENS
+from lisa_micro.models.lisa.chat import ChatFormat
+from lisa_micro.models.lisa.mask_head import STRIDE
+from lisa_micro.models.towers.sam import SamFeatures
+from lisa_micro.types import CONCEPTS, InputError
+
+MOST_GOALS = 3
+"""Of one conversation that are outlined in a step, drawn by chance where there are more."""
+DRAWS = 200
+OWN_SHARE = 0.7
+"""Of the drawn conversations about an image with labels of a concept that users taught: so many are about it."""
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How a view lies: quarter turns, then mirrored left to right."""
+
+    turns: int = 0
+    mirrored: bool = False
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        image = np.rot90(image, self.turns)
+        return np.ascontiguousarray(image[:, ::-1] if self.mirrored else image)
+
+
+def orientation(item: Item, view: int) -> Orientation:
+    """The first view is as the image is; others are turned and mirrored, but for images whose conversation speaks of
+    directions."""
+    if view == 0 or item.fixed:
+        return Orientation()
+    rng = np.random.default_rng([view, *item.name.encode()])
+    return Orientation(int(rng.integers(4)), bool(rng.random() < 0.5))
+
+
+@dataclass(frozen=True)
+class Window:
+    """Part of a view's embedding, cells of 16 px: corner and size."""
+
+    x0: int
+    y0: int
+    w: int
+    h: int
+
+
+@dataclass
+class Look:
+    """What the decoder is asked about one window.
+
+    seg: which [SEG] of the batch prompt it ``(T,)``. codes: which codes prompt it ``(C,)``. boxes ``(K, 4)`` XYXY px of
+    the frame. maps: targets of the T + C + K prompts. features: of the window, put in before the step.
+    """
+
+    item: int
+    view: int
+    row: int
+    window: Window
+    seg: Tensor
+    codes: Tensor
+    boxes: Tensor
+    maps: Maps
+    features: SamFeatures | None = None
+
+
+@dataclass
+class AdaptBatch:
+    """B conversations: ids, labels ``(B, T)``; seg ``(S, 2)``: row and position of each [SEG]; code ``(S,)``: of its
+    concept, -1 without; views: item and view of each row; looks: what is outlined; totals: of the whole step, over all
+    processes. clip, sam: pooled features, put in before the step; images: whole views where the tower learns."""
+
+    ids: Tensor
+    labels: Tensor
+    seg: Tensor
+    code: Tensor
+    views: list[tuple[int, int]]
+    looks: list[Look]
+    totals: dict[str, float]
+    clip: Tensor | None = None
+    sam: Tensor | None = None
+    images: list[Tensor] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One conversation before anything costly is made. asked: (number of the [SEG], goal) of those to outline."""
+
+    item: int
+    view: int
+    ids: list[int]
+    labels: list[int]
+    seg: list[int]
+    goals: tuple[Goal, ...]
+    window: Window
+    asked: tuple[tuple[int, Goal], ...]
+    codes: tuple[int, ...]
+    boxes: tuple[tuple[np.ndarray, np.ndarray], ...]
+    """(box XYXY px of the frame, its instance's mask in the window)."""
+
+
+class AdaptMaker:
+    """step -> what this process learns from in it.
+
+    Args:
+        items: own ones and the default's scenes. chat, image_tokens: as in the stage ``language``.
+        crop: px. share: of the conversations, on scenes. templates: see :class:`finetune.adapt_config.AdaptStage`.
+        vocabulary: of the model. own_from: number of the first concept that is new; its code learns, so that it prompts
+            the decoder too.
+        decodes, boxes: whether anything is outlined, whether by boxes too.
+        rank, processes, accumulate: which part of the batch this process has, and in how many pieces.
+    """
+
+    def __init__(
+        self,
+        items: list[Item],
+        chat: ChatFormat,
+        image_tokens: int,
+        batch_size: int,
+        seed: int,
+        *,
+        crop: int = 288,
+        share: float = 0.3,
+        templates: float = 0.5,
+        views: int = 4,
+        longest: int = 256,
+        vocabulary: Vocabulary = DEFAULT_VOCABULARY,
+        own_from: int = len(CONCEPTS),
+        decodes: bool = True,
+        boxes: bool = True,
+        box_weight: float = 0.5,
+        rank: int = 0,
+        processes: int = 1,
+        accumulate: int = 1,
+    ):
+        if batch_size < processes * accumulate:
+            raise InputError(
+                f"a batch of {batch_size} cannot be dealt out to {processes} processes in {accumulate} pieces; raise "
+                "schedule.batch_size or lower schedule.accumulate"
+            )
+        self.items, self.chat, self.image_tokens = items, chat, image_tokens
+        self.batch_size, self.seed, self.crop = batch_size, seed, crop
+        self.own = [k for k, item in enumerate(items) if item.kind == "own" and (item.turns or item.facts)]
+        self.scenes = [k for k, item in enumerate(items) if item.kind == "sim"]
+        self.share = share if self.scenes else 0.0
+        self.templates, self.views, self.longest, self.own_from = templates, views, longest, own_from
+        self.vocabulary = vocabulary
+        self.decodes, self.boxes, self.box_weight = decodes, boxes and decodes, box_weight
+        self.rank, self.processes, self.accumulate = rank, processes, accumulate
+        self.seg_id = chat.special[SPECIAL_TOKENS[0]]
+
+    def __call__(self, step: int) -> list[AdaptBatch]:
+        """The pieces of this process's part of a step's batch."""
+        rng = np.random.default_rng((self.seed, 13, step))
+        scenes = self.share * self.batch_size
+        # the same share in every batch, but for the odd one that is drawn
+        count = int(scenes) + int(rng.random() < scenes - int(scenes))
+        kinds = [k < count for k in range(self.batch_size)]
+        plans = [self.plan(rng, kind) for kind in kinds]
+        return self.deal(plans)
+
+    def deal(self, plans: list[Plan]) -> list[AdaptBatch]:
+        """This process's batches from the plans of all."""
+        order = sorted(range(len(plans)), key=lambda k: (len(plans[k].ids), k))
+        totals = self.totals(plans)
+        own = [plans[k] for k in order[self.rank :: self.processes]]
+        # the same number of pieces in every process, for some of them wait for each other in every piece
+        edges = [len(own) * k // self.accumulate for k in range(self.accumulate + 1)]
+        return [self.batch(own[a:b], totals) for a, b in itertools.pairwise(edges)]
+
+    def totals(self, plans: list[Plan]) -> dict[str, float]:
+        """What losses are divided by: learnt tokens, coded [SEG], prompts of the decoder by their weights."""
+        prompts = sum(len(p.asked) + len(p.codes) + self.box_weight * len(p.boxes) for p in plans)
+        return {
+            "tokens": max(1, sum(label != IGNORE for p in plans for label in p.labels)),
+            "codes": max(1, sum(goal.code >= 0 for p in plans for goal in p.goals)),
+            "prompts": max(1.0, prompts),
+        }
+
+    def validation(self, most: int) -> list[AdaptBatch]:
+        """Fixed batches about each of the first ``most`` items, as they lie."""
+        plans = []
+        for k in self.own[:most]:
+            rng = np.random.default_rng((self.seed, 17, k))
+            plan = self.plan(rng, False, item=k, view=0)
+            plans.append(plan)
+        return [
+            self.batch(plans[s : s + self.batch_size], self.totals(plans))
+            for s in range(0, len(plans), self.batch_size)
+        ]
+
+    def plan(self, rng: np.random.Generator, scene: bool, item: int | None = None, view: int | None = None) -> Plan:
+        """Draw a conversation, and what to outline of it.
+
+        Raises:
+            InputError: no conversation is short enough.
+        """
+        pool = self.scenes if scene else self.own
+        for _ in range(DRAWS):
+            k = pool[int(rng.integers(len(pool)))] if item is None else item
+            turns, goals = self.conversation(self.items[k], rng)
+            if turns is None:
+                continue
+            ids, labels = encode_turns(turns, self.chat, self.image_tokens)
+            seg = [p for p, t in enumerate(ids) if t == self.seg_id]
+            if len(ids) > self.longest or len(seg) != len(goals):
+                continue
+            number = int(rng.integers(1 if scene else self.views)) if view is None else view
+            return self.outlines(rng, k, number, ids, labels, seg, goals)
+        raise InputError(
+            f"no conversation about {self.items[pool[0] if item is None else item].name} or its like has at most "
+            f"{self.longest} tokens; raise longest"
+        )
+
+    def conversation(self, item: Item, rng: np.random.Generator) -> tuple[list[Turn] | None, tuple[Goal, ...]]:
+        """Turns and a goal for each [SEG]: the record's own, or drawn from the default's texts."""
+        if item.turns and (item.facts is None or rng.random() >= self.templates):
+            return [as_turn(turn, self.vocabulary) for turn in item.turns], tuple(
+                g for turn in item.turns for g in turn.goals
+            )
+        taught = [c for c in self.vocabulary.own if item.kind == "own" and c.name in item.labels]
+        if taught and (rng.random() < OWN_SHARE or "particle" not in item.labels):
+            concept = taught[int(rng.integers(len(taught)))]
+            turns = sample_own_conversation(rng, concept, scene_facts(item.facts, rng))
+        else:
+            turns = conversation_about(item.facts, rng)
+        if turns is None:
+            return None, ()
+        asked = [target.concept for turn in turns for target in turn.targets]
+        return turns, tuple(Goal(c if c in item.labels else None, self.vocabulary.names.index(c)) for c in asked)
+
+    def outlines(
+        self,
+        rng: np.random.Generator,
+        k: int,
+        view: int,
+        ids: list[int],
+        labels: list[int],
+        seg: list[int],
+        goals: tuple[Goal, ...],
+    ) -> Plan:
+        item = self.items[k]
+        known = [(n, goal) for n, goal in enumerate(goals) if goal.key is not None] if self.decodes else []
+        if len(known) > MOST_GOALS:
+            picks = sorted(rng.choice(len(known), MOST_GOALS, replace=False).tolist())
+            known = [known[p] for p in picks]
+        codes = tuple(dict.fromkeys(goal.code for _, goal in known if goal.code >= self.own_from))
+        window, boxes = Window(0, 0, 1, 1), []
+        if self.decodes:
+            aim = known[int(rng.integers(len(known)))][1].key if known else "particle"
+            window = self.window(rng, item, view, aim)
+            if self.boxes and item.instances:
+                mask = pick_instance(self.cut(item, view, window), rng, True)
+                if mask is not None:
+                    shift = np.tile(np.array([window.x0, window.y0], np.float32) * STRIDE, 2)
+                    boxes.append((box_of(mask, rng) + shift, mask))
+        return Plan(k, view, ids, labels, seg, goals, window, tuple(known), codes, tuple(boxes))
+
+    def window(self, rng: np.random.Generator, item: Item, view: int, aim: str) -> Window:
+        """Where to look: mostly around a pixel of what is asked for."""
+        labels = item.labels.get(aim)
+        height, width = next(iter(item.labels.values())).shape if item.labels else (64, 64)
+        labels = np.zeros((height, width), np.int16) if labels is None else labels
+        turned = orientation(item, view)(labels)
+        # the tower sees the image padded to a multiple of 64 px
+        cells = [-(-side // 64) * 4 for side in turned.shape]
+        h, w = (min(self.crop // STRIDE, n) for n in cells)
+        y, x = (int(rng.integers(n - s + 1)) for n, s in zip(cells, (h, w), strict=True))
+        inside = np.argwhere(turned[::5, ::5] > 0)
+        if len(inside) and rng.random() < 0.8:
+            row, column = inside[int(rng.integers(len(inside)))] * 5 / STRIDE
+            jitter = rng.uniform(-0.3, 0.3, 2)
+            y = int(np.clip(round(row - h / 2 + jitter[0] * h), 0, cells[0] - h))
+            x = int(np.clip(round(column - w / 2 + jitter[1] * w), 0, cells[1] - w))
+        return Window(x, y, w, h)
+
+    def cut(self, item: Item, view: int, window: Window, keys: tuple[str, ...] = CONCEPTS) -> dict[str, np.ndarray]:
+        """Labels of a window ``(16 h, 16 w)`` int32, by key; 0 beyond the image."""
+        lies = orientation(item, view)
+        return {key: piece(lies(item.labels[key]), window) for key in keys if key in item.labels}
+
+    def batch(self, plans: list[Plan], totals: dict[str, float]) -> AdaptBatch:
+        """Token tensors and target maps of some conversations."""
+        longest = -(-max(len(p.ids) for p in plans) // 16) * 16
+        ids = torch.zeros(len(plans), longest, dtype=torch.long)
+        labels = torch.full_like(ids, IGNORE)
+        seg, code, looks = [], [], []
+        for row, plan in enumerate(plans):
+            ids[row, : len(plan.ids)] = torch.tensor(plan.ids)
+            labels[row, : len(plan.labels)] = torch.tensor(plan.labels)
+            if plan.asked or plan.boxes:
+                looks.append(self.look(plan, row, len(seg)))
+            seg += [[row, position] for position in plan.seg]
+            code += [goal.code for goal in plan.goals]
+        return AdaptBatch(
+            ids,
+            labels,
+            torch.tensor(seg, dtype=torch.long).reshape(-1, 2),
+            torch.tensor(code, dtype=torch.long),
+            [(p.item, p.view) for p in plans],
+            looks,
+            totals,
+        )
+
+    def look(self, plan: Plan, row: int, first: int) -> Look:
+        """The prompts of one window and their targets; ``first``: number in the batch of the conversation's first
+        [SEG]."""
+        item, window = self.items[plan.item], plan.window
+        asked = [goal for _, goal in plan.asked]
+        by_code = [next(goal for goal in asked if goal.code == code) for code in plan.codes]
+        labels = self.cut(item, plan.view, window, tuple({goal.key for goal in asked}))
+        shape = orientation(item, plan.view)(np.empty(next(iter(item.labels.values())).shape, bool)).shape
+        valid = piece(np.ones(shape, np.int16), window) > 0
+        rows = []
+        for goal in (*asked, *by_code):
+            target = compacted(labels[goal.key])
+            rows.append(target_maps(target, valid, item.instances, presence_of(target), 1.0))
+        for _, mask in plan.boxes:
+            rows.append(target_maps(mask.astype(np.int32), valid, False, -1.0, self.box_weight))
+        columns = [torch.as_tensor(np.array(column, np.float32)) for column in zip(*rows, strict=True)]
+        boxes = np.array([box for box, _ in plan.boxes], np.float32).reshape(-1, 4)
+        return Look(
+            plan.item,
+            plan.view,
+            row,
+            window,
+            torch.tensor([first + n for n, _ in plan.asked], dtype=torch.long),
+            torch.tensor(plan.codes, dtype=torch.long),
+            torch.as_tensor(boxes),
+            Maps(*columns),
+        )
+
+
+def piece(image: np.ndarray, window: Window) -> np.ndarray:
+    """The window of an image at the tower's scale, ``(16 h, 16 w)`` int32, 0 beyond the image's edges."""
+    y, x = window.y0 * STRIDE, window.x0 * STRIDE
+    part = image[y : y + window.h * STRIDE, x : x + window.w * STRIDE]
+    out = np.zeros((window.h * STRIDE, window.w * STRIDE), np.int32)
+    out[: part.shape[0], : part.shape[1]] = part
+    return out
+
+
+def as_turn(said: Said, vocabulary: Vocabulary) -> Turn:
+    """A record's turn as the texts have it. Where a reply says at once that nothing of a known kind is there, it is the
+    decoder that finds so: the token that says it is not to be learnt."""
+    reply = said.reply.strip()
+    forced = reply.startswith(ABSENT) and not said.goals and vocabulary.named_in(reply) is not None
+    return Turn(said.user, reply, forced_absent=forced)

@@ -1,0 +1,243 @@
+"""What the stage ``adapt`` learns from and how: settings, records, batches, losses, which parts are free."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from own_records import write_images, write_own
+from tiny_preset import write_preset
+
+from finetune.adapt_batches import AdaptMaker, Window, orientation, piece
+from finetune.adapt_config import AdaptStage, Loss
+from finetune.adapt_data import read_items, simulated_items, split_records, with_concepts
+from finetune.adapt_evaluate import make_cases, score
+from finetune.adapt_features import FeatureStore
+from finetune.adapt_loop import put, whole
+from finetune.adapt_losses import adapt_loss
+from finetune.adapt_model import AdaptModel, build_model
+from finetune.config import load_config
+from lisa_micro.datasets.records import Record, write_records
+from lisa_micro.models.lisa.adapter import read_parts
+from lisa_micro.models.lisa.chat import ChatFormat
+from lisa_micro.models.lisa.config import LisaConfig
+from lisa_micro.types import InputError
+
+CONFIG = Path(__file__).resolve().parents[1] / "finetune" / "configs" / "adapt.yaml"
+
+
+def test_settings_of_the_command_line_go_before_the_file():
+    stage = load_config(CONFIG, ["data=some/folder", "schedule.steps=7", "replay=0.1", "learn.tower=last"])
+    assert stage.data == Path("some/folder") and stage.schedule.steps == 7 and stage.replay.share == 0.1
+    assert stage.learn.tower == "last" and load_config(CONFIG).learn.tower == "no"
+    for wrong, said in (
+        ("schedule.stepz=3", "stepz"),
+        ("steps", "KEY=VALUE"),
+        ("stage.x=1", "not a block"),
+        ("crop=100", "multiple of 32"),
+        ("validation=1.5", "between 0 and 1"),
+        ("learn={language: no, tokens: no, projections: no, decoder: no}", "nothing is to learn"),
+    ):
+        with pytest.raises(InputError, match=said):
+            load_config(CONFIG, [wrong])
+
+
+def test_every_setting_is_in_the_shipped_file():
+    import yaml
+
+    written = yaml.safe_load(CONFIG.read_text())
+    fields = AdaptStage.model_fields
+    assert written.keys() == fields.keys()
+    for name, value in written.items():
+        if isinstance(value, dict):
+            assert value.keys() == fields[name].annotation.model_fields.keys(), name
+    for line in CONFIG.read_text().splitlines():
+        if line.startswith("  ") and ":" in line:
+            assert "#" in line or line.strip().startswith("seed"), f"not explained: {line}"
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory) -> Path:
+    return write_preset(tmp_path_factory.mktemp("preset") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def config(preset) -> LisaConfig:
+    return LisaConfig.read(preset)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_own(tmp_path_factory.mktemp("data"), count=4, side=96)
+
+
+@pytest.fixture(scope="module")
+def items(data, config, tmp_path_factory):
+    train, _ = split_records(data, 0.25)
+    return read_items(train, config) + simulated_items(tmp_path_factory.mktemp("sim"), 2, 90, 64, config)
+
+
+@pytest.fixture(scope="module")
+def built(preset, config):
+    torch.manual_seed(0)
+    stage = load_config(CONFIG, ["lora={rank: 2, alpha: 4, dropout: 0}"])
+    lisa, tokenizer = build_model(read_parts(preset), preset, config, stage, torch.float32, torch.device("cpu"))
+    return lisa, ChatFormat(tokenizer)
+
+
+def maker(items, chat, **more) -> AdaptMaker:
+    return AdaptMaker(items, chat, 2, 4, 3, crop=64, longest=900, share=0.5, **more)
+
+
+def test_the_parts_of_the_processes_are_the_batch_of_one(items, built):
+    _, chat = built
+    whole = maker(items, chat)(5)
+    assert len(whole) == 1
+    parts = [maker(items, chat, rank=r, processes=2, accumulate=2)(5) for r in range(2)]
+    assert [len(p) for p in parts] == [2, 2]
+    flat = [batch for part in parts for batch in part]
+    assert all(batch.totals == whole[0].totals for batch in flat)
+
+    def rows(batches) -> list:
+        return sorted((view, ids[ids != 0].tolist()) for b in batches for view, ids in zip(b.views, b.ids, strict=True))
+
+    assert rows(flat) == rows(whole) == rows(maker(items, chat)(5))
+    assert rows(maker(items, chat)(6)) != rows(whole)
+    kinds = [items[k].kind for k, _ in whole[0].views]
+    assert kinds.count("sim") == 2
+    with pytest.raises(InputError, match="cannot be dealt out to 3 processes"):
+        maker(items, chat, processes=3, accumulate=2)
+
+
+def test_losses_and_gradients_of_the_parts_add_up(items, built, tmp_path):
+    lisa, chat = built
+    module = AdaptModel(lisa, len(chat.user_ids("", first=True)[0])).eval()
+    store = FeatureStore(lisa, items, tmp_path, "key", torch.device("cpu"), False)
+    codes = lisa.mask_head.code_book.weight.detach()
+    weights = Loss()
+
+    def learn(batches) -> tuple[float, dict[str, torch.Tensor]]:
+        module.zero_grad()
+        total = 0.0
+        for batch in batches:
+            loss, _ = adapt_loss(module(store.fill(batch)), batch, codes, weights)
+            loss.backward()
+            total += loss.item()
+        return total, {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
+
+    one, gradients = learn(maker(items, chat)(2))
+    many, parts = learn([b for r in range(2) for b in maker(items, chat, rank=r, processes=2, accumulate=2)(2)])
+    assert many == pytest.approx(one, rel=1e-4)
+    for name in ("lisa.seg_projector.0.weight", "lisa.mask_head.mask_decoder.mask_tokens.weight"):
+        torch.testing.assert_close(parts[name], gradients[name], rtol=1e-3, atol=1e-5)
+    assert not any("code_book" in n or "sam_tower" in n or "new_tokens" in n for n in gradients)
+    assert any("lora_A" in n for n in gradients)
+
+
+def test_windows_and_their_maps_lie_on_the_same_pixels(items, built, tmp_path):
+    lisa, chat = built
+    store = FeatureStore(lisa, items, tmp_path, "key", torch.device("cpu"), False)
+    particles = 0
+    for step in range(3):
+        for look in maker(items, chat)(step)[0].looks:
+            item = items[look.item]
+            turned = orientation(item, look.view)(item.labels["particle"])
+            image = store.image(look.item, look.view)
+            assert image.shape[-2:] == orientation(item, look.view)(item.pixels).shape
+            with torch.no_grad():
+                whole = lisa.see_detail(image)[0]
+            w = look.window
+            expected = whole.embedding[..., w.y0 : w.y0 + w.h, w.x0 : w.x0 + w.w]
+            torch.testing.assert_close(store.window(look.item, look.view, w).embedding, expected, atol=2e-2, rtol=2e-2)
+            part = piece(turned, w) > 0
+            truth = part.reshape(w.h * 8, 2, w.w * 8, 2).mean((1, 3))
+            particles += any(np.allclose(mask, truth) for mask in look.maps.mask[: len(look.seg)].numpy())
+    assert particles >= 3
+
+
+def test_a_window_reaches_beyond_the_image_as_padding():
+    image = np.arange(40 * 50, dtype=np.int16).reshape(40, 50) % 100 + 1
+    part = piece(image, Window(1, 2, 3, 2))
+    assert part.shape == (32, 48)
+    assert (part[:8, :34] == image[32:, 16:]).all() and not part[8:].any() and not part[:, 34:].any()
+
+
+def test_what_speaks_of_directions_is_never_turned(items):
+    item = items[0]
+    assert any(orientation(item, view) != orientation(item, 0) for view in range(1, 8))
+    said = replace(item.turns[0], user="the particles at the left")
+    fixed = replace(item, turns=(said,))
+    assert all(orientation(fixed, view) == orientation(item, 0) for view in range(8))
+
+
+def test_sources_and_given_parts_are_kept_together(data, tmp_path):
+    rows = write_images(tmp_path, 6, 64)
+    records = [Record.model_validate({**row, "source": f"s{k // 2}"}) for k, row in enumerate(rows)]
+    write_records(tmp_path / "metadata.jsonl", records)
+    train, judged = split_records(tmp_path, 0.3)
+    parts = [{part.records[k].source for k in part.chosen} for part in (train, judged)]
+    assert len(parts[1]) == 1 and not parts[0] & parts[1]
+    assert split_records(tmp_path, 0.3)[1].chosen == judged.chosen
+    given = [r.model_copy(update={"split": "validation" if k == 4 else "train"}) for k, r in enumerate(records)]
+    write_records(tmp_path / "metadata.jsonl", given)
+    assert split_records(tmp_path, 0.3)[1].chosen == (4,)
+    assert split_records(data, 0.0)[1] is None
+
+
+def test_a_concept_of_ones_own_gets_a_code_that_learns_alone(preset, config, tmp_path):
+    rows = write_images(tmp_path, 2, 64)
+    for row in rows:
+        row["concept_labels"] = {"shell": row.pop("labels")}
+    write_records(tmp_path / "metadata.jsonl", [Record.model_validate(row) for row in rows])
+    (tmp_path / "dataset.yaml").write_text("concepts: {shell: [shell, shells]}\n")
+    wider = with_concepts(config, tmp_path)
+    assert wider.vocabulary.names[-1] == "shell"
+    train, _ = split_records(tmp_path, 0.0)
+    items = read_items(train, wider)
+    stage = load_config(CONFIG, ["learn={language: no, tokens: no, projections: yes, decoder: no}"])
+    lisa, tokenizer = build_model(read_parts(preset), preset, wider, stage, torch.float32, torch.device("cpu"))
+    chat = ChatFormat(tokenizer)
+    make = AdaptMaker(items, chat, 2, 2, 0, crop=64, longest=900, vocabulary=wider.vocabulary, own_from=5)
+    batch = next(b for step in range(20) for b in make(step) if len(b.code) and (b.code == 5).any())
+    assert any(5 in look.codes for look in batch.looks)
+    store = FeatureStore(lisa, items, tmp_path / "cache", "key", torch.device("cpu"), False)
+    codes = lisa.mask_head.code_book.weight
+    module = AdaptModel(lisa, len(chat.user_ids("", first=True)[0]))
+    adapt_loss(module(store.fill(batch)), batch, codes.detach(), Loss())[0].backward()
+    assert not codes.grad[:5].any() and codes.grad[5].any()
+    asked = make_cases(train, wider.vocabulary, stage.judge, 0)
+    assert {case.concept for case in asked} == {"shell"} and all("shell" in case.prompt.lower() for case in asked)
+
+
+def test_checkpoints_hold_what_is_spread_over_processes(tmp_path):
+    from torch.distributed.tensor import DTensor, Shard, distribute_tensor
+
+    torch.distributed.init_process_group(
+        "gloo", store=torch.distributed.FileStore(str(tmp_path / "s"), 1), rank=0, world_size=1
+    )
+    try:
+        mesh = torch.distributed.init_device_mesh("cpu", (1,))
+        value = torch.arange(12.0).reshape(4, 3)
+        spread = distribute_tensor(value, mesh, [Shard(0)])
+        assert isinstance(spread, DTensor) and torch.equal(whole(spread), value)
+        put(spread, value + 1)
+        assert torch.equal(whole(spread), value + 1)
+    finally:
+        torch.distributed.destroy_process_group()
+    plain = torch.zeros(4, 3)
+    put(plain, value)
+    assert torch.equal(whole(plain), value)
+
+
+def test_scores_know_perfect_and_empty(data, config):
+    train, _ = split_records(data, 0.0)
+    cases = make_cases(train, config.vocabulary, AdaptStage(stage="adapt").judge, 0)
+    perfect = score(cases, [case.truth > 0 for case in cases])
+    assert perfect["giou"] == pytest.approx(1, abs=1e-3) and perfect["requests"] == len(cases)
+    empty = score(cases, [np.zeros(case.truth.shape, bool) for case in cases])
+    assert empty["giou"] == 0 and empty["ciou"] == 0
+    held_back = {case.prompt for case in cases if case.kind == "held back"}
+    assert len(held_back) == 3 and {row["prompt"] for row in perfect["wordings"]} > held_back
