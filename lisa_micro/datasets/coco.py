@@ -38,8 +38,8 @@ def read_coco(
             outline; while iterating, unreadable images or sizes that do not agree.
     """
     file = Path(annotations)
-    content = _read_json(file)
-    folder = _image_folder(file, images, content["images"])
+    content = read_coco_json(file)
+    folder = image_folder(file, images, content["images"])
     known = {c.get("name"): c.get("id") for c in content.get("categories", [])}
     wanted: set | None = None
     if categories is not None:
@@ -71,7 +71,12 @@ def read_coco(
     return Examples([e[0].stem for e in entries], partial(_load, file, tuple(entries), pixel_size_nm))
 
 
-def _read_json(file: Path) -> dict:
+def read_coco_json(file: Path) -> dict:
+    """The content of a COCO file, which has lists ``images`` and ``annotations``.
+
+    Raises:
+        InputError: there is none, or it is something else.
+    """
     if not file.is_file():
         raise InputError(f"there is no COCO file {file}")
     try:
@@ -84,7 +89,12 @@ def _read_json(file: Path) -> dict:
     return content
 
 
-def _image_folder(file: Path, images: str | os.PathLike[str] | None, entries: list[dict]) -> Path:
+def image_folder(file: Path, images: str | os.PathLike[str] | None, entries: list[dict]) -> Path:
+    """The folder that ``file_name`` is relative to: the one given, the file's own, or ``images`` beside the file.
+
+    Raises:
+        InputError: the one given is not there.
+    """
     if images is not None:
         if not Path(images).is_dir():
             raise InputError(f"there is no folder {images}")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +41,8 @@ class Example:
             :meth:`truth` has neither necks nor agglomerates.
         turns: the conversation about it, where the data set has one.
         folder: what paths in ``turns`` are relative to.
+        own: ``(H, W)`` int32 instance labels of concepts that were labelled themselves, by name; they go before what
+            the labels of the particles would tell.
     """
 
     name: str
@@ -49,16 +51,21 @@ class Example:
     semantic: bool = False
     turns: tuple[Turn, ...] = ()
     folder: Path = Path()
+    own: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def truth(self) -> dict[str, np.ndarray]:
-        """``(H, W)`` int32 labels of every concept that the labels tell (:mod:`lisa_micro.datasets.derive`).
+        """``(H, W)`` int32 labels of every concept that the labels tell (:mod:`lisa_micro.datasets.derive`), and of
+        those that have labels of their own.
 
         Raises:
             InputError: the image has no labels.
         """
-        if self.labels is None:
+        if self.labels is None and not self.own:
             raise InputError(f"{self.name} has no labels to derive truth from")
-        return from_semantic(self.labels > 0) if self.semantic else derive_truth(self.labels)
+        derived: dict[str, np.ndarray] = {}
+        if self.labels is not None:
+            derived = from_semantic(self.labels > 0) if self.semantic else derive_truth(self.labels)
+        return derived | {name: compact(labels)[0] for name, labels in self.own.items()}
 
     def target_labels(self, target: Target) -> np.ndarray:
         """``(H, W)`` int32 labels 1..n of what a target refers to (all 0 where there is nothing).
@@ -72,6 +79,8 @@ class Example:
             if labels.shape != self.micrograph.shape:
                 raise InputError(f"mask {target.mask} is {labels.shape}, its image {self.micrograph.shape}")
             return from_semantic(labels > 0)["particle"] if semantic else labels
+        if target.concept in self.own:
+            return compact(self.own[target.concept])[0]
         if target.concept is not None:
             truth = self.truth()
             if target.concept not in truth:
@@ -358,6 +367,20 @@ def _load_record(file: Path, records: Sequence[tuple[int, Record]], index: int) 
             example = make_example(example.name, micrograph, labels, mask)
             if not mask:  # conversations name instances by the file's own numbers
                 example = replace(example, labels=labels)
+        own = {name: read_own(file.parent / path, micrograph.shape) for name, path in record.concept_labels.items()}
     except InputError as error:
         raise InputError(f"{file} line {number}: {error}") from error
-    return replace(example, turns=record.conversations, folder=file.parent)
+    return replace(example, turns=record.conversations, folder=file.parent, own=own)
+
+
+def read_own(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """``(H, W)`` int32 labels of a concept that was labelled itself; of a mask its connected pieces.
+
+    Raises:
+        InputError: as :func:`read_labels`, or another shape than the image's.
+    """
+    labels, mask = read_labels(path)
+    if labels.shape != shape:
+        (h, w), (height, width) = labels.shape, shape
+        raise InputError(f"the labels {path.name} are {w} x {h} px, the image {width} x {height} px")
+    return from_semantic(labels)["particle"] if mask else labels

@@ -7,21 +7,35 @@ convention), so that ``datasets.load_dataset("imagefolder", data_dir=...)`` read
      "conversations": [{"user": "segment the necks", "assistant": "The necks are [SEG].",
                         "targets": [{"concept": "neck"}]}]}
 
-``conversations`` are the successive turns of one conversation. A turn has as many targets as its reply has
-``[SEG]``, in the same order, each given by a concept (derived from the labels), a mask file, or numbers of
-instances in the labels. Paths are relative to the file's folder.
+``conversations`` are the successive turns of one conversation; several conversations about one image are as many
+lines. A turn has as many targets as its reply has ``[SEG]``, in the same order, each given by a concept (derived from
+the labels), a mask file, or numbers of instances in the labels. Paths are relative to the file's folder.
+
+Labels drawn for another concept than particles, a user's own such as ``shell`` among them, are named in
+``concept_labels``; the nouns of one's own concepts stand in ``dataset.yaml``
+(:mod:`lisa_micro.datasets.own_concepts`). docs/data-format.md explains all of it to users.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from lisa_micro.types import InputError
 
@@ -29,7 +43,9 @@ SEG = "[SEG]"
 FILE_NAME = "metadata.jsonl"
 _SHOWN_ERRORS = 20
 
-Concept = Literal["particle", "neck", "pore", "agglomerate", "substrate", "isolated"]
+DERIVED = ("particle", "neck", "pore", "agglomerate", "substrate", "isolated")
+"""Concepts whose truth follows from the labels of the particles."""
+Split = Literal["train", "validation", "test"]
 
 
 class _Strict(BaseModel):
@@ -40,12 +56,13 @@ class Target(_Strict):
     """What one ``[SEG]`` refers to: exactly one of the three fields.
 
     Attributes:
-        concept: derived from the instance labels (:func:`lisa_micro.datasets.derive.derive_truth`).
+        concept: one of :data:`DERIVED` (:func:`lisa_micro.datasets.derive.derive_truth`), or one of the record's
+            ``concept_labels``.
         mask: path of a mask image, not 0 = inside.
         instances: numbers of instances in the label image, 1 or more.
     """
 
-    concept: Concept | None = None
+    concept: str | None = Field(default=None, min_length=1)
     mask: str | None = Field(default=None, min_length=1)
     instances: tuple[int, ...] | None = None
 
@@ -83,10 +100,17 @@ class Record(_Strict):
         pixel_size_nm: edge of a pixel in nm; None: what the image file says.
         modality: ``"BF-TEM"``, ``"HAADF-STEM"``, ``"SEM"``, or another word.
         conversations: turns of one conversation.
+        concept_labels: path of an instance label image for each concept that has labels of its own: a user's concept,
+            or one of :data:`DERIVED` that was drawn by hand and goes before what would be derived.
+        source: what the image was cut from, or a copy of; images of one source belong into one split.
+        split: the part of the data set that the record belongs to, None where that is open.
     """
 
     file_name: str = Field(min_length=1)
     labels: str | None = Field(default=None, min_length=1)
+    concept_labels: dict[str, str] = Field(default_factory=dict)
+    source: str | None = Field(default=None, min_length=1)
+    split: Split | None = None
     pixel_size_nm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     modality: str | None = None
     conversations: tuple[Turn, ...] = ()
@@ -98,12 +122,62 @@ class Record(_Strict):
             raise ValueError("not a path")
         return value
 
+    @field_validator("split", mode="before")
+    @classmethod
+    def _usual_names(cls, value: object) -> object:
+        return {"val": "validation", "valid": "validation"}.get(value, value) if isinstance(value, str) else value
+
+    @field_validator("concept_labels", mode="before")
+    @classmethod
+    def _filled_columns(cls, value: object) -> object:
+        # programs that read tables write null for every concept that another line has
+        return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value or {}
+
+    @field_validator("concept_labels")
+    @classmethod
+    def _plain_concepts(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, path in value.items():
+            if name in ("object", "isolated") or not re.fullmatch(r"[a-z][a-z0-9_-]{0,39}", name):
+                raise ValueError(f"{name!r} cannot name a concept: lower-case letters, digits, - and _")
+            if not path or "\0" in path:
+                raise ValueError(f"the labels of {name} are not a path")
+        return value
+
     @model_validator(mode="after")
     def _labels_where_needed(self) -> Record:
         for number, turn in enumerate(self.conversations):
-            if self.labels is None and any(target.mask is None for target in turn.targets):
-                raise ValueError(f"turn {number + 1} has a target given by concept or instances, which needs labels")
+            for target in turn.targets:
+                if target.concept is not None and target.concept not in self.concepts:
+                    known = ", ".join(self.concepts)
+                    raise ValueError(
+                        f"turn {number + 1} has a target of the unknown concept {target.concept!r}; this record knows "
+                        f"{known}, and others through concept_labels"
+                    )
+                own = target.concept in self.concept_labels
+                if self.labels is None and target.mask is None and not own:
+                    raise ValueError(
+                        f"turn {number + 1} has a target given by concept or instances, which needs labels"
+                    )
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_empty(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = serialise(self)
+        if not self.concept_labels:
+            fields.pop("concept_labels", None)
+        return fields
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """Names that a target may have: the derived ones, then those with labels of their own."""
+        return (*DERIVED, *(name for name in self.concept_labels if name not in DERIVED))
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of all files that the record names, each once: the image first, then labels, then masks."""
+        labels = [self.labels] if self.labels else []
+        masks = [t.mask for turn in self.conversations for t in turn.targets if t.mask is not None]
+        return tuple(dict.fromkeys([self.file_name, *labels, *self.concept_labels.values(), *masks]))
 
 
 def record_file(path: str | os.PathLike[str]) -> Path:
@@ -134,7 +208,7 @@ def iterate_records(path: str | os.PathLike[str]) -> Iterator[tuple[int, Record]
     file = record_file(path)
     with file.open("rb") as stream:
         for number, raw in enumerate(stream, start=1):
-            record, errors = _parse(raw)
+            record, errors = parse_line(raw)
             if errors:
                 raise InputError(f"{file} line {number}: {'; '.join(errors)}")
             if record is not None:
@@ -156,9 +230,9 @@ def read_records(path: str | os.PathLike[str], check_files: bool = True) -> list
     faults: list[str] = []
     with file.open("rb") as stream:
         for number, raw in enumerate(stream, start=1):
-            record, errors = _parse(raw)
+            record, errors = parse_line(raw)
             if record is not None and check_files:
-                errors += [f"no file {name}" for name in _files(record) if not (file.parent / name).is_file()]
+                errors += [f"no file {name}" for name in record.files if not (file.parent / name).is_file()]
             faults += [f"line {number}: {error}" for error in errors]
             if record is not None:
                 records.append(record)
@@ -194,13 +268,8 @@ def write_records(path: str | os.PathLike[str], records: Iterable[Record]) -> in
     return count
 
 
-def _files(record: Record) -> list[str]:
-    masks = [t.mask for turn in record.conversations for t in turn.targets if t.mask is not None]
-    return [record.file_name, *([record.labels] if record.labels else []), *masks]
-
-
-def _parse(raw: bytes) -> tuple[Record | None, list[str]]:
-    """One line: its record (None for an empty or faulty one) and its faults."""
+def parse_line(raw: bytes) -> tuple[Record | None, list[str]]:
+    """One line of a record file: its record (None for an empty or faulty one) and its faults."""
     try:
         text = raw.decode("utf-8-sig").strip()
         if not text:
