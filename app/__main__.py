@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from lisa_micro.types import InputError
@@ -31,6 +35,12 @@ def parser() -> argparse.ArgumentParser:
         "command line, holds the same with blanks between",
     )
     options.add_argument("--share", action="store_true", help="also through a public address; take --auth with it")
+    options.add_argument(
+        "--teach",
+        metavar="DIR",
+        type=Path,
+        help="folder for training examples that users save; without it they go into their downloads",
+    )
     options.add_argument("--upload-mib", type=int, default=None, help="largest file, MiB (default: 512)")
     return options
 
@@ -70,7 +80,11 @@ def main(arguments: list[str] | None = None) -> int:
         auth = users(given.auth, os.environ.get("LISA_MICRO_APP_AUTH", ""))
         if given.upload_mib is not None and given.upload_mib < 1:
             raise InputError("--upload-mib must be 1 or more.")
-        serve(given.port, given.preset, given.device, auth, given.share, given.upload_mib)
+        if given.teach is not None:
+            from lisa_micro.io import check_output
+
+            check_output(given.teach, names=())
+        serve(given.port, given.preset, given.device, auth, given.share, given.upload_mib, given.teach)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -86,6 +100,7 @@ def serve(
     auth: list[tuple[str, str]] | None = None,
     share: bool = False,
     upload_mib: int | None = None,
+    teach: Path | None = None,
     load: Callable[[], Any] | None = None,
     ready: Callable[[str], None] | None = None,
     ended: threading.Event | None = None,
@@ -98,6 +113,7 @@ def serve(
         auth: names and passwords.
         share: whether a public address leads here too.
         upload_mib: largest file, MiB.
+        teach: folder for training examples; None: they stay in the sessions.
         load: gives the assistant; tests hand in their own.
         ready: told the page's address.
         ended: stops the app when it is set.
@@ -126,34 +142,42 @@ def serve(
         from app import parts, server, ui
 
         desk = Desk(limits.waiting, limits.request_seconds, load or loader(preset, device))
-        blocks = ui.build(parts.App(sessions, desk, preset))
+        blocks = ui.build(parts.App(sessions, desk, preset, teach))
         blocks.queue(max_size=256, default_concurrency_limit=None, api_open=False)
         try:
-            _, url, public = blocks.launch(
-                server_name="127.0.0.1",
-                server_port=port or _free_port(),
-                share=share,
-                auth=auth,
-                prevent_thread_lock=True,
-                quiet=True,
-                ssr_mode=False,
-                show_error=False,
-                enable_monitoring=False,
-                footer_links=[],
-                max_file_size="1kb",  # files come through the app's own door
-                allowed_paths=[],
-                app_kwargs={
-                    "middleware": [Middleware(server.Guard, hosts=None if share else LOCAL)],
-                    "routes": server.routes(sessions),
-                },
-                theme=parts.theme(),
-                css=parts.page_css(),
-                head=parts.page_head(),
-            )
+            # Gradio announces its MCP server, in its own words
+            with redirect_stdout(io.StringIO()):
+                _, url, public = blocks.launch(
+                    server_name="127.0.0.1",
+                    server_port=port or _free_port(),
+                    share=share,
+                    auth=auth,
+                    prevent_thread_lock=True,
+                    quiet=True,
+                    ssr_mode=False,
+                    show_error=False,
+                    enable_monitoring=False,
+                    footer_links=[],
+                    max_file_size="1kb",  # files come through the app's own door
+                    allowed_paths=[],
+                    # its door asks for no password, so it stays shut where the page asks for one
+                    mcp_server=auth is None and find_spec("mcp") is not None,
+                    app_kwargs={
+                        "middleware": [Middleware(server.Guard, hosts=None if share else LOCAL)],
+                        "routes": server.routes(sessions),
+                    },
+                    theme=parts.theme(),
+                    css=parts.page_css(),
+                    head=parts.page_head(),
+                )
         except OSError as error:
             raise InputError(f"Port {port} cannot be used ({error}); choose another one with --port.") from error
         sessions.start_sweeping()
         print(f"LISA-micro is at {url}", flush=True)
+        if blocks.mcp_error:
+            print(blocks.mcp_error, file=sys.stderr)
+        if blocks.mcp_server:
+            print(f"and, for language models (MCP), at {url}gradio_api/mcp/", flush=True)
         if public:
             who = "" if auth else " Anybody who knows it can use it: --auth asks for a password."
             print(f"and, for others, at {public}{who}", flush=True)

@@ -17,7 +17,7 @@ from app.session import Session
 from app.tables import number
 from lisa_micro.io import draw_overlay, read_labels
 from lisa_micro.language import check_prompt
-from lisa_micro.types import InputError
+from lisa_micro.types import InputError, Micrograph
 
 KEPT, TRUTH = "comparison", "truth"
 """Names under which this page keeps its outcome, and the true labels, in the session."""
@@ -46,29 +46,39 @@ def clean_boxes(drawn: object, shape: tuple[int, int], most: int) -> list[list[f
     return cut[(cut[:, 2] - cut[:, 0] >= 1) & (cut[:, 3] - cut[:, 1] >= 1)].tolist()
 
 
+def read_label_upload(session: Session, key: str) -> tuple[Micrograph, str]:
+    """Take a label image that the browser, or a program, sent: the labels as a micrograph of int32 pixels, and the
+    user's name for it. The file is removed.
+
+    Raises:
+        InputError: it did not arrive, or holds no labels; the message has the user's name, not a path of this machine.
+    """
+    upload = session.take_upload(key, "truth")
+    name = shown_name(upload.name)
+    try:
+        return read_labels(upload.path), name
+    except InputError as error:
+        raise InputError(str(error).replace(str(upload.path), name).replace(upload.path.name, name)) from error
+    except Exception as error:  # a reader of a foreign format may fail in ways that nobody foresaw
+        raise InputError(f"{name} cannot be read as labels ({type(error).__name__}).") from error
+    finally:
+        upload.path.unlink(missing_ok=True)
+
+
 def read_truth(session: Session, key: str) -> str:
     """Take true labels that the browser sent; a sentence about them.
 
     Raises:
         InputError: they did not arrive, are no labels, or do not fit the micrograph.
     """
-    upload = session.take_upload(key, "truth")
-    name = shown_name(upload.name)
-    try:
-        picture = session.state.picture
-        if picture is None:
-            raise InputError(NOTHING_OPEN)
-        try:
-            labels = read_labels(upload.path).pixels
-        except InputError as error:
-            raise InputError(str(error).replace(str(upload.path), name).replace(upload.path.name, name)) from error
-        except Exception as error:
-            raise InputError(f"{name} cannot be read as labels ({type(error).__name__}).") from error
-        if labels.shape != picture.micrograph.shape:
-            sizes = [f"{shape[1]} x {shape[0]}" for shape in (labels.shape, picture.micrograph.shape)]
-            raise InputError(f"The true labels are {sizes[0]} px, the micrograph {sizes[1]} px; they must be alike.")
-    finally:
-        upload.path.unlink(missing_ok=True)
+    picture = session.state.picture
+    labels, name = read_label_upload(session, key)
+    if picture is None:
+        raise InputError(NOTHING_OPEN)
+    if labels.shape != picture.micrograph.shape:
+        sizes = [f"{shape[1]} x {shape[0]}" for shape in (labels.shape, picture.micrograph.shape)]
+        raise InputError(f"The true labels are {sizes[0]} px, the micrograph {sizes[1]} px; they must be alike.")
+    labels = labels.pixels
     session.extras[TRUTH] = {"picture": picture.key, "labels": labels, "name": name}
     count = len(np.unique(labels[labels > 0]))
     return f"{name}: {count} true {'object' if count == 1 else 'objects'}."
@@ -139,12 +149,7 @@ def outcome_view(session: Session, pending: Pending | None = None, notice: str =
     """What the last comparison gave: a sentence, scores, pictures side by side, and where they differ."""
     view: dict[str, Any] = {"notice": notice, "pending": None, "ready": False}
     if pending is not None:
-        stage = pending.stage or "Begins"
-        if pending.loading:
-            stage = "The model is still loading; your request is next"
-        elif pending.place:
-            stage = f"In the queue: {pending.place} before yours"
-        view["pending"] = {"stage": stage, "seconds": pending.seconds}
+        view["pending"] = {"stage": pending.said, "seconds": pending.seconds}
     kept = session.extras.get(KEPT)
     if kept is None or pending is not None:
         return view

@@ -29,6 +29,15 @@ class Limits:
         display_px: longer side of the picture that is sent to the browser.
         table_rows: instances in the table on the page; the downloaded table holds all.
         boxes: drawn in a comparison.
+        corrections: steps in correcting one layer.
+        points: that mark one object to be added.
+        examples: for training, kept from one conversation.
+        video_frames: of one video.
+        video_megapixels: of all frames of one video, million px.
+        video_px: longer side of a frame that is sent to the browser.
+        video_seconds: how long following a video may work at a time; what was done is kept and can be gone on with.
+            Less than ``idle_seconds``.
+        questions: about one video.
     """
 
     upload_mib: int = 512
@@ -43,3 +52,11 @@ class Limits:
     display_px: int = 2048
     table_rows: int = 2000
     boxes: int = 400
+    corrections: int = 1000
+    points: int = 32
+    examples: int = 100
+    video_frames: int = 2000
+    video_megapixels: int = 4000
+    video_px: int = 1024
+    video_seconds: float = 3000.0
+    questions: int = 100

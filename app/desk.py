@@ -32,6 +32,7 @@ class Ticket:
         self.result: Any = None
         self.error: InputError | None = None
         self.cancelled = False
+        self.long = False
         self.place = 0
         self.started: float | None = None
         self._done = threading.Event()
@@ -92,16 +93,21 @@ class Desk:
         self._thread = threading.Thread(target=self._work, name="desk", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Callable[[Ticket], Any], background: bool = False) -> Ticket:
+    def submit(
+        self, job: Callable[[Ticket], Any], background: bool = False, long_seconds: float | None = None
+    ) -> Ticket:
         """Queue a job; it is called with its own ticket.
 
         Args:
             background: not asked for by anybody, so it is left out where others wait.
+            long_seconds: for a job that may work for so long, and lets others go first between its steps: see
+                :meth:`let_others`.
 
         Raises:
             InputError: too many wait.
         """
-        ticket = Ticket(job, self.seconds)
+        ticket = Ticket(job, self.seconds if long_seconds is None else long_seconds)
+        ticket.long = long_seconds is not None
         with self._change:
             ahead = [other for other in self._queue if not other.cancelled]
             if background and (ahead or self.state == "failed"):
@@ -113,6 +119,19 @@ class Desk:
             self._number()
             self._change.notify_all()
         return ticket
+
+    def let_others(self) -> None:
+        """For a long job, between two of its steps: answer what else waits and is not long. So nobody waits for the
+        end of a video, and the model still does one thing at a time."""
+        while True:
+            with self._change:
+                short = next((other for other in self._queue if not other.long or other.cancelled), None)
+                if short is None or self._closed:
+                    return
+                self._queue.remove(short)
+                short.place = 0
+                self._number()
+            self._do(short)
 
     def close(self) -> None:
         """Take no more requests."""

@@ -16,7 +16,7 @@ from lisa_micro.types import InputError
 
 MOST_INPUT_BYTES = 256 * 1024 * 1024
 """A larger input file is not packed again; the user has it."""
-_HEAD = """#!/bin/sh
+HEAD = """#!/bin/sh
 # Writes the results of this folder again, into again/. Run it here, where lisa-micro is installed.
 set -eu
 cd "$(dirname "$0")"
@@ -88,7 +88,7 @@ def pack(session: Session, preset: str, weights_sha256: str | None, device: str 
     work = session.new_file()
     work.mkdir()
     try:
-        names, script, written = _names(state), [_HEAD], set()
+        names, script, written = _names(state), [HEAD], set()
         for turns in groups(state):
             first = turns[0]
             name = names[first.picture]
@@ -108,10 +108,25 @@ def pack(session: Session, preset: str, weights_sha256: str | None, device: str 
                 )
             script.append(_input(state, first, work / "input" / name))
             script.append(commands(turns, f"input/{name}", f"again/{folder}", preset) + "\n")
+            script += _corrections(session, turns, work, folder, name)
         (work / "repeat.sh").write_text("\n".join(filter(None, script)), encoding="utf-8")
-        return _zip(work, session.new_file(".zip"))
+        return zip_folder(work, session.new_file(".zip"))
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _corrections(session: Session, turns: list[Turn], work: Path, folder: str, name: str) -> list[str]:
+    """Keep the logs of what was corrected by hand; the commands that repeat it."""
+    from app.correct import write_logs
+
+    nm = "" if turns[0].given_nm is None else f" --pixel-size {turns[0].given_nm:.12g}"
+    lines = []
+    for k, turn in enumerate(turns, 1):
+        for before, log in write_logs(session, turn, work / folder / str(k)):
+            tail = log.stem.removeprefix("corrections")
+            files = f"input/{name} {before.relative_to(work)} {log.relative_to(work)}"
+            lines.append(f"lisa-micro correct {files}{nm} --out again/{folder}/{k}/corrected{tail} --force")
+    return [*lines, ""] if lines else []
 
 
 def _input(state: State, turn: Turn, path: Path) -> str:
@@ -147,7 +162,7 @@ def pack_comparison(session: Session, kept: dict[str, Any], preset: str) -> Path
         if comparison.truth is not None:
             write_labels(work / "truth.tif", comparison.truth, comparison.image.pixel_size_nm)
             options += " --truth truth.tif"
-        script = [_HEAD]
+        script = [HEAD]
         source = Path(kept["path"] or "")
         if source.is_file() and source.stat().st_size <= MOST_INPUT_BYTES:
             (work / "input").mkdir()
@@ -157,12 +172,17 @@ def pack_comparison(session: Session, kept: dict[str, Any], preset: str) -> Path
         words = shlex.quote(kept["words"]) if kept["words"] else "''"
         script.append(f"lisa-micro compare input/{name} {words}{options} --out again --force\n")
         (work / "repeat.sh").write_text("\n".join(script), encoding="utf-8")
-        return _zip(work, session.new_file(".zip"))
+        return zip_folder(work, session.new_file(".zip"))
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _zip(folder: Path, path: Path) -> Path:
+def zip_folder(folder: Path, path: Path) -> Path:
+    """All files of a folder as one archive at ``path``.
+
+    Raises:
+        InputError: the disk is full.
+    """
     try:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as archive:
             for file in sorted(folder.rglob("*")):

@@ -27,6 +27,8 @@ SAMPLE_TITLES = {
 }
 TILED_FROM = 2048
 """Longest side, px, above which a micrograph is looked at in tiles; the same as in ``lisa_micro.pipeline``."""
+LASTING = ("video", "downloads")
+"""What of a session's extras has nothing to do with the conversation about micrographs, and outlasts its end."""
 NOTHING_OPEN = "Open a micrograph first: drop a file on the left, or click a sample."
 _POLL_SECONDS = 0.15
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}(\.gz)?")
@@ -178,6 +180,16 @@ class Pending:
     seconds: int = 0
     loading: bool = False
 
+    @property
+    def said(self) -> str:
+        """Where it stands, in words."""
+        if self.loading:
+            return "The model is still loading; your request is next"
+        if self.place:
+            others = "1 request comes" if self.place == 1 else f"{self.place} requests come"
+            return f"In the queue: {others} before yours"
+        return self.stage or "Begins"
+
 
 def ask(session: Session, desk: Desk, words: object, limits: Limits) -> Iterator[Pending]:
     """Ask about the current micrograph: yields where the request stands; the answer is in the session's state at the
@@ -279,7 +291,8 @@ def clear(session: Session) -> None:
         if path is not None and path.is_relative_to(session.folder):
             path.unlink(missing_ok=True)
     session.forget_assets()
-    session.conversation, session.extras = None, {}
+    session.conversation = None
+    session.extras = {name: kept for name, kept in session.extras.items() if name in LASTING}
     session.state = State(counted=session.state.counted)
 
 

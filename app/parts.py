@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -11,7 +12,7 @@ from app.config import STATIC
 from app.desk import Desk
 from app.session import Session, Sessions
 
-SCRIPTS = ("lisa.js", "stage.js", "viewer.js", "talk.js")
+SCRIPTS = ("lisa.js", "stage.js", "viewer.js", "talk.js", "correct.js", "frames.js", "video.js")
 """In the order in which they need each other."""
 QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 """Of all events of the page: it shows progress in its own places, and the desk is the queue."""
@@ -65,11 +66,12 @@ def part(kind: str, events: tuple[str, ...] = (), value: Any = None, **settings:
 
 @dataclass
 class App:
-    """What the page works with."""
+    """What the page works with. teach: the operator's folder for training examples; None: each session has its own."""
 
     sessions: Sessions
     desk: Desk
     preset: str = "micro"
+    teach: Path | None = None
 
     def session(self, request: gr.Request) -> Session:
         """The session of the page that asks; with passwords, of the page and its user."""

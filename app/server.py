@@ -18,9 +18,10 @@ from app.config import MIB
 from app.handlers import safe_suffix, sample_path, shown_name
 from app.overlay import grey_png
 from app.session import Session, Sessions, Upload
+from app.video_frames import served
 from lisa_micro.types import InputError
 
-UPLOAD_KINDS = ("image", "truth")
+UPLOAD_KINDS = ("image", "truth", "video")
 SHUT = (
     "/gradio_api/file",
     "/gradio_api/proxy",
@@ -104,6 +105,13 @@ def routes(sessions: Sessions) -> list[Route]:
             return FileResponse(found.content, media_type=found.media_type, headers=headers)
         return Response(found.content, media_type=found.media_type, headers=headers)
 
+    async def frame(request: Request) -> Response:
+        session, names = sessions.by_token(request.path_params["token"]), request.path_params
+        found = await run_in_threadpool(served, session, names["key"], names["name"]) if session else None
+        if found is None:
+            return JSONResponse({"error": "There is no such thing."}, 404)
+        return Response(found[0], media_type=found[1], headers={"cache-control": "private, max-age=3600"})
+
     async def sample(request: Request) -> Response:
         try:
             content = await run_in_threadpool(_sample_thumbnail, request.path_params["name"])
@@ -122,6 +130,7 @@ def routes(sessions: Sessions) -> list[Route]:
 
     return [
         Route("/lisa/asset/{token}/{name}", asset),
+        Route("/lisa/frame/{token}/{key}/{name}", frame),
         Route("/lisa/sample/{name}.png", sample),
         Route("/lisa/upload/{token}", upload, methods=["POST"]),
     ]

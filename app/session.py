@@ -52,7 +52,7 @@ class Session:
         state: of the conversation, immutable; handlers put a new one in its place.
         conversation: the assistant's own conversation about the image last asked about.
         asked: the words of the last request, answered or not.
-        extras: what further pages of the app keep, by their name.
+        extras: what further pages of the app keep, by their name; what has a ``close`` is closed with the session.
     """
 
     token: str
@@ -137,6 +137,9 @@ class Session:
         self._assets.clear()
         self.uploads.clear()
         self.conversation, self.state = None, State()
+        for kept in self.extras.values():
+            if hasattr(kept, "close"):
+                kept.close()
         self.extras.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -177,11 +180,11 @@ class Sessions:
             session.touched, session.left = self.clock(), None
             return session
 
-    def by_token(self, token: str) -> Session | None:
-        """The session that a token belongs to."""
+    def by_token(self, token: str, touch: bool = True) -> Session | None:
+        """The session that a token belongs to. touch: it is in use, and does not end for a while."""
         with self._lock:
             session = self._by_token.get(token)
-            if session is not None:
+            if session is not None and touch:
                 session.touched = self.clock()
             return session
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from app import page_boxes, page_chat
+from app import api, page_boxes, page_chat, page_correct, page_video
 from app.desk import Desk
 from app.parts import QUICK, App, part
 
@@ -25,14 +25,21 @@ def status_view(desk: Desk) -> dict[str, str]:
 def build(app: App) -> gr.Blocks:
     """The whole page."""
     with gr.Blocks(title="LISA-micro", fill_width=True) as blocks:
+        api.build(app)  # first: a name that is taken gets a number
         part_status = part("status", value=status_view(app.desk))
         timer = gr.Timer(1.0)
         part_download = part("download")
-        with gr.Tab("Chat", id="chat"):
+        with gr.Tab("Chat", id="chat") as chat_tab:
             refresh_chat, chat_refreshed = page_chat.build(app, part_download)
         with gr.Tab("Words against boxes", id="boxes") as boxes_tab:
             refresh_boxes, boxes_refreshed = page_boxes.build(app, part_download)
         boxes_tab.select(refresh_boxes, None, boxes_refreshed, **QUICK)
+        with gr.Tab("Correct", id="correct") as correct_tab:
+            refresh_correct, correct_refreshed = page_correct.build(app, part_download)
+        correct_tab.select(refresh_correct, None, correct_refreshed, **QUICK)
+        chat_tab.select(refresh_chat, None, chat_refreshed, **QUICK)  # an answer may have been corrected
+        with gr.Tab("Video", id="video"):
+            refresh_video, video_refreshed = page_video.build(app, part_download)
 
         def tick() -> tuple[Any, Any]:
             return status_view(app.desk), gr.Timer(active=app.desk.state == "loading")
@@ -40,6 +47,8 @@ def build(app: App) -> gr.Blocks:
         timer.tick(tick, None, [part_status, timer], **QUICK)
         blocks.load(refresh_chat, None, chat_refreshed, **QUICK)
         blocks.load(refresh_boxes, None, boxes_refreshed, **QUICK)
+        blocks.load(refresh_correct, None, correct_refreshed, **QUICK)
+        blocks.load(refresh_video, None, video_refreshed, **QUICK)
 
         def leave(request: gr.Request) -> None:
             app.sessions.leave(f"{request.username or ''}/{request.session_hash}")

@@ -111,14 +111,7 @@ def chat_view(session: Session, pending: Pending | None = None, notice: str = ""
     several = len({turn.picture for turn in state.turns} | {p.key for p in state.pictures}) > 1
     waiting = None
     if pending is not None:
-        if pending.loading:
-            stage = "The model is still loading; your request is next"
-        elif pending.place:
-            others = "1 request comes" if pending.place == 1 else f"{pending.place} requests come"
-            stage = f"In the queue: {others} before yours"
-        else:
-            stage = pending.stage or "Begins"
-        waiting = {"prompt": pending.words, "image": pending.name, "stage": stage, "seconds": pending.seconds}
+        waiting = {"prompt": pending.words, "image": pending.name, "stage": pending.said, "seconds": pending.seconds}
     return {
         "turns": [turn_view(turn, turn.number == state.shown) for turn in state.turns],
         "several": several,

@@ -332,7 +332,7 @@ def test_nothing_but_a_sessions_own_things_can_be_fetched(page, url, tmp_path):
     assert fetched(f"{url}/lisa/asset/{'x' * 32}/{picture.rsplit('/', 1)[1]}") == 404
     assert fetched(f"{url}/lisa/upload/{'x' * 32}", data=b"x") == 404
     assert fetched(f"{url}/gradio_api/upload", data=b"x") == 403
-    assert fetched(f"{url}/lisa/upload/{token}?kind=video", data=b"x") == 413
+    assert fetched(f"{url}/lisa/upload/{token}?kind=archive", data=b"x") == 413
     large = {"Content-Length": str(2 * 1024**3), "Content-Type": "application/octet-stream"}
     assert fetched(f"{url}/lisa/upload/{token}?name=a.tif", data=b"x", headers=large) == 413
     assert fetched(url, headers={"Host": "evil.example"}) == 403

@@ -273,8 +273,10 @@ def test_a_training_example_is_read_back_as_it_was(tmp_path):
     targets = [turn.targets for turn in example.turns]
     assert targets[0][0].concept == "particle" and targets[1][0].instances == (1,) and targets[3] == ()
     assert np.array_equal(example.target_labels(targets[1][0]), largest.labels)
+    assert targets[2][0].concept == "neck"  # labels of its own, which go before what the particles would tell
     assert np.array_equal(example.target_labels(targets[2][0]), neck.labels)
     (record,) = read_records(tmp_path)
+    assert record.concept_labels == {"neck": "labels/my_film-1_neck.tif"} and record.source == "my_film"
     assert record.modality == "BF-TEM" and tifffile.imread(tmp_path / record.file_name).dtype == np.uint16
 
 

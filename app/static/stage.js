@@ -342,5 +342,5 @@
     }
   }
 
-  window.lisaMicro.parts.Stage = Stage;
+  Object.assign(window.lisaMicro.parts, { Stage, loadImage, loadLabels, rgb });
 })();

@@ -39,6 +39,8 @@
     iconButton("minus", "Zoom out", () => stage.zoom(1 / 1.4)),
     iconButton("fit", "Fit the whole image", () => stage.fit()));
 
+  Object.assign(window.lisaMicro.parts, { door, zoomButtons });
+
   window.lisaMicro.kinds.viewer = (root, trigger) => {
     const hidden = new Set();
     let view = null;

@@ -22,6 +22,8 @@ NECK_ONLY = ("neck_width", "neck_ratio")
 BEFORE = "The numbers in the reply are from before the correction."
 DERIVED = "The {} were outlined from the particles as they were before the correction."
 _DERIVED_CONCEPTS = ("neck", "pore", "agglomerate")
+_NO_LABELS = ("object", "substrate")
+"""Concepts that have no labels of their own in a training example: no name, or no instances."""
 _HAND = "Corrected by hand"
 _folders = threading.Lock()
 
@@ -148,9 +150,9 @@ def save_example(
     """Append a micrograph, its labels and its conversation to a folder of training data
     (:mod:`lisa_micro.datasets.records`): ``images/``, ``labels/``, ``masks/`` and a line of ``metadata.jsonl``.
 
-    The particles, where all of them were asked for, are the labels, from which other concepts are derived; what else
-    the replies refer to is kept as masks. Threads of one process may call it at once; several processes must not write
-    to one folder.
+    The particles, where all of them were asked for, are the labels, from which other concepts are derived; another
+    concept of which all were asked for has labels of its own; what else the replies refer to is kept as masks. Threads
+    of one process may call it at once; several processes must not write to one folder.
 
     Args:
         answers: what was asked and what is true, in order.
@@ -185,8 +187,11 @@ def save_example(
         write_files(folder / "images", {f"{name}.tif": lambda path: write_image(path, image)})
         try:
             if replaced:
-                records[names.index(name)] = record
+                before, records[names.index(name)] = records[names.index(name)], record
                 write_records(file, records)
+                for path in set(before.files) - set(record.files):
+                    if Path(path).name.startswith(name):
+                        (folder / path).unlink(missing_ok=True)
             else:
                 # appended in one write: a training run that reads meanwhile sees whole lines
                 line = json.dumps(record.model_dump(mode="json", exclude_none=True), ensure_ascii=False) + "\n"
@@ -207,11 +212,10 @@ def _free(folder: Path, stem: str, taken: set[str]) -> str:
 
 def _example(name: str, image: Micrograph, answers: Sequence[Answer]) -> tuple[Record, dict[str, np.ndarray]]:
     """The record, and label images by path."""
-    whole = [s for answer in answers for s in answer.segments if s.concept == "particle" and not s.where]
-    particles = whole[-1] if whole else None
-    arrays: dict[str, np.ndarray] = {}
-    if particles is not None:
-        arrays[f"labels/{name}.tif"] = particles.labels
+    # of each concept the last segment that has all of it: what was corrected last is what is true
+    whole = {s.concept: s for answer in answers for s in answer.segments if not s.where and s.concept not in _NO_LABELS}
+    paths = {c: f"labels/{name}.tif" if c == "particle" else f"labels/{name}_{c}.tif" for c in whole}
+    arrays = {path: whole[c].labels for c, path in paths.items()}
     turns = []
     for k, answer in enumerate(answers, 1):
         reply = _reply(answer)
@@ -219,11 +223,13 @@ def _example(name: str, image: Micrograph, answers: Sequence[Answer]) -> tuple[R
         targets = []
         for t in range(1, reply.count(SEG) + 1):
             segment = by_target.get(t) or (answer.segments[t - 1] if SEG not in answer.raw else None)
-            targets.append(_target(segment, particles, f"masks/{name}_{k}_{t}.tif", arrays, image.shape))
+            targets.append(_target(segment, whole, f"masks/{name}_{k}_{t}.tif", arrays, image.shape))
         turns.append(Turn(user=answer.prompt, assistant=reply, targets=tuple(targets)))
     record = Record(
         file_name=f"images/{name}.tif",
-        labels=None if particles is None else f"labels/{name}.tif",
+        labels=paths.pop("particle", None),
+        concept_labels=paths,
+        source=name.rsplit("-", 1)[0],
         pixel_size_nm=image.pixel_size_nm,
         modality=image.modality,
         conversations=tuple(turns),
@@ -241,15 +247,16 @@ def _reply(answer: Answer) -> str:
 
 def _target(
     segment: Segmentation | None,
-    particles: Segmentation | None,
+    whole: dict[str, Segmentation],
     path: str,
     arrays: dict[str, np.ndarray],
     shape: tuple[int, int],
 ) -> Target:
-    if segment is not None and particles is not None and segment.concept == "particle":
-        if not segment.where and np.array_equal(segment.labels, particles.labels):
-            return Target(concept="particle")
-        same = unchanged(particles.labels, segment.labels)
+    alike = None if segment is None else whole.get(segment.concept)
+    if segment is not None and alike is not None:
+        if not segment.where and np.array_equal(segment.labels, alike.labels):
+            return Target(concept=segment.concept)
+        same = unchanged(alike.labels, segment.labels) if segment.concept == "particle" else {}
         count = len(np.unique(segment.labels[segment.labels > 0]))
         if count and len(same) == count:
             return Target(instances=tuple(sorted(same.values())))
