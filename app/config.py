@@ -31,7 +31,7 @@ class Limits:
         boxes: drawn in a comparison.
         corrections: steps in correcting one layer.
         points: that mark one object to be added.
-        examples: for training, kept from one conversation.
+        examples: for training, kept from one session.
         video_frames: of one video.
         video_megapixels: of all frames of one video, million px.
         video_px: longer side of a frame that is sent to the browser.

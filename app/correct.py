@@ -27,9 +27,9 @@ from lisa_micro.pipeline.corrected import corrected_answer, corrected_segment, s
 from lisa_micro.points import check_points
 from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
 
-WORKS, LAYER, ACCEPTED, SAVED = "corrections", "corrected layer", "accepted", "examples"
+WORKS, LAYER, ACCEPTED, SAVED, TAUGHT = "corrections", "corrected layer", "accepted", "examples", "taught"
 """Names under which the session keeps them: corrections by (turn, layer), the layer chosen, numbers of accepted turns,
-names of examples by micrograph."""
+names of examples by micrograph, and how many examples there are, which outlasts the conversation."""
 EXAMPLES = "examples"
 """Folder of the session's own training examples; they stay until the session ends."""
 NOTHING_OUTLINED = "There is nothing to correct: ask for something on the page “Chat” first."
@@ -246,12 +246,14 @@ def teach(session: Session, folder: Path | None, limits: Limits) -> str:
     if not turns:
         raise InputError("Accept what is outlined first; only what somebody has looked at is kept as truth.")
     saved = session.extras.setdefault(SAVED, {})
-    if picture.key not in saved and len(saved) >= limits.examples:
-        raise InputError(f"A conversation keeps {limits.examples} examples; clear it to begin a new one.")
+    count = session.extras.get(TAUGHT, 0)
+    if picture.key not in saved and count >= limits.examples:
+        raise InputError(f"A session keeps {limits.examples} examples; reload the page to begin a new one.")
     place = folder or session.folder / EXAMPLES
     stem = Path(plain_name(picture.name)).stem
     kept = save_example(place, picture.micrograph, [turn.answer for turn in turns], stem, saved.get(picture.key))
     saved[picture.key] = kept.name
+    session.extras[TAUGHT] = count + (not kept.replaced)
     requests = "1 request" if len(turns) == 1 else f"{len(turns)} requests"
     where = f"the training folder “{folder.name}”" if folder is not None else "your examples"
     again = ", in place of the one before" if kept.replaced else ""

@@ -27,7 +27,7 @@ SAMPLE_TITLES = {
 }
 TILED_FROM = 2048
 """Longest side, px, above which a micrograph is looked at in tiles; the same as in ``lisa_micro.pipeline``."""
-LASTING = ("video", "downloads")
+LASTING = ("video", "downloads", "taught")
 """What of a session's extras has nothing to do with the conversation about micrographs, and outlasts its end."""
 NOTHING_OPEN = "Open a micrograph first: drop a file on the left, or click a sample."
 _POLL_SECONDS = 0.15

@@ -24,9 +24,9 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
             log = part("steps", ("step",))
             with gr.Row(elem_classes="lm-buttons"):
                 accept = gr.Button("Accept", variant="primary", min_width=100, elem_id="lm-accept")
-                teach = gr.Button("Save as training example", min_width=190, elem_id="lm-teach")
+                teach = gr.Button("Save as training example", min_width=210, elem_id="lm-teach")
                 save = gr.Button("Download", min_width=100, elem_id="lm-correctsave")
-                examples = gr.Button("Download examples", visible=False, min_width=160, elem_id="lm-examples")
+                examples = gr.Button("Download examples", visible=False, min_width=180, elem_id="lm-examples")
             measures = part("correctmeasures")
     everything = [tools, log, measures, examples]
 

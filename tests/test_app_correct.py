@@ -199,7 +199,7 @@ def test_accepted_answers_become_a_training_example(user, desk, tmp_path):
     assert [turn.user for turn in example.turns] == ["segment", "not looked at"]
     ask(user, desk, tmp_path, "two", name="other.tif", seed=3)
     correct.accept(user)
-    with pytest.raises(InputError, match="keeps 1 examples"):
+    with pytest.raises(InputError, match="session keeps 1 examples"):
         correct.teach(user, folder, replace(LIMITS, examples=1))
     assert "other-1" in correct.teach(user, folder, LIMITS)
     assert len(read_record_folder(folder)) == 2

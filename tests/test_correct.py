@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -278,6 +279,29 @@ def test_a_training_example_is_read_back_as_it_was(tmp_path):
     (record,) = read_records(tmp_path)
     assert record.concept_labels == {"neck": "labels/my_film-1_neck.tif"} and record.source == "my_film"
     assert record.modality == "BF-TEM" and tifffile.imread(tmp_path / record.file_name).dtype == np.uint16
+
+
+def test_finetune_takes_the_folder_as_it_is(tmp_path):
+    from finetune.adapt_data import read_items, read_part
+    from lisa_micro.models.lisa.config import LisaConfig
+
+    image, segment = particles()
+    drawn = np.where(disc(SHAPE, 47, 40, 4), 1, 0).astype(np.int32)
+    neck = Segmentation(drawn, concept="neck", target=1)
+    merged = Segmentation((FUSED > 0).astype(np.int32), concept="particle", where="smallest", target=1)
+    answers = [
+        Answer("Here are the particles.", (segment,), "all particles", "The particles are [SEG]."),
+        Answer("The smallest.", (merged,), "the smallest", "The particles are [SEG]<where>smallest</where>."),
+        Answer("The necks.", (neck,), "necks", "The necks are [SEG]."),
+        Answer("There are no pores.", (), "pores", "<absent>There are no pores."),
+    ]
+    corrected.save_example(tmp_path, image, answers, "film")
+    config = LisaConfig.read(Path(corrected.__file__).parents[1] / "weights" / "micro")
+    (item,) = read_items(read_part(tmp_path), config)
+    assert [turn.user for turn in item.turns] == ["all particles", "the smallest", "necks", "pores"]
+    # a constraint is executed on all particles, so these are what it is learnt from
+    assert [[goal.key for goal in turn.goals] for turn in item.turns] == [["particle"], ["particle"], ["neck"], []]
+    assert item.instances and item.labels["particle"].max() == 2 and item.labels["neck"].max() == 1
 
 
 def test_examples_are_appended_replaced_and_written_by_many_at_once(tmp_path):

@@ -189,7 +189,7 @@
     const opacity = el("input", { type: "range", min: "0.05", max: "1", step: "0.05", value: "0.45", "aria-label": "Opacity of the masks", oninput: (event) => { stage.opacity = Number(event.target.value); stage.repaint(); } });
     const top = el("div", { class: "lm-row lm-viewtop" }, el("div", { class: "lm-title" }, name, facts), el("div", { class: "lm-group" }, undo, redo), zoomButtons(stage));
     const bar = el("div", { class: "lm-row lm-tools" }, el("div", { class: "lm-group lm-joined", role: "group", "aria-label": "Tools" }, toolButtons), el("div", { class: "lm-group" }, remove, merge, split, add, forget, stop));
-    const full = el("div", { hidden: true }, top, bar, message, stage.root, el("div", { class: "lm-row lm-looks" }, layers, el("label", { class: "lm-opacity" }, "Opacity", opacity)), hint);
+    const full = el("div", { hidden: true }, top, bar, hint, message, stage.root, el("div", { class: "lm-row lm-looks" }, layers, el("label", { class: "lm-opacity" }, "Opacity", opacity)));
     const blank = el("div", { class: "lm-blank" });
     root.append(blank, full);
 
