@@ -290,6 +290,7 @@ def _maker(
         own_from=taught,
         decodes=stage.loss.decodes,
         boxes=stage.loss.box > 0 and stage.learn.seeing,
+        keeps=stage.learn.seeing,
         box_weight=stage.loss.box,
         rank=0 if parts is None else parts.process_index,
         processes=1 if parts is None else parts.num_processes,

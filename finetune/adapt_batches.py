@@ -29,6 +29,7 @@ from lisa_micro.types import CONCEPTS, InputError
 MOST_GOALS = 3
 """Of one conversation that are outlined in a step, drawn by chance where there are more."""
 DRAWS = 200
+KEPT = ("neck", "pore", "agglomerate")
 OWN_SHARE = 0.7
 """Of the drawn conversations about an image with labels of a concept that users taught: so many are about it."""
 
@@ -103,7 +104,8 @@ class AdaptBatch:
 
 @dataclass(frozen=True)
 class Plan:
-    """One conversation before anything costly is made. asked: (number of the [SEG], goal) of those to outline."""
+    """One conversation before anything costly is made. asked: (number of the [SEG], goal) of those to outline; codes:
+    goals that are prompted by their codes."""
 
     item: int
     view: int
@@ -113,7 +115,7 @@ class Plan:
     goals: tuple[Goal, ...]
     window: Window
     asked: tuple[tuple[int, Goal], ...]
-    codes: tuple[int, ...]
+    codes: tuple[Goal, ...]
     boxes: tuple[tuple[np.ndarray, np.ndarray], ...]
     """(box XYXY px of the frame, its instance's mask in the window)."""
 
@@ -126,7 +128,8 @@ class AdaptMaker:
         crop: px. share: of the conversations, on scenes. templates: see :class:`finetune.adapt_config.AdaptStage`.
         vocabulary: of the model. own_from: number of the first concept that is new; its code learns, so that it prompts
             the decoder too.
-        decodes, boxes: whether anything is outlined, whether by boxes too.
+        decodes, boxes: whether anything is outlined, whether by boxes too. keeps: prompt by the default's codes on its
+            scenes too, where the decoder or the tower learns.
         rank, processes, accumulate: which part of the batch this process has, and in how many pieces.
     """
 
@@ -147,6 +150,7 @@ class AdaptMaker:
         own_from: int = len(CONCEPTS),
         decodes: bool = True,
         boxes: bool = True,
+        keeps: bool = False,
         box_weight: float = 0.5,
         rank: int = 0,
         processes: int = 1,
@@ -163,7 +167,7 @@ class AdaptMaker:
         self.scenes = [k for k, item in enumerate(items) if item.kind == "sim"]
         self.share = share if self.scenes else 0.0
         self.templates, self.views, self.longest, self.own_from = templates, views, longest, own_from
-        self.vocabulary = vocabulary
+        self.vocabulary, self.keeps = vocabulary, keeps and decodes
         self.decodes, self.boxes, self.box_weight = decodes, boxes and decodes, box_weight
         self.rank, self.processes, self.accumulate = rank, processes, accumulate
         self.seg_id = chat.special[SPECIAL_TOKENS[0]]
@@ -263,7 +267,11 @@ class AdaptMaker:
         if len(known) > MOST_GOALS:
             picks = sorted(rng.choice(len(known), MOST_GOALS, replace=False).tolist())
             known = [known[p] for p in picks]
-        codes = tuple(dict.fromkeys(goal.code for _, goal in known if goal.code >= self.own_from))
+        codes = list(dict.fromkeys(goal for _, goal in known if goal.code >= self.own_from))
+        if self.keeps and item.kind == "sim":
+            # what necks and pores are found by, whatever the words ask for
+            names = ("particle", KEPT[int(rng.integers(len(KEPT)))])
+            codes += [Goal(name, CONCEPTS.index(name)) for name in names]
         window, boxes = Window(0, 0, 1, 1), []
         if self.decodes:
             aim = known[int(rng.integers(len(known)))][1].key if known else "particle"
@@ -273,7 +281,7 @@ class AdaptMaker:
                 if mask is not None:
                     shift = np.tile(np.array([window.x0, window.y0], np.float32) * STRIDE, 2)
                     boxes.append((box_of(mask, rng) + shift, mask))
-        return Plan(k, view, ids, labels, seg, goals, window, tuple(known), codes, tuple(boxes))
+        return Plan(k, view, ids, labels, seg, goals, window, tuple(known), tuple(codes), tuple(boxes))
 
     def window(self, rng: np.random.Generator, item: Item, view: int, aim: str) -> Window:
         """Where to look: mostly around a pixel of what is asked for."""
@@ -307,7 +315,7 @@ class AdaptMaker:
         for row, plan in enumerate(plans):
             ids[row, : len(plan.ids)] = torch.tensor(plan.ids)
             labels[row, : len(plan.labels)] = torch.tensor(plan.labels)
-            if plan.asked or plan.boxes:
+            if plan.asked or plan.codes or plan.boxes:
                 looks.append(self.look(plan, row, len(seg)))
             seg += [[row, position] for position in plan.seg]
             code += [goal.code for goal in plan.goals]
@@ -326,12 +334,11 @@ class AdaptMaker:
         [SEG]."""
         item, window = self.items[plan.item], plan.window
         asked = [goal for _, goal in plan.asked]
-        by_code = [next(goal for goal in asked if goal.code == code) for code in plan.codes]
-        labels = self.cut(item, plan.view, window, tuple({goal.key for goal in asked}))
+        labels = self.cut(item, plan.view, window, tuple({goal.key for goal in (*asked, *plan.codes)}))
         shape = orientation(item, plan.view)(np.empty(next(iter(item.labels.values())).shape, bool)).shape
         valid = piece(np.ones(shape, np.int16), window) > 0
         rows = []
-        for goal in (*asked, *by_code):
+        for goal in (*asked, *plan.codes):
             target = compacted(labels[goal.key])
             rows.append(target_maps(target, valid, item.instances, presence_of(target), 1.0))
         for _, mask in plan.boxes:
@@ -344,7 +351,7 @@ class AdaptMaker:
             row,
             window,
             torch.tensor([first + n for n, _ in plan.asked], dtype=torch.long),
-            torch.tensor(plan.codes, dtype=torch.long),
+            torch.tensor([goal.code for goal in plan.codes], dtype=torch.long),
             torch.as_tensor(boxes),
             Maps(*columns),
         )

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from lisa_micro.models.checkpoints import misfit, save_module
-from lisa_micro.models.lisa.adapter import WEIGHTS, AdapterConfig, part_of
+from lisa_micro.models.lisa.adapter import WEIGHTS, AdapterConfig, part_of, readable
 from lisa_micro.models.lisa.build import add_lora_weights
 from lisa_micro.models.lisa.config import LoraSettings
 from lisa_micro.models.lisa.model import LisaModel
@@ -73,7 +73,7 @@ def write_adapter(folder: Path, config: AdapterConfig, state: dict[str, Tensor])
     try:
         save_module(state, scratch / WEIGHTS)
         (scratch / "config.json").write_text(config.model_dump_json(indent=2), encoding="utf-8")
-        os.chmod(scratch, 0o755)  # mkdtemp gives 0700
+        readable(scratch)
         old = folder.with_name(f".{folder.name}-old")
         shutil.rmtree(old, ignore_errors=True)
         if folder.exists():

@@ -158,6 +158,19 @@ def test_windows_and_their_maps_lie_on_the_same_pixels(items, built, tmp_path):
     assert particles >= 3
 
 
+def test_scenes_are_prompted_by_the_codes_that_others_rest_on(items, built):
+    batch = maker(items, built[1], keeps=True)(1)[0]
+    by_kind = {kind: [k for k in batch.looks if items[k.item].kind == kind] for kind in ("sim", "own")}
+    assert len(by_kind["sim"]) == 2 and all(0 in look.codes and len(look.codes) == 2 for look in by_kind["sim"])
+    assert not any(len(look.codes) for look in by_kind["own"])
+    look = by_kind["sim"][0]
+    particles = look.maps.mask[len(look.seg)] > 0.5
+    truth = piece(orientation(items[look.item], look.view)(items[look.item].labels["particle"]), look.window) > 0
+    assert np.array_equal(
+        particles.numpy(), truth.reshape(look.window.h * 8, 2, look.window.w * 8, 2).mean((1, 3)) > 0.5
+    )
+
+
 def test_a_window_reaches_beyond_the_image_as_padding():
     image = np.arange(40 * 50, dtype=np.int16).reshape(40, 50) % 100 + 1
     part = piece(image, Window(1, 2, 3, 2))

@@ -311,13 +311,20 @@ def merge(folder: Path, out: Path) -> list[Path]:
         for name in ("README.md", "metrics.json"):
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, scratch / name)
-        os.chmod(scratch, 0o755)  # mkdtemp gives 0700
+        readable(scratch)
         if out.exists():
             out.rmdir()
         os.replace(scratch, out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return sorted(out.iterdir())
+
+
+def readable(folder: Path) -> None:
+    """Let others read a folder and its files: ``mkdtemp`` and safetensors keep them to their owner."""
+    os.chmod(folder, 0o755)
+    for path in folder.iterdir():
+        os.chmod(path, 0o644)
 
 
 def _smallest(state: Mapping[str, Tensor]) -> torch.dtype:
