@@ -198,13 +198,7 @@ def _for_the_page(note: str) -> str:
 
 def progress_view(progress: Pending) -> dict[str, Any]:
     """Where a request stands: ``stage``, ``share`` (0..1; None where nothing can be counted) and ``left`` (words)."""
-    if progress.loading:
-        stage = "The model is still loading; your video is next"
-    elif progress.place:
-        others = "1 request comes" if progress.place == 1 else f"{progress.place} requests come"
-        stage = f"In the queue: {others} before yours"
-    else:
-        stage = progress.stage or "Begins"
+    stage = "The model is still loading; your video is next" if progress.loading else progress.said
     share, left = None, ""
     if isinstance(progress, Progress) and progress.total and progress.done:
         share = progress.done / progress.total

@@ -23,8 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from finetune.adapt_config import AdaptSchedule
-from finetune.adapt_losses import means
-from finetune.loop import Averaged, StepDataset, learning_rate, save_atomic
+from finetune.loop import Averaged, StepDataset, learning_rate, means, parameter_groups, save_atomic
 from lisa_micro.types import InputError
 
 LAST, BEST = "last.pt", "best.pt"
@@ -149,15 +148,8 @@ class Trainer:
         self.average = Averaged(self.parameters, config.average)
 
     def _optimiser(self, module: nn.Module, factors: tuple, plain: tuple[str, ...]) -> torch.optim.Optimizer:
-        sets: dict[tuple[float, bool], list[nn.Parameter]] = {}
-        for name, p in module.named_parameters():
-            if p.requires_grad:
-                factor = next((f for prefixes, f in factors if name.startswith(prefixes)), 1.0)
-                sets.setdefault((factor, p.ndim > 1 and not name.startswith(plain)), []).append(p)
-        groups = [
-            {"params": ps, "factor": factor, "weight_decay": self.config.decay if decays else 0.0}
-            for (factor, decays), ps in sets.items()
-        ]
+        learn = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        groups = parameter_groups(learn, factors, self.config.decay, plain)
         return torch.optim.AdamW(groups, lr=self.config.lr, betas=(0.9, 0.98))
 
     # checkpoints

@@ -6,45 +6,29 @@ processes and pieces add up to the same loss as one process would have.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from finetune.adapt_batches import AdaptBatch
 from finetune.adapt_config import Loss
 from finetune.adapt_model import AdaptOutputs
-from finetune.losses import border_loss, distance_loss, mask_loss, rare_weight, soft_iou
+from finetune.losses import OTHERS, outline_terms, prompt_terms
 from finetune.vision_data import Maps
 from lisa_micro.models.lisa.mask_head import MaskOutputs
 
 
-def prompt_loss(prompts: Tensor, code: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-    """How far prompts ``(N, D)`` lie from their concepts' codes, and whether they are nearer to others: squared
-    distance over the spread of the code book, plus a fifth of the cross-entropy over the concepts.
-
-    Returns:
-        ``(N,)`` loss, ``(N,)`` whether the nearest code is the right one.
-    """
-    spread = codes.var().clamp_min(1e-6)
-    far = ((prompts - codes[code]) ** 2).mean(1) / spread
-    gaps = torch.cdist(prompts, codes) ** 2 / (spread * codes.shape[1])
-    return far + 0.2 * F.cross_entropy(-8 * gaps, code, reduction="none"), gaps.argmin(1) == code
-
-
 def outline_loss(out: MaskOutputs, target: Maps, weights: Loss) -> tuple[Tensor, Tensor]:
     """Loss ``(N,)`` and IoU ``(N,)`` of N prompts of one window, as in the stage ``vision``."""
-    valid, inside = target.valid, (target.mask > 0.5).float()
-    iou = soft_iou(out.mask, target.mask, valid)
+    terms = outline_terms(out, target)
     known = (target.presence >= 0).float()
-    presence = F.binary_cross_entropy_with_logits(out.presence, target.presence.clamp_min(0), reduction="none")
     loss = (
-        weights.mask * mask_loss(out.mask, target.mask, valid, rare_weight(target.mask, valid))
-        + weights.distance * target.parts * distance_loss(out.distance, target.distance, inside, valid)
-        + weights.border * target.parts * border_loss(out.border, target.border, inside, valid)
-        + weights.iou * (out.iou.sigmoid() - iou).abs()
-        + weights.presence * known * presence
+        weights.mask * terms.mask
+        + weights.distance * target.parts * terms.distance
+        + weights.border * target.parts * terms.border
+        + weights.iou * terms.quality
+        + weights.presence * known * terms.presence
     )
-    return loss, iou
+    return loss, terms.iou
 
 
 def adapt_loss(out: AdaptOutputs, batch: AdaptBatch, codes: Tensor, weights: Loss) -> tuple[Tensor, dict[str, float]]:
@@ -63,8 +47,8 @@ def adapt_loss(out: AdaptOutputs, batch: AdaptBatch, codes: Tensor, weights: Los
     figures = {"words": float(words.detach()), "#words": len(out.truth), "token": right, "#token": len(out.truth)}
     coded = batch.code >= 0
     if bool(coded.any()):
-        far, nearest = prompt_loss(out.prompts[coded].float(), batch.code[coded], codes)
-        loss = loss + weights.prompt * far.sum() / totals["codes"]
+        far, others, nearest = prompt_terms(out.prompts[coded].float(), batch.code[coded], codes)
+        loss = loss + weights.prompt * (far + OTHERS * others).sum() / totals["codes"]
         figures |= {"concept": float(nearest.sum()), "#concept": len(nearest)}
     for look, outputs in zip(batch.looks, out.masks, strict=True):
         each, iou = outline_loss(outputs, look.maps, weights)
@@ -81,8 +65,3 @@ def _add(figures: dict[str, float], name: str, value: float, count: int) -> None
     if count:
         figures[name] = figures.get(name, 0.0) + value
         figures["#" + name] = figures.get("#" + name, 0) + count
-
-
-def means(sums: dict[str, float]) -> dict[str, float]:
-    """Sums and counts -> means."""
-    return {name: sums[name] / sums["#" + name] for name in sums if not name.startswith("#") and sums.get("#" + name)}

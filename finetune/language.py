@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from finetune.language_data import IGNORE, LanguageBatch
+from finetune.losses import OTHERS, prompt_terms
 from lisa_micro.models.checkpoints import read_state
 from lisa_micro.models.lisa.config import LisaConfig
 from lisa_micro.models.lisa.model import LisaModel
@@ -60,7 +61,6 @@ def make_step(
     """The function that the loop calls with each batch: cross-entropy of the reply, plus how far the projected state
     of each [SEG] lies from the prompt embedding of its concept."""
     codes = model.mask_head.code_book.weight.detach().to(device)
-    spread = codes.var().clamp_min(1e-6)
 
     def step(batch: LanguageBatch) -> tuple[Tensor, dict[str, float]]:
         ids, labels = batch.ids.to(device), batch.labels.to(device)
@@ -88,13 +88,10 @@ def make_step(
         loss = language
         if prompts is not None:
             concept = batch.concept.to(device)
-            prompts = prompts.float()
-            far = ((prompts - codes[concept]) ** 2).mean(1) / spread
-            gaps = torch.cdist(prompts, codes) ** 2 / (spread * codes.shape[1])
-            which = F.cross_entropy(-8 * gaps, concept)
-            loss = loss + prompt_weight * (far.mean() + 0.2 * which)
+            far, others, nearest = prompt_terms(prompts.float(), concept, codes)
+            loss = loss + prompt_weight * (far + OTHERS * others).mean()
             figures["far"] = float(far.detach().mean())
-            figures["concept"] = float((gaps.argmin(1) == concept).float().mean())
+            figures["concept"] = float(nearest.float().mean())
         return loss, figures
 
     return step

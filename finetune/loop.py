@@ -12,7 +12,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,34 @@ def learning_rate(step: int, config: LoopConfig) -> float:
     return config.lr * (config.final + (1 - config.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
 
 
+def parameter_groups(
+    parameters: Mapping[str, nn.Parameter],
+    factors: Iterable[tuple[Iterable[str], float]],
+    decay: float,
+    plain: tuple[str, ...] = (),
+) -> list[dict[str, Any]]:
+    """Groups for the optimiser, by factor on the learning rate (``"factor"``) and by weight decay, which vectors and
+    what ``plain`` names have none of.
+
+    Args:
+        factors: (name prefixes, factor); the first that fits counts, else 1. plain: name prefixes.
+    """
+    sets: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    known = [(tuple(prefixes), factor) for prefixes, factor in factors]
+    for name, p in parameters.items():
+        factor = next((f for prefixes, f in known if name.startswith(prefixes)), 1.0)
+        sets.setdefault((factor, p.ndim > 1 and not name.startswith(plain)), []).append(p)
+    return [
+        {"params": ps, "factor": factor, "weight_decay": decay if decays else 0.0}
+        for (factor, decays), ps in sets.items()
+    ]
+
+
+def means(sums: Mapping[str, float]) -> dict[str, float]:
+    """Sums, each with its count under ``"#" + name`` -> means."""
+    return {name: sums[name] / sums["#" + name] for name in sums if not name.startswith("#") and sums.get("#" + name)}
+
+
 def save_atomic(state: Any, path: Path) -> None:
     """``torch.save`` through a temporary file in the same folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,18 +139,7 @@ def run_loop(
     """
     folder.mkdir(parents=True, exist_ok=True)
     parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
-    factors = {n: next((f for prefixes, f in groups if n.startswith(tuple(prefixes))), 1.0) for n in parameters}
-    sets: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for name, p in parameters.items():
-        sets.setdefault((factors[name], p.ndim > 1), []).append(p)
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": ps, "factor": factor, "weight_decay": config.decay if decays else 0.0}
-            for (factor, decays), ps in sets.items()
-        ],
-        lr=config.lr,
-        betas=config.betas,
-    )
+    optimiser = torch.optim.AdamW(parameter_groups(parameters, groups, config.decay), lr=config.lr, betas=config.betas)
     average = Averaged(parameters, config.average)
     torch.manual_seed(config.seed)
     start, checkpoint = 0, folder / "last.pt"
@@ -181,12 +198,12 @@ def run_loop(
             sums["#" + name] = sums.get("#" + name, 0) + 1
         done = step + 1
         if done % config.log_every == 0 or done == config.steps:
-            means = {n: round(v / sums["#" + n], 4) for n, v in sums.items() if not n.startswith("#")}
+            told = {n: round(v, 4) for n, v in means(sums).items()}
             pace = (time.monotonic() - began) / (offset + 1)
             left = pace * (config.steps - done) / 60
-            log(f"step {done}/{config.steps} {pace:.2f} s/step, {left:.0f} min left: {means}")
+            log(f"step {done}/{config.steps} {pace:.2f} s/step, {left:.0f} min left: {told}")
             with (folder / "log.jsonl").open("a") as file:
-                file.write(json.dumps({"step": done, "seconds_per_step": round(pace, 3), **means}) + "\n")
+                file.write(json.dumps({"step": done, "seconds_per_step": round(pace, 3), **told}) + "\n")
             sums = {}
         if time.monotonic() - saved > config.save_every and done < config.steps:
             save(done)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from finetune.vision_data import Maps
+    from lisa_micro.models.lisa.mask_head import MaskOutputs
 
 
 def dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
@@ -56,3 +62,49 @@ def soft_iou(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     union = (predicted | truth).sum((1, 2))
     inter = (predicted & truth).sum((1, 2))
     return torch.where(union > 0, inter / union.clamp_min(1), torch.ones_like(union, dtype=torch.float))
+
+
+class OutlineTerms(NamedTuple):
+    """Terms of N prompts, ``(N,)`` each. iou: of mask and target, not a loss. quality: how far the predicted IoU is
+    from it. presence: cross-entropy; means something where the target's presence is known (>= 0)."""
+
+    mask: Tensor
+    distance: Tensor
+    border: Tensor
+    iou: Tensor
+    quality: Tensor
+    presence: Tensor
+
+
+def outline_terms(out: MaskOutputs, target: Maps) -> OutlineTerms:
+    """What the decoder's outputs are judged by."""
+    valid, inside = target.valid, (target.mask > 0.5).float()
+    iou = soft_iou(out.mask, target.mask, valid)
+    return OutlineTerms(
+        mask_loss(out.mask, target.mask, valid, rare_weight(target.mask, valid)),
+        distance_loss(out.distance, target.distance, inside, valid),
+        border_loss(out.border, target.border, inside, valid),
+        iou,
+        (out.iou.sigmoid() - iou).abs(),
+        F.binary_cross_entropy_with_logits(out.presence, target.presence.clamp_min(0), reduction="none"),
+    )
+
+
+OTHERS = 0.2
+"""Weight of being nearer to the right code than to others, beside the distance to it."""
+
+
+def prompt_terms(prompts: Tensor, code: Tensor, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """How prompt embeddings ``(N, D)`` lie to the codes ``(C, D)`` of concepts.
+
+    Args:
+        code: ``(N,)``, the concept that each is to mean.
+
+    Returns:
+        ``(N,)`` each: squared distance to its code over the spread of the code book; cross-entropy over the concepts;
+        and whether the nearest code is the right one.
+    """
+    spread = codes.var().clamp_min(1e-6)
+    far = ((prompts - codes[code]) ** 2).mean(1) / spread
+    gaps = torch.cdist(prompts, codes) ** 2 / (spread * codes.shape[1])
+    return far, F.cross_entropy(-8 * gaps, code, reduction="none"), gaps.argmin(1) == code

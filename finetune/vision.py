@@ -8,9 +8,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from finetune.losses import border_loss, distance_loss, mask_loss, rare_weight, soft_iou
+from finetune.losses import outline_terms
 from finetune.vision_data import Batch, Maps
 from lisa_micro.models.lisa.mask_head import MaskHead, MaskHeadConfig, MaskOutputs, box_areas, point_areas
 from lisa_micro.models.towers.sam import ConvSamTower, SamFeatures
@@ -58,16 +57,10 @@ class VisionModel(nn.Module):
 
 def vision_loss(out: MaskOutputs, target: Maps, weights: VisionWeights, words: int) -> tuple[Tensor, dict[str, float]]:
     """Weighted mean over prompts, and figures to log. ``words``: how many of the prompts are words."""
-    valid, inside = target.valid, (target.mask > 0.5).float()
     w = target.weight
     total = w.sum().clamp_min(1.0)
-    mask = mask_loss(out.mask, target.mask, valid, rare_weight(target.mask, valid))
-    distance = distance_loss(out.distance, target.distance, inside, valid)
-    border = border_loss(out.border, target.border, inside, valid)
-    iou = soft_iou(out.mask, target.mask, valid)
-    quality = (out.iou.sigmoid() - iou).abs()
+    mask, distance, border, iou, quality, presence = outline_terms(out, target)
     known = (target.presence >= 0).float() * (w > 0)
-    presence = F.binary_cross_entropy_with_logits(out.presence, target.presence.clamp_min(0), reduction="none")
     parts = w * target.parts
     loss = (
         weights.mask * (mask * w).sum() / total

@@ -20,29 +20,13 @@ from app import correct, exports, handlers, tables, views
 from app.__main__ import main
 from app.config import Limits
 from app.correct_views import correct_view, corrected_measures
-from app.desk import Desk
-from app.session import Sessions, Upload
+from app.session import Upload
 from lisa_micro.datasets.readers import read_record_folder
 from lisa_micro.geometry import rle_encode
 from lisa_micro.types import InputError
 
-LIMITS = Limits(display_px=64)
+LIMITS, STAND_IN = Limits(display_px=64), StandIn
 SHAPE = (48, 64)
-
-
-@pytest.fixture
-def desk():
-    desk = Desk(waiting=4, seconds=30)
-    desk.opened = StandIn()
-    yield desk
-    desk.close()
-
-
-@pytest.fixture
-def user():
-    sessions = Sessions(LIMITS)
-    yield sessions.get("one")
-    sessions.close()
 
 
 def ask(user, desk, tmp_path, words="segment", name="film.tif", seed=0):

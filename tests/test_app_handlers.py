@@ -27,27 +27,7 @@ from app.overlay import display_shape, labels_png, shades
 from app.session import Sessions, Upload
 from lisa_micro.types import InputError
 
-LIMITS = Limits(display_px=64)
-
-
-@pytest.fixture
-def desk():
-    desk = Desk(waiting=4, seconds=30)
-    desk.opened = StandIn()
-    yield desk
-    desk.close()
-
-
-@pytest.fixture
-def sessions():
-    sessions = Sessions(LIMITS)
-    yield sessions
-    sessions.close()
-
-
-@pytest.fixture
-def user(sessions):
-    return sessions.get("one")
+LIMITS, STAND_IN = Limits(display_px=64), StandIn
 
 
 def send(user, content: bytes, name: str, kind: str = "image") -> str:

@@ -18,30 +18,10 @@ from stand_in_video import FRAMES, LIMITS, Watching, follow, opened, picture, sh
 
 from app import video, video_charts, video_run, video_views
 from app.desk import Desk
-from app.session import Sessions
 from app.video_frames import served
 from lisa_micro.types import InputError
 
-
-@pytest.fixture
-def desk():
-    desk = Desk(waiting=4, seconds=30)
-    desk.opened = Watching()
-    yield desk
-    desk.close()
-
-
-@pytest.fixture
-def sessions():
-    sessions = Sessions(LIMITS)
-    yield sessions
-    sessions.close()
-
-
-@pytest.fixture
-def user(sessions):
-    return sessions.get("one")
-
+STAND_IN = Watching
 
 # ------------------------------------------------------------------------------------------------- what was followed
 

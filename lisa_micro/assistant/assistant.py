@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lisa_micro.assistant import constraints, values
-from lisa_micro.assistant.engine import CONTEXT_TOKENS, Engine, Memory, Written
+from lisa_micro.assistant.engine import CONTEXT_TOKENS, Engine, Memory, Written, concepts_of
 from lisa_micro.assistant.outline import ImageView, Outline, renumbered
 from lisa_micro.assistant.prompted import PromptedMixin
 from lisa_micro.assistant.reply import UNREADABLE_VALUE, display, noun_phrase
@@ -156,11 +156,8 @@ class Conversation:
             return []
         engine = self.assistant.engine
         out = engine.decode_words(view.features, written.states)
-        named = engine.nearest_concept(written.states)
-        return [
-            view.outline(out, k, target.concept or engine.vocabulary.names[named[k]])
-            for k, target in enumerate(targets[: len(written.states)])
-        ]
+        concepts = concepts_of(engine, targets[: len(written.states)], written.states)
+        return [view.outline(out, k, concept) for k, concept in enumerate(concepts)]
 
     def _there(self, outline: Outline) -> bool:
         threshold = self.assistant.engine.model.config.presence_threshold.get(outline.concept, UNSURE)

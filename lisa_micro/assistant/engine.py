@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lisa_micro.assistant.grammar_processor import GrammarProcessor
+from lisa_micro.language import Target
 from lisa_micro.language.words import ABSENT, SEG
 from lisa_micro.models.lisa.chat import ChatFormat
 from lisa_micro.models.lisa.mask_head import MaskOutputs
@@ -37,6 +39,16 @@ class Written:
     raw: str
     ids: list[int]
     states: Tensor
+
+
+def concepts_of(engine: Engine, targets: Sequence[Target], states: Tensor) -> list[str]:
+    """What targets of a reply stand for: what its words say, else the concept whose code the [SEG] lies nearest to.
+
+    Args:
+        targets: those that have a state. states: ``(S, hidden)``, S at least the number of targets.
+    """
+    named = engine.nearest_concept(states)
+    return [target.concept or engine.vocabulary.names[named[k]] for k, target in enumerate(targets)]
 
 
 class Engine:

@@ -13,7 +13,8 @@ from functools import cached_property
 
 from lisa_micro.language.words import CONCEPT_NOUNS
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+CONCEPT_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+"""What a concept may be called in records and files."""
 _NOUN = re.compile(r"[^\W\d_](?:[^\W_]|[ '-]){0,38}[^\W_]")
 
 
@@ -36,7 +37,7 @@ class Concept:
         """Raises:
         ValueError: a name or noun that cannot be used, or is one of the default vocabulary.
         """
-        if not _NAME.fullmatch(self.name) or self.name in CONCEPT_NOUNS or self.name == "object":
+        if not CONCEPT_NAME.fullmatch(self.name) or self.name in CONCEPT_NOUNS or self.name == "object":
             raise ValueError(f"{self.name!r} cannot be the name of a new concept: lower-case letters, and a new one")
         taken = {noun for nouns in CONCEPT_NOUNS.values() for noun in nouns}
         for noun in (self.singular, self.plural):

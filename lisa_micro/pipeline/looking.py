@@ -11,6 +11,7 @@ import torch
 
 from lisa_micro.assistant import constraints
 from lisa_micro.assistant.assistant import UNSURE
+from lisa_micro.assistant.engine import concepts_of
 from lisa_micro.assistant.outline import ImageView, Outline
 from lisa_micro.assistant.reply import display, noun_phrase
 from lisa_micro.geometry import check_boxes
@@ -115,8 +116,7 @@ class Request:
         if not targets:
             self.reply = display(reply, vocabulary=self.assistant.engine.vocabulary)
             return
-        named = engine.nearest_concept(written.states)
-        concepts = [target.concept or engine.vocabulary.names[named[k]] for k, target in enumerate(targets)]
+        concepts = concepts_of(engine, targets, written.states)
         self._target = concepts.index("particle") if "particle" in concepts else 0
         self.concept = concepts[self._target]
         if len(targets) > 1:

@@ -18,7 +18,7 @@ from scipy import ndimage
 from scipy.special import expit
 
 from lisa_micro.assistant.assistant import UNSURE, Assistant, Conversation
-from lisa_micro.assistant.engine import Engine, Written
+from lisa_micro.assistant.engine import Engine, Written, concepts_of
 from lisa_micro.assistant.outline import SUPPORT, ImageView, Outline, own_labels, renumbered
 from lisa_micro.geometry import boxes_from_labels, feathered_tiles, tiles
 from lisa_micro.language import Reply
@@ -218,9 +218,7 @@ class TiledConversation(Conversation):
             return []
         if self.at_once(view):
             return super()._outline(view, written, reply)
-        engine = self.assistant.engine
-        named = engine.nearest_concept(written.states)
-        concepts = [target.concept or engine.vocabulary.names[named[k]] for k, target in enumerate(targets)]
+        concepts = concepts_of(self.assistant.engine, targets, written.states)
         return self.outlines(view, written.states[: len(targets)], concepts)
 
     def outlines(self, view: ImageView, states: torch.Tensor, concepts: Sequence[str]) -> list[Outline]:

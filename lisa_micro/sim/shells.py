@@ -103,11 +103,6 @@ def shell_labels(cores: Cores, particles: np.ndarray, source: np.ndarray) -> tup
     coated = np.r_[False, cores.coated][body]
     core = np.where((cores.inside == body) & (body > 0), particles, 0)
     shell = np.where(coated & (core == 0), particles, 0)
-    return _compact(core), _compact(shell)
+    from skimage.segmentation import relabel_sequential
 
-
-def _compact(labels: np.ndarray) -> np.ndarray:
-    found = np.unique(labels)
-    lookup = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
-    lookup[found[found > 0]] = np.arange(1, (found > 0).sum() + 1)
-    return lookup[labels]
+    return tuple(relabel_sequential(labels)[0].astype(np.int32) for labels in (core, shell))

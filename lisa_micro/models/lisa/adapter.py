@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from lisa_micro.models.checkpoints import load_strict, misfit, read_state, save_module, sha256
 from lisa_micro.models.hub import fetch, is_hub_name
 from lisa_micro.models.lisa.build import PARTS, add_lora_weights, build_lisa
-from lisa_micro.models.lisa.config import LisaConfig, LoraSettings
+from lisa_micro.models.lisa.config import LisaConfig, LoraSettings, read_config
 from lisa_micro.models.lisa.model import LisaModel
 from lisa_micro.types import InputError
 
@@ -62,14 +62,7 @@ class AdapterConfig(BaseModel):
         Raises:
             InputError: missing or invalid.
         """
-        path = folder / "config.json"
-        if not path.is_file():
-            raise InputError(f"{folder} is not an adapter folder: config.json is missing")
-        try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except ValidationError as error:
-            lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise InputError(f"{path} is not that of an adapter: {lines}") from error
+        return read_config(cls, folder / "config.json", "an adapter", " is not that of an adapter")
 
 
 class Parts(NamedTuple):
@@ -230,16 +223,10 @@ def read_parts(folder: Path) -> Parts:
         "presence_threshold": {**config.presence_threshold, **adapter.presence_threshold},
     }
     if adapter.concepts:
-        if "concepts" not in LisaConfig.model_fields:
-            raise InputError(f"{folder} has concepts of its own, which this version of lisa-micro does not know")
         changes["concepts"] = {**config.concepts, **adapter.concepts}
     # checked anew: what comes from the adapter's file was not written by this program alone
-    config = LisaConfig.model_validate({**config.model_dump(), **_plain(changes)})
+    config = LisaConfig.model_validate({**config.model_dump(), **changes})
     return Parts(config, states, lora, [*files, folder / WEIGHTS])
-
-
-def _plain(changes: dict[str, Any]) -> dict[str, Any]:
-    return {n: v.model_dump() if isinstance(v, BaseModel) else v for n, v in changes.items()}
 
 
 def part_of(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:

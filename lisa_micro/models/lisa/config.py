@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lisa_micro.language import Vocabulary
 from lisa_micro.models.lisa.base_lm import SMOLLM2
 from lisa_micro.types import InputError
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class LoraSettings(BaseModel):
@@ -20,6 +22,24 @@ class LoraSettings(BaseModel):
     alpha: int = Field(32, gt=0)
     dropout: float = Field(0.05, ge=0, lt=1)
     modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def read_config(model: type[ModelT], path: Path, what: str = "a model", fault: str = "") -> ModelT:
+    """``config.json`` of a folder as a pydantic model.
+
+    Args:
+        what: the kind of folder. fault: what to say of an invalid file before its faults.
+
+    Raises:
+        InputError: it is missing or invalid; one line with all faults.
+    """
+    if not path.is_file():
+        raise InputError(f"{path.parent} is not {what} folder: {path.name} is missing")
+    try:
+        return model.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InputError(f"{path}{fault}: {lines}") from error
 
 
 class OwnConcept(BaseModel):
@@ -83,11 +103,4 @@ class LisaConfig(BaseModel):
         Raises:
             InputError: missing or invalid.
         """
-        path = folder / "config.json"
-        if not path.is_file():
-            raise InputError(f"{folder} is not a model folder: config.json is missing")
-        try:
-            return cls.model_validate_json(path.read_text())
-        except ValidationError as error:
-            lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise InputError(f"{path}: {lines}") from error
+        return read_config(cls, folder / "config.json")
