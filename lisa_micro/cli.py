@@ -17,6 +17,7 @@ from lisa_micro.commands_adapters import merge, push
 from lisa_micro.commands_ask import ask as ask_video
 from lisa_micro.commands_benchmark import benchmarks
 from lisa_micro.commands_correct import correct
+from lisa_micro.commands_data import data as data_commands
 from lisa_micro.commands_track import track
 from lisa_micro.language import check_prompt
 from lisa_micro.terminal import (
@@ -362,6 +363,7 @@ def open_app(context: typer.Context) -> None:
 
 
 app.add_typer(benchmarks, name="benchmark")
+app.add_typer(data_commands, name="data")
 app.command()(track)
 app.command()(merge)
 app.command()(push)

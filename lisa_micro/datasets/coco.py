@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lisa_micro.datasets.outlines import cut_out, paint_instances
 from lisa_micro.datasets.readers import Example, Examples
 from lisa_micro.io import read_micrograph
 from lisa_micro.types import InputError
@@ -127,14 +128,8 @@ def coco_labels(annotations: Sequence[dict], shape: tuple[int, int]) -> np.ndarr
     Raises:
         InputError: an outline that cannot be decoded, or run lengths of another size.
     """
-    masks = [_decode(annotation, shape) for annotation in annotations]
-    labels = np.zeros(shape, np.int32)
-    for k in sorted(range(len(masks)), key=lambda k: -int(masks[k].sum())):
-        labels[masks[k]] = k + 1
-    present = np.unique(labels[labels > 0])
-    table = np.zeros(len(masks) + 1, np.int32)
-    table[present] = np.arange(1, len(present) + 1)
-    return table[labels]
+    # one at a time: a thousand whole masks of a large image would not fit into memory
+    return paint_instances([[cut_out(_decode(annotation, shape))] for annotation in annotations], shape)
 
 
 def _decode(annotation: dict, shape: tuple[int, int]) -> np.ndarray:

@@ -8,7 +8,7 @@ overlap, at a finer scale, to count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,6 +103,7 @@ def near_duplicates(
     looks: Sequence[Look],
     overlaps: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    parts: Sequence[Hashable] | None = None,
 ) -> list[Pair]:
     """Pairs that show the same, in order.
 
@@ -111,11 +112,13 @@ def near_duplicates(
         overlaps: also look for crops that overlap; the time grows with the square of the number of images, about 1.5 ms
             a pair on one core.
         progress: is told (pairs compared, pairs in all) while overlaps are looked for.
+        parts: of each image the part it is in; then only pairs of two parts are looked for.
     """
-    found = _copies(looks)
+    found = [pair for pair in _copies(looks) if parts is None or parts[pair.first] != parts[pair.second]]
     if overlaps:
         known = {(pair.first, pair.second) for pair in found}
-        found += [pair for pair in _overlaps(looks, progress) if (pair.first, pair.second) not in known]
+        overlapping = _overlaps(looks, progress, parts)
+        found += [pair for pair in overlapping if (pair.first, pair.second) not in known]
     return sorted(found, key=lambda pair: (pair.first, pair.second))
 
 
@@ -136,7 +139,9 @@ def _copies(looks: Sequence[Look]) -> list[Pair]:
     return found
 
 
-def _overlaps(looks: Sequence[Look], progress: Callable[[int, int], None] | None) -> list[Pair]:
+def _overlaps(
+    looks: Sequence[Look], progress: Callable[[int, int], None] | None, parts: Sequence[Hashable] | None
+) -> list[Pair]:
     usable = [k for k, look in enumerate(looks) if not look.flat]
     if len(usable) < 2:
         return []
@@ -144,18 +149,20 @@ def _overlaps(looks: Sequence[Look], progress: Callable[[int, int], None] | None
     coarse = [_detail(looks[k], COARSE_SIDE / long_side, 4.0, 2 * COARSE_SIDE) for k in usable]
     size = [fft.next_fast_len(2 * max(c.shape[axis] for c in coarse) - 1) for axis in (0, 1)]
     spectra = [_Spectra.of(image, size) for image in coarse]
-    total = len(usable) * (len(usable) - 1) // 2
+    pairs = [
+        (i, j)
+        for i in range(len(usable))
+        for j in range(i + 1, len(usable))
+        if parts is None or parts[usable[i]] != parts[usable[j]]
+    ]
     best: list[list[tuple[float, int]]] = [[] for _ in usable]
-    done = 0
-    for i in range(len(usable)):
-        for j in range(i + 1, len(usable)):
-            likeness, _, _ = _best_shift(spectra[i], spectra[j])
-            if likeness >= LEAST_COARSE:
-                best[i].append((likeness, j))
-                best[j].append((likeness, i))
-        done += len(usable) - i - 1
-        if progress is not None:
-            progress(done, total)
+    for done, (i, j) in enumerate(pairs, start=1):
+        likeness, _, _ = _best_shift(spectra[i], spectra[j])
+        if likeness >= LEAST_COARSE:
+            best[i].append((likeness, j))
+            best[j].append((likeness, i))
+        if progress is not None and (done % 50 == 0 or done == len(pairs)):
+            progress(done, len(pairs))
     chosen = {
         (min(k, other), max(k, other))
         for k, candidates in enumerate(best)

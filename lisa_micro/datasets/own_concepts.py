@@ -21,6 +21,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from lisa_micro.datasets.records import DERIVED
 from lisa_micro.datasets.texts.store import data
 from lisa_micro.language import Concept, Vocabulary
 from lisa_micro.language.words import CONCEPT_NOUNS
@@ -175,6 +176,8 @@ def own_concept(label: str, nouns: tuple[str, str] | None = None) -> Concept:
     singular, plural = nouns or (_singular(plain), _plural(_singular(plain)))
     name = re.sub(r"[^a-z0-9_-]+", "_", _singular(plain)).strip("_-")
     try:
+        if name in DERIVED:  # the reply language has no noun for it, and records derive it
+            raise ValueError(f"{name!r} is derived from the particles")
         return Concept(name, singular, plural)
     except ValueError as error:
         raise InputError(

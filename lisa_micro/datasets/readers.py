@@ -359,18 +359,30 @@ def _load_record(file: Path, records: Sequence[tuple[int, Record]], index: int) 
     number, record = records[index]
     try:
         micrograph = read_micrograph(file.parent / record.file_name, record.pixel_size_nm)
-        if record.modality is not None:
-            micrograph = replace(micrograph, modality=record.modality)
-        example = Example(Path(record.file_name).stem, micrograph)
-        if record.labels is not None:
-            labels, mask = read_labels(file.parent / record.labels)
-            example = make_example(example.name, micrograph, labels, mask)
-            if not mask:  # conversations name instances by the file's own numbers
-                example = replace(example, labels=labels)
-        own = {name: read_own(file.parent / path, micrograph.shape) for name, path in record.concept_labels.items()}
+        return record_example(file.parent, record, micrograph)
     except InputError as error:
         raise InputError(f"{file} line {number}: {error}") from error
-    return replace(example, turns=record.conversations, folder=file.parent, own=own)
+
+
+def record_example(folder: Path, record: Record, micrograph: Micrograph) -> Example:
+    """The example of one record.
+
+    Args:
+        folder: of the record file. micrograph: its image.
+
+    Raises:
+        InputError: labels that cannot be read, or of another size than the image.
+    """
+    if record.modality is not None:
+        micrograph = replace(micrograph, modality=record.modality)
+    example = Example(Path(record.file_name).stem, micrograph)
+    if record.labels is not None:
+        labels, mask = read_labels(folder / record.labels)
+        example = make_example(example.name, micrograph, labels, mask)
+        if not mask:  # conversations name instances by the file's own numbers
+            example = replace(example, labels=labels)
+    own = {name: read_own(folder / path, micrograph.shape) for name, path in record.concept_labels.items()}
+    return replace(example, turns=record.conversations, folder=folder, own=own)
 
 
 def read_own(path: Path, shape: tuple[int, int]) -> np.ndarray:

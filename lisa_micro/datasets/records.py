@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -37,6 +36,7 @@ from pydantic import (
     model_validator,
 )
 
+from lisa_micro.language.vocabulary import CONCEPT_NAME
 from lisa_micro.types import InputError
 
 SEG = "[SEG]"
@@ -137,7 +137,7 @@ class Record(_Strict):
     @classmethod
     def _plain_concepts(cls, value: dict[str, str]) -> dict[str, str]:
         for name, path in value.items():
-            if name in ("object", "isolated") or not re.fullmatch(r"[a-z][a-z0-9_-]{0,39}", name):
+            if name in ("object", "isolated") or not CONCEPT_NAME.fullmatch(name):
                 raise ValueError(f"{name!r} cannot name a concept: lower-case letters, digits, - and _")
             if not path or "\0" in path:
                 raise ValueError(f"the labels of {name} are not a path")
@@ -232,7 +232,7 @@ def read_records(path: str | os.PathLike[str], check_files: bool = True) -> list
         for number, raw in enumerate(stream, start=1):
             record, errors = parse_line(raw)
             if record is not None and check_files:
-                errors += [f"no file {name}" for name in record.files if not (file.parent / name).is_file()]
+                errors += file_faults(record, file.parent)
             faults += [f"line {number}: {error}" for error in errors]
             if record is not None:
                 records.append(record)
@@ -242,6 +242,18 @@ def read_records(path: str | os.PathLike[str], check_files: bool = True) -> list
     if not records:
         raise InputError(f"{file} holds no record")
     return records
+
+
+def file_faults(record: Record, folder: Path) -> list[str]:
+    """What is wrong with the files that a record names: paths that lead out of its folder, and files not there."""
+    faults = []
+    for name in record.files:
+        # by the words alone: a link inside of the folder is somebody's own doing
+        if os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == os.pardir:
+            faults.append(f"{name} leads out of the folder; paths are relative to the record file")
+        elif not os.path.isfile(folder / name):  # which takes names that no system allows
+            faults.append(f"no file {name}")
+    return faults
 
 
 def write_records(path: str | os.PathLike[str], records: Iterable[Record]) -> int:

@@ -1,0 +1,118 @@
+"""Folders of records, such as the app writes of what was corrected, merged into one set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from lisa_micro.datasets.drafts import Content, Draft, Faults, Found, same_size
+from lisa_micro.datasets.finding import record_folders
+from lisa_micro.datasets.own_concepts import FILE_NAME as CONCEPT_FILE
+from lisa_micro.datasets.own_concepts import own_concept, read_vocabulary
+from lisa_micro.datasets.readers import read_labels, read_own
+from lisa_micro.datasets.records import DERIVED, FILE_NAME, Record, Turn, file_faults, parse_line
+from lisa_micro.language import Concept
+from lisa_micro.types import InputError, Micrograph
+
+
+def from_corrections(source: Path, given: Mapping[str, str]) -> Found:
+    """The records of a folder, of the folders in it, and of those one further down.
+
+    What is the same in two folders, image, labels and words, is taken once. Own concepts come from each folder's
+    ``dataset.yaml``.
+
+    Args:
+        source: the folder. given: must be empty, for labels are named by concepts here already.
+
+    Raises:
+        InputError: no record, ``given`` not empty, a broken ``dataset.yaml``, or one concept with other nouns in two
+            folders.
+    """
+    if given:
+        raise InputError("--concept is for labels of other programs; these records name their concepts already")
+    folders = record_folders(source)
+    if not folders:
+        raise InputError(f"{source} holds no {FILE_NAME}")
+    own: dict[str, Concept] = {}
+    faults: list[str] = []
+    places: dict[tuple, list[tuple[str, Record]]] = {}
+    seen: dict[str, str] = {}
+    twice = 0
+    for folder in folders:
+        for concept in read_vocabulary(folder).own:
+            if own.setdefault(concept.name, concept) != concept:
+                raise InputError(f"{folder / CONCEPT_FILE} has other nouns for {concept.name} than another folder")
+        with (folder / FILE_NAME).open("rb") as stream:
+            for number, raw in enumerate(stream, start=1):
+                where = f"{folder / FILE_NAME} line {number}"
+                record, errors = parse_line(raw)
+                errors = errors or ([] if record is None else file_faults(record, folder))
+                faults += [f"{where}: {error}" for error in errors]
+                if record is None or errors:
+                    continue
+                mark = _fingerprint(record, folder)
+                if seen.setdefault(mark, where) != where:
+                    twice += 1
+                    continue
+                marks = (record.labels, *sorted(record.concept_labels.items()))
+                places.setdefault((folder, record.file_name, marks), []).append((where, record))
+    for records in places.values():
+        for name in records[0][1].concept_labels:
+            if name not in DERIVED and name not in own:
+                own[name] = own_concept(name)
+    drafts = []
+    for (folder, name, _), records in places.items():
+        where, first = records[0]
+        draft = Draft(
+            folder / name,
+            where,
+            partial(_load, folder, tuple(records)),
+            pixel_size_nm=first.pixel_size_nm,
+            modality=first.modality,
+            source=first.source,
+            part=first.split,
+        )
+        drafts.append(draft)
+    notes = (f"records that are in the set already, left out: {twice}",) if twice else ()
+    return Found(tuple(drafts), own, tuple(faults), notes, derive=False)
+
+
+def _fingerprint(record: Record, folder: Path) -> str:
+    """The same for records that say the same about the same pixels, whatever their files are called."""
+    plain = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in record.files}
+    fields = record.model_dump(mode="json", exclude={"source", "split"})
+    fields["file_name"], fields["labels"] = plain[record.file_name], plain.get(record.labels or "")
+    fields["concept_labels"] = {k: plain[v] for k, v in record.concept_labels.items()}
+    for turn in fields["conversations"]:
+        for target in turn["targets"]:
+            target["mask"] = plain.get(target["mask"] or "")
+    return hashlib.sha256(repr(fields).encode()).hexdigest()
+
+
+def _load(folder: Path, records: tuple[tuple[str, Record], ...], image: Micrograph) -> Content:
+    first = records[0][1]
+    particles, semantic = None, False
+    if first.labels is not None:
+        particles, semantic = read_labels(folder / first.labels)
+        same_size(first.labels, particles, image)
+    own = {name: read_own(folder / path, image.shape) for name, path in first.concept_labels.items()}
+    masks: dict[str, np.ndarray] = {}
+    faults: list[str] = []
+    said: list[tuple[Turn, ...]] = []
+    for where, record in records:
+        try:
+            for name in {t.mask for turn in record.conversations for t in turn.targets if t.mask}:
+                labels, is_mask = read_labels(folder / name)
+                same_size(name, labels, image)
+                masks[name] = labels > 0 if is_mask else labels
+        except InputError as error:
+            faults.append(f"{where}: {error}")
+        if record.conversations:
+            said.append(record.conversations)
+    if faults:
+        raise Faults("these records cannot be used", faults)
+    return Content(particles, semantic, own, tuple(said), masks)
