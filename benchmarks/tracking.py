@@ -20,10 +20,13 @@ from scipy.optimize import linear_sum_assignment
 
 import lisa_micro as lm
 from lisa_micro.io import read_video
+from lisa_micro.metrics.lineage import track_scores
+from lisa_micro.metrics.tracks import track_overlaps
 from lisa_micro.pipeline.looking import Look
 from lisa_micro.pipeline.tracks import Tracks
 from lisa_micro.pipeline.video import follow, track
 from lisa_micro.sim import Video, simulate_sintering
+from lisa_micro.sim.growth import MECHANISMS
 
 FIRST_SEED = 7_000_000
 NOISE = (0.5, 1.0, 2.0)
@@ -127,7 +130,14 @@ def score(video: Video, tracks: Tracks) -> dict[str, float]:
             onset.append(pairs[pair] - event["frame"])
         else:
             unseen += 1
+    overlaps = track_overlaps((video.labels(t) for t in range(len(tracks))), tracks.labels)
+    scores = track_scores(overlaps, _begun(video, tracks), tracks.lineage)
     return {
+        "HOTA": scores["hota"],
+        "IDF1": scores["idf1"],
+        "TRA": scores["tra"],
+        "merge F1": scores["merge_f1"],
+        **exponents(video, tracks, name),
         "missed": missed / max(total, 1),
         "switches": switches,
         "kept at coalescence": kept,
@@ -139,6 +149,28 @@ def score(video: Video, tracks: Tracks) -> dict[str, float]:
         "contacts": len(true_contacts),
         "x error": neck_error(video, tracks, name),
         "false events": int((tracks.events["kind"].isin(["appear", "vanish", "split"])).sum()),
+    }
+
+
+def _begun(video: Video, tracks: Tracks) -> dict[int, dict[str, Any]]:
+    """The lineage of what is there before the tracks end."""
+    return {k: life for k, life in video.lineage.items() if life["first_frame"] < len(tracks)}
+
+
+def exponents(video: Video, tracks: Tracks, name: dict[int, int]) -> dict[str, float]:
+    """How many necks could be fitted, in how many the true exponent lies in the 95 % interval, and their width."""
+    true_n = MECHANISMS[video.mechanism].n
+    real = {tuple(sorted(name.get(row[k], 0) for k in ("a", "b"))) for row in video.necks}
+    fitted = tracks.findings.growth
+    fitted = fitted[
+        np.isfinite(fitted["n"]) & np.array([pair in real for pair in zip(fitted["a"], fitted["b"], strict=True)], bool)
+    ]
+    inside = (fitted["n_low"] <= true_n) & (true_n <= fitted["n_high"])
+    return {
+        "n fitted": len(fitted),
+        "n inside": float(inside.mean()) if len(fitted) else np.nan,
+        "n median": float(fitted["n"].median()) if len(fitted) else np.nan,
+        "true n": true_n,
     }
 
 
@@ -176,7 +208,9 @@ def main() -> None:
         video = simulate_sintering(FIRST_SEED + k, noise=NOISE[k % len(NOISE)], **settings)
         for disturbed in (False, True):
             start = time.perf_counter()
-            tracks = follow(read_video(_blank(video)), TrueLabels(video, k, disturbed))
+            tracks = follow(
+                read_video(_blank(video), video.pixel_size_nm, video.frame_time_s), TrueLabels(video, k, disturbed)
+            )
             seconds = (time.perf_counter() - start) / len(tracks)
             show(f"{FIRST_SEED + k} {'disturbed' if disturbed else 'true'} labels", score(video, tracks), seconds)
     if options.micro:

@@ -70,7 +70,8 @@ class ClipStage(_Strict):
 
 
 class LanguageStage(_Strict):
-    """LoRA of the language model, new tokens, projectors."""
+    """LoRA of the language model, new tokens, projectors. dialogues: share of whole conversations written by hand; not
+    given, 0.15, or 0 where categories or follow_ups are given."""
 
     stage: Literal["language"]
     schedule: Schedule
@@ -82,6 +83,7 @@ class LanguageStage(_Strict):
     prompt_weight: float = 1.0
     categories: dict[str, float] | None = None
     follow_ups: int | None = Field(None, ge=0)
+    dialogues: float | None = Field(None, ge=0, le=1)
     views: int = Field(2, gt=0)
     embed_dim: int = 192
     depth: int = 2

@@ -84,11 +84,12 @@ class ConversationMaker:
         longest: int = 224,
         categories: dict[str, float] | None = None,
         follow_ups: int | None = None,
+        dialogues: float | None = None,
     ):
         self.facts, self.rows, self.weights = facts, rows, weights / weights.sum()
         self.chat, self.image_tokens = chat, image_tokens
         self.batch_size, self.seed, self.longest = batch_size, seed, longest
-        self.categories, self.follow_ups = categories, follow_ups
+        self.drawn = {"follow_ups": follow_ups, "categories": categories, "dialogues": dialogues}
         self.kept: tuple[int, list[list[Example]]] | None = None
 
     def __call__(self, step: int) -> LanguageBatch:
@@ -105,7 +106,7 @@ class ConversationMaker:
         """One conversation about one image."""
         while True:
             k = int(rng.choice(len(self.facts), p=self.weights))
-            turns = conversation_about(self.facts[k], rng, self.follow_ups, self.categories)
+            turns = conversation_about(self.facts[k], rng, **self.drawn)
             if turns is None:
                 continue
             ids, labels = encode_turns(turns, self.chat, self.image_tokens)
@@ -125,6 +126,7 @@ def conversation_about(
     rng: np.random.Generator,
     follow_ups: int | None = None,
     categories: dict[str, float] | None = None,
+    dialogues: float | None = None,
 ) -> list[Turn] | None:
     """A conversation drawn from the texts about an image with these facts; ``None`` where the draw asks for what is not
     known about it. Arguments as of :func:`lisa_micro.datasets.texts.sample_conversation`."""
@@ -133,7 +135,7 @@ def conversation_about(
     # So most texts are made as if all were there, the rest teaches what follows a forced <absent>
     if not facts["complete"] or rng.random() < 0.75:
         scene = replace(scene, counts=all_there(scene))
-    turns = sample_conversation(rng, scene, "train", follow_ups, categories)
+    turns = sample_conversation(rng, scene, "train", follow_ups, categories, dialogues=dialogues)
     if not facts["complete"] and any(t.category in ("scene", "describe") for t in turns):
         return None
     return turns

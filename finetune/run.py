@@ -170,6 +170,7 @@ def run_language(stage: LanguageStage, folder: Path, cache: Path, device_name: s
         loop.seed,
         categories=stage.categories,
         follow_ups=stage.follow_ups,
+        dialogues=stage.dialogues,
     )
     model.to(device)
     began = time.monotonic()

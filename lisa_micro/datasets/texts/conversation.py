@@ -75,6 +75,7 @@ def sample_conversation(
     follow_ups: int | None = None,
     categories: Mapping[str, float] | None = None,
     nouns: Mapping[str, tuple[str, str]] | None = None,
+    dialogues: float | None = None,
 ) -> list[Turn]:
     """A conversation about one image.
 
@@ -86,6 +87,8 @@ def sample_conversation(
         categories: kinds of first requests and how often each is drawn, instead of
             :data:`lisa_micro.datasets.texts.requests.CATEGORIES`.
         nouns: see :class:`lisa_micro.datasets.texts.store.Voice`; for texts from templates.
+        dialogues: how often a whole conversation written by hand is taken, 0..1; with ``split="train"`` only. None:
+            :data:`WRITTEN_SHARE`, and 0 where ``categories`` or ``follow_ups`` are given.
 
     Returns:
         the turns in order; at least one.
@@ -94,7 +97,9 @@ def sample_conversation(
         ValueError: an unknown split or category.
     """
     Voice(rng, split)
-    if split == "train" and categories is None and follow_ups is None and rng.random() < WRITTEN_SHARE:
+    if dialogues is None:
+        dialogues = WRITTEN_SHARE if categories is None and follow_ups is None else 0.0
+    if split == "train" and dialogues and rng.random() < dialogues:
         return written.draw(Voice(rng, split), facts, written.DIALOGUES)
     unknown = sorted(set(categories or ()) - set(CATEGORIES))
     if unknown:
