@@ -41,15 +41,18 @@ from lisa_micro.language import Clause, Measure, parse_clause
 from lisa_micro.language.clauses import parse_measure
 from lisa_micro.language.words import CONCEPT_NOUNS, MAX_CLAUSES, PROPERTIES, VIDEO_MEASURES
 
-SINGLE = ("whole_1", "whole_2", "one_clause", "more_clauses", "measures", "other", "several")
+SINGLE = (
+    "whole_1", "whole_2", "one_clause", "more_clauses", "measures", "other", "several",
+    "foreign_4", "mixed_4", "mixed_5",
+)  # fmt: skip
 """Files of single requests."""
-RECENT = ("foreign_4", "mixed_4", "mixed_5")
+RECENT = ("mixed_6", "mixed_7")
 """Files written since the last training run, drawn apart so that the next one dwells on them."""
 DESCRIBED = ("described",)
 """The file of requests for all particles by how they look, few and easily taken for constraints: drawn apart."""
 VIDEOS = ("videos",)
 """The file of questions about a video: moments, changes, rates, events."""
-DIALOGUES = ("dialogues", "dialogues_4")
+DIALOGUES = ("dialogues", "dialogues_4", "dialogues_6")
 """Files of conversations."""
 OTHER_NUMBERS = 0.5
 """How often the numbers of a conversation are replaced, in its words and its meanings alike."""
