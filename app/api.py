@@ -1,5 +1,6 @@
 """The app for programs: an API (``gradio_client``, HTTP) and tools for language models (MCP). What each does stands in
-:mod:`app.programs`; the docstrings here are what a program, or a model, is told of it. docs/api.md is for people."""
+:mod:`app.programs` and :mod:`app.program_videos`; the docstrings here are what a program, or a model, is told of it.
+docs/api.md is for people."""
 
 # no postponed annotations: Gradio reads the types of results from the signatures as they are
 
@@ -9,11 +10,12 @@ from typing import Any
 
 import gradio as gr
 
+from app import program_videos
 from app.parts import App
 from app.programs import Programs
 from lisa_micro.types import InputError
 
-TOOLS = ("open_session", "segment", "measure", "compare", "correct", "close_session")
+TOOLS = ("open_session", "segment", "measure", "compare", "correct", "track", "ask_video", "close_session")
 """Names under which they are offered."""
 
 
@@ -32,18 +34,19 @@ def told(function: Callable) -> Callable:
 
 def build(app: App) -> None:
     """Offer them; within the page's blocks."""
-    programs = Programs(app.sessions, app.desk)
+    programs = Programs(app.sessions, app.desk, app.preset)
 
     def open_session() -> dict:
-        """Begin to work with micrographs. Call this first: every other tool needs the session that it returns.
+        """Begin to work with micrographs and videos. Call this first: every other tool needs the session it returns.
 
         To work on a file, send its bytes with HTTP POST to the address `upload`, which is relative to the app's own
-        address, with ?kind=image&name=FILENAME (or ?kind=truth for a label image); the answer is {"key": "..."},
-        and the key is what other tools take as `image`, `labels` or `truth`. Or use a name from `samples` as `image`.
+        address, with ?kind=image&name=FILENAME (?kind=truth for a label image, ?kind=video for a video or a zip of its
+        frames); the answer is {"key": "..."}, and the key is what other tools take as `image`, `labels`, `truth` or
+        `video`. Or use a name from `samples` as `image`, or one from `video_samples` as `video`.
         Only files that were sent to this session can be used; there is no access to other files or to the web.
 
         Returns:
-            session, upload, largest_upload_mib, samples, ends_after_idle_seconds
+            session, upload, largest_upload_mib, samples, video_samples, ends_after_idle_seconds
         """
         return programs.open()
 
@@ -143,6 +146,57 @@ def build(app: App) -> None:
         """
         return programs.correct(programs.session(session), answer, segment, actions, accept, rows)
 
+    def track(
+        session: str,
+        video: str,
+        words: str,
+        pixel_size_nm: float | None = None,
+        frame_time_s: float | None = None,
+        archive: bool = False,
+        rows: int = 50,
+    ) -> dict:
+        """Follow what the words ask for through a video of electron micrographs, and measure it in every frame.
+
+        Every particle keeps its number, its identity, through the video. Events are found and timed (appear, contact,
+        neck, coalesce, split, vanish, leave), necks are measured frame by frame, and the law of neck growth is fitted
+        to every pair. Takes a second a frame or less without a GPU. Where there is no time for all frames, `whole` is
+        false: the same request goes on with the next frame. Frames are counted from 0. A session has one video at a
+        time. Use ask_video afterwards to ask about it in words. Addresses in the result are relative to the app's own
+        address.
+
+        Args:
+            session: What open_session returned as `session`.
+            video: Key of a file sent with ?kind=video, a name from `video_samples`, or `video` of an earlier result.
+            words: What to follow, in plain words, such as "follow all particles" or "track the three largest grains".
+            pixel_size_nm: Edge of a pixel in nanometres, where the file does not say it; without one sizes are in px.
+            frame_time_s: Time from frame to frame in seconds, where the file does not say it.
+            archive: Pack everything that `lisa-micro track` writes, plots and movie included; takes some time more.
+            rows: At most so many rows in each table; the files at the addresses in `files` hold all.
+
+        Returns:
+            video, reply, what, frames, frames_in_video, whole, frame_time_s, pixel_size_nm, followed, count_first,
+            count_last, event_counts, events, tracks (one row an identity), necks (one row a pair), growth, files,
+            archive, notes
+        """
+        own, preset = programs.session(session), programs.shown_preset if archive else None
+        return program_videos.follow(
+            own, app.desk, programs.limits, video, words, pixel_size_nm, frame_time_s, rows, preset
+        )
+
+    def ask_video(session: str, question: str) -> dict:
+        """Ask in plain words about the video that was followed last in the session (call track first), such as "how
+        many particles are there at the end?" or "when do the first two coalesce?". Later questions may refer to earlier
+        ones. Every number of the answer is measured on the video.
+
+        Args:
+            session: What open_session returned as `session`.
+            question: The question in plain words.
+
+        Returns:
+            text, values (measure, value, unit), meant (which identities and pairs, in which frame), frames, notes
+        """
+        return program_videos.ask(programs.session(session), app.desk, programs.limits, question)
+
     def close_session(session: str) -> dict:
         """End a session: its files and results are removed.
 
@@ -155,5 +209,5 @@ def build(app: App) -> None:
         programs.close(session)
         return {"closed": True}
 
-    for function in (open_session, segment, measure, compare, correct, close_session):
+    for function in (open_session, segment, measure, compare, correct, track, ask_video, close_session):
         gr.api(told(function), api_name=function.__name__, concurrency_limit=None)

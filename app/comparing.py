@@ -161,6 +161,8 @@ def outcome_view(session: Session, pending: Pending | None = None, notice: str =
     if comparison.truth is not None:
         shown["truth"] = comparison.truth
 
+    reference = shown.get("truth", next(iter(shown.values())))
+
     def put(picture: np.ndarray) -> str:
         return session.put(png(shrunk(picture, _PICTURE_PX)), "image/png")
 
@@ -169,7 +171,7 @@ def outcome_view(session: Session, pending: Pending | None = None, notice: str =
             {
                 "name": name,
                 "caption": f"{len(np.unique(labels[labels > 0]))} objects",
-                "url": put(draw_overlay(image.pixels, labels, image.pixel_size_nm)),
+                "url": put(draw_overlay(image.pixels, numbered_as(labels, reference), image.pixel_size_nm)),
             }
             for name, labels in shown.items()
         ]
@@ -192,6 +194,28 @@ def outcome_view(session: Session, pending: Pending | None = None, notice: str =
         "difference": kept.get("difference"),
         "notes": list(comparison.notes),
     }
+
+
+def numbered_as(labels: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Labels under the numbers of the reference's objects that they overlap most, so that an object has one colour in
+    all pictures. Each number is given once; what is left gets numbers that the reference does not have.
+
+    Args:
+        labels, reference: ``(H, W)`` int32.
+    """
+    both, wide = (labels > 0) & (reference > 0), int(reference.max(initial=0)) + 1
+    codes, counts = np.unique(labels[both].astype(np.int64) * wide + reference[both], return_counts=True)
+    given: dict[int, int] = {}
+    taken: set[int] = set()
+    for code in codes[np.argsort(-counts, kind="stable")].tolist():
+        own, other = divmod(code, wide)
+        if own not in given and other not in taken:
+            given[own] = other
+            taken.add(other)
+    table = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
+    for own in np.unique(labels[labels > 0]).tolist():
+        table[own] = given.setdefault(own, wide + len(given))
+    return table[labels]
 
 
 def plain_table(table: pd.DataFrame) -> dict[str, Any]:

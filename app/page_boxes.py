@@ -36,8 +36,9 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
                 run = gr.Button("Compare", variant="primary", min_width=110, elem_id="lm-compare")
                 stop = gr.Button("Stop", variant="stop", visible=False, min_width=90, elem_id="lm-comparestop")
                 save = gr.Button("Download report", visible=False, min_width=150, elem_id="lm-comparesave")
-    outcome = part("outcome")
-    everything = [draw, truth, outcome, save]
+            verdict = part("verdict")
+    pictures = part("outcome")
+    everything = [draw, truth, verdict, pictures, save]
 
     def truth_view(session: Session, text: str = "", bad: bool = False) -> dict[str, Any]:
         view = views.viewer_view(session, limits)["upload"]
@@ -45,6 +46,9 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
         if not text and comparing.truth_for(session) is not None and kept:
             text = kept["name"]
         return {"upload": view, "text": text, "bad": bad}
+
+    def outcome(session: Session, pending: Any = None, notice: str = "") -> list[Any]:
+        return [comparing.outcome_view(session, pending, notice)] * 2  # numbers and pictures
 
     def whole(session: Session, notice: str = "") -> list[Any]:
         kept = session.extras.get(comparing.KEPT)
@@ -54,7 +58,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
         return [
             comparing.draw_view(session, limits),
             truth_view(session),
-            comparing.outcome_view(session, notice=notice),
+            *outcome(session, notice=notice),
             gr.update(visible=kept is not None),
         ]
 
@@ -77,16 +81,15 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
         session = app.session(request)
         try:
             for pending in comparing.compare(session, app.desk, text, drawn, limits):
-                yield [comparing.outcome_view(session, pending), *[gr.update(visible=v) for v in (False, False, True)]]
+                yield [*outcome(session, pending), *[gr.update(visible=v) for v in (False, False, True)]]
         except InputError as error:
             ready = comparing.KEPT in session.extras
-            view = comparing.outcome_view(session, notice=str(error))
-            yield [view, *[gr.update(visible=v) for v in (ready, True, False)]]
+            yield [*outcome(session, notice=str(error)), *[gr.update(visible=v) for v in (ready, True, False)]]
             return
         ready = comparing.KEPT in session.extras
-        yield [comparing.outcome_view(session), *[gr.update(visible=v) for v in (ready, True, False)]]
+        yield [*outcome(session), *[gr.update(visible=v) for v in (ready, True, False)]]
 
-    outputs = [outcome, save, run, stop]
+    outputs = [verdict, pictures, save, run, stop]
     run.click(compare, [words, boxes], outputs, js=_BOXES_JS, **QUICK)
     words.submit(compare, [words, boxes], outputs, js=_BOXES_JS, **QUICK)
 
@@ -103,9 +106,9 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
                 raise InputError("There is nothing to download yet; compare something first.")
             path = exports.pack_comparison(session, kept, getattr(app.desk.opened, "preset", app.preset))
         except InputError as error:
-            return [gr.skip(), comparing.outcome_view(session, notice=str(error))]
+            return [gr.skip(), *outcome(session, notice=str(error))]
         url = session.put(path, "application/zip", "lisa-micro-comparison.zip")
-        return [to_download(session, url, "lisa-micro-comparison.zip"), gr.skip()]
+        return [to_download(session, url, "lisa-micro-comparison.zip"), gr.skip(), gr.skip()]
 
-    save.click(saved, None, [download, outcome], **QUICK)
+    save.click(saved, None, [download, verdict, pictures], **QUICK)
     return load, everything

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from app import comparing, correct, handlers
+from app import comparing, correct, handlers, video_open
 from app.config import Limits
 from app.desk import Desk
 from app.overlay import png
@@ -33,17 +33,23 @@ class Programs:
     """The sessions of programs, and what they can have done.
 
     Attributes:
-        sessions, desk: those of the page.
+        sessions, desk, preset: those of the page.
     """
 
     sessions: Sessions
     desk: Desk
+    preset: str = "micro"
     _keys: dict[str, str] = field(default_factory=dict)
 
     @property
     def limits(self) -> Limits:
         """Those of the page."""
         return self.sessions.limits
+
+    @property
+    def shown_preset(self) -> str:
+        """Name of the model, as commands take it."""
+        return getattr(self.desk.opened, "preset", self.preset)
 
     def session(self, token: object) -> Session:
         """The session of a token.
@@ -71,6 +77,7 @@ class Programs:
             "upload": f"/lisa/upload/{session.token}",
             "largest_upload_mib": self.limits.upload_mib,
             "samples": handlers.sample_names(),
+            "video_samples": list(video_open.SAMPLES),
             "ends_after_idle_seconds": self.limits.idle_seconds,
         }
 
@@ -295,7 +302,7 @@ def _measured(
     return {
         "count": len(table),
         "pixel_size_nm": nm,
-        "summary": {name: _plain(value) for name, value in summary.items()},
+        "summary": {name: plain_value(value) for name, value in summary.items()},
         "necks": len(measuring.measure_necks(labels, nm)),
         "table": table_record(table, rows),
         "csv": session.put(table.to_csv(index=False).encode("utf-8"), "text/csv", "instances.csv"),
@@ -309,12 +316,13 @@ def table_record(table: pd.DataFrame, rows: int) -> dict[str, Any]:
     shown = table.head(most).astype(object)
     return {
         "columns": list(table.columns),
-        "rows": [[_plain(value) for value in row] for row in shown.itertuples(index=False)],
+        "rows": [[plain_value(value) for value in row] for row in shown.itertuples(index=False)],
         "rows_left_out": max(0, len(table) - most),
     }
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """A value of a table as a number, text, true or false; none where it is not finite."""
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, float):
         return float(f"{value:.6g}") if np.isfinite(value) else None

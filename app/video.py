@@ -125,6 +125,7 @@ class Kept:
         ticket: of what is being done.
         conversation: about :attr:`run`, in words.
         archive: the results, packed.
+        fetched: links to files of :attr:`run`, for a program to fetch.
     """
 
     clip: Clip | None = None
@@ -133,6 +134,7 @@ class Kept:
     ticket: Ticket | None = None
     conversation: Any = None
     archive: Path | None = None
+    fetched: list[Path] = field(default_factory=list)
     samples: dict[str, Path] = field(default_factory=dict)
     counted: int = 0
     packing: threading.Lock = field(default_factory=threading.Lock)
@@ -161,6 +163,8 @@ class Kept:
             shutil.rmtree(self.run.folder, ignore_errors=True)
         if self.archive is not None:
             self.archive.unlink(missing_ok=True)
+        remove(*self.fetched)
+        self.fetched = []
         self.run = self.conversation = self.archive = None
 
     def forget(self) -> None:

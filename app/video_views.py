@@ -21,6 +21,7 @@ from lisa_micro.measure.plots import KIND_STYLES, best_pairs
 
 if TYPE_CHECKING:
     from app.session import Session
+    from lisa_micro.pipeline.tracks import Tracks
 
 TIME_ORIGINS = {
     "user": "typed by you",
@@ -158,12 +159,7 @@ def run_view(
     tracks = run.tracks
     kinds = tracks.events["kind"].value_counts()
     notes = [_for_the_page(note) for note in tracks.notes]
-    fitted = best_pairs(tracks.findings.growth)
-    vague = int((fitted["n_low"] <= 0).sum())
-    if vague:
-        notes.append(
-            f"Of {vague} of the {len(fitted)} fitted necks the interval of n reaches 0: they do not tell the mechanism."
-        )
+    notes += vague_notes(tracks)
     if not run.whole:
         notes.insert(0, f"Shown are the {len(tracks)} frames that there was time for, of {len(run.clip)}.")
     if mine.clip is not None and (mine.clip.pixel_size_nm, mine.clip.frame_time_s) != (
@@ -190,6 +186,17 @@ def run_view(
         "tracks": track_rows(run, limits.table_rows),
     }
     return view
+
+
+def vague_notes(tracks: Tracks) -> list[str]:
+    """What must be known about the fits of neck growth; empty where there is nothing."""
+    fitted = best_pairs(tracks.findings.growth)
+    vague = int((fitted["n_low"] <= 0).sum())
+    if not vague:
+        return []
+    return [
+        f"Of {vague} of the {len(fitted)} fitted necks the interval of n reaches 0: they do not tell the mechanism."
+    ]
 
 
 def _for_the_page(note: str) -> str:

@@ -8,12 +8,14 @@ import zipfile
 
 import numpy as np
 import tifffile
+from known_engine import KnownEngine
 from PIL import Image
 from stand_in_app import SQUARES, StandIn, squares
 
 from app import handlers, video, video_open, video_run
 from app.config import Limits
 from app.session import Upload
+from lisa_micro.assistant.assistant import Assistant
 from lisa_micro.types import Answer, Segmentation
 
 SHAPE, FRAMES = (48, 64), 6
@@ -42,6 +44,11 @@ class Watching(StandIn):
         return Answer("Here are the particles.", (Segmentation(labels, 0.9, 0.9, "particle", "particles"),), prompt)
 
 
+def speaking(reply="There are <value>count at end</value> particles [SEG].") -> Assistant:
+    """An assistant that can be asked: it sees what :func:`shaped` draws, and answers everything with ``reply``."""
+    return Assistant(KnownEngine(reply), "known", "")
+
+
 def moved(t):
     first, second, (x0, y0, x1, y1) = SQUARES
     pair = (first, second) if t < 4 else ((first[0], first[1], second[2], second[3]),)
@@ -63,6 +70,11 @@ def shaped(t: int) -> np.ndarray:
         distance = np.minimum.outer(np.minimum(rows, rows[::-1]), np.minimum(columns, columns[::-1]))
         picture[y0:y1, x0:x1] = 0.4 + 0.6 * distance / distance.max()
     return picture
+
+
+def shaped_stack() -> bytes:
+    """The frames of :func:`shaped` as a TIFF stack."""
+    return stack_of(np.stack([shaped(t) for t in range(FRAMES)]))
 
 
 def stack(frames=FRAMES) -> bytes:

@@ -51,12 +51,23 @@ def label_file(labels) -> bytes:
     return buffer.getvalue()
 
 
-def test_the_program_in_the_docs_runs_as_it_stands(url, tmp_path, monkeypatch, capsys):
-    (program,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    film(tmp_path / "film.tif")
-    monkeypatch.chdir(tmp_path)
+PROGRAMS = ("micrographs", "videos")
+"""What the programs in the docs are about, in order."""
+
+
+def run_from_docs(about, url):
+    """Run a program of the docs as it stands there, but for the address."""
+    programs = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    assert len(programs) == len(PROGRAMS)  # a further one needs a test that runs it
+    program = programs[PROGRAMS.index(about)]
     assert program.count('"http://127.0.0.1:7860"') == 1
     exec(compile(program.replace("http://127.0.0.1:7860", url), str(DOCS), "exec"), {"__name__": "__main__"})
+
+
+def test_the_program_in_the_docs_runs_as_it_stands(url, tmp_path, monkeypatch, capsys):
+    film(tmp_path / "film.tif")
+    monkeypatch.chdir(tmp_path)
+    run_from_docs("micrographs", url)
     said = capsys.readouterr().out
     assert "Here are the particles of film.tif, 0." in said and "3 particles" in said
     assert "['Removed 2', 'Added 4'] Accepted: 1 removed, 1 added." in said
@@ -162,6 +173,8 @@ def test_language_models_find_the_tools_and_use_them(url):
                 assert len(tool.description) > 40 and "Returns:" in tool.description
                 assert all(field.get("description") for field in tool.inputSchema["properties"].values())
             assert tools["segment"].inputSchema["required"] == ["session", "image", "prompt"]
+            assert tools["track"].inputSchema["required"] == ["session", "video", "words"]
+            assert tools["ask_video"].inputSchema["required"] == ["session", "question"]
 
             async def call(name, **arguments):
                 result = await session.call_tool(name, arguments)

@@ -228,7 +228,7 @@ def test_words_against_boxes_with_truth_and_its_download(page, tmp_path):
     page.get_by_role("tab", name="Words against boxes").click()
     page.wait_for_selector("#lm-boxes .lm-canvas", state="visible")
     page.click("#lm-compare")
-    page.wait_for_selector("#lm-outcome .lm-notice:has-text('at least one box')")
+    page.wait_for_selector("#lm-verdict .lm-notice:has-text('at least one box')")
     page.wait_for_timeout(500)
     for x0, y0, x1, y1 in ((4, 4, 14, 14), (30, 20, 38, 34)):
         page.mouse.move(*at(page, x0, y0, "#lm-boxes"))
@@ -240,7 +240,7 @@ def test_words_against_boxes_with_truth_and_its_download(page, tmp_path):
     drawn = page.evaluate("window.lisaMicro.boxes")
     assert np.abs(np.array(drawn) - [[4, 4, 14, 14], [30, 20, 38, 34]]).max() < 0.4
     page.click("#lm-compare")
-    page.wait_for_selector(".lm-verdict")
+    page.wait_for_selector("p.lm-verdict")
     assert page.locator("#lm-outcome figure").count() == 4
     assert page.locator("#lm-outcome img").evaluate_all("all => all.every(i => i.complete && i.naturalWidth > 0)")
     buffer = io.BytesIO()
@@ -248,7 +248,7 @@ def test_words_against_boxes_with_truth_and_its_download(page, tmp_path):
     give(page, buffer.getvalue(), "truth.tif", "truth")
     page.wait_for_selector("#lm-truth :text('3 true objects')")
     page.click("#lm-compare")
-    page.wait_for_selector("#lm-outcome h3:has-text('Scores against truth')")
+    page.wait_for_selector("#lm-verdict h3:has-text('Scores against truth')")
     with page.expect_download() as download:
         page.click("#lm-comparesave")
     names = zipfile.ZipFile(download.value.path()).namelist()

@@ -481,6 +481,16 @@ def compared(user, desk, words="segment all particles", boxes="[[4, 4, 14, 14], 
     return list(comparing.compare(user, desk, words, boxes, LIMITS))
 
 
+def test_an_object_has_one_number_in_all_pictures():
+    reference = np.array([[1, 1, 0, 2, 2, 0, 3]])
+    labels = np.array([[0, 4, 0, 1, 7, 9, 0]])  # 1 and 7 lie on the same object, 9 on none
+    assert comparing.numbered_as(labels, reference).tolist() == [[0, 1, 0, 2, 6, 7, 0]]
+    assert comparing.numbered_as(reference, reference).tolist() == reference.tolist()
+    nothing = np.zeros_like(labels)
+    assert comparing.numbered_as(nothing, reference).tolist() == nothing.tolist()
+    assert len(np.unique(comparing.numbered_as(labels, nothing))) == 5
+
+
 def test_words_and_boxes_are_compared(user, desk, tmp_path):
     with pytest.raises(InputError, match="Open a micrograph"):
         compared(user, desk)

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from stand_in_video import FRAMES, LIMITS, Watching, follow, opened, picture, shaped, stack, stack_of, zipped
+from stand_in_video import FRAMES, LIMITS, Watching, follow, opened, picture, shaped_stack, speaking, stack, zipped
 
 from app import video, video_charts, video_run, video_views
 from app.desk import Desk
@@ -188,14 +188,9 @@ def test_users_do_not_see_each_others_videos(user, sessions, desk):
 
 
 def test_questions_are_answered_from_what_was_measured(user):
-    from known_engine import KnownEngine
-
-    from lisa_micro.assistant.assistant import Assistant
-
     desk = Desk()
-    reply = "There are <value>count at end</value> particles [SEG]."
-    desk.opened = Assistant(KnownEngine(reply), "known", "")
-    opened(user, stack_of(np.stack([shaped(t) for t in range(FRAMES)])))
+    desk.opened = speaking()
+    opened(user, shaped_stack())
     follow(user, desk)
     with pytest.raises(InputError):
         list(video_run.ask_video(user, desk, " ", LIMITS))

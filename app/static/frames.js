@@ -82,6 +82,20 @@
         context.fillStyle = colour;
         context.fillText(text, x, y);
       };
+      /* white on the colour of the event: readable on any particle */
+      const badge = (text, x, y, size, colour) => {
+        context.font = `600 ${size * this.ratio}px system-ui, sans-serif`;
+        const [wide, high] = [context.measureText(text).width + 10 * this.ratio, (size + 6) * this.ratio];
+        const left = Math.min(Math.max(x, wide / 2), this.canvas.width - wide / 2) - wide / 2;
+        context.fillStyle = colour;
+        context.beginPath();
+        context.roundRect(left, y - high / 2, wide, high, 4 * this.ratio);
+        context.fill();
+        context.textAlign = "center";
+        context.textBaseline = "middle";
+        context.fillStyle = "#fff";
+        context.fillText(text, left + wide / 2, y);
+      };
       const boxes = this.layers[0]?.boxes || {};
       const names = Object.keys(boxes);
       if (this.numbers && names.length <= 120)
@@ -91,6 +105,7 @@
         }
       const written = [];
       for (const mark of this.marks || []) {
+        if (mark.after.length && !mark.after.some((name) => boxes[name])) continue; /* it has become another since */
         const box = mark.after.length === 1 && boxes[mark.after[0]];
         const [x, y] = box ? at((box[0] + box[2]) / 2 - 0.5, (box[1] + box[3]) / 2 - 0.5) : at(mark.x, mark.y);
         const radius = (20 + 5 * mark.age) * this.ratio;
@@ -105,7 +120,7 @@
         /* the newest first; an older one close by gets no words */
         if (written.every(([a, b]) => Math.hypot(a - x, b - y) > 50 * this.ratio)) {
           const below = y + radius + 10 * this.ratio;
-          write(mark.kind, x, below < this.canvas.height - 8 * this.ratio ? below : y - radius - 10 * this.ratio, 11, mark.colour);
+          badge(mark.kind, x, below < this.canvas.height - 10 * this.ratio ? below : y - radius - 10 * this.ratio, 11, mark.colour);
           written.push([x, y]);
         }
         context.globalAlpha = 1;

@@ -120,26 +120,34 @@
     };
   };
 
-  kinds.outcome = (root) => {
-    const plainTable = (table) => el("div", { class: "lm-tableframe" }, el("table", { class: "lm-table" },
-      el("thead", {}, el("tr", {}, ...table.columns.map((name) => el("th", {}, name)))),
-      el("tbody", {}, ...table.rows.map((row) => el("tr", {}, ...row.map((text) => el("td", {}, text)))))));
-    const figure = (url, title, caption) => el("figure", { class: "lm-figure" }, el("a", { href: url, target: "_blank", rel: "noopener", title: "Open it large" }, el("img", { src: url, alt: title })), el("figcaption", {}, el("b", {}, title), ...caption));
+  /* ---- words against boxes: what came of it in numbers, beside the micrograph; the pictures, below ---- */
+  kinds.verdict = (root) => {
+    /* a column each way: there are more measures than ways */
+    const turned = (table) => el("div", { class: "lm-tableframe lm-scores" }, el("table", { class: "lm-table" },
+      el("thead", {}, el("tr", {}, el("th", {}, table.columns[0]), ...table.rows.map((row) => el("th", { scope: "col" }, row[0])))),
+      el("tbody", {}, ...table.columns.slice(1).map((name, k) => el("tr", {}, el("th", { scope: "row" }, name), ...table.rows.map((row) => el("td", {}, row[k + 1])))))));
     return (value) => {
       const nodes = [];
       if (value.notice) nodes.push(el("div", { class: "lm-notice", role: "alert" }, value.notice));
       if (value.pending) nodes.push(el("div", { class: "lm-reply lm-working", role: "status" }, el("span", { class: "lm-dots" }, el("i"), el("i"), el("i")), el("span", {}, value.pending.stage), el("span", { class: "lm-meta" }, `${value.pending.seconds} s`)));
-      if (!value.ready && !value.pending && !value.notice) nodes.push(el("div", { class: "lm-blank" }, "Draw boxes, say the same in words, and compare: both go through one decoder, so only the way of asking differs."));
+      if (!value.ready && !value.pending && !value.notice) nodes.push(el("div", { class: "lm-blank lm-how" }, el("p", {}, "Draw boxes, say the same in words, and compare: both go through one decoder, so only the way of asking differs."),
+        el("p", {}, "With true labels, an image in which each object has a number of its own, both are scored against the truth, and boxes that you do not draw are drawn around its objects.")));
       if (value.ready) {
         nodes.push(el("p", { class: "lm-verdict" }, value.sentence));
-        nodes.push(el("h3", {}, `Scores against ${value.against}`), plainTable(value.scores));
-        nodes.push(el("h3", {}, "Side by side"));
-        const d = value.difference;
-        nodes.push(el("div", { class: "lm-figures" }, ...value.pictures.map((p) => figure(p.url, p.name, [` ${p.caption}`])),
-          d && figure(d.url, "difference", [el("span", { class: "lm-one" }, `only ${d.one}`), el("span", { class: "lm-other" }, `only ${d.other}`), el("span", { class: "lm-both" }, "both")])));
+        nodes.push(el("h3", {}, `Scores against ${value.against}`), turned(value.scores));
         if (value.notes.length) nodes.push(el("ul", { class: "lm-notes" }, ...value.notes.map((note) => el("li", {}, note))));
       }
       root.replaceChildren(...nodes);
+    };
+  };
+
+  kinds.outcome = (root) => {
+    const figure = (url, title, caption) => el("figure", { class: "lm-figure" }, el("a", { href: url, target: "_blank", rel: "noopener", title: "Open it large" }, el("img", { src: url, alt: title })), el("figcaption", {}, el("b", {}, title), ...caption));
+    return (value) => {
+      const d = value.difference;
+      root.replaceChildren(...(value.ready ? [el("h3", {}, "Side by side"),
+        el("div", { class: "lm-figures" }, ...value.pictures.map((p) => figure(p.url, p.name, [` ${p.caption}`])),
+          d && figure(d.url, "difference", [el("span", { class: "lm-one" }, `only ${d.one}`), el("span", { class: "lm-other" }, `only ${d.other}`), el("span", { class: "lm-both" }, "both")]))] : []));
     };
   };
 

@@ -242,6 +242,10 @@ def _as_necks(table: pd.DataFrame) -> list[Neck]:
     return [Neck(a, b, ((x0, y0), (x1, y1)), x, radius) for a, b, x0, y0, x1, y1, x, radius in rows]
 
 
+_PARTS = 100
+"""Tables of single frames that are kept apart."""
+
+
 class Tables:
     """Rows of the tables as frames become final.
 
@@ -272,6 +276,8 @@ class Tables:
             # an empty table would only make the types of the columns doubtful
             if len(rows) or not store:
                 store.append(rows)
+            if len(store) > _PARTS:  # many small tables need ten times the memory of a large one
+                store[:] = [self._whole(store)]
         return properties, _as_necks(necks)
 
     def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
