@@ -218,7 +218,8 @@ def train_model(
         lisa.language.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     chat = ChatFormat(tokenizer)
     sides = [p.side for p in (lisa.clip_projector, lisa.sam_projector) if p is not None]
-    module = AdaptModel(lisa, len(chat.user_ids("", first=True)[0]), exact=learn.language == "qlora").to(device)
+    opening = len(chat.user_ids("", first=True)[0])
+    module = AdaptModel(lisa, opening, taught, exact=learn.language == "qlora").to(device)
     make = _maker(stage, chat, sum(s * s for s in sides), items, config, taught, accelerator)
     key = "+".join(weights.get(p, "") for p in ("sam_tower", "clip_tower"))
     if begun is not None:
@@ -292,6 +293,8 @@ def _maker(
         boxes=stage.loss.box > 0 and stage.learn.seeing,
         keeps=stage.learn.seeing,
         box_weight=stage.loss.box,
+        # where the tower learns, a window takes a whole image through it
+        looks=stage.looks if stage.learn.tower == "no" else 0,
         rank=0 if parts is None else parts.process_index,
         processes=1 if parts is None else parts.num_processes,
         accumulate=1 if parts is None else schedule.accumulate,

@@ -7,13 +7,14 @@ losses are divided are known to all, and several processes learn from the same b
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from finetune.adapt_data import Goal, Item, Said
+from finetune.adapt_views import Window, orientation, piece
 from finetune.facts import scene_facts
 from finetune.language_data import IGNORE, conversation_about, encode_turns
 from finetune.vision_data import Maps, box_of, compacted, pick_instance, presence_of, target_maps
@@ -32,37 +33,6 @@ DRAWS = 200
 KEPT = ("neck", "pore", "agglomerate")
 OWN_SHARE = 0.7
 """Of the drawn conversations about an image with labels of a concept that users taught: so many are about it."""
-
-
-@dataclass(frozen=True)
-class Orientation:
-    """How a view lies: quarter turns, then mirrored left to right."""
-
-    turns: int = 0
-    mirrored: bool = False
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        image = np.rot90(image, self.turns)
-        return np.ascontiguousarray(image[:, ::-1] if self.mirrored else image)
-
-
-def orientation(item: Item, view: int) -> Orientation:
-    """The first view is as the image is; others are turned and mirrored, but for images whose conversation speaks of
-    directions."""
-    if view == 0 or item.fixed:
-        return Orientation()
-    rng = np.random.default_rng([view, *item.name.encode()])
-    return Orientation(int(rng.integers(4)), bool(rng.random() < 0.5))
-
-
-@dataclass(frozen=True)
-class Window:
-    """Part of a view's embedding, cells of 16 px: corner and size."""
-
-    x0: int
-    y0: int
-    w: int
-    h: int
 
 
 @dataclass
@@ -103,6 +73,18 @@ class AdaptBatch:
 
 
 @dataclass(frozen=True)
+class Sight:
+    """A window that codes and boxes prompt, without a conversation; as in :class:`Plan`."""
+
+    item: int
+    view: int
+    window: Window
+    codes: tuple[Goal, ...]
+    boxes: tuple[tuple[np.ndarray, np.ndarray], ...]
+    asked: tuple[tuple[int, Goal], ...] = ()
+
+
+@dataclass(frozen=True)
 class Plan:
     """One conversation before anything costly is made. asked: (number of the [SEG], goal) of those to outline; codes:
     goals that are prompted by their codes."""
@@ -118,6 +100,7 @@ class Plan:
     codes: tuple[Goal, ...]
     boxes: tuple[tuple[np.ndarray, np.ndarray], ...]
     """(box XYXY px of the frame, its instance's mask in the window)."""
+    more: tuple[Sight, ...] = ()
 
 
 class AdaptMaker:
@@ -129,7 +112,7 @@ class AdaptMaker:
         vocabulary: of the model. own_from: number of the first concept that is new; its code learns, so that it prompts
             the decoder too.
         decodes, boxes: whether anything is outlined, whether by boxes too. keeps: prompt by the default's codes on its
-            scenes too, where the decoder or the tower learns.
+            scenes too, where the decoder or the tower learns. looks: further windows for each conversation.
         rank, processes, accumulate: which part of the batch this process has, and in how many pieces.
     """
 
@@ -152,6 +135,7 @@ class AdaptMaker:
         boxes: bool = True,
         keeps: bool = False,
         box_weight: float = 0.5,
+        looks: int = 0,
         rank: int = 0,
         processes: int = 1,
         accumulate: int = 1,
@@ -169,6 +153,8 @@ class AdaptMaker:
         self.templates, self.views, self.longest, self.own_from = templates, views, longest, own_from
         self.vocabulary, self.keeps = vocabulary, keeps and decodes
         self.decodes, self.boxes, self.box_weight = decodes, boxes and decodes, box_weight
+        self.looks = looks if keeps and decodes else 0
+        self.shown = {k: self.known(item) for k, item in enumerate(items)}
         self.rank, self.processes, self.accumulate = rank, processes, accumulate
         self.seg_id = chat.special[SPECIAL_TOKENS[0]]
 
@@ -180,6 +166,7 @@ class AdaptMaker:
         count = int(scenes) + int(rng.random() < scenes - int(scenes))
         kinds = [k < count for k in range(self.batch_size)]
         plans = [self.plan(rng, kind) for kind in kinds]
+        plans = [replace(plan, more=self.further(rng, kind)) for plan, kind in zip(plans, kinds, strict=True)]
         return self.deal(plans)
 
     def deal(self, plans: list[Plan]) -> list[AdaptBatch]:
@@ -193,7 +180,8 @@ class AdaptMaker:
 
     def totals(self, plans: list[Plan]) -> dict[str, float]:
         """What losses are divided by: learnt tokens, coded [SEG], prompts of the decoder by their weights."""
-        prompts = sum(len(p.asked) + len(p.codes) + self.box_weight * len(p.boxes) for p in plans)
+        seen = [sight for plan in plans for sight in (plan, *plan.more)]
+        prompts = sum(len(s.asked) + len(s.codes) + self.box_weight * len(s.boxes) for s in seen)
         return {
             "tokens": max(1, sum(label != IGNORE for p in plans for label in p.labels)),
             "codes": max(1, sum(goal.code >= 0 for p in plans for goal in p.goals)),
@@ -201,12 +189,13 @@ class AdaptMaker:
         }
 
     def validation(self, most: int) -> list[AdaptBatch]:
-        """Fixed batches about each of the first ``most`` items, as they lie."""
+        """Fixed batches about each of the first ``most`` items, as they lie, with windows more of each: one window an
+        image is too few to tell which weights are better."""
         plans = []
         for k in self.own[:most]:
             rng = np.random.default_rng((self.seed, 17, k))
             plan = self.plan(rng, False, item=k, view=0)
-            plans.append(plan)
+            plans.append(replace(plan, more=self.sights(rng, [k] * self.looks, 1)))
         return [
             self.batch(plans[s : s + self.batch_size], self.totals(plans))
             for s in range(0, len(plans), self.batch_size)
@@ -272,16 +261,47 @@ class AdaptMaker:
             # what necks and pores are found by, whatever the words ask for
             names = ("particle", KEPT[int(rng.integers(len(KEPT)))])
             codes += [Goal(name, CONCEPTS.index(name)) for name in names]
-        window, boxes = Window(0, 0, 1, 1), []
+        window, boxes = Window(0, 0, 1, 1), ()
         if self.decodes:
             aim = known[int(rng.integers(len(known)))][1].key if known else "particle"
             window = self.window(rng, item, view, aim)
-            if self.boxes and item.instances:
-                mask = pick_instance(self.cut(item, view, window), rng, True)
-                if mask is not None:
-                    shift = np.tile(np.array([window.x0, window.y0], np.float32) * STRIDE, 2)
-                    boxes.append((box_of(mask, rng) + shift, mask))
-        return Plan(k, view, ids, labels, seg, goals, window, tuple(known), tuple(codes), tuple(boxes))
+            boxes = self.drawn_boxes(rng, item, view, window)
+        return Plan(k, view, ids, labels, seg, goals, window, tuple(known), tuple(codes), boxes)
+
+    def drawn_boxes(self, rng: np.random.Generator, item: Item, view: int, window: Window) -> tuple:
+        """A box around one instance in the window, as in :class:`Plan`; none where instances are not told apart."""
+        mask = pick_instance(self.cut(item, view, window), rng, True) if self.boxes and item.instances else None
+        if mask is None:
+            return ()
+        shift = np.tile(np.array([window.x0, window.y0], np.float32) * STRIDE, 2)
+        return ((box_of(mask, rng) + shift, mask),)
+
+    def known(self, item: Item) -> list[Goal]:
+        """What codes may prompt about an image: on scenes what all else rests on; on one's own, concepts that users
+        taught and particles."""
+        names = self.vocabulary.names
+        wanted = ("particle", *KEPT) if item.kind == "sim" else ("particle", *(c.name for c in self.vocabulary.own))
+        return [Goal(name, names.index(name)) for name in wanted if name in item.labels]
+
+    def further(self, rng: np.random.Generator, scene: bool) -> tuple[Sight, ...]:
+        """Further windows, of any images of the same kind: the decoder learns from them without the language
+        model."""
+        pool = [k for k in (self.scenes if scene else self.own) if self.shown[k]]
+        chosen = [pool[int(rng.integers(len(pool)))] for _ in range(self.looks if pool else 0)]
+        return self.sights(rng, chosen, 1 if scene else self.views)
+
+    def sights(self, rng: np.random.Generator, chosen: list[int], views: int) -> tuple[Sight, ...]:
+        """A window of each of these items that has something to prompt by."""
+        found = []
+        for k in chosen:
+            if not self.shown[k]:
+                continue
+            item, view = self.items[k], int(rng.integers(views))
+            order = rng.permutation(len(self.shown[k]))[:2]
+            goals = tuple(self.shown[k][n] for n in order)
+            window = self.window(rng, item, view, goals[0].key)
+            found.append(Sight(k, view, window, goals, self.drawn_boxes(rng, item, view, window)))
+        return tuple(found)
 
     def window(self, rng: np.random.Generator, item: Item, view: int, aim: str) -> Window:
         """Where to look: mostly around a pixel of what is asked for."""
@@ -317,6 +337,7 @@ class AdaptMaker:
             labels[row, : len(plan.labels)] = torch.tensor(plan.labels)
             if plan.asked or plan.codes or plan.boxes:
                 looks.append(self.look(plan, row, len(seg)))
+            looks += [self.look(sight, row, len(seg)) for sight in plan.more]
             seg += [[row, position] for position in plan.seg]
             code += [goal.code for goal in plan.goals]
         return AdaptBatch(
@@ -329,7 +350,7 @@ class AdaptMaker:
             totals,
         )
 
-    def look(self, plan: Plan, row: int, first: int) -> Look:
+    def look(self, plan: Plan | Sight, row: int, first: int) -> Look:
         """The prompts of one window and their targets; ``first``: number in the batch of the conversation's first
         [SEG]."""
         item, window = self.items[plan.item], plan.window
@@ -355,15 +376,6 @@ class AdaptMaker:
             torch.as_tensor(boxes),
             Maps(*columns),
         )
-
-
-def piece(image: np.ndarray, window: Window) -> np.ndarray:
-    """The window of an image at the tower's scale, ``(16 h, 16 w)`` int32, 0 beyond the image's edges."""
-    y, x = window.y0 * STRIDE, window.x0 * STRIDE
-    part = image[y : y + window.h * STRIDE, x : x + window.w * STRIDE]
-    out = np.zeros((window.h * STRIDE, window.w * STRIDE), np.int32)
-    out[: part.shape[0], : part.shape[1]] = part
-    return out
 
 
 def as_turn(said: Said, vocabulary: Vocabulary) -> Turn:

@@ -134,7 +134,8 @@ class AdaptStage(_Strict):
     data: folder with ``metadata.jsonl``, or with ``train/`` and ``validation/`` that have one each. validation: a
     folder of its own, or the share of the images that is held back. base: the preset that is tuned. start: an adapter
     to go on from. name: of the adapter. views: how often each image is seen turned, mirrored and in other contrast.
-    crop: side in px of what the decoder sees of an image in a step. templates: share of the conversations about
+    crop: side in px of what the decoder sees of an image in a step. looks: further windows for each conversation, which
+    codes and boxes prompt; none where the tower learns. templates: share of the conversations about
     labelled images that are drawn from the default's own requests, all of them where a record has no conversation.
     longest: tokens of a conversation, longer ones are left out.
     """
@@ -153,6 +154,7 @@ class AdaptStage(_Strict):
     templates: float = Field(0.5, ge=0, le=1)
     views: int = Field(4, gt=0)
     crop: int = Field(288, ge=64)
+    looks: int = Field(6, ge=0)
     longest: int = Field(256, gt=32)
     judge: Judge = Judge()
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -11,13 +11,14 @@ import numpy as np
 from finetune.adapt_config import Judge
 from finetune.adapt_data import Records
 from lisa_micro.datasets.readers import Example
+from lisa_micro.datasets.records import Turn
 from lisa_micro.datasets.texts import SceneFacts, held_out_suite
 from lisa_micro.datasets.texts.own import sample_own_conversation
 from lisa_micro.evaluate.language import judge as judge_reply
 from lisa_micro.evaluate.scenes import FIRST_SEED, is_there, micrograph_of, scenes
 from lisa_micro.evaluate.wordings import whole_concept_wordings
 from lisa_micro.geometry import boxes_from_labels
-from lisa_micro.language import Concept, Vocabulary
+from lisa_micro.language import Concept, Vocabulary, parse_reply
 from lisa_micro.metrics import ciou, giou, iou
 from lisa_micro.types import Micrograph
 
@@ -40,13 +41,13 @@ class Case:
 
 
 def make_cases(part: Records, vocabulary: Vocabulary, judge: Judge, seed: int) -> list[Case]:
-    """Requests about validation images: those of the records, and held-back wordings for what is labelled: the concepts
-    that users taught, and particles."""
+    """Requests about validation images: those of the records, unless their targets are not what the answer would show,
+    and held-back wordings for what is labelled: the concepts that users taught, and particles."""
     cases: list[Case] = []
     for number, k in enumerate(part.chosen[: judge.images]):
         example = part.examples[k]
-        if example.turns and example.turns[0].targets:
-            turn = example.turns[0]
+        turn = example.turns[0] if example.turns else None
+        if turn is not None and turn.targets and not _narrowed(turn, vocabulary):
             truth = np.maximum.reduce([example.target_labels(target) for target in turn.targets])
             concept = turn.targets[0].concept or "own words"
             cases.append(Case(k, example.name, turn.user, "record", concept, truth))
@@ -54,6 +55,12 @@ def make_cases(part: Records, vocabulary: Vocabulary, judge: Judge, seed: int) -
             asked = wordings(vocabulary, concept, judge.wordings, seed)
             cases += [Case(k, example.name, w, "held back", concept, truth) for w in rotated(asked, number)]
     return cases
+
+
+def _narrowed(turn: Turn, vocabulary: Vocabulary) -> bool:
+    """Whether the answer shows less than the target: all of a concept, of which ``<where>`` leaves some."""
+    said = parse_reply(turn.assistant, vocabulary).targets
+    return any(s.clauses and t.concept is not None for s, t in zip(said, turn.targets, strict=True))
 
 
 def labelled(example: Example, vocabulary: Vocabulary) -> dict[str, np.ndarray]:

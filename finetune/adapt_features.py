@@ -13,8 +13,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from finetune.adapt_batches import AdaptBatch, Window, orientation
+from finetune.adapt_batches import AdaptBatch
 from finetune.adapt_data import Item
+from finetune.adapt_views import Window, orientation
 from finetune.vision_data import photometric
 from lisa_micro.models.lisa.model import LisaModel
 from lisa_micro.models.towers.sam import SamFeatures

@@ -56,6 +56,9 @@ def adapt_loss(out: AdaptOutputs, batch: AdaptBatch, codes: Tensor, weights: Los
         words_end, boxes = len(look.seg), len(look.boxes)
         there = look.maps.presence[:words_end] == 1
         _add(figures, "iou", float(iou[:words_end][there].sum()), int(there.sum()))
+        prompted = slice(words_end, words_end + len(look.codes))
+        there = look.maps.presence[prompted] == 1
+        _add(figures, "code iou", float(iou[prompted][there].sum()), int(there.sum()))
         _add(figures, "box iou", float(iou[len(iou) - boxes :].sum()), boxes)
         _add(figures, "masks", float(each.detach().sum()), len(each))
     return loss, figures

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from finetune.adapt_batches import AdaptBatch, Window
+from finetune.adapt_batches import AdaptBatch
 from finetune.adapt_config import AdaptStage, Learn, Lora
+from finetune.adapt_views import Window
 from finetune.language import image_slots
 from finetune.language_data import IGNORE
 from lisa_micro.models.lisa.adapter import Parts, load_states
@@ -48,12 +49,13 @@ class AdaptModel(nn.Module):
     need it.
 
     Args:
-        opening: ids before the image tokens. exact: run projections and decoder in float32 whatever surrounds them.
+        opening: ids before the image tokens. old_codes: of the base, which stay. exact: run projections and decoder in
+            float32 whatever surrounds them.
     """
 
-    def __init__(self, lisa: LisaModel, opening: int, exact: bool = False):
+    def __init__(self, lisa: LisaModel, opening: int, old_codes: int = len(CONCEPTS), exact: bool = False):
         super().__init__()
-        self.lisa, self.opening, self.exact = lisa, opening, exact
+        self.lisa, self.opening, self.old_codes, self.exact = lisa, opening, old_codes, exact
 
     def forward(self, batch: AdaptBatch) -> AdaptOutputs:
         """Device of the batch: that of the model."""
@@ -81,6 +83,8 @@ class AdaptModel(nn.Module):
         features = look.features if whole is None else cut(whole, look.window)
         origin = (look.window.x0, look.window.y0)
         codes = head.code_book(look.codes).to(prompts.dtype)
+        # the table learns as a whole or not at all; of what the base knows, nothing is to reach it
+        codes = torch.where((look.codes < self.old_codes)[:, None], codes.detach(), codes)
         words = torch.cat([prompts[look.seg], codes]).unsqueeze(1)
         parts = []
         if len(words):
@@ -211,5 +215,5 @@ def free(model: LisaModel, learn: Learn, old_codes: int) -> None:
             p.requires_grad_(learn.tower == "all" or not name.startswith("encoder."))
     codes = model.mask_head.code_book.weight
     if codes.shape[0] > old_codes:
-        # only new codes prompt the decoder in training, so that only their rows have a gradient
+        # AdaptModel.outline lets gradients reach the new rows alone
         codes.requires_grad_(True)

@@ -11,7 +11,7 @@ import torch
 from own_records import write_images, write_own
 from tiny_preset import write_preset
 
-from finetune.adapt_batches import AdaptMaker, Window, orientation, piece
+from finetune.adapt_batches import AdaptMaker
 from finetune.adapt_config import AdaptStage, Loss
 from finetune.adapt_data import read_items, simulated_items, split_records, with_concepts
 from finetune.adapt_evaluate import make_cases, score
@@ -19,6 +19,7 @@ from finetune.adapt_features import FeatureStore
 from finetune.adapt_loop import put, whole
 from finetune.adapt_losses import adapt_loss
 from finetune.adapt_model import AdaptModel, build_model
+from finetune.adapt_views import Window, orientation, piece
 from finetune.config import load_config
 from lisa_micro.datasets.records import Record, write_records
 from lisa_micro.models.lisa.adapter import read_parts
@@ -171,6 +172,18 @@ def test_scenes_are_prompted_by_the_codes_that_others_rest_on(items, built):
     )
 
 
+def test_further_windows_are_prompted_by_codes_and_dealt_out_with_the_rest(items, built):
+    plain, more = (maker(items, built[1], keeps=True, looks=n)(1)[0] for n in (0, 2))
+    assert torch.equal(plain.ids, more.ids) and len(more.looks) == len(plain.looks) + 2 * len(more.ids)
+    extra = [k for k in more.looks if not len(k.seg)]
+    assert len(extra) >= 2 * len(more.ids) and all(len(k.codes) for k in extra)
+    assert {items[k.item].kind for k in extra} == {"own", "sim"}
+    assert more.totals["prompts"] > plain.totals["prompts"] and more.totals["tokens"] == plain.totals["tokens"]
+    parts = [maker(items, built[1], keeps=True, looks=2, rank=r, processes=2)(1)[0] for r in range(2)]
+    assert sum(len(p.looks) for p in parts) == len(more.looks)
+    assert not any(len(k.codes) for k in maker(items, built[1], looks=2)(1)[0].looks)
+
+
 def test_a_window_reaches_beyond_the_image_as_padding():
     image = np.arange(40 * 50, dtype=np.int16).reshape(40, 50) % 100 + 1
     part = piece(image, Window(1, 2, 3, 2))
@@ -221,6 +234,28 @@ def test_a_concept_of_ones_own_gets_a_code_that_learns_alone(preset, config, tmp
     module = AdaptModel(lisa, len(chat.user_ids("", first=True)[0]))
     adapt_loss(module(store.fill(batch)), batch, codes.detach(), Loss())[0].backward()
     assert not codes.grad[:5].any() and codes.grad[5].any()
+    # the default's scenes are prompted by the default's codes, which stay where they are
+    mixed = items + simulated_items(tmp_path / "sim", 1, 90, 64, wider)
+    make = AdaptMaker(
+        mixed,
+        chat,
+        2,
+        2,
+        0,
+        crop=64,
+        longest=900,
+        share=0.5,
+        vocabulary=wider.vocabulary,
+        own_from=5,
+        keeps=True,
+        looks=1,
+    )
+    batch = make(0)[0]
+    assert any((look.codes < 5).any() for look in batch.looks) and any((look.codes == 5).any() for look in batch.looks)
+    store = FeatureStore(lisa, mixed, tmp_path / "cache", "key", torch.device("cpu"), False)
+    codes.grad = None
+    adapt_loss(module(store.fill(batch)), batch, codes.detach(), Loss())[0].backward()
+    assert not codes.grad[:5].any() and codes.grad[5].any()
     asked = make_cases(train, wider.vocabulary, stage.judge, 0)
     assert {case.concept for case in asked} == {"shell"} and all("shell" in case.prompt.lower() for case in asked)
 
@@ -254,3 +289,15 @@ def test_scores_know_perfect_and_empty(data, config):
     assert empty["giou"] == 0 and empty["ciou"] == 0
     held_back = {case.prompt for case in cases if case.kind == "held back"}
     assert len(held_back) == 3 and {row["prompt"] for row in perfect["wordings"]} > held_back
+
+
+def test_a_request_that_narrows_is_judged_only_by_what_is_left(config, tmp_path):
+    rows = write_images(tmp_path, 2, 64)
+    reply = "Here are the particles [SEG]<where>largest 1</where>."
+    for row, target in zip(rows, ({"concept": "particle"}, {"instances": [1]}), strict=True):
+        row["conversations"] = [{"user": "the largest one", "assistant": reply, "targets": [target]}]
+    write_records(tmp_path / "metadata.jsonl", [Record.model_validate(row) for row in rows])
+    train, _ = split_records(tmp_path, 0.0)
+    judge = AdaptStage(stage="adapt").judge.model_copy(update={"wordings": 0})
+    asked = make_cases(train, config.vocabulary, judge, 0)
+    assert [case.image for case in asked] == [1] and asked[0].kind == "record"
