@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 from stand_in_app import StandIn
 
@@ -29,3 +30,22 @@ def running(**settings) -> Iterator[str]:
     finally:
         ended.set()
         server.join(30)
+
+
+@asynccontextmanager
+async def language_model(url: str) -> AsyncIterator[tuple[Any, Any]]:
+    """A client of the MCP door, and ``call(tool, **arguments)``: whether it failed, and the text that came back."""
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    async with (
+        streamablehttp_client(f"{url}/gradio_api/mcp/") as (read, write, _),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+
+        async def call(name, **arguments):
+            result = await session.call_tool(name, arguments)
+            return result.isError, result.content[0].text
+
+        yield session, call

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 import tifffile
-from app_server import running
+from app_server import language_model, running
 from gradio_client import Client
 from stand_in_app import SQUARES, film, squares
 
@@ -158,15 +158,8 @@ def test_programs_at_once_get_their_own_answers(url):
 
 
 def test_language_models_find_the_tools_and_use_them(url):
-    from mcp import ClientSession
-    from mcp.client.streamable_http import streamablehttp_client
-
     async def talk():
-        async with (
-            streamablehttp_client(f"{url}/gradio_api/mcp/") as (read, write, _),
-            ClientSession(read, write) as session,
-        ):
-            await session.initialize()
+        async with language_model(url) as (session, call):
             tools = {tool.name: tool for tool in (await session.list_tools()).tools}
             assert list(tools) == list(TOOLS)
             for tool in tools.values():
@@ -175,10 +168,6 @@ def test_language_models_find_the_tools_and_use_them(url):
             assert tools["segment"].inputSchema["required"] == ["session", "image", "prompt"]
             assert tools["track"].inputSchema["required"] == ["session", "video", "words"]
             assert tools["ask_video"].inputSchema["required"] == ["session", "question"]
-
-            async def call(name, **arguments):
-                result = await session.call_tool(name, arguments)
-                return result.isError, result.content[0].text
 
             _, text = await call("open_session")
             token = ast.literal_eval(text)["session"]

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from app_server import running
+from app_server import language_model, running
 from gradio_client import Client
 from stand_in_video import FRAMES, LIMITS, SHAPE, Watching, picture, shaped_stack, speaking, stack, zipped
 from test_app_api import DOCS, run_from_docs, send
@@ -134,20 +134,8 @@ def test_sessions_keep_apart(url, client):
 
 
 def test_language_models_follow_and_ask(url):
-    from mcp import ClientSession
-    from mcp.client.streamable_http import streamablehttp_client
-
     async def talk():
-        async with (
-            streamablehttp_client(f"{url}/gradio_api/mcp/") as (read, write, _),
-            ClientSession(read, write) as session,
-        ):
-            await session.initialize()
-
-            async def call(name, **arguments):
-                result = await session.call_tool(name, arguments)
-                return result.isError, result.content[0].text
-
+        async with language_model(url) as (_, call):
             _, text = await call("open_session")
             opened = ast.literal_eval(text)
             key = send(url, opened, shaped_stack(), "film.tif", "video")
