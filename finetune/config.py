@@ -36,12 +36,14 @@ class Schedule(_Strict):
 
 class Simulated(_Strict):
     """How many simulated scenes to learn from, and from which seed on. agglomerates: those of odd seeds show
-    agglomerates, the others whatever is drawn, as the scenes of the suites; else all show what is drawn."""
+    agglomerates, the others whatever is drawn, as the scenes of the suites; else all show what is drawn. videos:
+    how many simulated sintering videos to take six frames of each from, with seeds from ``seed`` on too."""
 
     count: int = Field(0, ge=0)
     seed: int = 1_000_000
     shape: tuple[int, int] = (384, 384)
     agglomerates: bool = False
+    videos: int = Field(0, ge=0)
 
 
 class VisionStage(_Strict):

@@ -76,12 +76,14 @@ class OutlineTerms(NamedTuple):
     presence: Tensor
 
 
-def outline_terms(out: MaskOutputs, target: Maps) -> OutlineTerms:
-    """What the decoder's outputs are judged by."""
+def outline_terms(out: MaskOutputs, target: Maps, notch: float = 1.0) -> OutlineTerms:
+    """What the decoder's outputs are judged by. ``notch``: weight of a pixel at the end of a neck in the masks'
+    cross-entropy."""
     valid, inside = target.valid, (target.mask > 0.5).float()
+    weight = rare_weight(target.mask, valid) * (1 + (notch - 1) * target.notch)
     iou = soft_iou(out.mask, target.mask, valid)
     return OutlineTerms(
-        mask_loss(out.mask, target.mask, valid, rare_weight(target.mask, valid)),
+        mask_loss(out.mask, target.mask, valid, weight),
         distance_loss(out.distance, target.distance, inside, valid),
         border_loss(out.border, target.border, inside, valid),
         iou,

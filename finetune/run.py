@@ -14,7 +14,7 @@ from finetune.config import ClipStage, LanguageStage, Stage, TrackingStage, Visi
 from finetune.device import use_bf16
 from finetune.facts import collect_facts
 from finetune.loop import LoopConfig, run_loop
-from finetune.sources import load_all, prepare_real, prepare_simulated
+from finetune.sources import load_all, prepare_frames, prepare_real, prepare_simulated
 from lisa_micro.models.checkpoints import load_strict, read_state
 from lisa_micro.models.device import pick_device
 from lisa_micro.types import InputError
@@ -31,6 +31,8 @@ def training_paths(stage, cache: Path) -> list[Path]:
         scenes = stage.simulated
         sim = cache / f"sim{'_agglomerates' * scenes.agglomerates}_{scenes.shape[0]}x{scenes.shape[1]}"
         paths += prepare_simulated(sim, scenes.count, scenes.seed, scenes.shape, scenes.agglomerates)
+        sizes = f"{scenes.shape[0]}x{scenes.shape[1]}"
+        paths += prepare_frames(cache / f"video_{sizes}", scenes.videos, scenes.seed, scenes.shape)
     return paths
 
 

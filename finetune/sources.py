@@ -10,16 +10,20 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lisa_micro.io.contrast import to_unit_range
 from lisa_micro.types import CONCEPTS
 
+if TYPE_CHECKING:
+    from lisa_micro.sim import Scene
+
 
 @dataclass(frozen=True)
 class Source:
-    """One prepared image. ``kind``: ``"emps"``, ``"tem"`` or ``"sim"``. ``instances``: whether the particle labels tell
+    """One prepared image. ``kind``: ``"emps"``, ``"tem"``, ``"sim"`` or ``"video"``. ``instances``: whether the particle labels tell
     touching particles apart. ``labels``: concept -> int32 ``(H, W)``. ``modality``: where the source itself
     tells it."""
 
@@ -105,14 +109,48 @@ def prepare_simulated(
         if path.exists():
             continue
         scene = simulate_scene(number, shape, kind="agglomerate" if agglomerates and number % 2 else None)
-        labels = {
-            "particle": scene.particles,
-            "neck": scene.necks,
-            "pore": scene.pores,
-            "agglomerate": scene.agglomerates,
-            "substrate": scene.substrate.astype(np.int32),
-        }
-        write_source(path, Source(path.stem, "sim", to_bytes(scene.pixels), labels, True, scene.modality))
+        write_source(path, _of_scene(path.stem, "sim", scene))
+    return paths
+
+
+def _of_scene(name: str, kind: str, scene: Scene) -> Source:
+    labels = {
+        "particle": scene.particles,
+        "neck": scene.necks,
+        "pore": scene.pores,
+        "agglomerate": scene.agglomerates,
+        "substrate": scene.substrate.astype(np.int32),
+    }
+    return Source(name, kind, to_bytes(scene.pixels), labels, True, scene.modality)
+
+
+def prepare_frames(folder: Path, videos: int, seed: int, shape: tuple[int, int], frames: int = 6) -> list[Path]:
+    """Frames of ``videos`` simulated sintering videos with seeds ``seed, seed + 1, ...`` into ``folder``, ``frames`` of
+    each; what is there already stays. Half of them are bright-field; sizes, numbers of particles and the noise (0.4 to
+    3 times what a scene has, evenly on a logarithmic scale) differ from video to video."""
+    from lisa_micro.sim import simulate_sintering
+    from lisa_micro.sim.growth import MECHANISMS
+
+    paths = []
+    for number in range(seed, seed + videos):
+        here = [folder / f"video_{number:06d}_{k}.npz" for k in range(frames)]
+        paths += here
+        if all(path.exists() for path in here):
+            continue
+        rng = np.random.default_rng((number, 5))
+        video = simulate_sintering(
+            number,
+            frames=60,
+            shape=shape,
+            modality=str(rng.choice(["BF-TEM", "HAADF-STEM", "SEM"], p=[0.5, 0.25, 0.25])),
+            n_particles=int(rng.integers(15, 46)),
+            mechanism=str(rng.choice(list(MECHANISMS))),
+            noise=float(np.exp(rng.uniform(np.log(0.4), np.log(3.0)))),
+            radius_nm=0.2 * min(shape) / rng.uniform(14, 32),
+            contact_share=float(rng.uniform(0.4, 0.9)),
+        )
+        for path, t in zip(here, np.sort(rng.choice(60, frames, replace=False)), strict=True):
+            write_source(path, _of_scene(path.stem, "video", video.scene(int(t))))
     return paths
 
 

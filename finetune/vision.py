@@ -17,13 +17,14 @@ from lisa_micro.models.towers.sam import ConvSamTower, SamFeatures
 
 @dataclass(frozen=True)
 class VisionWeights:
-    """Weights of the terms of the loss."""
+    """Weights of the terms of the loss; ``notch``: of a pixel at the end of a neck, among the others of a mask."""
 
     mask: float = 1.0
     distance: float = 1.0
     border: float = 0.3
     iou: float = 0.2
     presence: float = 0.2
+    notch: float = 1.0
 
 
 class VisionModel(nn.Module):
@@ -59,7 +60,7 @@ def vision_loss(out: MaskOutputs, target: Maps, weights: VisionWeights, words: i
     """Weighted mean over prompts, and figures to log. ``words``: how many of the prompts are words."""
     w = target.weight
     total = w.sum().clamp_min(1.0)
-    mask, distance, border, iou, quality, presence = outline_terms(out, target)
+    mask, distance, border, iou, quality, presence = outline_terms(out, target, weights.notch)
     known = (target.presence >= 0).float() * (w > 0)
     parts = w * target.parts
     loss = (

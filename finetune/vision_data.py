@@ -29,18 +29,25 @@ class CropConfig:
     size: int = 288
     words: int = 2
     mix: tuple[tuple[str, float], ...] = (("emps", 0.6), ("tem", 0.12), ("sim", 0.28))
-    scales: tuple[tuple[str, float, float], ...] = (("emps", 0.5, 1.6), ("tem", 1.0, 1.0), ("sim", 0.6, 1.6))
+    scales: tuple[tuple[str, float, float], ...] = (
+        ("emps", 0.5, 1.6),
+        ("tem", 1.0, 1.0),
+        ("sim", 0.6, 1.6),
+        ("video", 0.8, 1.4),
+    )
     size_power: float = 0.0
     regions: bool = False
 
 
 class Maps(NamedTuple):
-    """Targets of N prompts at stride 2, ``(N, h, w)`` float32; ``presence`` ``(N,)``: 1, 0, or -1 where unknown;
-    ``weight`` ``(N,)``: 0 leaves a prompt out; ``parts`` ``(N,)``: 1 where instances are known."""
+    """Targets of N prompts at stride 2, ``(N, h, w)`` float32; ``notch``: 1 about the ends of necks; ``presence``
+    ``(N,)``: 1, 0, or -1 where unknown; ``weight`` ``(N,)``: 0 leaves a prompt out; ``parts`` ``(N,)``: 1 where
+    instances are known."""
 
     mask: Tensor
     distance: Tensor
     border: Tensor
+    notch: Tensor
     valid: Tensor
     presence: Tensor
     weight: Tensor
@@ -85,6 +92,16 @@ def instance_maps(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     low = ndimage.minimum_filter(np.where(inside, labels, count + 1), 3)
     high = ndimage.maximum_filter(labels, 3)
     return np.minimum(distance, 1.0), (low != high) & (low <= count) & (high > 0)
+
+
+def notches(labels: np.ndarray, reach: int = 2) -> np.ndarray:
+    """``(h, w)`` int labels -> bool, where two instances and background are all within ``reach`` px: the ends of necks,
+    and narrow gaps. How deep a mask cuts in there decides how wide a neck is measured, and it is few pixels."""
+    side = 2 * reach + 1
+    count = int(labels.max(initial=0))
+    low = ndimage.minimum_filter(np.where(labels > 0, labels, count + 1), side)
+    high = ndimage.maximum_filter(labels, side)
+    return (low < high) & (ndimage.minimum_filter(labels, side) == 0)
 
 
 def halve(mask: np.ndarray) -> np.ndarray:
@@ -169,12 +186,13 @@ def target_maps(labels: np.ndarray | None, valid: np.ndarray, parts: bool, prese
     half_valid = halve(valid) > 0.99
     if labels is None:
         empty = np.zeros(half_valid.shape, np.float32)
-        return empty, empty, empty, half_valid.astype(np.float32), -1.0, 0.0, 0.0
+        return empty, empty, empty, empty, half_valid.astype(np.float32), -1.0, 0.0, 0.0
     distance, border = instance_maps(labels[::2, ::2])
     return (
         halve(labels > 0),
         distance,
         border.astype(np.float32),
+        notches(labels[::2, ::2]).astype(np.float32),
         half_valid.astype(np.float32),
         presence,
         weight,

@@ -34,6 +34,9 @@ def track(
     tracker: Annotated[str, typer.Option(help="overlap, or a DeAOT with --checkpoint.")] = "overlap",
     checkpoint: Annotated[Path | None, typer.Option(help="Weights of the tracker.")] = None,
     drift: Annotated[bool, typer.Option("--drift", help="Measure the drift of the sample and correct for it.")] = False,
+    average: Annotated[
+        int, typer.Option(metavar="N", help="Outline each frame on its mean with N before and after; 0: alone.")
+    ] = 1,
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Draw sizes, growth and a timeline.")] = True,
     movie: Annotated[bool, typer.Option("--movie/--no-movie", help="Make an MP4 with identities and events.")] = True,
     preset: Annotated[str, typer.Option(help="Model: a preset's name, or a folder with one.")] = "micro",
@@ -64,6 +67,7 @@ def track(
             tracker=tracker,
             checkpoint=checkpoint,
             drift=drift,
+            average=average,
             out=out,
             resume=resume,
             force=force,

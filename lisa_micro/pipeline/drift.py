@@ -66,6 +66,25 @@ class Drift:
         return where[::-1].copy()
 
 
+def frame_shift(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """By how much what is seen has moved from one frame to another.
+
+    Args:
+        first, second: ``(H, W)`` float, of one size; NaN and infinities count as the mean.
+
+    Returns:
+        ``(2,)`` float64 x, y px, to a :data:`STEPS`-th of a pixel; 0, 0 where there is nothing to hold on to.
+    """
+    from skimage.registration import phase_cross_correlation
+
+    one, other = _prepared(first), _prepared(second)
+    if min(one.shape) < 8 or not one.any() or not other.any():
+        return np.zeros(2)
+    window = _window(one.shape)
+    found, _, _ = phase_cross_correlation(one * window, other * window, upsample_factor=STEPS, normalization=None)
+    return -np.asarray(found, float)[::-1]
+
+
 def _prepared(pixels: np.ndarray) -> np.ndarray:
     """Without its mean, its slow shading, and the noise of single pixels, none of which moves with the sample."""
     pixels = np.asarray(pixels, np.float64)

@@ -15,6 +15,7 @@ from lisa_micro.assistant.assistant import Assistant, Clock
 from lisa_micro.io import LabelStack, LabelStackWriter, check_output
 from lisa_micro.io.video import VideoStream, read_video
 from lisa_micro.models.trackers.base import Tracker
+from lisa_micro.pipeline.averaging import averaged
 from lisa_micro.pipeline.drift import Drift
 from lisa_micro.pipeline.events import EventLog, event_table
 from lisa_micro.pipeline.following import GAP, Followed, Following
@@ -26,6 +27,7 @@ from lisa_micro.types import InputError, Micrograph
 Progress = Callable[[int, "int | None"], None]
 """(frames done, frames in all or ``None`` where the file does not say)."""
 _DRAFT = "labels.part.tif"
+AVERAGE, MOST_AVERAGED = 1, 10
 
 
 def track(
@@ -37,6 +39,7 @@ def track(
     tracker: str | Tracker = "overlap",
     checkpoint: str | os.PathLike[str] | None = None,
     drift: bool = False,
+    average: int = AVERAGE,
     pixel_size_nm: float | None = None,
     frame_time_s: float | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -61,6 +64,8 @@ def track(
         tracker: ``"overlap"``, a name that :func:`lisa_micro.models.trackers.build_tracker` knows, or a tracker.
         checkpoint: weights of the tracker, where it has any.
         drift: measure the drift of the sample, and tell positions without it too.
+        average: outlines are drawn on the mean of each frame with so many before and after it, brought into register,
+            which has less noise (see :func:`lisa_micro.pipeline.averaging.averaged`); 0 takes each frame alone.
         pixel_size_nm, frame_time_s: go before what the file says.
         out: folder that gets all files (see :meth:`lisa_micro.pipeline.tracks.Tracks.save`) and, while it runs, what
             is needed to go on when it is killed.
@@ -70,7 +75,7 @@ def track(
         progress: told after each frame.
 
     Raises:
-        InputError: neither words nor boxes, or both; a video, boxes or a tracker that cannot be used; ``out`` holds
+        InputError: neither words nor boxes, or both; ``average`` is not between 0 and 10; a video, boxes or a tracker that cannot be used; ``out`` holds
             other results; one sentence each.
     """
     if bool(words.strip()) == (boxes is not None):
@@ -94,6 +99,7 @@ def track(
         look,
         tracker=_tracker(tracker, checkpoint, device),
         drift=drift,
+        average=average,
         out=out,
         resume=resume,
         force=force,
@@ -122,6 +128,7 @@ def follow(
     *,
     tracker: Tracker | None = None,
     drift: bool = False,
+    average: int = 0,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     force: bool = False,
@@ -136,12 +143,15 @@ def follow(
             depends on earlier frames also ``memory()``, a dictionary of plain values, and ``recall(memory)``.
         tracker: ``None`` for overlap.
         asked: what the segmentation depends on, of plain JSON values; goes into the record.
+        average: as for :func:`track`, but 0 where it is not given: ``look`` may know its frames by their number.
         drift, out, resume, force, progress: as for :func:`track`.
 
     Raises:
         InputError: as :func:`track`.
     """
-    asked = asked or {}
+    if not 0 <= average <= MOST_AVERAGED:
+        raise InputError(f"A frame is averaged with 0 to {MOST_AVERAGED} before and after it, not with {average}.")
+    asked = {**(asked or {}), "average": average}
     folder = None if out is None else Path(out)
     if resume and folder is None:
         raise InputError("A run is gone on with in its folder of results; give out.")
@@ -152,7 +162,7 @@ def follow(
         facts = {"source": video.source, "shape": list(video.shape), "pixel_size_nm": video.pixel_size_nm}
         journal = Journal(folder, {**asked, **facts}, resume)
     try:
-        return _Run(video, look, tracker, drift, folder, journal, progress, asked).result(force or resume)
+        return _Run(video, look, tracker, drift, average, folder, journal, progress, asked).result(force or resume)
     finally:
         if journal is not None:
             journal.close()
@@ -194,6 +204,7 @@ class _Run:
     look: Any
     tracker: Tracker | None
     with_drift: bool
+    average: int
     folder: Path | None
     journal: Journal | None
     progress: Progress | None
@@ -215,8 +226,9 @@ class _Run:
         # whether contacts mean anything, is known when the first instances are
         self.tables: Tables | None = None
         self.log: EventLog | None = None
-        for image in self.video.micrographs():
-            found, old = self._look(image, count)
+        for image, clear in averaged(self.video.micrographs(), self.average):
+            clock.lap("average")
+            found, old = self._look(clear, count)
             kept += old
             clock.lap("segment")
             if self.first_found is None and found.labels.any():
