@@ -74,6 +74,10 @@ def run_adapt(stage: AdaptStage, folder: Path, cache: Path, device_name: str = "
     items = read_items(train, config)
     judged = [] if held_back is None else read_items(held_back, config)
     log(f"{len(items)} records to learn from with {learnt_replies(items)} [SEG], {len(judged)} to judge by")
+    own_concepts = {n: c.model_dump() for n, c in config.concepts.items() if n not in base.concepts}
+    apart = own_decoder(stage, base, set(own_concepts), shown_concepts(items, config.vocabulary.names))
+    if apart:
+        log(f"the decoder learns for {', '.join(own_concepts)} alone; all else is outlined as {stage.base} does")
     data = fingerprint(train, held_back)
     seed = stage.schedule.seed
     cases = [] if held_back is None else make_cases(held_back, config.vocabulary, stage.judge, seed)
@@ -89,18 +93,19 @@ def run_adapt(stage: AdaptStage, folder: Path, cache: Path, device_name: str = "
         accelerator.wait_for_everyone()
         scenes = simulated_items(cache / "replay", stage.replay.scenes, stage.replay.seed, stage.replay.side, config)
     model, values, history = train_model(
-        stage, home, begun, config, items + scenes, judged, data, weights, accelerator, device, bf16, folder, cache, log
+        *(stage, home, begun, config, items + scenes, judged, data, weights),
+        *(accelerator, device, bf16, folder, cache, log, apart),
     )
     if not main:
         accelerator.wait_for_everyone()
         return
-    own_concepts = {n: c.model_dump() for n, c in config.concepts.items() if n not in base.concepts}
     adapter = AdapterConfig(
         name=stage.name,
         base=stage.base if find_name(stage.base) else str(home.resolve()),
         base_sha256=weights,
         lora=lora_settings(stage.lora, base) if stage.learn.language != "no" else begun and begun[1].lora,
         concepts=own_concepts,
+        own_decoder=apart,
         data=data,
         trained={"learn": stage.learn.model_dump(), "images": len(items), "settings": stage.model_dump(mode="json")},
     )
@@ -115,6 +120,37 @@ def run_adapt(stage: AdaptStage, folder: Path, cache: Path, device_name: str = "
     training = {"steps": history[0], "seconds": round(time.monotonic() - began, 1), "validation": history[1]}
     finish(out, folder, adapter, held_back, cases, stage, device_name, training, log)
     accelerator.wait_for_everyone()
+
+
+def shown_concepts(items: list[Item], names: tuple[str, ...]) -> set[str]:
+    """What the masks of some records are of; ``""`` for masks of no whole concept, as of some particles only."""
+    labelled = {name for item in items for name in item.labels if name in names}
+    goals = [goal for item in items for turn in item.turns for goal in turn.goals if goal.key is not None]
+    return labelled | {names[goal.code] if goal.code >= 0 else "" for goal in goals}
+
+
+def own_decoder(stage: AdaptStage, base: LisaConfig, new: set[str], labelled: set[str]) -> bool:
+    """Whether what the decoder learns is for concepts that users taught alone.
+
+    Args:
+        new: concepts that the base does not know. labelled: see :func:`shown_concepts`.
+
+    Raises:
+        InputError: asked for, but there are no new concepts; or the records are about a concept for which the base has
+            a decoder of its own.
+    """
+    learn = stage.learn
+    again = sorted(labelled & set(base.own_decoder))
+    if again and learn.decoder != "no":
+        raise InputError(
+            f"{stage.base} outlines {', '.join(again)} by a decoder of its own, which does not learn on: go on from "
+            "the adapter that it was merged from (start), or set learn.decoder: no"
+        )
+    if learn.own_decoder == "yes" and not new:
+        raise InputError("learn.own_decoder: yes needs a concept that the base does not know (dataset.yaml)")
+    if learn.own_decoder == "no" or learn.decoder == "no" or learn.tower != "no" or base.own_decoder:
+        return False
+    return bool(new) and (learn.own_decoder == "yes" or bool(labelled & new) and not labelled - new)
 
 
 def find_name(base: str) -> bool:
@@ -205,6 +241,7 @@ def train_model(
     folder: Path,
     cache: Path,
     log: Callable[[str], None],
+    apart: bool,
 ) -> tuple[AdaptModel, dict[str, torch.Tensor], tuple[int, list]]:
     """Build, train, and give back the model, its best weights by name, and (steps done, validation figures)."""
     schedule, learn = stage.schedule, stage.learn
@@ -220,7 +257,7 @@ def train_model(
     sides = [p.side for p in (lisa.clip_projector, lisa.sam_projector) if p is not None]
     opening = len(chat.user_ids("", first=True)[0])
     module = AdaptModel(lisa, opening, taught, exact=learn.language == "qlora").to(device)
-    make = _maker(stage, chat, sum(s * s for s in sides), items, config, taught, accelerator)
+    make = _maker(stage, chat, sum(s * s for s in sides), items, config, taught, accelerator, apart)
     key = "+".join(weights.get(p, "") for p in ("sam_tower", "clip_tower"))
     if begun is not None:
         # a tower that the adapter has changed sees otherwise
@@ -232,7 +269,7 @@ def train_model(
     fixed, own = None, None
     if judged:
         own = FeatureStore(lisa, judged, cache / "adapt", key, device, bf16, live=learn.tower != "no")
-        fixed = _maker(stage, chat, sum(s * s for s in sides), judged, config, taught, None)
+        fixed = _maker(stage, chat, sum(s * s for s in sides), judged, config, taught, None, apart)
 
     def loss_of(
         wrapped: nn.Module, batch: Any, features: FeatureStore = store
@@ -273,7 +310,14 @@ def train_model(
 
 
 def _maker(
-    stage: AdaptStage, chat: ChatFormat, tokens: int, items: list[Item], config: LisaConfig, taught: int, parts: Any
+    stage: AdaptStage,
+    chat: ChatFormat,
+    tokens: int,
+    items: list[Item],
+    config: LisaConfig,
+    taught: int,
+    parts: Any,
+    apart: bool,
 ) -> AdaptMaker:
     schedule = stage.schedule
     return AdaptMaker(
@@ -295,6 +339,7 @@ def _maker(
         box_weight=stage.loss.box,
         # where the tower learns, a window takes a whole image through it
         looks=stage.looks if stage.learn.tower == "no" else 0,
+        apart=apart,
         rank=0 if parts is None else parts.process_index,
         processes=1 if parts is None else parts.num_processes,
         accumulate=1 if parts is None else schedule.accumulate,

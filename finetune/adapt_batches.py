@@ -112,7 +112,8 @@ class AdaptMaker:
         vocabulary: of the model. own_from: number of the first concept that is new; its code learns, so that it prompts
             the decoder too.
         decodes, boxes: whether anything is outlined, whether by boxes too. keeps: prompt by the default's codes on its
-            scenes too, where the decoder or the tower learns. looks: further windows for each conversation.
+            scenes too, where the decoder or the tower learns. looks: further windows for each conversation. apart: the
+            decoder learns for new concepts alone, so that nothing else is outlined.
         rank, processes, accumulate: which part of the batch this process has, and in how many pieces.
     """
 
@@ -136,6 +137,7 @@ class AdaptMaker:
         keeps: bool = False,
         box_weight: float = 0.5,
         looks: int = 0,
+        apart: bool = False,
         rank: int = 0,
         processes: int = 1,
         accumulate: int = 1,
@@ -151,8 +153,9 @@ class AdaptMaker:
         self.scenes = [k for k, item in enumerate(items) if item.kind == "sim"]
         self.share = share if self.scenes else 0.0
         self.templates, self.views, self.longest, self.own_from = templates, views, longest, own_from
-        self.vocabulary, self.keeps = vocabulary, keeps and decodes
-        self.decodes, self.boxes, self.box_weight = decodes, boxes and decodes, box_weight
+        self.vocabulary, self.keeps = vocabulary, keeps and decodes and not apart
+        self.apart = apart
+        self.decodes, self.boxes, self.box_weight = decodes, boxes and decodes and not apart, box_weight
         self.looks = looks if keeps and decodes else 0
         self.shown = {k: self.known(item) for k, item in enumerate(items)}
         self.rank, self.processes, self.accumulate = rank, processes, accumulate
@@ -252,7 +255,8 @@ class AdaptMaker:
         goals: tuple[Goal, ...],
     ) -> Plan:
         item = self.items[k]
-        known = [(n, goal) for n, goal in enumerate(goals) if goal.key is not None] if self.decodes else []
+        least = self.own_from if self.apart else -1
+        known = [(n, g) for n, g in enumerate(goals) if g.key is not None and g.code >= least] if self.decodes else []
         if len(known) > MOST_GOALS:
             picks = sorted(rng.choice(len(known), MOST_GOALS, replace=False).tolist())
             known = [known[p] for p in picks]
@@ -281,11 +285,13 @@ class AdaptMaker:
         taught and particles."""
         names = self.vocabulary.names
         wanted = ("particle", *KEPT) if item.kind == "sim" else ("particle", *(c.name for c in self.vocabulary.own))
-        return [Goal(name, names.index(name)) for name in wanted if name in item.labels]
+        goals = [Goal(name, names.index(name)) for name in wanted if name in item.labels]
+        return [goal for goal in goals if goal.code >= self.own_from] if self.apart else goals
 
     def further(self, rng: np.random.Generator, scene: bool) -> tuple[Sight, ...]:
         """Further windows, of any images of the same kind: the decoder learns from them without the language
         model."""
+        scene = scene and not self.apart
         pool = [k for k in (self.scenes if scene else self.own) if self.shown[k]]
         chosen = [pool[int(rng.integers(len(pool)))] for _ in range(self.looks if pool else 0)]
         return self.sights(rng, chosen, 1 if scene else self.views)

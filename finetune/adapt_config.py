@@ -17,14 +17,22 @@ class Learn(_Strict):
 
     language: a LoRA adapter, one on a base in 4 bits, or nothing. tokens: the rows of the reply language's tokens.
     projections: from the towers to the language model, and from [SEG] to the decoder. decoder: nothing, its heads and
-    learnt tokens alone, or all of it. tower: nothing of the SAM tower, its top-down path, or all of it.
+    learnt tokens alone, or all of it. own_decoder: whether what the decoder learns is for concepts that users taught
+    alone; ``"auto"``: where the records show labels of no others. tower: nothing of the SAM tower, its top-down path,
+    or all of it.
     """
 
     language: Literal["lora", "qlora", "no"] = "lora"
     tokens: bool = True
     projections: bool = True
     decoder: Literal["no", "heads", "all"] = "all"
+    own_decoder: Literal["auto", "yes", "no"] = "auto"
     tower: Literal["no", "last", "all"] = "no"
+
+    @field_validator("own_decoder", mode="before")
+    @classmethod
+    def _yaml_choice(cls, value: Any) -> Any:
+        return {False: "no", True: "yes"}.get(value, value) if isinstance(value, bool) else value
 
     @field_validator("language", "decoder", "tower", mode="before")
     @classmethod
@@ -39,6 +47,8 @@ class Learn(_Strict):
     def _something(self) -> Learn:
         if not self.seeing and not self.speaking:
             raise ValueError("nothing is to learn; set at least one of language, tokens, projections, decoder, tower")
+        if self.own_decoder == "yes" and (self.decoder == "no" or self.tower != "no"):
+            raise ValueError("own_decoder: yes goes with a decoder that learns and a tower that does not")
         return self
 
     @property

@@ -147,8 +147,8 @@ def with_new_codes(parts: Parts, model: LisaModel) -> Parts:
     if own.shape[0] == wanted:
         return parts
     rows = torch.cat([own, own.mean(0, keepdim=True).expand(wanted - own.shape[0], -1)])
-    head = {**parts.states["mask_head"], "code_book.weight": rows}
-    return parts._replace(states={**parts.states, "mask_head": head})
+    heads = {n: {**parts.states[n], "code_book.weight": rows} for n in ("mask_head", "own_head") if n in parts.states}
+    return parts._replace(states={**parts.states, **heads})
 
 
 def quantise(language: nn.Module, modules: tuple[str, ...], compute: torch.dtype) -> None:
@@ -194,6 +194,7 @@ def free(model: LisaModel, learn: Learn, old_codes: int) -> None:
         "sam_tower",
         "clip_tower",
         "mask_head",
+        "own_head",
         "clip_projector",
         "sam_projector",
         "seg_projector",

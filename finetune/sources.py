@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """One prepared image. ``kind``: ``"emps"``, ``"tem"``, ``"sim"`` or ``"video"``. ``instances``: whether the particle labels tell
-    touching particles apart. ``labels``: concept -> int32 ``(H, W)``. ``modality``: where the source itself
-    tells it."""
+    """One prepared image. ``kind``: ``"emps"``, ``"tem"``, ``"sim"`` or ``"video"``. ``instances``: whether the
+    particle labels tell touching particles apart. ``labels``: concept -> int32 ``(H, W)``. ``modality``: where the
+    source itself tells it."""
 
     name: str
     kind: str

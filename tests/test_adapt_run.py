@@ -12,7 +12,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 import torch
 from own_records import write_own
 from tiny_preset import write_preset
@@ -21,8 +23,10 @@ import lisa_micro as lm
 from finetune.adapt import run_adapt
 from finetune.adapt_loop import save_checkpoint
 from finetune.config import load_config
+from lisa_micro.datasets.converting import Choices, convert
 from lisa_micro.models.checkpoints import read_state
 from lisa_micro.models.lisa.adapter import AdapterConfig
+from lisa_micro.sim import simulate_scene
 from lisa_micro.types import InputError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -198,3 +202,37 @@ def test_faults_of_the_data_are_told_before_anything_is_trained(place, tmp_path)
     assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match="--set data=FOLDER"):
         run_adapt(load_config(CONFIG), tmp_path / "out", place["cache"], "cpu")
+
+
+def write_shells(folder: Path, others: bool = False) -> Path:
+    """Records of core-shell particles with labels of the shells, and, with ``others``, of the particles."""
+    for name in ("images", "labels/shell", *(("labels/particle",) if others else ())):
+        (folder / name).mkdir(parents=True)
+    for k in range(3):
+        scene = simulate_scene(40 + k, (72, 72), "BF-TEM", "isolated", core_shell=1.0)
+        tifffile.imwrite(folder / f"images/{k}.tif", scene.pixels)
+        tifffile.imwrite(folder / f"labels/shell/{k}.tif", scene.shells.astype(np.uint16))
+        if others:
+            tifffile.imwrite(folder / f"labels/particle/{k}.tif", scene.particles.astype(np.uint16))
+    convert(folder, folder.with_name(folder.name + "-set"), Choices())
+    return folder.with_name(folder.name + "-set")
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_what_is_learnt_of_a_new_concept_alone_changes_no_other_outline(place, tmp_path, others):
+    data = write_shells(tmp_path / "shells", others)
+    speaking = "learn={language: no, tokens: false, projections: false}"
+    run(place, tmp_path / "run", speaking, f"data={data}", "schedule.steps=3")
+    adapter = tmp_path / "run" / "adapter"
+    assert AdapterConfig.read(adapter).own_decoder != others
+    before, after = (lm.load_assistant(str(p), device="cpu").engine for p in (place["base"], adapter))
+    features = before.encode(simulate_scene(3, (72, 72)).pixels)
+    same = [torch.equal(*(e.decode_concept(features, n).mask for e in (before, after))) for n in range(5)]
+    assert all(same) if not others else not any(same)
+    own = (after.model.mask_head if others else after.model.own_head).mask_decoder.mask_tokens.weight
+    assert not torch.equal(own, before.model.mask_head.mask_decoder.mask_tokens.weight)
+
+
+def test_a_decoder_of_ones_own_needs_a_concept_of_ones_own(place, tmp_path):
+    with pytest.raises(InputError, match="needs a concept that the base does not know"):
+        run(place, tmp_path / "run", "learn.own_decoder=yes", "schedule.steps=1")

@@ -17,7 +17,7 @@ from lisa_micro.models.checkpoints import read_state, save_module
 from lisa_micro.models.lisa.adapter import AdapterConfig, fingerprints, merge, read_parts, stack_lora
 from lisa_micro.models.lisa.build import add_lora_weights
 from lisa_micro.models.lisa.config import LoraSettings
-from lisa_micro.types import InputError, Micrograph
+from lisa_micro.types import CONCEPTS, InputError, Micrograph
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +153,38 @@ def test_a_concept_of_its_own_adds_a_code(base, tmp_path):
     assistant = lm.load_assistant(str(folder), device="cpu")
     assert assistant.engine.model.config.vocabulary.names[-1] == "shell"
     torch.testing.assert_close(assistant.engine.model.mask_head.code_book.weight[-1], torch.ones(codes.shape[1]))
+
+
+def test_a_decoder_of_its_own_outlines_its_concepts_and_no_other(base, micrograph, tmp_path):
+    folder = write_adapter(
+        tmp_path / "mine", base, concepts={"shell": {"nouns": ["shell", "shells"]}}, own_decoder=True
+    )
+    state = read_state(folder / "adapter.safetensors")
+    codes = read_state(base / "mask_head.safetensors")["code_book.weight"]
+    rows = torch.cat([codes, 3 + torch.ones(1, codes.shape[1])])
+    save_module({**state, "mask_head.code_book.weight": rows}, folder / "adapter.safetensors")
+    merge(folder, tmp_path / "whole")
+    assert (tmp_path / "whole" / "own_head.safetensors").is_file()
+    before = lm.load_assistant(str(base), device="cpu").engine
+    features = before.encode(micrograph.pixels)
+    for preset in (folder, tmp_path / "whole"):
+        engine = lm.load_assistant(str(preset), device="cpu").engine
+        for number in range(len(CONCEPTS)):
+            same, was = engine.decode_concept(features, number), before.decode_concept(features, number)
+            assert torch.equal(same.mask, was.mask) and torch.equal(same.presence, was.presence)
+        model, codes = engine.model, rows.to(engine.device)
+        with torch.inference_mode(), engine._cast():
+            own = model.decode_code(features, len(CONCEPTS))
+            torch.testing.assert_close(own.mask, model.own_head(features.sam, codes[-1][None, None]).mask)
+            assert not torch.allclose(own.mask, model.mask_head(features.sam, codes[-1][None, None]).mask)
+            # each prompt by the decoder of the concept that it lies nearest to, in the order asked
+            order = [5, 0, 5, 1]
+            both = model.decode_prompts(features, codes[order], model.nearest_concepts(codes[order]))
+            for k, number in enumerate(order):
+                one = model.decode_code(features, number)
+                torch.testing.assert_close(both.mask[k], one.mask[0], atol=0.05, rtol=0.05)
+        box = np.array([[5.0, 5, 40, 40]])
+        assert torch.equal(engine.decode_boxes(features, box).mask, before.decode_boxes(features, box).mask)
 
 
 def command(*words: str) -> int:

@@ -199,8 +199,7 @@ class Engine:
     def decode_concept(self, features: ImageFeatures, number: int) -> MaskOutputs:
         """The concept's own code: for measuring (which particles does a neck join?), never in place of words."""
         with self._cast():
-            code = self.model.mask_head.code_book(torch.tensor([[number]], device=self.device))
-            return self.model.mask_head(features.sam, code)
+            return self.model.decode_code(features, number)
 
     @torch.inference_mode()
     def decode_boxes(self, features: ImageFeatures, boxes: np.ndarray) -> MaskOutputs:
@@ -221,8 +220,7 @@ class Engine:
     @torch.inference_mode()
     def nearest_concept(self, states: Tensor) -> list[int]:
         """Which concept's code the projected [SEG] states lie nearest to."""
-        prompts = self.model.seg_projector(states.to(self.device)).float()
-        return torch.cdist(prompts, self.model.mask_head.code_book.weight.float()).argmin(1).tolist()
+        return self.model.nearest_concepts(self.model.seg_projector(states.to(self.device)))
 
     def on_micrograph(self, maps: Tensor, features: ImageFeatures, shape: tuple[int, int] | None = None) -> np.ndarray:
         """Maps ``(N, h, w)`` -> float32 ``(N, H, W)`` logits at the micrograph's size, or at ``shape``."""

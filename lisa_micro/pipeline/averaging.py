@@ -1,9 +1,9 @@
 """Frames with less noise: each one's mean with its neighbours in time, brought into register.
 
-Outlines are drawn on it; what is measured of intensities is measured on the frame itself. A mean of three frames has 0.58
-of the noise of one. Two things keep the frames before and after from blurring what moves: they are shifted by the drift
-between them and the frame, and a place counts in them only as far as it looks alike (a bilateral filter in time: Tomasi
-and Manduchi 1998, with time in place of space), so that a particle that jumps leaves no ghost.
+Outlines are drawn on it; what is measured of intensities is measured on the frame itself. A mean of three frames has
+0.58 of the noise of one. Two things keep the frames before and after from blurring what moves: they are shifted by the
+drift between them and the frame, and a place counts in them only as far as it looks alike (a bilateral filter in time:
+Tomasi and Manduchi 1998, with time in place of space), so that a particle that jumps leaves no ghost.
 """
 
 from __future__ import annotations

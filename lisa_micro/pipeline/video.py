@@ -75,8 +75,8 @@ def track(
         progress: told after each frame.
 
     Raises:
-        InputError: neither words nor boxes, or both; ``average`` is not between 0 and 10; a video, boxes or a tracker that cannot be used; ``out`` holds
-            other results; one sentence each.
+        InputError: neither words nor boxes, or both; ``average`` is not between 0 and 10; a video, boxes or a tracker
+            that cannot be used; ``out`` holds other results; one sentence each.
     """
     if bool(words.strip()) == (boxes is not None):
         raise InputError("Say in words what to follow, or give boxes around it in the first frame: one of the two.")

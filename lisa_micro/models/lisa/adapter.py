@@ -22,7 +22,7 @@ from torch import Tensor
 
 from lisa_micro.models.checkpoints import load_strict, misfit, read_state, save_module, sha256
 from lisa_micro.models.hub import fetch, is_hub_name
-from lisa_micro.models.lisa.build import PARTS, add_lora_weights, build_lisa
+from lisa_micro.models.lisa.build import ALL_PARTS, add_lora_weights, build_lisa
 from lisa_micro.models.lisa.config import LisaConfig, LoraSettings, read_config
 from lisa_micro.models.lisa.model import LisaModel
 from lisa_micro.types import InputError
@@ -39,7 +39,8 @@ class AdapterConfig(BaseModel):
         name: what to call it. base: the preset it is laid over: a name, a folder, or a name on the hub.
         base_sha256: of the base's weights, by part (``"lora"``, ``"mask_head"`` ...).
         lora: the adapter of the language model; ``None`` where it did not learn.
-        concepts: concepts of its own, beside the base's. presence_threshold: of concepts where it differs.
+        concepts: concepts of its own, beside the base's. own_decoder: whether its mask decoder is for these alone, and
+            all others are outlined by the base's. presence_threshold: of concepts where it differs.
         data: fingerprint of what it learnt from: file -> sha256.
         trained: settings and figures of the run, for the record.
     """
@@ -51,6 +52,7 @@ class AdapterConfig(BaseModel):
     base_sha256: dict[str, str]
     lora: LoraSettings | None = None
     concepts: dict[str, Any] = {}
+    own_decoder: bool = False
     presence_threshold: dict[str, float] = {}
     data: dict[str, str] = {}
     trained: dict[str, Any] = {}
@@ -112,7 +114,7 @@ def find_preset(preset: str) -> Path:
 
 def fingerprints(folder: Path) -> dict[str, str]:
     """sha256 of each file with weights of a preset's folder, by part."""
-    files = {name: folder / f"{name}.safetensors" for name in (*PARTS, "lora")}
+    files = {name: folder / f"{name}.safetensors" for name in (*ALL_PARTS, "lora")}
     return {name: sha256(path) for name, path in files.items() if path.is_file()}
 
 
@@ -204,7 +206,7 @@ def read_parts(folder: Path) -> Parts:
             f"{home} is an adapter, which cannot be the base of another; merge it first (lisa-micro merge)"
         )
     config = LisaConfig.read(home)
-    files = [home / f"{name}.safetensors" for name in (*PARTS, "lora")]
+    files = [home / f"{name}.safetensors" for name in (*ALL_PARTS, "lora")]
     files = [path for path in files if path.is_file()]
     states = {path.stem: read_state(path) for path in files}
     lora = states.pop("lora", None)
@@ -214,8 +216,19 @@ def read_parts(folder: Path) -> Parts:
     unknown = sorted(name for name in own if name.split(".")[0] not in (*states, "lora"))
     if unknown:
         raise InputError(f"{folder / WEIGHTS} has tensors of no part of the base: {', '.join(unknown[:4])}")
+    if adapter.own_decoder:
+        if "own_head" in states:
+            raise InputError(f"the adapter {folder} has a mask decoder of its own, and so has its base: merge neither")
+        # the base's decoder stays as it is; it gets the new codes alone, by which a concept is known
+        head = part_of(own, "mask_head")
+        states["own_head"] = overlaid(states["mask_head"], head, "mask_head", len(adapter.concepts))
+        own = {n: v for n, v in own.items() if not n.startswith("mask_head.") or n == f"mask_head.{CODES}"}
+    if "own_head" in states and adapter.concepts and not adapter.own_decoder:
+        # its codes are the other decoder's
+        states["own_head"] = {**states["own_head"], CODES: own[f"mask_head.{CODES}"]}
     for part in states:
-        states[part] = overlaid(states[part], part_of(own, part), part, len(adapter.concepts))
+        if part != "own_head":
+            states[part] = overlaid(states[part], part_of(own, part), part, len(adapter.concepts))
     lora, settings = stack_lora(lora, config.lora, part_of(own, "lora") or None, adapter.lora)
     changes: dict[str, Any] = {
         "name": adapter.name,
@@ -224,6 +237,8 @@ def read_parts(folder: Path) -> Parts:
     }
     if adapter.concepts:
         changes["concepts"] = {**config.concepts, **adapter.concepts}
+    if adapter.own_decoder:
+        changes["own_decoder"] = tuple(adapter.concepts)
     # checked anew: what comes from the adapter's file was not written by this program alone
     config = LisaConfig.model_validate({**config.model_dump(), **changes})
     return Parts(config, states, lora, [*files, folder / WEIGHTS])
@@ -253,7 +268,7 @@ def load_folder(folder: Path, dtype: torch.dtype = torch.float32, **options: Any
     return model, tokenizer, parts.files
 
 
-def load_states(model: LisaModel, parts: Parts, folder: Path, names: tuple[str, ...] = PARTS) -> None:
+def load_states(model: LisaModel, parts: Parts, folder: Path, names: tuple[str, ...] = ALL_PARTS) -> None:
     """Load the parts that ``model`` has, strictly.
 
     Raises:

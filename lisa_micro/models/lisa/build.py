@@ -28,12 +28,15 @@ PARTS = (
     "new_tokens",
 )
 """Modules of a model folder, one safetensors file each; ``lora.safetensors`` is the adapter."""
+ALL_PARTS = (*PARTS, "own_head")
+"""With the mask decoder of users' concepts, which few models have."""
 
 
 def build_vision(config: LisaConfig) -> LisaModel:
     """SAM tower and mask decoder alone, untrained: prompts by points and boxes."""
-    head = MaskHead(MaskHeadConfig(dim=config.embed_dim, depth=config.depth, concepts=len(config.vocabulary.names)))
-    return LisaModel(config, ConvSamTower(config.embed_dim), head)
+    sizes = MaskHeadConfig(dim=config.embed_dim, depth=config.depth, concepts=len(config.vocabulary.names))
+    own = MaskHead(sizes) if config.own_decoder else None
+    return LisaModel(config, ConvSamTower(config.embed_dim), MaskHead(sizes), own_head=own)
 
 
 def add_lora(language: nn.Module, settings: LoraSettings) -> nn.Module:
@@ -92,7 +95,7 @@ def build_lisa(config: LisaConfig, dtype: torch.dtype = torch.float32, lora: boo
     return model, tokenizer
 
 
-def load_parts(model: LisaModel, folder: Path, parts: tuple[str, ...] = PARTS) -> None:
+def load_parts(model: LisaModel, folder: Path, parts: tuple[str, ...] = ALL_PARTS) -> None:
     """Load the parts that ``model`` has from ``folder``, strictly.
 
     Raises:

@@ -64,6 +64,8 @@ class LisaConfig(BaseModel):
         least_side: micrographs whose longest side is below this are scaled up to it.
         presence_threshold: probability below which a target counts as not there, per concept.
         concepts: name of each concept beyond the five of the reply language, in the order of the code book.
+        own_decoder: those of them that are outlined by a mask decoder of their own (``own_head``), so that tuning it
+            has changed nothing for the others.
         lora: the adapter.
         trained: what the weights were trained with, for the record.
     """
@@ -82,12 +84,16 @@ class LisaConfig(BaseModel):
     least_side: int = Field(256, ge=32)
     presence_threshold: dict[str, float] = {}
     concepts: dict[str, OwnConcept] = {}
+    own_decoder: tuple[str, ...] = ()
     lora: LoraSettings = LoraSettings()
     trained: dict = {}
 
     @model_validator(mode="after")
     def _readable_concepts(self) -> LisaConfig:
         assert self.vocabulary
+        strange = sorted(set(self.own_decoder) - self.concepts.keys())
+        if strange:
+            raise ValueError(f"own_decoder names {', '.join(strange)}, which concepts does not have")
         return self
 
     @property

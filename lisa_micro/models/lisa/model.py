@@ -63,6 +63,7 @@ class LisaModel(nn.Module):
         language: a causal language model of transformers (with or without LoRA), or ``None`` for prompting by points
             and boxes only.
         new_tokens, seg_projector, clip_tower, clip_projector, sam_projector: with the language model.
+        own_head: the mask decoder of the concepts that ``config.own_decoder`` names.
     """
 
     def __init__(
@@ -76,12 +77,14 @@ class LisaModel(nn.Module):
         clip_tower: ConvClipTower | None = None,
         clip_projector: ImageProjector | None = None,
         sam_projector: ImageProjector | None = None,
+        own_head: MaskHead | None = None,
     ):
         super().__init__()
         self.config = config
         self.sam_tower, self.mask_head = sam_tower, mask_head
         self.language, self.new_tokens, self.seg_projector = language, new_tokens, seg_projector
         self.clip_tower, self.clip_projector, self.sam_projector = clip_tower, clip_projector, sam_projector
+        self.own_head = own_head
 
     # seeing
 
@@ -143,7 +146,32 @@ class LisaModel(nn.Module):
 
     def decode_words(self, features: ImageFeatures, states: Tensor) -> MaskOutputs:
         """Hidden states of N [SEG] tokens ``(N, hidden)`` -> maps of the padded input at stride 2."""
-        return self.mask_head(features.sam, self.seg_projector(states).unsqueeze(1))
+        prompts = self.seg_projector(states)
+        return self.decode_prompts(features, prompts, self.nearest_concepts(prompts) if self.own_head else [])
+
+    def decode_code(self, features: ImageFeatures, number: int) -> MaskOutputs:
+        """The code of concept ``number`` -> maps, as above, N = 1."""
+        code = self.mask_head.code_book.weight[number][None]
+        return self.decode_prompts(features, code, [number])
+
+    def nearest_concepts(self, prompts: Tensor) -> list[int]:
+        """Prompt embeddings ``(N, D)`` -> number of the concept whose code is nearest to each."""
+        return torch.cdist(prompts.float(), self.mask_head.code_book.weight.float()).argmin(1).tolist()
+
+    def decode_prompts(self, features: ImageFeatures, prompts: Tensor, concepts: list[int]) -> MaskOutputs:
+        """Prompt embeddings ``(N, D)`` -> maps, as above: each by the mask decoder of its concept (``concepts``, N
+        numbers; not looked at where there is one decoder only)."""
+        if self.own_head is None:
+            return self.mask_head(features.sam, prompts.unsqueeze(1))
+        names = self.config.vocabulary.names
+        own = [names[number] in self.config.own_decoder for number in concepts]
+        rows = [[n for n, o in enumerate(own) if o == which] for which in (False, True)]
+        heads = (self.mask_head, self.own_head)
+        parts = [head(features.sam, prompts[r].unsqueeze(1)) for head, r in zip(heads, rows, strict=True) if r]
+        if not parts:
+            return self.mask_head(features.sam, prompts.unsqueeze(1))
+        back = torch.tensor([*rows[0], *rows[1]], device=prompts.device).argsort()
+        return MaskOutputs(*(torch.cat(maps)[back] for maps in zip(*parts, strict=True)))
 
     def decode_boxes(self, features: ImageFeatures, boxes: Tensor) -> MaskOutputs:
         """Boxes ``(N, 4)`` XYXY px of the micrograph -> maps, as above."""
