@@ -46,13 +46,13 @@ SINGLE = (
     "foreign_4", "mixed_4", "mixed_5",
 )  # fmt: skip
 """Files of single requests."""
-RECENT = ("mixed_6", "mixed_7")
+RECENT = ("mixed_6", "mixed_7", "mixed_8")
 """Files written since the last training run, drawn apart so that the next one dwells on them."""
 DESCRIBED = ("described",)
 """The file of requests for all particles by how they look, few and easily taken for constraints: drawn apart."""
 VIDEOS = ("videos",)
 """The file of questions about a video: moments, changes, rates, events."""
-DIALOGUES = ("dialogues", "dialogues_4", "dialogues_6")
+DIALOGUES = ("dialogues", "dialogues_4", "dialogues_6", "dialogues_7")
 """Files of conversations."""
 OTHER_NUMBERS = 0.5
 """How often the numbers of a conversation are replaced, in its words and its meanings alike."""
