@@ -44,7 +44,9 @@ def test_contact_neck_and_coalescence_come_when_they_do():
     touch = next(t for t in range(22) if len(find_necks(frames[t])))
     assert gap[touch] <= 3
     tracks = followed(frames)
-    assert events_of(tracks, "contact") == [("contact", touch, (1, 2), (1, 2))]
+    ((_, begun, *who),) = events_of(tracks, "contact")
+    # the row of pixels at which drawn discs meet first is too thin for a body, on either side
+    assert touch <= begun <= touch + 2 and who == [(1, 2), (1, 2)]
     assert [kind for kind, *_ in events_of(tracks)] == ["contact", "neck", "coalesce"]
     assert events_of(tracks, "coalesce") == [("coalesce", 22, (1, 2), (3,))]
     assert tracks.lineage[3]["parents"] == [1, 2]

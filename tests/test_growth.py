@@ -126,12 +126,25 @@ def test_interval_agrees_with_lmfit_where_its_own_assumptions_hold():
     assert fit.n_interval == pytest.approx((bounds[0][1], bounds[-1][1]), rel=0.12)
 
 
+def test_the_interval_contains_an_error_that_changes_as_the_neck_opens():
+    rng = np.random.default_rng(8)
+    time_s, x = law(7.0, -0.7, 60)
+    keep = x > 7
+    part = (time_s - time_s[keep][0]) / (time_s[-1] - time_s[keep][0])
+    x = x + 1.5 * (part - 0.5) + rng.normal(0, 0.2, 60)  # too thin at first, too wide at last
+    without = fit_law(time_s[keep], x[keep], RADIUS)
+    fit = fit_law(time_s[keep], x[keep], RADIUS, drift_sd=1.5)
+    assert without.n_interval[1] < 7 < fit.n_interval[1]
+    assert fit.n_interval[0] < 7
+    assert abs(fit.drift) < 3 and without.drift == 0
+
+
 def test_outliers_a_plateau_and_the_onset():
     rng = np.random.default_rng(3)
     time_s, x = law(3.0, -1.0, 60)
     x = x + rng.normal(0, 0.15, 60)
     x[[12, 30, 44]] -= 6.0  # a third particle lies on the neck
-    row = pair_growth(table(time_s, x)).iloc[0]
+    row = pair_growth(table(time_s, x), drift_sd_px=0).iloc[0]
     assert row["n_low"] < 3 < row["n_high"]
     assert row["n_high"] - row["n_low"] < 1.5
     stopped = np.where(time_s > 25, x[25], x) + rng.normal(0, 0.05, 60)

@@ -12,7 +12,7 @@ import tifffile
 import lisa_micro
 from lisa_micro.cli import main
 from lisa_micro.io import LabelStack, read_video
-from lisa_micro.measure.waists import divide, waist_ratio
+from lisa_micro.measure.waists import body_gap, divide, waist_ratio
 from lisa_micro.models.trackers.base import Tracker
 from lisa_micro.models.trackers.linking import link, moved
 from lisa_micro.models.trackers.overlap import OverlapTracker
@@ -70,6 +70,27 @@ def test_waist_of_two_discs():
     assert waist_ratio(left, body & ~left) == 1
     assert waist_ratio(one, disc(shape, 80, 30, 10)) == 0
     assert waist_ratio(one, np.zeros(shape, bool)) == 0
+
+
+def test_outlines_that_reach_over_to_each_other_are_no_contact():
+    shape = (80, 120)
+    labels = np.where(disc(shape, 35, 40, 20), 1, 0) + np.where(disc(shape, 83, 40, 20), 2, 0)  # 7 px apart
+    assert body_gap(labels, 1, 2) == pytest.approx(7, abs=1)
+    bridged = labels.copy()
+    bridged[36:45, 53:59], bridged[36:45, 59:66] = 1, 2
+    assert body_gap(bridged, 1, 2) > 3.5
+    met = np.where(disc(shape, 35, 40, 20), 1, 0)
+    met[disc(shape, 76, 40, 20) & (met == 0)] = 2
+    assert body_gap(met, 1, 2) < 1.5
+    assert body_gap(labels, 1, 9) == np.inf
+    frames = np.zeros((6, *shape), np.float32)
+
+    def look(image, t):
+        return Look((bridged if t < 3 else met).astype(np.int32))
+
+    tracks = follow(read_video(frames, 1.0, 1.0), look)
+    assert tracks.events.loc[tracks.events["kind"] == "contact", "frame"].tolist() == [3]
+    assert tracks.necks["frame"].tolist() == [3, 4, 5]
 
 
 def test_divide_finds_the_waist():

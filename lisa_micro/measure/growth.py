@@ -39,6 +39,8 @@ MAX_RATIO = 0.9
 """x over the smaller radius up to which the law is fitted unless the user asks for less."""
 RESOLVED = 1.4
 """Smallest resolved x in px, over the square root of R in px; see the head of the module."""
+DRIFT_SD_PX = 1.5
+"""How much the error of outlines about a neck may change while it opens, unless the user knows better."""
 
 _FIRST = 5  # frames from which R is taken
 _MEDIAN = 5  # frames of the running median
@@ -46,8 +48,9 @@ _PLATEAU = 0.4  # share of the time at the end without growth from which growth 
 PAIR_COLUMNS: tuple[str, ...] = (
     *("a", "b", "n", "n_low", "n_high", "t0_s", "t0_low_s", "t0_high_s"),
     *("rate_per_s", "rate_low_per_s", "rate_high_per_s", "m", "B", "B_unit"),
-    *("R_px", "offset_px", "scatter_px", "correlation", "speed_px_per_s", "speed_se_px_per_s"),
-    *("frames", "frames_used", "first_frame", "last_frame", "x_first_px", "x_last_px", "x_over_R_last", "note", "why"),
+    *("R_px", "offset_px", "drift_px", "scatter_px", "correlation", "speed_px_per_s", "speed_se_px_per_s"),
+    *("frames", "frames_used", "first_frame", "last_frame", "first_s", "last_s"),
+    *("x_first_px", "x_last_px", "x_over_R_last", "note", "why"),
 )
 """Columns of :func:`pair_growth` where no pixel size is known."""
 
@@ -59,6 +62,7 @@ def pair_growth(
     onsets: Mapping[tuple[int, int], tuple[float, float]] | None = None,
     level: float = 0.95,
     offset_sd_px: float = 0.5,
+    drift_sd_px: float = DRIFT_SD_PX,
     max_ratio: float = MAX_RATIO,
     shape: tuple[int, int] | None = None,
 ) -> pd.DataFrame:
@@ -76,7 +80,8 @@ def pair_growth(
             its t0 free.
         level: of the intervals, between 0 and 1.
         offset_sd_px: how well the edges of the labels are known, all in common: standard deviation of a constant error
-            of x in px, which the intervals contain.
+            of x in px, which the intervals contain. drift_sd_px: the same of a change of this error from the first
+            frame to the last.
         max_ratio: x over the smaller radius up to which frames are used.
         shape: ``(H, W)`` px of the frames: where the table has the chord's ends ``x0_px, y0_px, x1_px, y1_px``, frames
             are left out in which one of them lies on the border.
@@ -84,14 +89,14 @@ def pair_growth(
     Returns:
         one row a pair, ordered by a and b (a < b): ``n, n_low, n_high`` (0 or infinity where an interval is open);
         ``t0_s, t0_low_s, t0_high_s`` (minus infinity where open); ``rate_per_s, rate_low_per_s, rate_high_per_s``
-        (K = B / R^m); ``m``, ``B``, ``B_unit``; ``R_px``; ``offset_px`` (c, see ``offset_sd_px``), ``scatter_px``
-        (standard deviation of x about the fit), ``correlation`` (of the errors of neighbouring frames, 0..1);
-        ``speed_px_per_s`` with ``speed_se_px_per_s`` (slope of a straight line through the resolved frames: the mean
-        speed of growth of x, and its standard error; from 3 frames on); ``frames`` (in contact), ``frames_used``,
-        ``first_frame, last_frame`` (used), ``x_first_px, x_last_px, x_over_R_last`` (medians of up to 3 used frames
-        at either end); ``note`` (what to know about a fit); ``why`` (why there is none, ``""`` where there is one).
-        With a pixel size also ``R_nm``, ``x_last_nm``, ``speed_nm_per_s``, ``speed_se_nm_per_s``. Numbers that could
-        not be found are NaN.
+        (K = B / R^m); ``m``, ``B``, ``B_unit``; ``R_px``; ``offset_px`` and ``drift_px`` (c and d, see
+        ``offset_sd_px``), ``scatter_px`` (standard deviation of x about the fit), ``correlation`` (of the errors of
+        neighbouring frames, 0..1); ``speed_px_per_s`` with ``speed_se_px_per_s`` (slope of a straight line through the
+        resolved frames: the mean speed of growth of x, and its standard error; from 3 frames on); ``frames`` (in
+        contact), ``frames_used``, ``first_frame, last_frame, first_s, last_s`` (used), ``x_first_px, x_last_px,
+        x_over_R_last`` (medians of up to 3 used frames at either end); ``note`` (what to know about a fit); ``why``
+        (why there is none, ``""`` where there is one). With a pixel size also ``R_nm``, ``x_last_nm``,
+        ``speed_nm_per_s``, ``speed_se_nm_per_s``. Numbers that could not be found are NaN.
 
     Raises:
         InputError: a column is missing or not of numbers, or an argument cannot be.
@@ -100,14 +105,14 @@ def pair_growth(
 
     if not 0 < level < 1:
         raise InputError(f"the level of the intervals must be between 0 and 1, such as 0.95, not {level}")
-    if not (math.isfinite(offset_sd_px) and offset_sd_px >= 0 and max_ratio > 0):
-        raise InputError("give max_ratio above 0, and an offset_sd_px of 0 px or more")
+    if not (all(math.isfinite(sd) and sd >= 0 for sd in (offset_sd_px, drift_sd_px)) and max_ratio > 0):
+        raise InputError("give max_ratio above 0, and an offset_sd_px and drift_sd_px of 0 px or more")
     table, scale = tidy_necks(necks, pixel_size_nm, shape)
     bounds = {tuple(sorted(pair)): span for pair, span in (onsets or {}).items()}
     rows: list[dict[str, Any]] = []
     for (a, b), rows_of_pair in table.groupby(["a", "b"], sort=True):
         row = dict.fromkeys(PAIR_COLUMNS, math.nan) | {"a": int(a), "b": int(b), "note": "", "why": "", "B_unit": ""}
-        row |= _grow(rows_of_pair, bounds.get((a, b)), level, offset_sd_px, max_ratio)
+        row |= _grow(rows_of_pair, bounds.get((a, b)), level, (offset_sd_px, drift_sd_px), max_ratio)
         if m is not None:
             unit = 1.0 if scale is None else scale
             row |= {"m": float(m), "B": row["rate_per_s"] * (row["R_px"] * unit) ** m}
@@ -130,7 +135,7 @@ def growth_curve(row: Mapping[str, Any], time_s: np.ndarray, which: str = "fit")
     Args:
         row: of :func:`pair_growth`, as a dict or a pandas row.
         time_s: s, any shape.
-        which: ``"fit"``, as the labels would show it (the offset included), or ``"law"``, without the offset.
+        which: ``"fit"``, as the labels would show it (the offset and its drift included), or ``"law"``, without them.
 
     Returns:
         float64 of the shape of ``time_s``; NaN before t0, and everywhere where there is no fit.
@@ -143,11 +148,19 @@ def growth_curve(row: Mapping[str, Any], time_s: np.ndarray, which: str = "fit")
     age = np.asarray(time_s, float) - row["t0_s"]
     with np.errstate(invalid="ignore"):
         ratio = (row["rate_per_s"] * np.where(age >= 0, age, np.nan)) ** (1 / row["n"])
-    return ratio + (row["offset_px"] / row["R_px"] if which == "fit" else 0.0)
+    if which == "law":
+        return ratio
+    part = np.clip((np.asarray(time_s, float) - row["first_s"]) / (row["last_s"] - row["first_s"]), 0, 1) - 0.5
+    return ratio + (row["offset_px"] + row["drift_px"] * part) / row["R_px"]
 
 
 def growth_band(
-    necks: pd.DataFrame, row: Mapping[str, Any], time_s: np.ndarray, level: float = 0.95, offset_sd_px: float = 0.5
+    necks: pd.DataFrame,
+    row: Mapping[str, Any],
+    time_s: np.ndarray,
+    level: float = 0.95,
+    offset_sd_px: float = 0.5,
+    drift_sd_px: float = DRIFT_SD_PX,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lowest and highest x / R of all curves that the data of a fitted pair allow.
 
@@ -155,7 +168,7 @@ def growth_band(
         necks: the table that :func:`pair_growth` got.
         row: the pair's row of its result.
         time_s: s, ``(T,)``.
-        level, offset_sd_px: as for :func:`pair_growth`.
+        level, offset_sd_px, drift_sd_px: as for :func:`pair_growth`.
 
     Returns:
         two float64 ``(T,)``; NaN before t0, and everywhere where there is no fit.
@@ -169,7 +182,7 @@ def growth_band(
         return nothing, nothing
     # weights of outliers are not kept in the row: the few frames that lost weight count in full here
     data = rows["time_s"].to_numpy(), rows["x"].to_numpy()
-    problem = Problem(*data, np.ones(len(rows)), row["correlation"], row["scatter_px"], offset_sd_px, None)
+    problem = Problem(*data, np.ones(len(rows)), row["correlation"], row["scatter_px"], offset_sd_px, None, drift_sd_px)
     limit = problem.lowest()[2] + allowance(len(rows), row["correlation"], level)
     low, high = band(problem, (row["n_low"], row["n_high"]), limit, time_s)
     return low / row["R_px"], high / row["R_px"]
@@ -260,7 +273,7 @@ def _grow(
     rows: pd.DataFrame,
     bounds: tuple[float, float] | None,
     level: float,
-    offset_sd: float,
+    edge_sd: tuple[float, float],
     max_ratio: float,
 ) -> dict[str, Any]:
     """What :func:`pair_growth` says about one pair; ``rows`` as from :func:`tidy_necks`, ascending in time."""
@@ -279,6 +292,7 @@ def _grow(
     found |= {"note": "; ".join(notes), "frames_used": len(used)}
     if len(used):
         found |= {"first_frame": int(used["frame"].iloc[0]), "last_frame": int(used["frame"].iloc[-1])}
+        found |= {"first_s": float(used["time_s"].iloc[0]), "last_s": float(used["time_s"].iloc[-1])}
         found |= {"x_first_px": float(used["x"].iloc[:3].median()), "x_last_px": float(used["x"].iloc[-3:].median())}
         found["x_over_R_last"] = found["x_last_px"] / radius
     time_s, x = used["time_s"].to_numpy(), used["x"].to_numpy()
@@ -292,7 +306,7 @@ def _grow(
         return found | {"why": "the earliest t0 of this pair is not before its first resolved frame"}
     if not slope > 2 * error:
         return found | {"why": "x does not grow beyond its scatter"}
-    fit = fit_law(time_s, x, radius, level, offset_sd, bounds)
+    fit = fit_law(time_s, x, radius, level, edge_sd[0], bounds, edge_sd[1])
     if not math.isfinite(fit.n_interval[1]):
         notes.append("n has no upper limit: too little of the growth was seen")
     # the straight line's own scatter contains the curvature; that of the law is the error of the data
@@ -311,6 +325,7 @@ def _grow(
         found |= dict(zip(three, numbers, strict=True))
     return found | {
         "offset_px": fit.offset,
+        "drift_px": fit.drift,
         "scatter_px": fit.noise,
         "correlation": fit.correlation,
         "note": "; ".join(notes),

@@ -1,4 +1,4 @@
-"""The growth law fitted to one neck: x = C (t - t0)^(1/n) + c, with intervals that hold what they promise.
+"""The growth law fitted to one neck: x = C (t - t0)^(1/n) + c + d r(t), with intervals that hold what they promise.
 
 How it is done, and why:
 
@@ -7,9 +7,11 @@ How it is done, and why:
 - **A common offset c** stands for edges that lie a little too far out or in, in every frame alike. It can hardly be
   told from the data and would go straight into n (half a pixel on a neck of 10 px changes n by 5 %). It is a parameter
   with a normal prior around 0, so that the interval of n contains what is not known about it.
+- **A drift of that offset d**, from the first frame to the last, stands for outlines whose error changes as the neck
+  opens: a narrow notch is seen otherwise than a wide one. It is treated like c.
 - **n and t0 are strongly correlated** and the valley of the sum of squares is bent, so intervals come from the profile
-  (for each n the best t0, C and c), not from the curvature at the best fit. C and c enter linearly; what is left is a
-  search in t0 alone, which a grid does without getting caught in a local minimum.
+  (for each n the best t0, C, c and d), not from the curvature at the best fit. C, c and d enter linearly; what is left
+  is a search in t0 alone, which a grid does without getting caught in a local minimum.
 - **Errors of frames that follow each other are alike**, since edges hardly move from frame to frame. The correlation
   of residuals one frame apart is estimated, and the data are whitened by it (a first-order autoregression).
 - **Frames that went wrong** (a third particle over the neck, labels that flicker) get less weight: Huber's, from the
@@ -29,7 +31,7 @@ LEAST_FRAMES = 6
 
 _FLOOR_PX = 0.05  # no chord on a pixel grid is known better, however smoothly it grows
 _HUBER = 2.0  # standard deviations beyond which a frame loses weight
-_FREE = 3  # n, t0 and C; c is held by its prior
+_FREE = 3  # n, t0 and C; c and d are held by their priors
 _GOLDEN = 0.5 * (np.sqrt(5) - 1)
 
 
@@ -41,7 +43,7 @@ class Fit:
         n, n_interval: exponent; open is 0 and infinity.
         t0, t0_interval: time at which x would be 0.
         log_rate, log_rate_interval: natural logarithm of K in (x / radius)^n = K (t - t0), K in 1/s.
-        offset: c.
+        offset: c, midway between the first frame and the last. drift: d, by how much it changes between them.
         noise: standard deviation of x about the fit.
         correlation: of errors one frame apart, 0..1.
         weights: ``(N,)`` 0..1, of every frame.
@@ -51,6 +53,7 @@ class Fit:
     t0: float
     log_rate: float
     offset: float
+    drift: float
     n_interval: tuple[float, float]
     t0_interval: tuple[float, float]
     log_rate_interval: tuple[float, float]
@@ -66,6 +69,7 @@ def fit_law(
     level: float = 0.95,
     offset_sd: float = 0.5,
     bounds: tuple[float, float] | None = None,
+    drift_sd: float = 0.0,
 ) -> Fit:
     """Fit one neck.
 
@@ -74,7 +78,7 @@ def fit_law(
         x: ``(N,)`` px, finite.
         radius: px, what x is divided by in the rate.
         level: of the intervals, between 0 and 1.
-        offset_sd: px, standard deviation of the prior of c; 0 for none.
+        offset_sd, drift_sd: px, standard deviations of the priors of c and d; 0 for none.
         bounds: ``(earliest, latest)`` t0 in s; None: any time before the first frame.
 
     Raises:
@@ -85,18 +89,20 @@ def fit_law(
         raise ValueError("the fit needs enough frames and times that ascend")
     weights, rho, noise = np.ones(len(x)), 0.0, 1.0
     for _ in range(3):  # what is an outlier, and how alike neighbours are, is read off the fit before
-        problem = Problem(time_s, x, weights, rho, noise, offset_sd, bounds)
+        problem = Problem(time_s, x, weights, rho, noise, offset_sd, bounds, drift_sd)
         weights, rho, noise = errors_of(problem.residual(*problem.lowest()[:2]), time_s)
-    problem = Problem(time_s, x, weights, rho, noise, offset_sd, bounds)
+    problem = Problem(time_s, x, weights, rho, noise, offset_sd, bounds, drift_sd)
     log_n, log_age, least = _polished(problem, *problem.lowest())
     limit = least + allowance(len(x), rho, level)
     low, high = _n_interval(problem, log_n, least, limit)
     t0, rate = _along_valley(problem, (low, high), log_age, limit, radius)
+    offset, drift = problem.edges(log_n, log_age)
     return Fit(
         n=float(np.exp(log_n)),
         t0=problem.start - float(np.exp(log_age)),
         log_rate=float(problem.log_rate(log_n, log_age, radius)[0]),
-        offset=float(problem.solve(log_n, log_age)[1]),
+        offset=float(offset),
+        drift=float(drift),
         n_interval=(
             0.0 if low <= problem.log_ns[0] else float(np.exp(low)),
             np.inf if high >= problem.log_ns[-1] else float(np.exp(high)),
@@ -111,8 +117,8 @@ def fit_law(
 
 
 class Problem:
-    """The sum of squares as a function of n and of the neck's age in the first frame, t[0] - t0; C and c at their best
-    for these. All methods take the logarithms of n and age, arrays of one shape or numbers."""
+    """The sum of squares as a function of n and of the neck's age in the first frame, t[0] - t0; C, c and d at their
+    best for these. All methods take the logarithms of n and age, arrays of one shape or numbers."""
 
     def __init__(
         self,
@@ -123,12 +129,17 @@ class Problem:
         noise: float,
         offset_sd: float,
         bounds: tuple[float, float] | None,
+        drift_sd: float = 0.0,
     ) -> None:
         self.x, self.since, self.start, self.span = x, time_s - time_s[0], time_s[0], time_s[-1] - time_s[0]
         step = float(np.median(np.diff(time_s)))
         self._own, self._last = whitening(time_s, weights, rho, noise)
-        self.white, self.one = self.whiten(x), self.whiten(np.ones(len(x)))
-        self.prior = 1 / offset_sd**2 if offset_sd > 0 else np.inf
+        self.white = self.whiten(x)
+        known = ((offset_sd, np.ones(len(x))), (drift_sd, self.ramp(self.since)))
+        self._free = [k for k, (sd, _) in enumerate(known) if sd > 0]
+        self.edge = self.whiten(np.stack([column for _, column in known]))[self._free]
+        self.prior = np.array([sd for sd, _ in known])[self._free] ** -2.0
+        self._inverse = np.linalg.inv(self.edge @ self.edge.T + np.diag(self.prior))
         least, most = 1e-3 * step, 30 * self.span
         if bounds is not None:
             least = max(self.start - bounds[1], least)
@@ -148,35 +159,42 @@ class Problem:
         part = np.log((self.since + age) / (self.span + age))
         return np.exp(part * np.exp(-np.asarray(log_n, float))[..., None])
 
+    def ramp(self, since: np.ndarray) -> np.ndarray:
+        """What d is multiplied by, seconds after the first frame: -0.5 in that, 0.5 in the last; no more beyond."""
+        return np.clip(since / self.span, 0, 1) - 0.5
+
     def solve(self, log_n: np.ndarray | float, log_age: np.ndarray | float) -> tuple[np.ndarray, ...]:
-        """x - c in the last frame, c, the sum of squares with the prior's part in it, and the variance of the first."""
+        """x without c and d in the last frame; what is left of each frame, whitened, ``(..., N)``; c and d as far as
+        they are free, ``(..., K)``; the sum of squares with the priors' part in it; and the variance of the first."""
         u = self.whiten(self.shape(log_n, log_age))
-        uu, ux, u1 = np.einsum("...i,...i->...", u, u), u @ self.white, u @ self.one
-        if np.isinf(self.prior):
-            end, offset, variance = ux / uu, np.zeros_like(ux), 1 / uu
-        else:
-            ones, x1 = self.one @ self.one + self.prior, self.one @ self.white
-            determinant = uu * ones - u1 * u1
-            end, offset, variance = (
-                (ones * ux - u1 * x1) / determinant,
-                (uu * x1 - u1 * ux) / determinant,
-                ones / determinant,
-            )
-        rest = self.white - end[..., None] * u - offset[..., None] * self.one
-        squares = np.einsum("...i,...i->...", rest, rest) + (0 if np.isinf(self.prior) else self.prior * offset**2)
-        return end, offset, np.where(end > 0, squares, np.inf), variance
+        across = u @ self.edge.T @ self._inverse
+        own = u - across @ self.edge
+        uu, ux = np.einsum("...i,...i->...", u, own), own @ self.white
+        end = ux / uu
+        edges = (self.edge @ self.white) @ self._inverse - end[..., None] * across
+        rest = self.white - end[..., None] * u - edges @ self.edge
+        squares = np.einsum("...i,...i->...", rest, rest) + edges**2 @ self.prior
+        return end, rest, edges, np.where(end > 0, squares, np.inf), 1 / uu
+
+    def edges(self, log_n: np.ndarray | float, log_age: np.ndarray | float) -> np.ndarray:
+        """``(..., 2)`` px: c and d."""
+        found = self.solve(log_n, log_age)[2]
+        out = np.zeros((*found.shape[:-1], 2))
+        out[..., self._free] = found
+        return out
 
     def residual(self, log_n: float, log_age: float) -> np.ndarray:
         """``(N,)`` px: what the fit leaves of x."""
-        end, offset = self.solve(log_n, log_age)[:2]
-        return self.x - end * self.shape(log_n, log_age) - offset
+        offset, drift = self.edges(log_n, log_age)
+        end = self.solve(log_n, log_age)[0]
+        return self.x - end * self.shape(log_n, log_age) - offset - drift * self.ramp(self.since)
 
     def log_rate(
         self, log_n: np.ndarray | float, log_age: np.ndarray | float, radius: float, slack: np.ndarray | float = 0.0
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Logarithm of K in ((x - c) / radius)^n = K (t - t0): its lowest and highest value for C and c that add no
-        more than ``slack`` to the sum of squares."""
-        end, _, _, variance = self.solve(log_n, log_age)
+        """Logarithm of K in ((x - c) / radius)^n = K (t - t0): its lowest and highest value for C, c and d that add
+        no more than ``slack`` to the sum of squares."""
+        end, *_, variance = self.solve(log_n, log_age)
         spread = np.sqrt(np.maximum(slack, 0) * variance)
         ends = np.stack([end - spread, end + spread]) / radius
         return tuple(np.exp(log_n) * np.log(np.maximum(ends, 1e-12)) - np.log(self.span + np.exp(log_age)))
@@ -184,20 +202,20 @@ class Problem:
     def profile(self, log_n: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
         """For each n the best age (logarithm) and its sum of squares: a grid, then golden sections within it."""
         log_n = np.atleast_1d(np.asarray(log_n, float))
-        grid = np.stack([self.solve(np.full(len(self.log_ages), v), self.log_ages)[2] for v in log_n])
+        grid = np.stack([self.solve(np.full(len(self.log_ages), v), self.log_ages)[3] for v in log_n])
         k, last = grid.argmin(axis=1), len(self.log_ages) - 1
         low, high = self.log_ages[np.maximum(k - 1, 0)], self.log_ages[np.minimum(k + 1, last)]
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        at_left, at_right = self.solve(log_n, left)[2], self.solve(log_n, right)[2]
+        at_left, at_right = self.solve(log_n, left)[3], self.solve(log_n, right)[3]
         for _ in range(24):
             down = at_left < at_right
             low, high = np.where(down, low, left), np.where(down, right, high)
             fresh = np.where(down, high - _GOLDEN * (high - low), low + _GOLDEN * (high - low))
-            value = self.solve(log_n, fresh)[2]
+            value = self.solve(log_n, fresh)[3]
             left, right = np.where(down, fresh, right), np.where(down, left, fresh)
             at_left, at_right = np.where(down, value, at_right), np.where(down, at_left, value)
         middle = 0.5 * (low + high)
-        return middle, self.solve(log_n, middle)[2]
+        return middle, self.solve(log_n, middle)[3]
 
     def lowest(self) -> tuple[float, float, float]:
         """Logarithms of n and age of the best point, and its sum of squares."""
@@ -230,13 +248,15 @@ def band(problem: Problem, interval: tuple[float, float], limit: float, time_s: 
     low, high = np.log(np.clip(interval, *N_RANGE))
     log_ns = np.linspace(low, high, 25)
     log_ages, squares = problem.profile(log_ns)
-    end, offset, _, variance = problem.solve(log_ns, log_ages)
+    end, *_, variance = problem.solve(log_ns, log_ages)
+    offset, drift = np.moveaxis(problem.edges(log_ns, log_ages), -1, 0)
     age = np.exp(log_ages)[:, None]
-    part = (np.asarray(time_s, float)[None] - problem.start + age) / (problem.span + age)
+    since = np.asarray(time_s, float) - problem.start
+    part = (since[None] + age) / (problem.span + age)
     with np.errstate(invalid="ignore"):
         shape = np.where(part >= 0, part, np.nan) ** np.exp(-log_ns)[:, None]
     spread = np.sqrt(np.maximum(limit - squares, 0) * variance)[:, None] * shape
-    curves = end[:, None] * shape + offset[:, None]
+    curves = end[:, None] * shape + offset[:, None] + drift[:, None] * problem.ramp(since)
     return np.stack([(curves - spread).min(axis=0), (curves + spread).max(axis=0)])
 
 
@@ -279,13 +299,12 @@ def _polished(problem: Problem, log_n: float, log_age: float, squares: float) ->
 
     def residual(values: lmfit.Parameters) -> np.ndarray:
         at = values["log_n"].value, values["log_age"].value
-        end, offset = problem.solve(*at)[:2]
-        rest = problem.white - end * problem.whiten(problem.shape(*at)) - offset * problem.one
-        return rest if np.isinf(problem.prior) else np.append(rest, np.sqrt(problem.prior) * offset)
+        _, rest, edges, _, _ = problem.solve(*at)
+        return np.append(rest, np.sqrt(problem.prior) * edges)
 
     found = lmfit.minimize(residual, parameters, method="leastsq", max_nfev=400)
     best = float(found.params["log_n"].value), float(found.params["log_age"].value)
-    lower = float(problem.solve(*best)[2])
+    lower = float(problem.solve(*best)[3])
     return (*best, lower) if lower < squares else (log_n, log_age, squares)
 
 
@@ -321,7 +340,7 @@ def _along_valley(
     steps = np.concatenate([-steps[:0:-1], steps])
     ages = np.clip(best[:, None] + steps, problem.log_ages[0], problem.log_ages[-1])
     grid = np.repeat(log_ns[:, None], len(steps), axis=1)
-    squares = np.stack([problem.solve(a, b)[2] for a, b in zip(grid, ages, strict=True)])
+    squares = np.stack([problem.solve(a, b)[3] for a, b in zip(grid, ages, strict=True)])
     within = squares <= limit + 1e-9
     if not within.any():
         within = squares == squares.min()

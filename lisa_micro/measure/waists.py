@@ -14,6 +14,10 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import ndimage
 
+BODY = 0.6
+"""Radius of the disc by which an instance is opened to be rid of bulges, see :func:`body_gap`."""
+MAX_BODY_GAP = 2.0
+"""px between two bodies that are in contact, at most: as for labels (``contacts.MAX_GAP``)."""
 _CORE = 0.6  # share of a seed's greatest distance from the outline above which a pixel belongs to its core
 
 
@@ -46,6 +50,34 @@ def pair_waist(labels: np.ndarray, a: int, b: int) -> float:
     # a pixel around, where the image has it: what lies beyond the crop would count as the border of the image
     part = labels[max(rows[0] - 1, 0) : rows[-1] + 2, max(columns[0] - 1, 0) : columns[-1] + 2]
     return waist_ratio(part == a, part == b)
+
+
+def body_gap(labels: np.ndarray, a: int, b: int, share: float = BODY) -> float:
+    """How far two instances are apart without the bulges by which their outlines may reach over to each other.
+
+    In noise, outlines fill a narrow gap: the labels meet in a bridge that is not there. Opened by a disc that is
+    smaller than the instance, they lose it, and two bodies that truly meet stay close.
+
+    Args:
+        labels: ``(H, W)`` integers. a, b: two of them.
+        share: radius of the disc, as a share of the greatest distance within the instance from its outline.
+
+    Returns:
+        px, edge to edge, 0 or more; infinity where one of them is not there.
+    """
+    pair = (labels == a) | (labels == b)
+    rows, columns = (np.flatnonzero(pair.any(axis=axis)) for axis in (1, 0))
+    if not len(rows) or not (labels == a).any() or not (labels == b).any():
+        return float("inf")
+    part = labels[max(rows[0] - 1, 0) : rows[-1] + 2, max(columns[0] - 1, 0) : columns[-1] + 2]
+    first, second = (_opened(part == k, share) for k in (a, b))
+    return max(float(ndimage.distance_transform_edt(~second)[first].min()) - 1, 0.0)
+
+
+def _opened(region: np.ndarray, share: float) -> np.ndarray:
+    depth = _distance(region)
+    radius = share * float(depth.max())
+    return ndimage.distance_transform_edt(depth < radius) < radius
 
 
 def divide(region: np.ndarray, seeds: np.ndarray) -> np.ndarray:

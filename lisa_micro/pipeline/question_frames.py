@@ -123,6 +123,9 @@ class VideoFrames:
         rows = self.tracks.necks.iloc[chords["label"]]
         row_of = {(a, b): k for k, (a, b) in enumerate(zip(rows["particle_a"], rows["particle_b"], strict=True))}
         found = particle_properties(painted)
+        # labels that meet without a contact of their bodies have no row
+        known = np.array([(necks[k - 1].a, necks[k - 1].b) in row_of for k in found["label"]], bool)
+        found = {name: np.asarray(values)[known] for name, values in found.items()}
         order = np.array([row_of[necks[k - 1].a, necks[k - 1].b] for k in found["label"]], np.int64)
         # a neck without a pixel of its own, in images of a few pixels, keeps what its chord tells
         out = {name: np.full(len(rows), np.nan) for name in found if name not in _BETWEEN}

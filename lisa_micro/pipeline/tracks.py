@@ -15,6 +15,7 @@ import numpy as np
 
 from lisa_micro.io import LabelStack, LabelStackWriter, check_output, write_files, write_json
 from lisa_micro.measure import Neck, measure_necks, particle_properties, particle_table
+from lisa_micro.measure.waists import MAX_BODY_GAP, body_gap
 from lisa_micro.types import InputError, Track
 
 if TYPE_CHECKING:
@@ -270,6 +271,11 @@ class Tables:
             table["sample_x_px"] = table["centroid_x_px"] - drift[0]
             table["sample_y_px"] = table["centroid_y_px"] - drift[1]
         necks = measure_necks(labels if self.contacts else np.zeros_like(labels), self.pixel_size_nm)
+        # outlines that reach over to each other are no contact: those come and go, and would begin many frames early
+        pairs = zip(necks["particle_a"], necks["particle_b"], strict=True)
+        real = np.array([body_gap(labels, a, b) <= MAX_BODY_GAP for a, b in pairs], bool)
+        necks = necks[real].reset_index(drop=True)
+        necks["neck"] = np.arange(1, len(necks) + 1)
         for rows, store in ((table, self._tracks), (necks, self._necks)):
             rows.insert(0, "frame", frame)
             rows.insert(1, "time_s", frame * (np.nan if self.frame_time_s is None else self.frame_time_s))
