@@ -39,7 +39,7 @@ def track(
     tracker: str | Tracker = "overlap",
     checkpoint: str | os.PathLike[str] | None = None,
     drift: bool = False,
-    average: int = AVERAGE,
+    average: int | None = None,
     pixel_size_nm: float | None = None,
     frame_time_s: float | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -65,7 +65,8 @@ def track(
         checkpoint: weights of the tracker, where it has any.
         drift: measure the drift of the sample, and tell positions without it too.
         average: outlines are drawn on the mean of each frame with so many before and after it, brought into register,
-            which has less noise (see :func:`lisa_micro.pipeline.averaging.averaged`); 0 takes each frame alone.
+            which has less noise (see :func:`lisa_micro.pipeline.averaging.averaged`); 0 takes each frame alone. None:
+            1, or 0 for an assistant of another kind, which gets the frames as they are.
         pixel_size_nm, frame_time_s: go before what the file says.
         out: folder that gets all files (see :meth:`lisa_micro.pipeline.tracks.Tracks.save`) and, while it runs, what
             is needed to go on when it is killed.
@@ -94,6 +95,8 @@ def track(
         "weights_sha256": getattr(assistant, "weights_sha256", None),
     }
     device = str(getattr(assistant, "device", "auto"))
+    if average is None:
+        average = AVERAGE if isinstance(assistant, Assistant) else 0
     return follow(
         stream,
         look,
