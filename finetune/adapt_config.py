@@ -32,7 +32,7 @@ class Learn(_Strict):
     @field_validator("own_decoder", mode="before")
     @classmethod
     def _yaml_choice(cls, value: Any) -> Any:
-        return {False: "no", True: "yes"}.get(value, value) if isinstance(value, bool) else value
+        return ("yes" if value else "no") if isinstance(value, bool) else value
 
     @field_validator("language", "decoder", "tower", mode="before")
     @classmethod

@@ -16,8 +16,6 @@ from scipy import ndimage
 
 BODY = 0.6
 """Radius of the disc by which an instance is opened to be rid of bulges, see :func:`body_gap`."""
-MAX_BODY_GAP = 2.0
-"""px between two bodies that are in contact, at most: as for labels (``contacts.MAX_GAP``)."""
 _CORE = 0.6  # share of a seed's greatest distance from the outline above which a pixel belongs to its core
 
 
@@ -43,13 +41,18 @@ def waist_ratio(first: np.ndarray, second: np.ndarray) -> float:
 
 def pair_waist(labels: np.ndarray, a: int, b: int) -> float:
     """:func:`waist_ratio` of two instances of ``(H, W)`` labels; 0 where either is not there."""
+    return waist_ratio(*_pair(labels, a, b))
+
+
+def _pair(labels: np.ndarray, a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two instances as bool masks of the part of ``(H, W)`` labels that holds both."""
     pair = (labels == a) | (labels == b)
     rows, columns = (np.flatnonzero(pair.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
-        return 0.0
+        return pair[:0], pair[:0]
     # a pixel around, where the image has it: what lies beyond the crop would count as the border of the image
     part = labels[max(rows[0] - 1, 0) : rows[-1] + 2, max(columns[0] - 1, 0) : columns[-1] + 2]
-    return waist_ratio(part == a, part == b)
+    return part == a, part == b
 
 
 def body_gap(labels: np.ndarray, a: int, b: int, share: float = BODY) -> float:
@@ -65,12 +68,10 @@ def body_gap(labels: np.ndarray, a: int, b: int, share: float = BODY) -> float:
     Returns:
         px, edge to edge, 0 or more; infinity where one of them is not there.
     """
-    pair = (labels == a) | (labels == b)
-    rows, columns = (np.flatnonzero(pair.any(axis=axis)) for axis in (1, 0))
-    if not len(rows) or not (labels == a).any() or not (labels == b).any():
+    first, second = _pair(labels, a, b)
+    if not first.any() or not second.any():
         return float("inf")
-    part = labels[max(rows[0] - 1, 0) : rows[-1] + 2, max(columns[0] - 1, 0) : columns[-1] + 2]
-    first, second = (_opened(part == k, share) for k in (a, b))
+    first, second = _opened(first, share), _opened(second, share)
     return max(float(ndimage.distance_transform_edt(~second)[first].min()) - 1, 0.0)
 
 

@@ -39,21 +39,15 @@ class Drift:
         Raises:
             InputError: a frame of another size than the first.
         """
-        from skimage.registration import phase_cross_correlation
-
         frame = _prepared(pixels)
         if self._reference is None:
             self._reference = frame
             return np.zeros(2)
         if frame.shape != self._reference.shape:
             raise InputError(f"all frames must be of one size, {self._reference.shape} px (H, W), not {frame.shape}")
-        window = _window(frame.shape)
-        if min(frame.shape) < 8 or not frame.any() or not self._reference.any():
-            return self._origin[::-1].copy()  # nothing to hold on to
-        found, _, _ = phase_cross_correlation(
-            self._reference * window, frame * window, upsample_factor=STEPS, normalization=None
-        )
-        away = -np.asarray(found, float)  # of the frame from the reference, y, x
+        away = _away(self._reference, frame)
+        if away is None:
+            return self._origin[::-1].copy()
         where = self._origin + away
         whole = np.rint(away)
         if (np.abs(whole) > _CLEAR * np.array(frame.shape)).any():
@@ -75,14 +69,19 @@ def frame_shift(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     Returns:
         ``(2,)`` float64 x, y px, to a :data:`STEPS`-th of a pixel; 0, 0 where there is nothing to hold on to.
     """
+    away = _away(_prepared(first), _prepared(second))
+    return np.zeros(2) if away is None else away[::-1]
+
+
+def _away(reference: np.ndarray, frame: np.ndarray) -> np.ndarray | None:
+    """y, x px by which a frame lies aside of a reference, both prepared; ``None``: there is nothing to hold on to."""
     from skimage.registration import phase_cross_correlation
 
-    one, other = _prepared(first), _prepared(second)
-    if min(one.shape) < 8 or not one.any() or not other.any():
-        return np.zeros(2)
-    window = _window(one.shape)
-    found, _, _ = phase_cross_correlation(one * window, other * window, upsample_factor=STEPS, normalization=None)
-    return -np.asarray(found, float)[::-1]
+    if min(frame.shape) < 8 or not frame.any() or not reference.any():
+        return None
+    window = _window(frame.shape)
+    found, _, _ = phase_cross_correlation(reference * window, frame * window, upsample_factor=STEPS, normalization=None)
+    return -np.asarray(found, float)
 
 
 def _prepared(pixels: np.ndarray) -> np.ndarray:

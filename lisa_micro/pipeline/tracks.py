@@ -15,7 +15,8 @@ import numpy as np
 
 from lisa_micro.io import LabelStack, LabelStackWriter, check_output, write_files, write_json
 from lisa_micro.measure import Neck, measure_necks, particle_properties, particle_table
-from lisa_micro.measure.waists import MAX_BODY_GAP, body_gap
+from lisa_micro.measure.contacts import MAX_GAP
+from lisa_micro.measure.waists import body_gap
 from lisa_micro.types import InputError, Track
 
 if TYPE_CHECKING:
@@ -273,7 +274,7 @@ class Tables:
         necks = measure_necks(labels if self.contacts else np.zeros_like(labels), self.pixel_size_nm)
         # outlines that reach over to each other are no contact: those come and go, and would begin many frames early
         pairs = zip(necks["particle_a"], necks["particle_b"], strict=True)
-        real = np.array([body_gap(labels, a, b) <= MAX_BODY_GAP for a, b in pairs], bool)
+        real = np.array([body_gap(labels, a, b) <= MAX_GAP for a, b in pairs], bool)
         necks = necks[real].reset_index(drop=True)
         necks["neck"] = np.arange(1, len(necks) + 1)
         for rows, store in ((table, self._tracks), (necks, self._necks)):
