@@ -33,6 +33,7 @@ from finetune.adapt_features import FeatureStore
 from finetune.adapt_loop import Job, Trainer
 from finetune.adapt_losses import adapt_loss
 from finetune.adapt_model import FAST, SEEING, AdaptModel, build_model, lora_settings
+from finetune.adapt_views import Views
 from finetune.device import use_bf16
 from lisa_micro.models.checkpoints import read_state
 from lisa_micro.models.device import pick_device
@@ -43,6 +44,7 @@ from lisa_micro.models.lisa.adapter import (
     find_preset,
     fingerprints,
     is_adapter,
+    part_of,
     read_parts,
 )
 from lisa_micro.models.lisa.chat import ChatFormat
@@ -75,7 +77,9 @@ def run_adapt(stage: AdaptStage, folder: Path, cache: Path, device_name: str = "
     judged = [] if held_back is None else read_items(held_back, config)
     log(f"{len(items)} records to learn from with {learnt_replies(items)} [SEG], {len(judged)} to judge by")
     own_concepts = {n: c.model_dump() for n, c in config.concepts.items() if n not in base.concepts}
-    apart = own_decoder(stage, base, set(own_concepts), shown_concepts(items, config.vocabulary.names))
+    labelled = shown_concepts(items, config.vocabulary.names)
+    apart = own_decoder(stage, base, set(own_concepts), labelled, begun and begun[1])
+    stage = stage.model_copy(update={"learn": stage.learn.resolved(apart)})
     if apart:
         log(f"the decoder learns for {', '.join(own_concepts)} alone; all else is outlined as {stage.base} does")
     data = fingerprint(train, held_back)
@@ -129,15 +133,18 @@ def shown_concepts(items: list[Item], names: tuple[str, ...]) -> set[str]:
     return labelled | {names[goal.code] if goal.code >= 0 else "" for goal in goals}
 
 
-def own_decoder(stage: AdaptStage, base: LisaConfig, new: set[str], labelled: set[str]) -> bool:
+def own_decoder(
+    stage: AdaptStage, base: LisaConfig, new: set[str], labelled: set[str], begun: AdapterConfig | None = None
+) -> bool:
     """Whether what the decoder learns is for concepts that users taught alone.
 
     Args:
-        new: concepts that the base does not know. labelled: see :func:`shown_concepts`.
+        new: concepts that the base does not know. labelled: see :func:`shown_concepts`. begun: the adapter to go on
+            from, which says so.
 
     Raises:
-        InputError: asked for, but there are no new concepts; or the records are about a concept for which the base has
-            a decoder of its own.
+        InputError: asked for, but there are no new concepts; the records are about a concept for which the base has a
+            decoder of its own; or what is asked for is not what the adapter to go on from has.
     """
     learn = stage.learn
     again = sorted(labelled & set(base.own_decoder))
@@ -148,7 +155,14 @@ def own_decoder(stage: AdaptStage, base: LisaConfig, new: set[str], labelled: se
         )
     if learn.own_decoder == "yes" and not new:
         raise InputError("learn.own_decoder: yes needs a concept that the base does not know (dataset.yaml)")
-    if learn.own_decoder == "no" or learn.decoder == "no" or learn.tower != "no" or base.own_decoder:
+    if begun is not None:
+        if learn.own_decoder == ("no" if begun.own_decoder else "yes"):
+            has = "has a decoder of its own" if begun.own_decoder else "has no decoder of its own"
+            raise InputError(f"start: {stage.start} {has}; leave learn.own_decoder at auto")
+        if begun.own_decoder and learn.tower == "all":
+            raise InputError(f"start: {stage.start} has a decoder of its own, which goes with tower: last or no")
+        return begun.own_decoder
+    if learn.own_decoder == "no" or learn.decoder == "no" or learn.tower == "all" or base.own_decoder:
         return False
     return bool(new) and (learn.own_decoder == "yes" or bool(labelled & new) and not labelled - new)
 
@@ -248,7 +262,9 @@ def train_model(
     torch.manual_seed(schedule.seed)
     parts = read_parts(home)
     taught = len(CONCEPTS) + len(parts.config.concepts)
-    lisa, tokenizer = build_model(parts, home, config, stage, torch.bfloat16 if bf16 else torch.float32, device)
+    staged = apart and (learn.tower == "last" or begun is not None and has_own_top(begun[0]))
+    live = not staged and learn.tower != "no"
+    lisa, tokenizer = build_model(parts, home, config, stage, torch.bfloat16 if bf16 else torch.float32, device, staged)
     if begun is not None:
         load_adapter_state(lisa, read_state(begun[0] / WEIGHTS), begun[1].lora, str(begun[0]))
     if stage.gradient_checkpointing:
@@ -264,11 +280,13 @@ def train_model(
         key += "+" + _short(
             {n: str(v.double().sum()) for n, v in read_state(begun[0] / WEIGHTS).items() if "tower" in n}
         )
-    key += f"+{config.work_side}+{config.least_side}+{config.clip_side}+{config.sam_side}+{bf16}+{learn.tower != 'no'}"
-    store = FeatureStore(lisa, items, cache / "adapt", key, device, bf16, live=learn.tower != "no")
+    lies = Views(stage.zoom, (config.least_side, config.work_side))
+    key += f"+{config.work_side}+{config.least_side}+{config.clip_side}+{config.sam_side}+{bf16}+{live}+{staged}"
+    key += f"+{lies.zoom}"
+    store = FeatureStore(lisa, items, cache / "adapt", key, device, bf16, live, staged, lies)
     fixed, own = None, None
     if judged:
-        own = FeatureStore(lisa, judged, cache / "adapt", key, device, bf16, live=learn.tower != "no")
+        own = FeatureStore(lisa, judged, cache / "adapt", key, device, bf16, live, staged, lies)
         fixed = _maker(stage, chat, sum(s * s for s in sides), judged, config, taught, None, apart)
 
     def loss_of(
@@ -309,6 +327,11 @@ def train_model(
     return module, values, (trainer.state.step, [{"step": s, **f} for s, f in trainer.state.history])
 
 
+def has_own_top(adapter: Path) -> bool:
+    """Whether an adapter brings a top-down path for its own concepts."""
+    return bool(part_of(read_state(adapter / WEIGHTS), "own_top"))
+
+
 def _maker(
     stage: AdaptStage,
     chat: ChatFormat,
@@ -337,9 +360,10 @@ def _maker(
         boxes=stage.loss.box > 0 and stage.learn.seeing,
         keeps=stage.learn.seeing,
         box_weight=stage.loss.box,
-        # where the tower learns, a window takes a whole image through it
-        looks=stage.looks if stage.learn.tower == "no" else 0,
+        # where the tower learns for all, a window takes a whole image through it
+        looks=stage.looks if apart or stage.learn.tower == "no" else 0,
         apart=apart,
+        lies=Views(stage.zoom, (config.least_side, config.work_side)),
         rank=0 if parts is None else parts.process_index,
         processes=1 if parts is None else parts.num_processes,
         accumulate=1 if parts is None else schedule.accumulate,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from finetune.adapt_data import Goal, Item, Said
-from finetune.adapt_views import Window, orientation, piece
+from finetune.adapt_views import DEFAULT_VIEWS, Views, Window, piece
 from finetune.facts import scene_facts
 from finetune.language_data import IGNORE, conversation_about, encode_turns
 from finetune.vision_data import Maps, box_of, compacted, pick_instance, presence_of, target_maps
@@ -40,7 +40,8 @@ class Look:
     """What the decoder is asked about one window.
 
     seg: which [SEG] of the batch prompt it ``(T,)``. codes: which codes prompt it ``(C,)``. boxes ``(K, 4)`` XYXY px of
-    the frame. maps: targets of the T + C + K prompts. features: of the window, put in before the step.
+    the frame. maps: targets of the T + C + K prompts. features: of the window, put in before the step; those of the
+    encoder where a top-down path of users' own concepts learns.
     """
 
     item: int
@@ -51,7 +52,7 @@ class Look:
     codes: Tensor
     boxes: Tensor
     maps: Maps
-    features: SamFeatures | None = None
+    features: SamFeatures | tuple[Tensor, ...] | None = None
 
 
 @dataclass
@@ -113,7 +114,7 @@ class AdaptMaker:
             the decoder too.
         decodes, boxes: whether anything is outlined, whether by boxes too. keeps: prompt by the default's codes on its
             scenes too, where the decoder or the tower learns. looks: further windows for each conversation. apart: the
-            decoder learns for new concepts alone, so that nothing else is outlined.
+            decoder learns for new concepts alone, so that nothing else is outlined. lies: how views lie.
         rank, processes, accumulate: which part of the batch this process has, and in how many pieces.
     """
 
@@ -138,6 +139,7 @@ class AdaptMaker:
         box_weight: float = 0.5,
         looks: int = 0,
         apart: bool = False,
+        lies: Views = DEFAULT_VIEWS,
         rank: int = 0,
         processes: int = 1,
         accumulate: int = 1,
@@ -154,7 +156,7 @@ class AdaptMaker:
         self.share = share if self.scenes else 0.0
         self.templates, self.views, self.longest, self.own_from = templates, views, longest, own_from
         self.vocabulary, self.keeps = vocabulary, keeps and decodes and not apart
-        self.apart = apart
+        self.apart, self.lies = apart, lies
         self.decodes, self.boxes, self.box_weight = decodes, boxes and decodes and not apart, box_weight
         self.looks = looks if keeps and decodes else 0
         self.shown = {k: self.known(item) for k, item in enumerate(items)}
@@ -314,7 +316,7 @@ class AdaptMaker:
         labels = item.labels.get(aim)
         height, width = next(iter(item.labels.values())).shape if item.labels else (64, 64)
         labels = np.zeros((height, width), np.int16) if labels is None else labels
-        turned = orientation(item, view)(labels)
+        turned = self.lies(item, view)(labels)
         # the tower sees the image padded to a multiple of 64 px
         cells = [-(-side // 64) * 4 for side in turned.shape]
         h, w = (min(self.crop // STRIDE, n) for n in cells)
@@ -325,11 +327,12 @@ class AdaptMaker:
             jitter = rng.uniform(-0.3, 0.3, 2)
             y = int(np.clip(round(row - h / 2 + jitter[0] * h), 0, cells[0] - h))
             x = int(np.clip(round(column - w / 2 + jitter[1] * w), 0, cells[1] - w))
-        return Window(x, y, w, h)
+        # the encoder's coarsest features have cells of 32 px
+        return Window(x // 2 * 2, y // 2 * 2, w, h)
 
     def cut(self, item: Item, view: int, window: Window, keys: tuple[str, ...] = CONCEPTS) -> dict[str, np.ndarray]:
         """Labels of a window ``(16 h, 16 w)`` int32, by key; 0 beyond the image."""
-        lies = orientation(item, view)
+        lies = self.lies(item, view)
         return {key: piece(lies(item.labels[key]), window) for key in keys if key in item.labels}
 
     def batch(self, plans: list[Plan], totals: dict[str, float]) -> AdaptBatch:
@@ -362,7 +365,7 @@ class AdaptMaker:
         item, window = self.items[plan.item], plan.window
         asked = [goal for _, goal in plan.asked]
         labels = self.cut(item, plan.view, window, tuple({goal.key for goal in (*asked, *plan.codes)}))
-        shape = orientation(item, plan.view)(np.empty(next(iter(item.labels.values())).shape, bool)).shape
+        shape = self.lies(item, plan.view)(np.empty(next(iter(item.labels.values())).shape, bool)).shape
         valid = piece(np.ones(shape, np.int16), window) > 0
         rows = []
         for goal in (*asked, *plan.codes):

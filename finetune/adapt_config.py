@@ -18,8 +18,8 @@ class Learn(_Strict):
     language: a LoRA adapter, one on a base in 4 bits, or nothing. tokens: the rows of the reply language's tokens.
     projections: from the towers to the language model, and from [SEG] to the decoder. decoder: nothing, its heads and
     learnt tokens alone, or all of it. own_decoder: whether what the decoder learns is for concepts that users taught
-    alone; ``"auto"``: where the records show labels of no others. tower: nothing of the SAM tower, its top-down path,
-    or all of it.
+    alone; ``"auto"``: where the records show labels of no others. tower: nothing of the SAM tower, its top-down path
+    (a copy, where the decoder is one of their own), or all of it; ``"auto"``: that copy, else nothing.
     """
 
     language: Literal["lora", "qlora", "no"] = "lora"
@@ -27,7 +27,7 @@ class Learn(_Strict):
     projections: bool = True
     decoder: Literal["no", "heads", "all"] = "all"
     own_decoder: Literal["auto", "yes", "no"] = "auto"
-    tower: Literal["no", "last", "all"] = "no"
+    tower: Literal["auto", "no", "last", "all"] = "auto"
 
     @field_validator("own_decoder", mode="before")
     @classmethod
@@ -47,8 +47,8 @@ class Learn(_Strict):
     def _something(self) -> Learn:
         if not self.seeing and not self.speaking:
             raise ValueError("nothing is to learn; set at least one of language, tokens, projections, decoder, tower")
-        if self.own_decoder == "yes" and (self.decoder == "no" or self.tower != "no"):
-            raise ValueError("own_decoder: yes goes with a decoder that learns and a tower that does not")
+        if self.own_decoder == "yes" and (self.decoder == "no" or self.tower == "all"):
+            raise ValueError("own_decoder: yes goes with a decoder that learns, and not with tower: all")
         return self
 
     @property
@@ -59,7 +59,13 @@ class Learn(_Strict):
     @property
     def seeing(self) -> bool:
         """Whether the decoder or the tower learns."""
-        return self.decoder != "no" or self.tower != "no"
+        return self.decoder != "no" or self.tower in ("last", "all")
+
+    def resolved(self, apart: bool) -> Learn:
+        """The same with ``tower`` decided. apart: whether the decoder is one of users' own concepts."""
+        if self.tower != "auto":
+            return self
+        return self.model_copy(update={"tower": "last" if apart else "no"})
 
 
 class Lora(_Strict):
@@ -142,12 +148,13 @@ class AdaptStage(_Strict):
     """Fine-tuning on one's own records.
 
     data: folder with ``metadata.jsonl``, or with ``train/`` and ``validation/`` that have one each. validation: a
-    folder of its own, or the share of the images that is held back. base: the preset that is tuned. start: an adapter
-    to go on from. name: of the adapter. views: how often each image is seen turned, mirrored and in other contrast.
-    crop: side in px of what the decoder sees of an image in a step. looks: further windows for each conversation, which
-    codes and boxes prompt; none where the tower learns. templates: share of the conversations about
-    labelled images that are drawn from the default's own requests, all of them where a record has no conversation.
-    longest: tokens of a conversation, longer ones are left out.
+    folder of its own, or the share of the images that is held back. base: the preset that is tuned. start: an
+    adapter to go on from. name: of the adapter. views: how often each image is seen turned, mirrored and in other
+    contrast. zoom: the largest factor by which a view is larger or smaller than the image. crop: side in px of what
+    the decoder sees of an image in a step. looks: further windows for each conversation, which codes and boxes
+    prompt; none where the tower learns. templates: share of the conversations about labelled images that are drawn
+    from the default's own requests, all of them where a record has no conversation. longest: tokens of a
+    conversation, longer ones are left out.
     """
 
     stage: Literal["adapt"]
@@ -163,6 +170,7 @@ class AdaptStage(_Strict):
     replay: Replay = Replay()
     templates: float = Field(0.5, ge=0, le=1)
     views: int = Field(4, gt=0)
+    zoom: float = Field(1.0, ge=1, le=2)
     crop: int = Field(288, ge=64)
     looks: int = Field(6, ge=0)
     longest: int = Field(256, gt=32)

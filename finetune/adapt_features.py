@@ -15,7 +15,7 @@ from torch import Tensor
 
 from finetune.adapt_batches import AdaptBatch
 from finetune.adapt_data import Item
-from finetune.adapt_views import Window, orientation
+from finetune.adapt_views import DEFAULT_VIEWS, Views, Window
 from finetune.vision_data import photometric
 from lisa_micro.models.lisa.model import LisaModel
 from lisa_micro.models.towers.sam import SamFeatures
@@ -29,6 +29,8 @@ class FeatureStore:
         model: whose towers see. items: by their numbers in the batches.
         folder: where features are kept. key: names the towers' weights and what else features depend on.
         live: the SAM tower learns, so that its features are computed in every step and only CLIP's are kept.
+        staged: a top-down path beside the SAM tower's learns: of windows, the encoder's features are kept.
+        lies: how views lie.
     """
 
     def __init__(
@@ -40,8 +42,11 @@ class FeatureStore:
         device: torch.device,
         bf16: bool,
         live: bool = False,
+        staged: bool = False,
+        lies: Views = DEFAULT_VIEWS,
     ):
-        self.model, self.items, self.device, self.bf16, self.live = model, items, device, bf16, live
+        self.model, self.items, self.device, self.bf16 = model, items, device, bf16
+        self.live, self.staged, self.lies = live, staged, lies
         self.folder = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
         self._digests: dict[int, str] = {}
 
@@ -62,23 +67,25 @@ class FeatureStore:
         return batch
 
     def image(self, item: int, view: int) -> Tensor:
-        """``(1, 1, H, W)`` in 0..1: the first view as it is, others turned and in other contrast."""
+        """``(1, 1, H, W)`` in 0..1: the first view as it is, others turned, scaled and in other contrast."""
         pixels = self.items[item].pixels.astype(np.float32) / 255
-        pixels = orientation(self.items[item], view)(pixels)
+        pixels = self.lies(self.items[item], view).pixels(pixels)
         if view:
             # drawn by the image's content, so that every process and every run sees the same
             pixels = photometric(pixels, np.random.default_rng([view, int(self._digest(item)[:8], 16)]), gentle=True)
         return torch.as_tensor(np.ascontiguousarray(pixels, np.float32))[None, None]
 
-    def window(self, item: int, view: int, window: Window) -> SamFeatures:
-        """Features of a window, float32 on the device."""
+    def window(self, item: int, view: int, window: Window) -> SamFeatures | tuple[Tensor, ...]:
+        """Features of a window, float32 on the device; where they are ``staged``, the encoder's."""
         with safe_open(self._file(item, view), "pt") as file:
-            names = sorted(name for name in file.keys() if name.startswith("skip"))  # noqa: SIM118
+            kept = sorted(name for name in file.keys() if name.startswith(("skip", "stage")))  # noqa: SIM118
+            # cells are of 16 px: skips lie at strides 8, 4, 2, stages at 2, 4, 8, 16, 32
+            scales = [(name, 8 / (1 << k) if self.staged else 2 << k) for k, name in enumerate(kept)]
             maps = []
-            for name, scale in (("embedding", 1), *((name, 2 << k) for k, name in enumerate(names))):
-                x, y, w, h = (scale * v for v in (window.x0, window.y0, window.w, window.h))
+            for name, scale in scales if self.staged else [("embedding", 1), *scales]:
+                x, y, w, h = (int(scale * v) for v in (window.x0, window.y0, window.w, window.h))
                 maps.append(file.get_slice(name)[:, :, y : y + h, x : x + w].float().to(self.device))
-        return SamFeatures(maps[0], tuple(maps[1:]))
+        return tuple(maps) if self.staged else SamFeatures(maps[0], tuple(maps[1:]))
 
     def _pooled(self, batch: AdaptBatch, tower: str) -> Tensor | None:
         """``(B, K, C)`` of every row's view; ``None`` where the language model does not see through that tower."""
@@ -117,7 +124,9 @@ class FeatureStore:
             out["pooled_clip"] = self.model.clip_projector.pool(clip)[0]
         if self.model.sam_projector is not None:
             out["pooled_sam"] = self.model.sam_projector.pool(sam.embedding)[0]
-        if not self.live:
+        if self.staged:
+            out |= {f"stage{k}": stage for k, stage in enumerate(sam.stages)}
+        elif not self.live:
             out["embedding"] = sam.embedding
             out |= {f"skip{k}": skip for k, skip in enumerate(sam.skips)}
         out = {name: value.half().cpu().contiguous() for name, value in out.items()}

@@ -19,7 +19,7 @@ from lisa_micro.models.lisa.build import add_lora, add_lora_weights, build_lisa
 from lisa_micro.models.lisa.config import LisaConfig, LoraSettings
 from lisa_micro.models.lisa.mask_head import MaskOutputs, box_areas
 from lisa_micro.models.lisa.model import LisaModel
-from lisa_micro.models.towers.sam import SamFeatures
+from lisa_micro.models.towers.sam import SamFeatures, TopDown
 from lisa_micro.types import CONCEPTS, InputError
 
 HEADS = ("output_hypernetworks_mlps", "iou_prediction_head", "iou_token", "mask_tokens", "refine_")
@@ -31,7 +31,7 @@ FAST = (
     "lisa.new_tokens.",
     "lisa.mask_head.code_book",
 )
-SEEING = ("lisa.mask_head.", "lisa.sam_tower.")
+SEEING = ("lisa.mask_head.", "lisa.sam_tower.", "lisa.own_top.")
 
 
 class AdaptOutputs(NamedTuple):
@@ -80,7 +80,10 @@ class AdaptModel(nn.Module):
     def outline(self, look, prompts: Tensor, whole: SamFeatures | None) -> MaskOutputs:
         """Outputs of one look: words, codes, boxes in this order."""
         head = self.lisa.mask_head
-        features = look.features if whole is None else cut(whole, look.window)
+        if whole is not None:
+            features = cut(whole, look.window)
+        else:
+            features = look.features if self.lisa.own_top is None else self.lisa.own_top(look.features)
         origin = (look.window.x0, look.window.y0)
         codes = head.code_book(look.codes).to(prompts.dtype)
         # the table learns as a whole or not at all; of what the base knows, nothing is to reach it
@@ -107,13 +110,20 @@ def cut(features: SamFeatures, window: Window) -> SamFeatures:
 
 
 def build_model(
-    parts: Parts, folder: Path, config: LisaConfig, stage: AdaptStage, dtype: torch.dtype, device: torch.device
+    parts: Parts,
+    folder: Path,
+    config: LisaConfig,
+    stage: AdaptStage,
+    dtype: torch.dtype,
+    device: torch.device,
+    own_top: bool = False,
 ) -> tuple[LisaModel, object]:
     """The base with what it has learnt merged, new concepts added to its code book, in 4 bits where asked for, and a
     fresh LoRA adapter on top; only what ``stage.learn`` names requires gradients.
 
     Args:
-        parts: of the base. folder: of the base, for messages. config: the base's, with the new concepts.
+        parts: of the base. folder: of the base, for messages. config: the base's, with the new concepts. own_top: these
+            get a copy of the SAM tower's top-down path.
 
     Raises:
         InputError: parts do not fit.
@@ -131,6 +141,10 @@ def build_model(
     if learn.language != "no":
         with quiet():
             model.language = add_lora(model.language, lora_settings(stage.lora, parts.config))
+    if own_top:
+        model.own_top = TopDown(config.embed_dim)
+        wanted = model.own_top.state_dict().keys()
+        model.own_top.load_state_dict({n: v for n, v in parts.states["sam_tower"].items() if n in wanted})
     free(model, learn, len(CONCEPTS) + len(parts.config.concepts))
     return model, tokenizer
 
@@ -195,6 +209,7 @@ def free(model: LisaModel, learn: Learn, old_codes: int) -> None:
         "clip_tower",
         "mask_head",
         "own_head",
+        "own_top",
         "clip_projector",
         "sam_projector",
         "seg_projector",
@@ -211,7 +226,9 @@ def free(model: LisaModel, learn: Learn, old_codes: int) -> None:
         for name, p in model.mask_head.named_parameters():
             chosen = learn.decoder == "all" or name.removeprefix("mask_decoder.").startswith(HEADS)
             p.requires_grad_(chosen and not name.startswith("code_book"))
-    if learn.tower != "no":
+    if model.own_top is not None:
+        model.own_top.requires_grad_(learn.tower == "last")
+    elif learn.tower != "no":
         for name, p in model.sam_tower.named_parameters():
             p.requires_grad_(learn.tower == "all" or not name.startswith("encoder."))
     codes = model.mask_head.code_book.weight

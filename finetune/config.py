@@ -98,7 +98,7 @@ class LanguageStage(_Strict):
 
 class TrackingStage(_Strict):
     """A DeAOT on simulated videos. encoder_weights: a file to start the encoder from, whose batch norm is then frozen;
-    start: one to start the whole network from."""
+    encoder_frozen: so many of its first blocks do not learn; start: a file to start the whole network from."""
 
     stage: Literal["tracking"]
     schedule: Schedule
@@ -106,6 +106,7 @@ class TrackingStage(_Strict):
     clip: dict[str, Any] = {}
     encoder_weights: str | None = None
     encoder_lr: float = 1.0
+    encoder_frozen: int = Field(0, ge=0)
     start: str | None = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 

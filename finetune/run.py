@@ -201,7 +201,7 @@ def run_tracking(stage: TrackingStage, folder: Path, cache: Path, device_name: s
     torch.manual_seed(stage.schedule.seed)
     config = CONFIGS[stage.tracker]
     fresh = stage.encoder_weights is None and stage.start is None
-    model = TrackingModel(config, torch.nn.BatchNorm2d if fresh else FrozenBatchNorm)
+    model = TrackingModel(config, torch.nn.BatchNorm2d if fresh else FrozenBatchNorm, stage.encoder_frozen)
     if stage.start is not None:
         load_strict(model.network, read_weights(Path(stage.start)), stage.tracker)
     if stage.encoder_weights is not None:

@@ -6,6 +6,7 @@ import contextlib
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from types import MethodType
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from lisa_micro.models.trackers.deaot import DeAOT, DeaotConfig, build_deaot, re
 from lisa_micro.models.trackers.deaot.decoder import enlarge
 from lisa_micro.models.trackers.deaot.encoders import FrozenBatchNorm
 from lisa_micro.models.trackers.deaot.lstt import Memory
+from lisa_micro.types import InputError
 
 HARDEST = 0.15
 """Share of the pixels, those with the highest loss, that the cross-entropy is taken over from half way on."""
@@ -29,13 +31,17 @@ class TrackingModel(nn.Module):
 
     Args:
         config: which network. norm: of its encoder; batch norm where that starts from random weights, since without a
-            norm that adapts these do not learn.
+            norm that adapts these do not learn. frozen: so many of its first blocks keep their weights.
     """
 
-    def __init__(self, config: DeaotConfig, norm: Callable[[int], nn.Module] = FrozenBatchNorm):
+    def __init__(self, config: DeaotConfig, norm: Callable[[int], nn.Module] = FrozenBatchNorm, frozen: int = 0):
         super().__init__()
         self.config = config
         self.network = build_deaot(config, norm)
+        freeze(self.network.encoder, frozen)
+        for module in self.network.modules():
+            if isinstance(module, nn.Conv2d) and module.groups > 1:
+                module.forward = MethodType(depthwise, module)  # type: ignore[method-assign]
 
     def forward(self, clips: Clips) -> tuple[Tensor, Tensor]:
         """Logits ``(B, T, 1 + objects, S, S)`` and what was predicted ``(B, T, S, S)``. Those of the first frame, which
@@ -44,7 +50,7 @@ class TrackingModel(nn.Module):
         count, frames = clips.labels.shape[:2]
         encoded = network.encode(clips.images.flatten(0, 1).expand(-1, 3, -1, -1))
         features = [[f.unflatten(0, (count, frames))[:, t] for f in encoded] for t in range(frames)]
-        all_logits, long_term, short_term, kept = [], [], [], 0
+        all_logits, all_predicted, long_term, short_term, kept = [], [], [], [], 0
         for t in range(frames):
             if t == 0:
                 id_emb = self.identify(clips.labels[:, 0])
@@ -52,22 +58,46 @@ class TrackingModel(nn.Module):
             else:
                 tokens, seen = network.propagate(features[t], None, join(long_term), short_term)
             logits = enlarge(network.decode(tokens, features[t], clips.used).float(), size, network.aligned)
+            predicted = logits.argmax(1)
             all_logits.append(logits)
+            all_predicted.append(predicted)
             if t > 0:
-                predicted = logits.argmax(1)
                 truth = torch.where(clips.labels[:, t] == IGNORED, predicted, clips.labels[:, t])
                 id_emb = self.identify(torch.where(clips.told[:, t, None, None], truth, predicted))
             short_term = network.LSTT.remember(seen, id_emb)
             if t == 0 or t - kept >= self.config.long_term_gap:
                 long_term.append(short_term)
                 kept = t
-        stacked = torch.stack(all_logits, dim=1)
-        return stacked, stacked.argmax(2)
+        return torch.stack(all_logits, dim=1), torch.stack(all_predicted, dim=1)
 
     def identify(self, labels: Tensor) -> Tensor:
         """Channels ``(B, S, S)`` -> embedding ``(B, N, D)``."""
         labels = torch.where(labels == IGNORED, 0, labels)
         return self.network.identify(F.one_hot(labels, self.network.objects + 1).permute(0, 3, 1, 2).float())
+
+
+def freeze(encoder: nn.Module, blocks: int) -> None:
+    """Keep the weights of an encoder's first blocks, which are then not computed a gradient for.
+
+    Raises:
+        InputError: the encoder is not a sequence of blocks, or has fewer.
+    """
+    if not blocks:
+        return
+    features = getattr(encoder, "features", ())
+    if blocks > len(features):
+        raise InputError(f"encoder_frozen is {blocks}, but the encoder has {len(features)} blocks that can be frozen")
+    features[:blocks].requires_grad_(False)
+
+
+def depthwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """A depthwise convolution, on a CPU in float32 and in the layout in which its gradient is fastest: in bfloat16 that
+    takes five times as long, and with 5 x 5 weights ten times as long where channels are last."""
+    if x.device.type != "cpu" or not torch.is_grad_enabled():
+        return nn.Conv2d.forward(conv, x)
+    layout = torch.channels_last if conv.kernel_size[0] < 5 else torch.contiguous_format
+    with torch.autocast("cpu", enabled=False):
+        return nn.Conv2d.forward(conv, x.float().contiguous(memory_format=layout)).to(x.dtype)
 
 
 def join(frames: list[list[Memory]]) -> list[Memory]:

@@ -19,7 +19,7 @@ from finetune.adapt_features import FeatureStore
 from finetune.adapt_loop import put, whole
 from finetune.adapt_losses import adapt_loss
 from finetune.adapt_model import AdaptModel, build_model
-from finetune.adapt_views import Window, orientation, piece
+from finetune.adapt_views import DEFAULT_VIEWS, Views, Window, piece
 from finetune.config import load_config
 from lisa_micro.datasets.records import Record, write_records
 from lisa_micro.models.lisa.adapter import read_parts
@@ -33,7 +33,7 @@ CONFIG = Path(__file__).resolve().parents[1] / "finetune" / "configs" / "adapt.y
 def test_settings_of_the_command_line_go_before_the_file():
     stage = load_config(CONFIG, ["data=some/folder", "schedule.steps=7", "replay=0.1", "learn.tower=last"])
     assert stage.data == Path("some/folder") and stage.schedule.steps == 7 and stage.replay.share == 0.1
-    assert stage.learn.tower == "last" and load_config(CONFIG).learn.tower == "no"
+    assert stage.learn.tower == "last" and load_config(CONFIG).learn.tower == "auto"
     for wrong, said in (
         ("schedule.stepz=3", "stepz"),
         ("steps", "KEY=VALUE"),
@@ -145,9 +145,9 @@ def test_windows_and_their_maps_lie_on_the_same_pixels(items, built, tmp_path):
     for step in range(3):
         for look in maker(items, chat)(step)[0].looks:
             item = items[look.item]
-            turned = orientation(item, look.view)(item.labels["particle"])
+            turned = DEFAULT_VIEWS(item, look.view)(item.labels["particle"])
             image = store.image(look.item, look.view)
-            assert image.shape[-2:] == orientation(item, look.view)(item.pixels).shape
+            assert image.shape[-2:] == DEFAULT_VIEWS(item, look.view)(item.pixels).shape
             with torch.no_grad():
                 whole = lisa.see_detail(image)[0]
             w = look.window
@@ -166,7 +166,7 @@ def test_scenes_are_prompted_by_the_codes_that_others_rest_on(items, built):
     assert not any(len(look.codes) for look in by_kind["own"])
     look = by_kind["sim"][0]
     particles = look.maps.mask[len(look.seg)] > 0.5
-    truth = piece(orientation(items[look.item], look.view)(items[look.item].labels["particle"]), look.window) > 0
+    truth = piece(DEFAULT_VIEWS(items[look.item], look.view)(items[look.item].labels["particle"]), look.window) > 0
     assert np.array_equal(
         particles.numpy(), truth.reshape(look.window.h * 8, 2, look.window.w * 8, 2).mean((1, 3)) > 0.5
     )
@@ -193,10 +193,48 @@ def test_a_window_reaches_beyond_the_image_as_padding():
 
 def test_what_speaks_of_directions_is_never_turned(items):
     item = items[0]
-    assert any(orientation(item, view) != orientation(item, 0) for view in range(1, 8))
+    assert any(DEFAULT_VIEWS(item, view) != DEFAULT_VIEWS(item, 0) for view in range(1, 8))
     said = replace(item.turns[0], user="the particles at the left")
     fixed = replace(item, turns=(said,))
-    assert all(orientation(fixed, view) == orientation(item, 0) for view in range(8))
+    assert all(DEFAULT_VIEWS(fixed, view) == DEFAULT_VIEWS(item, 0) for view in range(8))
+
+
+def test_a_view_of_another_size_keeps_labels_on_their_pixels(items):
+    item = items[0]
+    labels = np.zeros((60, 90), np.int16)
+    labels[10:40, 20:70] = 3
+    bright = (labels > 0).repeat(2, 0).repeat(2, 1).astype(np.float32)  # the micrograph has twice the pixels
+    item = replace(item, labels={"particle": labels}, turns=())
+    lies = Views(1.6, (64, 120))
+    shapes = set()
+    for view in range(1, 12):
+        seen, image = lies(item, view)(labels), lies(item, view).pixels(bright)
+        assert image.shape == seen.shape and 64 <= max(seen.shape) <= 120 and set(np.unique(seen)) == {0, 3}
+        assert ((image > 0.5) == (seen > 0)).mean() > 0.97
+        shapes.add(seen.shape)
+    assert len(shapes) > 4 and any(h > w for h, w in shapes) and any(h < w for h, w in shapes)
+    assert lies(item, 0)(labels).shape == labels.shape
+    assert lies(replace(item, labels={}), 3)(labels).shape in (labels.shape, labels.shape[::-1])
+
+
+def test_windows_of_what_a_top_down_path_of_its_own_sees(items, preset, config, tmp_path):
+    stage = load_config(CONFIG, ["learn.language=no", "learn.tower=last"])
+    lisa, _ = build_model(read_parts(preset), preset, config, stage, torch.float32, torch.device("cpu"), own_top=True)
+    assert {n.split(".")[0] for n, p in lisa.named_parameters() if p.requires_grad} >= {"own_top", "mask_head"}
+    assert not any(p.requires_grad for p in lisa.sam_tower.parameters())
+    store = FeatureStore(lisa, items, tmp_path, "key", torch.device("cpu"), False, staged=True)
+    with torch.no_grad():
+        image = store.image(0, 1)
+        whole = lisa.see_detail(image)[0]
+        cells = whole.embedding.shape[-2:]
+        kept = lisa.own_top(store.window(0, 1, Window(0, 0, cells[1], cells[0])))
+    for one, other in zip((kept.embedding, *kept.skips), (whole.embedding, *whole.skips), strict=True):
+        torch.testing.assert_close(one, other, atol=0.05, rtol=0.05)
+    for part, stage, stride in zip(
+        store.window(0, 1, Window(2, 0, 2, 2)), whole.stages, (2, 4, 8, 16, 32), strict=True
+    ):
+        cell = 32 // stride
+        torch.testing.assert_close(part, stage[..., :cell, cell : 2 * cell], atol=2e-2, rtol=2e-2)
 
 
 def test_sources_and_given_parts_are_kept_together(data, tmp_path):

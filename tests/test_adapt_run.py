@@ -231,6 +231,32 @@ def test_what_is_learnt_of_a_new_concept_alone_changes_no_other_outline(place, t
     assert all(same) if not others else not any(same)
     own = (after.model.mask_head if others else after.model.own_head).mask_decoder.mask_tokens.weight
     assert not torch.equal(own, before.model.mask_head.mask_decoder.mask_tokens.weight)
+    assert (after.model.own_top is None) == others
+    if not others:
+        learnt, was = after.model.own_top.fuse2[0].weight, before.model.sam_tower.fuse2[0].weight
+        assert not torch.equal(learnt, was) and torch.equal(after.model.sam_tower.fuse2[0].weight, was)
+
+
+def test_a_decoder_of_ones_own_is_gone_on_from(place, tmp_path):
+    data, words = write_shells(tmp_path / "shells"), "learn={language: no, tokens: false, projections: false}"
+    run(place, tmp_path / "one", words, f"data={data}", "schedule.steps=2", "learn.tower=no")
+    start = f"start={tmp_path / 'one' / 'adapter'}"
+    assert not any(n.startswith("own_top.") for n in read_state(tmp_path / "one/adapter/adapter.safetensors"))
+    run(place, tmp_path / "two", words, f"data={data}", "schedule.steps=2", start)
+    start = f"start={tmp_path / 'two' / 'adapter'}"
+    # what it sees through stays part of it, whether it learns on or not
+    run(place, tmp_path / "three", words, f"data={data}", "schedule.steps=2", start, "learn.tower=no")
+    two, three = (read_state(tmp_path / n / "adapter/adapter.safetensors") for n in ("two", "three"))
+    top = [n for n in two if n.startswith("own_top.")]
+    assert top and three.keys() == two.keys() and all(torch.equal(two[n], three[n]) for n in top)
+    config = AdapterConfig.read(tmp_path / "three" / "adapter")
+    assert config.own_decoder and lm.load_assistant(str(tmp_path / "three/adapter"), device="cpu").engine.model.own_top
+    for setting, why in (
+        ("learn.own_decoder=no", "leave learn.own_decoder at auto"),
+        ("learn.tower=all", "last or no"),
+    ):
+        with pytest.raises(InputError, match=why):
+            run(place, tmp_path / "four", words, f"data={data}", "schedule.steps=1", start, setting)
 
 
 def test_a_decoder_of_ones_own_needs_a_concept_of_ones_own(place, tmp_path):

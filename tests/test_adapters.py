@@ -155,16 +155,20 @@ def test_a_concept_of_its_own_adds_a_code(base, tmp_path):
     torch.testing.assert_close(assistant.engine.model.mask_head.code_book.weight[-1], torch.ones(codes.shape[1]))
 
 
-def test_a_decoder_of_its_own_outlines_its_concepts_and_no_other(base, micrograph, tmp_path):
+@pytest.mark.parametrize("top", [False, True])
+def test_a_decoder_of_its_own_outlines_its_concepts_and_no_other(base, micrograph, tmp_path, top):
     folder = write_adapter(
         tmp_path / "mine", base, concepts={"shell": {"nouns": ["shell", "shells"]}}, own_decoder=True
     )
     state = read_state(folder / "adapter.safetensors")
     codes = read_state(base / "mask_head.safetensors")["code_book.weight"]
     rows = torch.cat([codes, 3 + torch.ones(1, codes.shape[1])])
-    save_module({**state, "mask_head.code_book.weight": rows}, folder / "adapter.safetensors")
+    tower = read_state(base / "sam_tower.safetensors").items()
+    seen = {f"own_top.{n}": 1.5 * v for n, v in tower if not n.startswith("encoder.")} if top else {}
+    save_module({**state, "mask_head.code_book.weight": rows, **seen}, folder / "adapter.safetensors")
     merge(folder, tmp_path / "whole")
     assert (tmp_path / "whole" / "own_head.safetensors").is_file()
+    assert (tmp_path / "whole" / "own_top.safetensors").is_file() == top
     before = lm.load_assistant(str(base), device="cpu").engine
     features = before.encode(micrograph.pixels)
     for preset in (folder, tmp_path / "whole"):
@@ -173,10 +177,14 @@ def test_a_decoder_of_its_own_outlines_its_concepts_and_no_other(base, micrograp
             same, was = engine.decode_concept(features, number), before.decode_concept(features, number)
             assert torch.equal(same.mask, was.mask) and torch.equal(same.presence, was.presence)
         model, codes = engine.model, rows.to(engine.device)
+        features = engine.encode(micrograph.pixels)
+        assert len(features.sam.stages) == (5 if top else 0)
         with torch.inference_mode(), engine._cast():
             own = model.decode_code(features, len(CONCEPTS))
-            torch.testing.assert_close(own.mask, model.own_head(features.sam, codes[-1][None, None]).mask)
+            through = model.own_top(features.sam.stages) if top else features.sam
+            torch.testing.assert_close(own.mask, model.own_head(through, codes[-1][None, None]).mask)
             assert not torch.allclose(own.mask, model.mask_head(features.sam, codes[-1][None, None]).mask)
+            assert not top or not torch.allclose(own.mask, model.own_head(features.sam, codes[-1][None, None]).mask)
             # each prompt by the decoder of the concept that it lies nearest to, in the order asked
             order = [5, 0, 5, 1]
             both = model.decode_prompts(features, codes[order], model.nearest_concepts(codes[order]))

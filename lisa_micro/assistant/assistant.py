@@ -298,7 +298,9 @@ def load_assistant(
         model, tokenizer, files = load_folder(folder, dtype)
     model = model.to(place).eval()
     if place.type == "cpu":
-        model.sam_tower.to(memory_format=torch.channels_last)
+        for part in (model.sam_tower, model.own_top):
+            if part is not None:
+                part.to(memory_format=torch.channels_last)
     digest = hashlib.sha256()
     for path in files:
         if path.is_file():

@@ -39,8 +39,9 @@ class AdapterConfig(BaseModel):
         name: what to call it. base: the preset it is laid over: a name, a folder, or a name on the hub.
         base_sha256: of the base's weights, by part (``"lora"``, ``"mask_head"`` ...).
         lora: the adapter of the language model; ``None`` where it did not learn.
-        concepts: concepts of its own, beside the base's. own_decoder: whether its mask decoder is for these alone, and
-            all others are outlined by the base's. presence_threshold: of concepts where it differs.
+        concepts: concepts of its own, beside the base's. own_decoder: whether its mask decoder, and its top-down path
+            where it brings one, are for these alone, and all others are outlined by the base's. presence_threshold: of
+            concepts where it differs.
         data: fingerprint of what it learnt from: file -> sha256.
         trained: settings and figures of the run, for the record.
     """
@@ -213,7 +214,9 @@ def read_parts(folder: Path) -> Parts:
     if adapter is None:
         return Parts(config, states, lora, files)
     own = read_state(folder / WEIGHTS)
-    unknown = sorted(name for name in own if name.split(".")[0] not in (*states, "lora"))
+    top = part_of(own, "own_top") if adapter.own_decoder else {}
+    known = (*states, "lora", *(["own_top"] if top else []))
+    unknown = sorted(name for name in own if name.split(".")[0] not in known)
     if unknown:
         raise InputError(f"{folder / WEIGHTS} has tensors of no part of the base: {', '.join(unknown[:4])}")
     if adapter.own_decoder:
@@ -222,12 +225,14 @@ def read_parts(folder: Path) -> Parts:
         # the base's decoder stays as it is; it gets the new codes alone, by which a concept is known
         head = part_of(own, "mask_head")
         states["own_head"] = overlaid(states["mask_head"], head, "mask_head", len(adapter.concepts))
+        if top:
+            states["own_top"] = top
         own = {n: v for n, v in own.items() if not n.startswith("mask_head.") or n == f"mask_head.{CODES}"}
     if "own_head" in states and adapter.concepts and not adapter.own_decoder:
         # its codes are the other decoder's
         states["own_head"] = {**states["own_head"], CODES: own[f"mask_head.{CODES}"]}
     for part in states:
-        if part != "own_head":
+        if part not in ("own_head", "own_top"):
             states[part] = overlaid(states[part], part_of(own, part), part, len(adapter.concepts))
     lora, settings = stack_lora(lora, config.lora, part_of(own, "lora") or None, adapter.lora)
     changes: dict[str, Any] = {
@@ -238,7 +243,7 @@ def read_parts(folder: Path) -> Parts:
     if adapter.concepts:
         changes["concepts"] = {**config.concepts, **adapter.concepts}
     if adapter.own_decoder:
-        changes["own_decoder"] = tuple(adapter.concepts)
+        changes |= {"own_decoder": tuple(adapter.concepts), "own_top": bool(top)}
     # checked anew: what comes from the adapter's file was not written by this program alone
     config = LisaConfig.model_validate({**config.model_dump(), **changes})
     return Parts(config, states, lora, [*files, folder / WEIGHTS])

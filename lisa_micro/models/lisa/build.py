@@ -15,7 +15,7 @@ from lisa_micro.models.lisa.model import LisaModel
 from lisa_micro.models.lisa.projector import ImageProjector, SegProjector
 from lisa_micro.models.lisa.tokens import NewTokens, add_special_tokens
 from lisa_micro.models.towers.clip import ConvClipTower
-from lisa_micro.models.towers.sam import ConvSamTower
+from lisa_micro.models.towers.sam import ConvSamTower, TopDown
 from lisa_micro.types import InputError
 
 PARTS = (
@@ -28,15 +28,16 @@ PARTS = (
     "new_tokens",
 )
 """Modules of a model folder, one safetensors file each; ``lora.safetensors`` is the adapter."""
-ALL_PARTS = (*PARTS, "own_head")
-"""With the mask decoder of users' concepts, which few models have."""
+ALL_PARTS = (*PARTS, "own_head", "own_top")
+"""With the mask decoder of users' concepts and what it sees through, which few models have."""
 
 
 def build_vision(config: LisaConfig) -> LisaModel:
     """SAM tower and mask decoder alone, untrained: prompts by points and boxes."""
     sizes = MaskHeadConfig(dim=config.embed_dim, depth=config.depth, concepts=len(config.vocabulary.names))
     own = MaskHead(sizes) if config.own_decoder else None
-    return LisaModel(config, ConvSamTower(config.embed_dim), MaskHead(sizes), own_head=own)
+    top = TopDown(config.embed_dim) if config.own_top else None
+    return LisaModel(config, ConvSamTower(config.embed_dim), MaskHead(sizes), own_head=own, own_top=top)
 
 
 def add_lora(language: nn.Module, settings: LoraSettings) -> nn.Module:

@@ -65,7 +65,8 @@ class LisaConfig(BaseModel):
         presence_threshold: probability below which a target counts as not there, per concept.
         concepts: name of each concept beyond the five of the reply language, in the order of the code book.
         own_decoder: those of them that are outlined by a mask decoder of their own (``own_head``), so that tuning it
-            has changed nothing for the others.
+            has changed nothing for the others. own_top: whether that decoder sees through a top-down path of its own
+            (``own_top``) too.
         lora: the adapter.
         trained: what the weights were trained with, for the record.
     """
@@ -85,6 +86,7 @@ class LisaConfig(BaseModel):
     presence_threshold: dict[str, float] = {}
     concepts: dict[str, OwnConcept] = {}
     own_decoder: tuple[str, ...] = ()
+    own_top: bool = False
     lora: LoraSettings = LoraSettings()
     trained: dict = {}
 
@@ -94,6 +96,8 @@ class LisaConfig(BaseModel):
         strange = sorted(set(self.own_decoder) - self.concepts.keys())
         if strange:
             raise ValueError(f"own_decoder names {', '.join(strange)}, which concepts does not have")
+        if self.own_top and not self.own_decoder:
+            raise ValueError("own_top goes with own_decoder, which names no concept")
         return self
 
     @property

@@ -13,7 +13,7 @@ from lisa_micro.models.lisa.mask_head import MaskHead, MaskOutputs, box_areas, p
 from lisa_micro.models.lisa.projector import ImageProjector, SegProjector
 from lisa_micro.models.lisa.tokens import NewTokens
 from lisa_micro.models.towers.clip import ConvClipTower, to_square
-from lisa_micro.models.towers.sam import ConvSamTower, SamFeatures
+from lisa_micro.models.towers.sam import ConvSamTower, SamFeatures, TopDown
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class LisaModel(nn.Module):
         language: a causal language model of transformers (with or without LoRA), or ``None`` for prompting by points
             and boxes only.
         new_tokens, seg_projector, clip_tower, clip_projector, sam_projector: with the language model.
-        own_head: the mask decoder of the concepts that ``config.own_decoder`` names.
+        own_head: the mask decoder of the concepts that ``config.own_decoder`` names. own_top: what makes the features
+            that it sees of those of the SAM tower's encoder; ``None``: it sees those of all others.
     """
 
     def __init__(
@@ -78,13 +79,14 @@ class LisaModel(nn.Module):
         clip_projector: ImageProjector | None = None,
         sam_projector: ImageProjector | None = None,
         own_head: MaskHead | None = None,
+        own_top: TopDown | None = None,
     ):
         super().__init__()
         self.config = config
         self.sam_tower, self.mask_head = sam_tower, mask_head
         self.language, self.new_tokens, self.seg_projector = language, new_tokens, seg_projector
         self.clip_tower, self.clip_projector, self.sam_projector = clip_tower, clip_projector, sam_projector
-        self.own_head = own_head
+        self.own_head, self.own_top = own_head, own_top
 
     # seeing
 
@@ -106,8 +108,11 @@ class LisaModel(nn.Module):
         scaled = image
         if work != shape:
             scaled = F.interpolate(image, work, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
-        padded = pad_to_multiple(scaled, self.sam_tower.multiple)
-        return self.sam_tower(self.sam_tower.normalise(padded)), work
+        padded = self.sam_tower.normalise(pad_to_multiple(scaled, self.sam_tower.multiple))
+        if self.own_top is None:
+            return self.sam_tower(padded), work
+        stages = self.sam_tower.stages(padded)
+        return self.sam_tower.top_down(stages)._replace(stages=stages), work
 
     def encode_image(self, image: Tensor, tokens: bool = True) -> ImageFeatures:
         """``(1, 1, H, W)`` in 0..1 -> :class:`ImageFeatures`. Without ``tokens``, only what the mask decoder needs: for
@@ -166,10 +171,12 @@ class LisaModel(nn.Module):
         names = self.config.vocabulary.names
         own = [names[number] in self.config.own_decoder for number in concepts]
         rows = [[n for n, o in enumerate(own) if o == which] for which in (False, True)]
-        heads = (self.mask_head, self.own_head)
-        parts = [head(features.sam, prompts[r].unsqueeze(1)) for head, r in zip(heads, rows, strict=True) if r]
-        if not parts:
-            return self.mask_head(features.sam, prompts.unsqueeze(1))
+        parts = []
+        if rows[0] or not rows[1]:
+            parts.append(self.mask_head(features.sam, prompts[rows[0]].unsqueeze(1)))
+        if rows[1]:
+            seen = features.sam if self.own_top is None else self.own_top(features.sam.stages)
+            parts.append(self.own_head(seen, prompts[rows[1]].unsqueeze(1)))
         back = torch.tensor([*rows[0], *rows[1]], device=prompts.device).argsort()
         return MaskOutputs(*(torch.cat(maps)[back] for maps in zip(*parts, strict=True)))
 

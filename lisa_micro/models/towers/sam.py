@@ -7,6 +7,7 @@ One interface for all: ``tower(images) -> SamFeatures``, with ``tower.stride``, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,14 +21,18 @@ class SamFeatures(NamedTuple):
     embedding: ``(B, D, H/16, W/16)``, what the mask decoder's transformer attends to.
     skips: finer maps for the refinement, coarse to fine, ``(B, D/4, H/8, W/8)``, ``(B, D/8, H/4, W/4)`` and
         ``(B, D/8, H/2, W/2)``; empty for towers without them.
+    stages: what another top-down path makes its own features of, see :meth:`ConvSamTower.stages`; empty where nothing
+        needs it.
     """
 
     embedding: Tensor
     skips: tuple[Tensor, ...] = ()
+    stages: tuple[Tensor, ...] = ()
 
     def image(self, index: int) -> SamFeatures:
         """Features of one image of the batch, batch axis kept."""
-        return SamFeatures(self.embedding[index : index + 1], tuple(s[index : index + 1] for s in self.skips))
+        part = slice(index, index + 1)
+        return SamFeatures(self.embedding[part], *(tuple(m[part] for m in maps) for maps in (self.skips, self.stages)))
 
 
 class ChannelNorm(nn.Module):
@@ -78,28 +83,22 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
     )
 
 
-class ConvSamTower(nn.Module):
-    """EfficientNet-Lite0 and a top-down path down to stride 2.
+ENCODER_CHANNELS = (16, 24, 40, 112, 320)
+"""Of :func:`efficientnet_lite0` at strides 2, 4, 8, 16, 32."""
+
+
+class TopDown(nn.Module):
+    """The encoder's features, coarse to fine, made into those of the mask decoder.
 
     Args:
         embed_dim: channels D of the embedding at stride 16.
-        widths: channels of the top-down path at strides 8, 4, 2.
-
-    The batch norms of the encoder keep their ImageNet statistics (``train()`` leaves them in evaluation mode): batches
-    of a few crops are too small to estimate them.
+        widths: channels at strides 8, 4, 2.
     """
-
-    stride = 16
-    finest = 32
-    """Sides must be multiples of this."""
-    multiple = 64
-    """Images are padded to this: few different sizes spare the compilation of kernels for each."""
 
     def __init__(self, embed_dim: int = 192, widths: tuple[int, int, int] = (64, 48, 32)):
         super().__init__()
         self.embed_dim = embed_dim
-        self.encoder = efficientnet_lite0()
-        c2, c4, c8, c16, c32 = self.encoder.feature_info.channels()
+        c2, c4, c8, c16, c32 = ENCODER_CHANNELS
         w8, w4, w2 = widths
         self.lateral32 = _block(c32, 128)
         self.lateral16 = nn.Conv2d(c16, 128, 1)
@@ -119,6 +118,40 @@ class ConvSamTower(nn.Module):
             ]
         )
 
+    def top_down(self, stages: Sequence[Tensor]) -> SamFeatures:
+        """What :meth:`ConvSamTower.stages` gives -> features."""
+        x2, x4, x8, x16, x32 = stages
+        p16 = self.fuse16(_up(self.lateral32(x32)) + self.lateral16(x16))
+        p8 = self.fuse8(torch.cat([_up(p16), self.lateral8(x8)], 1))
+        p4 = self.fuse4(torch.cat([_up(p8), self.lateral4(x4)], 1))
+        p2 = self.fuse2(torch.cat([_up(p4), self.lateral2(x2)], 1))
+        skips = tuple(proj(p) for proj, p in zip(self.to_skips, (p8, p4, p2), strict=True))
+        return SamFeatures(self.to_embedding(p16), skips)
+
+    def forward(self, stages: Sequence[Tensor]) -> SamFeatures:
+        """As :meth:`top_down`."""
+        return self.top_down(stages)
+
+
+class ConvSamTower(TopDown):
+    """EfficientNet-Lite0 and a top-down path down to stride 2.
+
+    The batch norms of the encoder keep their ImageNet statistics (``train()`` leaves them in evaluation mode): batches
+    of a few crops are too small to estimate them.
+    """
+
+    stride = 16
+    finest = 32
+    """Sides must be multiples of this."""
+    multiple = 64
+    """Images are padded to this: few different sizes spare the compilation of kernels for each."""
+
+    def __init__(self, embed_dim: int = 192, widths: tuple[int, int, int] = (64, 48, 32)):
+        # first, so that a seed gives the same weights as ever
+        encoder = efficientnet_lite0()
+        super().__init__(embed_dim, widths)
+        self.encoder = encoder
+
     def train(self, mode: bool = True) -> ConvSamTower:
         super().train(mode)
         for module in self.encoder.modules():
@@ -131,17 +164,16 @@ class ConvSamTower(nn.Module):
         """``(B, 1, H, W)`` or ``(B, 3, H, W)`` in 0..1 -> ``(B, 3, H, W)``, the range the encoder was trained on."""
         return ((images - 0.5) / 0.5).expand(-1, 3, -1, -1)
 
-    def forward(self, images: Tensor) -> SamFeatures:
-        """``(B, 3, H, W)`` normalised, H and W multiples of :attr:`finest` -> :class:`SamFeatures`."""
+    def stages(self, images: Tensor) -> tuple[Tensor, ...]:
+        """``(B, 3, H, W)`` normalised, H and W multiples of :attr:`finest` -> the encoder's features ``(B, C, h, w)``
+        at strides 2, 4, 8, 16, 32 with :data:`ENCODER_CHANNELS`."""
         if images.shape[-1] % self.finest or images.shape[-2] % self.finest:
             raise ValueError(f"height and width must be multiples of {self.finest}, got {images.shape[-2:]}")
-        x2, x4, x8, x16, x32 = self.encoder(images.contiguous(memory_format=torch.channels_last))
-        p16 = self.fuse16(_up(self.lateral32(x32)) + self.lateral16(x16))
-        p8 = self.fuse8(torch.cat([_up(p16), self.lateral8(x8)], 1))
-        p4 = self.fuse4(torch.cat([_up(p8), self.lateral4(x4)], 1))
-        p2 = self.fuse2(torch.cat([_up(p4), self.lateral2(x2)], 1))
-        skips = tuple(proj(p) for proj, p in zip(self.to_skips, (p8, p4, p2), strict=True))
-        return SamFeatures(self.to_embedding(p16), skips)
+        return tuple(self.encoder(images.contiguous(memory_format=torch.channels_last)))
+
+    def forward(self, images: Tensor) -> SamFeatures:
+        """``(B, 3, H, W)`` normalised, H and W multiples of :attr:`finest` -> :class:`SamFeatures`."""
+        return self.top_down(self.stages(images))
 
 
 def _up(x: Tensor) -> Tensor:
