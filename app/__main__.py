@@ -27,6 +27,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--port", type=int, default=7860, help="0 takes any that is free (default: %(default)s)")
     options.add_argument("--preset", default="micro", help="model: a preset's name, or a folder with one")
     options.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps ...")
+    options.add_argument("--precision", default="auto", help="of an official LISA: auto, fp32, bf16, fp16, 8bit, 4bit")
+    options.add_argument("--projectors", metavar="DIR", type=Path, help="of a preset with a larger language model")
     options.add_argument(
         "--auth",
         metavar="USER:PASSWORD",
@@ -60,13 +62,13 @@ def users(given: list[str] | None, environment: str = "") -> list[tuple[str, str
     return pairs or None
 
 
-def loader(preset: str, device: str) -> Callable[[], Any]:
+def loader(preset: str, device: str, precision: str = "auto", projectors: Path | None = None) -> Callable[[], Any]:
     """What the desk opens up with: the model. Imported there, so that the page does not wait for torch."""
 
     def load() -> Any:
         from lisa_micro import load_assistant
 
-        return load_assistant(preset, device=device)
+        return load_assistant(preset, device, precision, projectors)
 
     return load
 
@@ -84,7 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
             from lisa_micro.io import check_output
 
             check_output(given.teach, names=())
-        serve(given.port, given.preset, given.device, auth, given.share, given.upload_mib, given.teach)
+        load = loader(given.preset, given.device, given.precision, given.projectors)
+        serve(given.port, given.preset, given.device, auth, given.share, given.upload_mib, given.teach, load=load)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

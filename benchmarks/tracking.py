@@ -2,6 +2,9 @@
 
     python benchmarks/tracking.py                   # true labels without identities, as they are and disturbed
     python benchmarks/tracking.py --micro 40        # and 40 frames of each noise level, segmented by the preset
+    python benchmarks/tracking.py --videos 0 --micro 40 --tracker deaot-t=runs/deaot-t/weights/deaot.safetensors
+                                                    # the same outlines followed by overlap and by another tracker
+    ... --diffusion 6 --drift 4 3                   # particles that jump ten times as far, on a sample that drifts
 
 Seeds from 7,000,000 on are those of validation videos; nothing is trained on them.
 """
@@ -11,7 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,9 +25,9 @@ import lisa_micro as lm
 from lisa_micro.io import read_video
 from lisa_micro.metrics.lineage import track_scores
 from lisa_micro.metrics.tracks import track_overlaps
-from lisa_micro.pipeline.looking import Look
+from lisa_micro.pipeline.looking import Look, Request
 from lisa_micro.pipeline.tracks import Tracks
-from lisa_micro.pipeline.video import follow, track
+from lisa_micro.pipeline.video import AVERAGE, follow
 from lisa_micro.sim import Video, simulate_sintering
 from lisa_micro.sim.growth import MECHANISMS
 
@@ -80,6 +83,23 @@ class TrueLabels:
         edge = ndimage.gaussian_filter(self.rng.normal(size=labels.shape), 2.0)
         ragged = (edge > 0.12) & (ndimage.grey_erosion(labels, 3) != labels)
         return np.where(ragged, 0, labels).astype(np.int32)
+
+
+class Kept:
+    """A looker that remembers what it found, so that several trackers follow the same outlines."""
+
+    def __init__(self, look: Request):
+        self.look = look
+        self.found: dict[int, Look] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.look, name)
+
+    def __call__(self, image: lm.Micrograph, t: int) -> Look:
+        if t not in self.found:
+            self.found[t] = self.look(image, t)
+        found = self.found[t]
+        return replace(found, labels=found.labels.copy())
 
 
 def matches(video: Video, tracks: Tracks) -> list[dict[int, int]]:
@@ -202,8 +222,19 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--micro", type=int, default=0, metavar="FRAMES", help="segmented by the preset 'micro'")
     parser.add_argument("--preset", default="micro")
+    parser.add_argument(
+        "--tracker", action="append", default=[], metavar="NAME=WEIGHTS", help="beside overlap; may be repeated"
+    )
+    parser.add_argument("--diffusion", type=float, default=0.6, help="of a particle, px a frame")
+    parser.add_argument("--drift", type=float, nargs=2, default=(0.0, 0.0), metavar=("X", "Y"), help="px a frame")
     options = parser.parse_args()
-    settings = {"frames": options.frames, "shape": (512, 512), "n_particles": 30}
+    settings = {
+        "frames": options.frames,
+        "shape": (512, 512),
+        "n_particles": 30,
+        "diffusion_px": options.diffusion,
+        "drift_px": tuple(options.drift),
+    }
     for k in range(options.videos):
         video = simulate_sintering(FIRST_SEED + k, noise=NOISE[k % len(NOISE)], **settings)
         for disturbed in (False, True):
@@ -217,10 +248,15 @@ def main() -> None:
         assistant = lm.load_assistant(options.preset)
         for k, noise in enumerate(NOISE):
             video = simulate_sintering(FIRST_SEED + 10 + k, noise=noise, **settings)
-            start = time.perf_counter()
-            tracks = track(assistant, Beginning(video, min(options.micro, options.frames)), "segment all nanoparticles")
-            seconds = (time.perf_counter() - start) / len(tracks)
-            show(f"{FIRST_SEED + 10 + k} {options.preset}, noise {noise}", score(video, tracks), seconds)
+            look = Kept(Request(assistant, "segment all nanoparticles"))
+            for spec in ("overlap", *options.tracker):
+                name, _, weights = spec.partition("=")
+                tracker = None if name == "overlap" else lm.build_tracker(name, checkpoint=weights or None)
+                start = time.perf_counter()
+                stream = read_video(Beginning(video, min(options.micro, options.frames)))
+                tracks = follow(stream, look, tracker=tracker, average=AVERAGE)
+                seconds = (time.perf_counter() - start) / len(tracks)
+                show(f"{FIRST_SEED + 10 + k} {options.preset}, noise {noise}, {name}", score(video, tracks), seconds)
 
 
 def _blank(video: Video) -> np.ndarray:

@@ -21,6 +21,10 @@ from lisa_micro.commands_data import data as data_commands
 from lisa_micro.commands_track import track
 from lisa_micro.language import check_prompt
 from lisa_micro.terminal import (
+    Device,
+    Precision,
+    Preset,
+    Projectors,
     ask,
     busy,
     complain,
@@ -51,8 +55,6 @@ app = typer.Typer(
 
 ImagePath = Annotated[Path, typer.Argument(help="TIFF, PNG, JPEG, MRC, DM3, DM4, EMD, SER ...")]
 OutFolder = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
-Preset = Annotated[str, typer.Option(help="Model: a preset's name, or a folder with one.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")]
 PixelSize = Annotated[float | None, typer.Option(metavar="NM", help="Edge of a pixel, instead of the file's.")]
 Page = Annotated[int, typer.Option(help="Which image of a stack, from 0.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite results that are there already.")]
@@ -95,6 +97,8 @@ def segment(
         str, typer.Option(help="How to see it: auto (tiles above 2048 px), off, tiled, cascade.")
     ] = "auto",
     device: Device = "auto",
+    precision: Precision = "auto",
+    projectors: Projectors = None,
     force: Force = False,
 ) -> None:
     """Segment what the words ask for, what is in the boxes, or everything, and write masks, tables and an overlay."""
@@ -108,7 +112,7 @@ def segment(
         repaired, remarks = check_boxes(boxes, micrograph.shape)
         boxes, notes = repaired.tolist(), (*notes, *remarks)
     check_output(out, force)  # before minutes of work, not after
-    assistant = load_prompted(segmenter, checkpoint, preset, device, words)
+    assistant = load_prompted(segmenter, checkpoint, words, preset, device, precision, projectors)
     answer = ask(assistant, micrograph, words, how) if words else None
     with busy("Looking at the micrograph"):
         if boxes:
@@ -129,6 +133,8 @@ def chat(
     pixel_size: PixelSize = None,
     page: Page = 0,
     device: Device = "auto",
+    precision: Precision = "auto",
+    projectors: Projectors = None,
     force: Force = False,
 ) -> None:
     """Ask several things about one micrograph; later requests may refer to earlier ones."""
@@ -137,7 +143,7 @@ def chat(
 
     if out is not None:
         check_output(out / "1", force)
-    assistant = load_preset(preset, device)
+    assistant = load_preset(preset, device, precision, projectors)
     conversation = assistant.chat(micrograph)
     interactive = sys.stdin.isatty()
     if interactive:
@@ -181,6 +187,8 @@ def compare(
     pixel_size: PixelSize = None,
     page: Page = 0,
     device: Device = "auto",
+    precision: Precision = "auto",
+    projectors: Projectors = None,
     force: Force = False,
 ) -> None:
     """Words against boxes and points, and wordings against each other: a report of what each gave."""
@@ -196,7 +204,7 @@ def compare(
     drawn = comparing.read_boxes(boxes) if boxes else None
     labels = read_labels(truth).pixels if truth else None
     check_output(out, force, names=comparing.REPORT_FILES + comparing.WORDING_FILES)
-    assistant = load_preset(preset, device)
+    assistant = load_preset(preset, device, precision, projectors)
     with busy("Comparing"):
         words = wordings[0] if prompt.strip() else None
         result = comparing.compare_prompts(assistant, micrograph, words, drawn, labels, jitter=jitter, seed=seed)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lisa_micro.language import check_prompt
-from lisa_micro.terminal import load_preset
+from lisa_micro.terminal import Device, Precision, Preset, Projectors, load_preset
 
 
 def ask(
@@ -18,8 +18,10 @@ def ask(
     video: Annotated[
         Path | None, typer.Option(help="The video, where it is no longer where it was when it was followed.")
     ] = None,
-    preset: Annotated[str, typer.Option(help="Model: a preset's name, or a folder with one.")] = "micro",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
+    preset: Preset = "micro",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    projectors: Projectors = None,
 ) -> None:
     """Answer questions about a followed video, one after the other as one conversation; every number is measured."""
     from lisa_micro.io import read_video
@@ -30,7 +32,7 @@ def ask(
         check_prompt(question)
     tracks = Tracks.load(folder)
     stream = None if video is None else read_video(video)
-    conversation = tracks.chat(load_preset(preset, device), stream)
+    conversation = tracks.chat(load_preset(preset, device, precision, projectors), stream)
     for question in questions:
         answer = conversation.ask(question)
         print(answer.text)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lisa_micro.language import check_prompt
-from lisa_micro.terminal import busy, list_written, load_preset, parse_boxes
+from lisa_micro.terminal import Device, Precision, Preset, Projectors, busy, list_written, load_preset, parse_boxes
 
 if TYPE_CHECKING:
     from lisa_micro.pipeline.tracks import Tracks
@@ -39,8 +39,10 @@ def track(
     ] = 1,
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Draw sizes, growth and a timeline.")] = True,
     movie: Annotated[bool, typer.Option("--movie/--no-movie", help="Make an MP4 with identities and events.")] = True,
-    preset: Annotated[str, typer.Option(help="Model: a preset's name, or a folder with one.")] = "micro",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
+    preset: Preset = "micro",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    projectors: Projectors = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was begun in OUT.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite results that are there already.")] = False,
 ) -> None:
@@ -57,7 +59,7 @@ def track(
     check_folder(out, resume, force)
     if not (resume or force):
         check_output(out, False, names=FINDING_FILES)
-    assistant = load_preset(preset, device)
+    assistant = load_preset(preset, device, precision, projectors)
     with _frames() as progress:
         tracks = follow_video(
             assistant,

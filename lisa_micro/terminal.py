@@ -9,12 +9,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from lisa_micro.types import InputError
 
 if TYPE_CHECKING:
     from lisa_micro.types import Answer, Micrograph, Segmentation
+
+
+Preset = Annotated[str, typer.Option(help="Model: a preset's name, a folder with one, or a name on the hub.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps ...")]
+Precision = Annotated[
+    str, typer.Option(help="Of an official LISA's language model: auto, fp32, bf16, fp16, 8bit, 4bit.")
+]
+Projectors = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="What finetune wrote for a preset with a larger language model.")
+]
 
 
 def parse_boxes(texts: list[str]) -> list[list[float]]:
@@ -88,15 +100,24 @@ def read_image(path: Path, pixel_size: float | None, page: int) -> Micrograph:
     return micrograph
 
 
-def load_preset(preset: str, device: str) -> Any:
-    """The assistant of a preset, with a spinner while it loads."""
+def load_preset(preset: str, device: str, precision: str = "auto", projectors: Path | None = None) -> Any:
+    """The assistant of a preset, with a spinner while it loads; all as for
+    :func:`lisa_micro.assistant.load_assistant`."""
     with busy(f"Loading {preset}"):
         from lisa_micro import load_assistant
 
-        return load_assistant(preset, device=device)
+        return load_assistant(preset, device, precision, projectors)
 
 
-def load_prompted(segmenter: str | None, checkpoint: str | None, preset: str, device: str, words: str) -> Any:
+def load_prompted(
+    segmenter: str | None,
+    checkpoint: str | None,
+    words: str,
+    preset: str,
+    device: str,
+    precision: str = "auto",
+    projectors: Path | None = None,
+) -> Any:
     """What answers boxes and asks for everything: the assistant of a preset, or the segmenter of a name.
 
     Raises:
@@ -105,7 +126,7 @@ def load_prompted(segmenter: str | None, checkpoint: str | None, preset: str, de
     if segmenter is None:
         if checkpoint is not None:
             raise InputError("--checkpoint belongs to a --segmenter; a preset is named by --preset.")
-        return load_preset(preset, device)
+        return load_preset(preset, device, precision, projectors)
     if words:
         raise InputError(f"The segmenter {segmenter} takes no words; give --box or --everything, or leave it out.")
     with busy(f"Loading {segmenter}"):

@@ -3,6 +3,7 @@ assistant here is a stand-in that outlines a square; the real one has its own te
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -57,7 +58,7 @@ class StandIn:
 @pytest.fixture
 def assistant(monkeypatch):
     stand_in = StandIn()
-    monkeypatch.setattr(lisa_micro, "load_assistant", lambda preset, device: stand_in, raising=False)
+    monkeypatch.setattr(lisa_micro, "load_assistant", lambda *loading: stand_in, raising=False)
     return stand_in
 
 
@@ -104,6 +105,22 @@ def test_segment_writes_everything(assistant, image, tmp_path, capsys):
     assert record["device"] == "cpu"
     assert record["image"]["pixel_size_nm"] == 0.5
     assert record["image"]["pixel_size_origin"] == "imagej"
+
+
+def test_how_a_model_is_loaded_is_said_on_the_command_line(monkeypatch, image, tmp_path):
+    loaded = []
+    monkeypatch.setattr(lisa_micro, "load_assistant", lambda *how: loaded.append(how) or StandIn(), raising=False)
+    how = ("--preset", "xinlai/LISA-7B-v1", "--device", "cpu", "--precision", "4bit", "--projectors", tmp_path)
+    assert call("segment", image, "outline the particle", "--out", tmp_path / "out", *how) == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO("list the particles\n"))
+    assert call("chat", image, *how) == 0
+    assert loaded == [("xinlai/LISA-7B-v1", "cpu", "4bit", tmp_path)] * 2
+
+
+def test_micro_takes_neither_precision_nor_projectors(image, tmp_path, capsys):
+    command = ("segment", image, "outline the particle", "--out", tmp_path / "out")
+    assert "official LISA checkpoints" in failed(capsys, *command, "--precision", "4bit")
+    assert "smollm2-360m and smollm2-1.7b" in failed(capsys, *command, "--projectors", tmp_path)
 
 
 def test_results_are_kept_without_force(assistant, image, tmp_path, capsys):

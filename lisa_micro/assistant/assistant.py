@@ -268,7 +268,8 @@ def load_assistant(
         projectors: folder with what lies between towers and language model, for the larger presets.
 
     Raises:
-        InputError: no such preset, or its parts are missing or do not fit.
+        InputError: no such preset, its parts are missing or do not fit, or ``precision`` or ``projectors`` of a preset
+            that takes none.
     """
     import torch
 
@@ -278,14 +279,19 @@ def load_assistant(
     from lisa_micro.models.lisa.official_config import looks_official
     from lisa_micro.models.lisa.presets import BASE_MODELS, BETWEEN, SEEING, build_preset
     from lisa_micro.models.memory import keep_memory
+    from lisa_micro.types import InputError
 
     larger = preset in BASE_MODELS
     folder = find_preset("micro" if larger else preset)
     place = pick_device(device)
+    if projectors is not None and not larger:
+        raise InputError(f"{preset} has its projectors; they are given for {' and '.join(BASE_MODELS)}")
     if looks_official(folder):
         from lisa_micro.assistant.official import load_official_assistant
 
         return load_official_assistant(folder, preset, place, precision)
+    if precision != "auto":
+        raise InputError(f"precision is chosen for official LISA checkpoints; {preset} runs in the one that is fastest")
     bf16 = fast_bf16(place)
     dtype = torch.bfloat16 if bf16 else torch.float32
     keep_memory()
