@@ -221,6 +221,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=3, help="of true labels")
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--micro", type=int, default=0, metavar="FRAMES", help="segmented by the preset 'micro'")
+    parser.add_argument("--seed", type=int, default=FIRST_SEED + 10, help="of the first video that is segmented")
     parser.add_argument("--preset", default="micro")
     parser.add_argument(
         "--tracker", action="append", default=[], metavar="NAME=WEIGHTS", help="beside overlap; may be repeated"
@@ -247,7 +248,7 @@ def main() -> None:
     if options.micro:
         assistant = lm.load_assistant(options.preset)
         for k, noise in enumerate(NOISE):
-            video = simulate_sintering(FIRST_SEED + 10 + k, noise=noise, **settings)
+            video = simulate_sintering(options.seed + k, noise=noise, **settings)
             look = Kept(Request(assistant, "segment all nanoparticles"))
             for spec in ("overlap", *options.tracker):
                 name, _, weights = spec.partition("=")
@@ -256,7 +257,7 @@ def main() -> None:
                 stream = read_video(Beginning(video, min(options.micro, options.frames)))
                 tracks = follow(stream, look, tracker=tracker, average=AVERAGE)
                 seconds = (time.perf_counter() - start) / len(tracks)
-                show(f"{FIRST_SEED + 10 + k} {options.preset}, noise {noise}, {name}", score(video, tracks), seconds)
+                show(f"{options.seed + k} {options.preset}, noise {noise}, {name}", score(video, tracks), seconds)
 
 
 def _blank(video: Video) -> np.ndarray:

@@ -362,6 +362,12 @@ def finetune(context: typer.Context) -> None:
     raise typer.Exit(run_from_checkout("finetune", context.args))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def judge(context: typer.Context) -> None:
+    """Judge presets and adapters on your own records: all arguments go to `python -m finetune.adapt_judge`."""
+    raise typer.Exit(run_from_checkout("finetune.adapt_judge", context.args))
+
+
 @app.command(
     "app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 )

@@ -183,7 +183,8 @@ def run_from_checkout(module: str, arguments: list[str], what: str = "Training")
     import subprocess
 
     checkout = Path(__file__).resolve().parents[1]
-    if not (checkout / Path(*module.split(".")) / "__main__.py").is_file():
+    code = checkout.joinpath(*module.split("."))
+    if not ((code / "__main__.py").is_file() or code.with_suffix(".py").is_file()):
         raise InputError(
             f"{what} runs from a checkout of the repository; clone it, run `make setup` there, and use its "
             ".venv/bin/lisa-micro."

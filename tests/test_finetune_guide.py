@@ -84,10 +84,10 @@ def perform(command: str) -> int:
     words = ["tiny" if word == "micro" else word for word in shlex.split(command)]
     if words[:2] == ["lisa-micro", "finetune"]:
         return train([*words[2:], "--device", "cpu"])
+    if words[:2] == ["lisa-micro", "judge"]:
+        return adapt_judge.main([*words[2:], "--images", "1", "--wordings", "1", "--device", "cpu"])
     if words[0] == "lisa-micro":
         return terminal.run(lambda: cli.app(args=words[1:], standalone_mode=False))
-    if words[:3] == ["python", "-m", "finetune.adapt_judge"]:
-        return adapt_judge.main([*words[3:], "--images", "1", "--wordings", "1", "--device", "cpu"])
     if words[:2] == ["accelerate", "launch"]:
         words = [sys.executable, "-m", "accelerate.commands.launch", *words[2:]]
         return subprocess.run(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False, timeout=300).returncode
