@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
-from lisa_micro.pipeline.drift import frame_shift
+from lisa_micro.pipeline.drift import frame_shift, prepared
 from lisa_micro.types import Micrograph
 
 SMOOTH = 2.0
@@ -44,11 +44,13 @@ def averaged(frames: Iterable[Micrograph], reach: int = 1) -> Iterator[tuple[Mic
     held: deque[Micrograph] = deque()
     # shifts[k]: by how much what is seen moves from held[k] to held[k + 1]; x, y px, None where nothing fits
     shifts: deque[np.ndarray | None] = deque()
-    at = 0
+    at, last = 0, None
     for frame in frames:
-        if held:
-            shifts.append(_shift(held[-1], frame))
+        newest = prepared(frame.pixels)
+        if last is not None:
+            shifts.append(_shift(last, newest))
         held.append(frame)
+        last = newest
         if len(held) > at + reach:
             yield held[at], _mean(held, shifts, at, reach)
             at += 1
@@ -60,11 +62,12 @@ def averaged(frames: Iterable[Micrograph], reach: int = 1) -> Iterator[tuple[Mic
         yield held[k], _mean(held, shifts, k, reach)
 
 
-def _shift(first: Micrograph, second: Micrograph) -> np.ndarray | None:
-    if first.pixels.shape != second.pixels.shape:
+def _shift(first: np.ndarray, second: np.ndarray) -> np.ndarray | None:
+    """Between two frames as they are registered by."""
+    if first.shape != second.shape:
         return None
-    away = frame_shift(first.pixels, second.pixels)
-    return away if (np.abs(away) <= FARTHEST * np.array(first.pixels.shape[::-1])).all() else None
+    away = frame_shift(first, second)
+    return away if (np.abs(away) <= FARTHEST * np.array(first.shape[::-1])).all() else None
 
 
 def _mean(held: deque[Micrograph], shifts: deque[np.ndarray | None], at: int, reach: int) -> Micrograph:

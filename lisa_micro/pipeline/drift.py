@@ -39,7 +39,7 @@ class Drift:
         Raises:
             InputError: a frame of another size than the first.
         """
-        frame = _prepared(pixels)
+        frame = prepared(pixels)
         if self._reference is None:
             self._reference = frame
             return np.zeros(2)
@@ -64,12 +64,12 @@ def frame_shift(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """By how much what is seen has moved from one frame to another.
 
     Args:
-        first, second: ``(H, W)`` float, of one size; NaN and infinities count as the mean.
+        first, second: ``(H, W)``, of one size, as :func:`prepared` gives them.
 
     Returns:
         ``(2,)`` float64 x, y px, to a :data:`STEPS`-th of a pixel; 0, 0 where there is nothing to hold on to.
     """
-    away = _away(_prepared(first), _prepared(second))
+    away = _away(first, second)
     return np.zeros(2) if away is None else away[::-1]
 
 
@@ -84,8 +84,9 @@ def _away(reference: np.ndarray, frame: np.ndarray) -> np.ndarray | None:
     return -np.asarray(found, float)
 
 
-def _prepared(pixels: np.ndarray) -> np.ndarray:
-    """Without its mean, its slow shading, and the noise of single pixels, none of which moves with the sample."""
+def prepared(pixels: np.ndarray) -> np.ndarray:
+    """A frame ``(H, W)`` as frames are registered by: without its mean, its slow shading, and the noise of single
+    pixels, none of which moves with the sample. NaN and infinities count as the mean."""
     pixels = np.asarray(pixels, np.float64)
     good = np.isfinite(pixels)
     if not good.all():
