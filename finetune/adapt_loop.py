@@ -218,6 +218,9 @@ class Trainer:
             generator=torch.Generator().manual_seed(config.seed),
             num_workers=config.workers,
         )
+        if start == 0 and self.job.judge is not None:
+            # what nothing improves on stays as it is
+            self.validate()
         saved = began = time.monotonic()
         sums: dict[str, float] = {}
         if not self.state.stopped:
@@ -266,7 +269,8 @@ class Trainer:
         return {**figures, "#loss": 1}
 
     def validate(self) -> None:
-        """Judge the averaged weights, keep them where they are the best, and stop after ``patience`` that are not."""
+        """Judge the averaged weights (before the first step those of the beginning), keep them where they are the best,
+        and stop after ``patience`` that are not."""
         current = {n: p.detach().clone() for n, p in self.parameters.items()}
         self._load(self.average.values)
         self.module.eval()
