@@ -68,7 +68,7 @@ def loader(preset: str, device: str, precision: str = "auto", projectors: Path |
     def load() -> Any:
         from lisa_micro import load_assistant
 
-        return load_assistant(preset, device, precision, projectors)
+        return load_assistant(preset, device=device, precision=precision, projectors=projectors)
 
     return load
 

@@ -25,13 +25,19 @@ def track(
         list[str] | None,
         typer.Option(metavar="X0,Y0,X1,Y1", help="In place of words: a box in px of the first frame; repeatable."),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="In place of words: labels of the first frame, carried on by a DeAOT, whatever they are of."),
+    ] = None,
     frame_time: Annotated[
         float | None, typer.Option(metavar="S", help="Seconds from frame to frame, instead of the file's.")
     ] = None,
     pixel_size: Annotated[
         float | None, typer.Option(metavar="NM", help="Edge of a pixel, instead of the file's.")
     ] = None,
-    tracker: Annotated[str, typer.Option(help="overlap, or a DeAOT with --checkpoint.")] = "overlap",
+    tracker: Annotated[
+        str | None, typer.Option(help="overlap, deaot-t (with --labels), or another DeAOT with --checkpoint.")
+    ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Weights of the tracker.")] = None,
     drift: Annotated[bool, typer.Option("--drift", help="Measure the drift of the sample and correct for it.")] = False,
     average: Annotated[
@@ -48,24 +54,27 @@ def track(
 ) -> None:
     """Follow what the words mean through a video: identities, events, necks, lineage."""
     boxes = parse_boxes(box or [])
-    words, notes = check_prompt(prompt, needed=not boxes)
-    from lisa_micro.io import check_output, read_video
+    words, notes = check_prompt(prompt, needed=not (boxes or labels))
+    from lisa_micro.io import check_output, read_labels, read_video
     from lisa_micro.pipeline.findings import FINDING_FILES, save_findings
     from lisa_micro.pipeline.video import check_folder
     from lisa_micro.pipeline.video import track as follow_video
 
     # what cannot be used is told before the model is loaded
     stream = read_video(video, pixel_size, frame_time)
+    drawn = None if labels is None else read_labels(labels)
+    notes = (*notes, *(drawn.notes if drawn else ()))
     check_folder(out, resume, force)
     if not (resume or force):
         check_output(out, False, names=FINDING_FILES)
-    assistant = load_preset(preset, device, precision, projectors)
+    assistant = load_preset(preset, device, precision, projectors) if drawn is None else None
     with _frames() as progress:
         tracks = follow_video(
             assistant,
             stream,
             words,
             boxes=boxes or None,
+            labels=drawn.pixels if drawn else None,
             tracker=tracker,
             checkpoint=checkpoint,
             drift=drift,

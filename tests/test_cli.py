@@ -58,7 +58,7 @@ class StandIn:
 @pytest.fixture
 def assistant(monkeypatch):
     stand_in = StandIn()
-    monkeypatch.setattr(lisa_micro, "load_assistant", lambda *loading: stand_in, raising=False)
+    monkeypatch.setattr(lisa_micro, "load_assistant", lambda preset, device: stand_in, raising=False)
     return stand_in
 
 
@@ -109,12 +109,14 @@ def test_segment_writes_everything(assistant, image, tmp_path, capsys):
 
 def test_how_a_model_is_loaded_is_said_on_the_command_line(monkeypatch, image, tmp_path):
     loaded = []
-    monkeypatch.setattr(lisa_micro, "load_assistant", lambda *how: loaded.append(how) or StandIn(), raising=False)
+    monkeypatch.setattr(
+        lisa_micro, "load_assistant", lambda *a, **b: loaded.append((*a, b)) or StandIn(), raising=False
+    )
     how = ("--preset", "xinlai/LISA-7B-v1", "--device", "cpu", "--precision", "4bit", "--projectors", tmp_path)
     assert call("segment", image, "outline the particle", "--out", tmp_path / "out", *how) == 0
     monkeypatch.setattr("sys.stdin", io.StringIO("list the particles\n"))
     assert call("chat", image, *how) == 0
-    assert loaded == [("xinlai/LISA-7B-v1", "cpu", "4bit", tmp_path)] * 2
+    assert loaded == [("xinlai/LISA-7B-v1", {"device": "cpu", "precision": "4bit", "projectors": tmp_path})] * 2
 
 
 def test_micro_takes_neither_precision_nor_projectors(image, tmp_path, capsys):

@@ -333,7 +333,7 @@ def test_what_cannot_be_built_is_refused(tmp_path, network, mini):
     with pytest.raises(InputError, match="no tracker called 'deaot-x'; there are: deaot-b"):
         build_tracker("deaot-x")
     with pytest.raises(InputError, match="needs its weights by path"):
-        build_tracker("deaot-t")
+        build_tracker("deaot-s")
     path = tmp_path / "w.safetensors"
     save_module(network.state_dict(), path)
     with pytest.raises(InputError, match="has the options long_side"):

@@ -351,8 +351,9 @@ def test_any_assistant_and_bad_requests(tmp_path):
     untimed = track(Squares(), frames, "the square")
     assert untimed.tracks["time_s"].isna().all()
     assert any("frame time" in note for note in untimed.notes)
-    for options in ({"words": ""}, {"words": "a", "boxes": [[1, 1, 5, 5]]}):
-        with pytest.raises(InputError, match="one of the two"):
+    square = np.eye(40, dtype=np.int32)[:30]
+    for options in ({"words": ""}, {"words": "a", "boxes": [[1, 1, 5, 5]]}, {"words": "a", "labels": square}):
+        with pytest.raises(InputError, match="one of the three"):
             track(Squares(), frames, **options)
     with pytest.raises(InputError, match="no tracker 'sam'"):
         track(Squares(), frames, "a", tracker="sam")
@@ -385,6 +386,48 @@ def test_another_tracker_says_where_to_look():
     helper = Teleport()
     assert follow(read_video(stream), lambda image, t: Look(frames[t]), tracker=helper).identities == [1]
     assert helper.told == 0
+
+
+class Recalling:
+    """Knows the truth of a video by the frame's number, which it counts; may be stopped, as a run that is killed."""
+
+    name, weights_sha256 = "recalling", "12" * 32
+
+    def __init__(self, video, stop: int | None = None):
+        self.video, self.stop = video, stop
+
+    def reset(self, frame, labels):
+        self.at, self.names = 0, labels
+
+    def step(self, frame, labels=None):
+        self.at += 1
+        if self.at == self.stop:
+            raise KeyboardInterrupt
+        own = np.isin(self.video.labels(self.at), np.unique(self.names))
+        return np.where(own, self.video.labels(self.at), 0).astype(np.int32)
+
+
+def test_labels_of_the_first_frame_are_carried_on(video, tmp_path):
+    first = video.labels(0)
+    chosen = np.unique(first)[[1, 3, 4]]
+    given = np.where(np.isin(first, chosen), first, 0)
+    whole = track(None, video, labels=given, tracker=Recalling(video), out=tmp_path / "whole")
+    assert set(chosen) <= set(whole.identities) and whole.record["tracker"] == "recalling"
+    np.testing.assert_array_equal(whole.labels[0], given)
+    alive = [k for k in chosen if (video.labels(3) == k).any()]
+    assert alive and all(((whole.labels[3] == k) == (video.labels(3) == k)).all() for k in alive)
+    # a run that was killed looks at all frames anew, for what the tracker had seen is gone
+    with pytest.raises(KeyboardInterrupt):
+        track(None, video, labels=given, tracker=Recalling(video, stop=6), out=tmp_path / "cut")
+    with pytest.raises(InputError, match="another request"):
+        track(None, video, labels=first, tracker=Recalling(video), out=tmp_path / "cut", resume=True)
+    again = track(None, video, labels=given, tracker=Recalling(video), out=tmp_path / "cut", resume=True)
+    pd.testing.assert_frame_equal(again.tracks, whole.tracks)
+    for refused, why in ((0 * first, "no instance"), (first[1:], "frame's size"), (first + 0.5, "whole numbers")):
+        with pytest.raises(InputError, match=why):
+            track(None, video, labels=refused, tracker=Recalling(video))
+    with pytest.raises(InputError, match="'overlap' cannot carry"):
+        track(None, video, labels=given, tracker="overlap")
 
 
 def test_journal_keeps_whole_records_only(tmp_path):

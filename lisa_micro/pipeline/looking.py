@@ -17,7 +17,8 @@ from lisa_micro.assistant.reply import display, noun_phrase
 from lisa_micro.geometry import check_boxes
 from lisa_micro.io import to_unit_range
 from lisa_micro.language import Reply, parse_reply
-from lisa_micro.types import CONCEPTS, Micrograph
+from lisa_micro.models.trackers.base import Tracker, check_labels
+from lisa_micro.types import CONCEPTS, InputError, Micrograph
 
 if TYPE_CHECKING:
     from lisa_micro.assistant import Assistant
@@ -193,6 +194,38 @@ class Boxed:
             else:
                 self.notes.append(f"In box {k} no particle was found.")
         return Look(outline.labels, tuple(sorted(set(asked))), outline.score, outline.presence)
+
+
+class Carried:
+    """Outlines of the first frame, of whatever they are: a tracker with a network carries them on, and nothing else
+    looks at the frames. It is a :data:`Looker`.
+
+    What the tracker has seen is not kept on disk, so that a run that goes on looks at all frames anew (``replays``).
+
+    Args:
+        tracker: that carries them.
+        labels: ``(H, W)`` integers, the identities in the first frame.
+        shape: ``(H, W)`` px.
+
+    Raises:
+        InputError: labels that cannot be used, of another size, or without any instance.
+    """
+
+    concept = "particle"
+    replays = True
+
+    def __init__(self, tracker: Tracker, labels: np.ndarray, shape: tuple[int, int]):
+        self.tracker, self.labels = tracker, check_labels(labels, shape)
+        self.notes: list[str] = []
+        if not self.labels.any():
+            raise InputError("The labels of the first frame hold no instance; there is nothing to follow.")
+
+    def __call__(self, frame: Micrograph, number: int) -> Look:
+        pixels = to_unit_range(frame.pixels)
+        if number:
+            return Look(self.tracker.step(pixels))
+        self.tracker.reset(pixels, self.labels)
+        return Look(self.labels)
 
 
 class Asking:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from lisa_micro.pipeline.drift import Drift
 from lisa_micro.pipeline.events import EventLog, event_table
 from lisa_micro.pipeline.following import GAP, Followed, Following
 from lisa_micro.pipeline.journal import JOURNAL, Journal
-from lisa_micro.pipeline.looking import Asking, Boxed, Look, Looker, Request
+from lisa_micro.pipeline.looking import Asking, Boxed, Carried, Look, Looker, Request
 from lisa_micro.pipeline.tracks import TRACK_FILES, PackedLabels, Tables, Tracks
 from lisa_micro.types import InputError, Micrograph
 
@@ -36,7 +37,8 @@ def track(
     words: str = "",
     *,
     boxes: object = None,
-    tracker: str | Tracker = "overlap",
+    labels: np.ndarray | None = None,
+    tracker: str | Tracker | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     drift: bool = False,
     average: int | None = None,
@@ -57,12 +59,15 @@ def track(
     a frame.
 
     Args:
-        assistant: from :func:`lisa_micro.load_assistant`.
+        assistant: from :func:`lisa_micro.load_assistant`; None where ``labels`` are given, which need none.
         video: as for :func:`lisa_micro.read_video`.
         words: the request.
         boxes: ``(N, 4)`` XYXY px of the first frame, in place of words: the particles in them are followed.
-        tracker: ``"overlap"``, a name that :func:`lisa_micro.models.trackers.build_tracker` knows, or a tracker.
-        checkpoint: weights of the tracker, where it has any.
+        labels: ``(H, W)`` integers, identities in the first frame, in place of words: they are carried on by the
+            tracker's network alone, whatever they are of. Where two coalesce, both go on until one is lost.
+        tracker: a name that :func:`lisa_micro.models.trackers.build_tracker` knows, or a tracker. None: ``"overlap"``,
+            with ``labels`` ``"deaot-t"``.
+        checkpoint: weights of the tracker, where it has any and they do not come with the package.
         drift: measure the drift of the sample, and tell positions without it too.
         average: outlines are drawn on the mean of each frame with so many before and after it, brought into register,
             which has less noise (see :func:`lisa_micro.pipeline.averaging.averaged`); 0 takes each frame alone. None:
@@ -76,14 +81,22 @@ def track(
         progress: told after each frame.
 
     Raises:
-        InputError: neither words nor boxes, or both; ``average`` is not between 0 and 10; a video, boxes or a tracker
+        InputError: not one of words, boxes and labels; ``average`` is not between 0 and 10; a video, boxes or a tracker
             that cannot be used; ``out`` holds other results; one sentence each.
     """
-    if bool(words.strip()) == (boxes is not None):
-        raise InputError("Say in words what to follow, or give boxes around it in the first frame: one of the two.")
+    if bool(words.strip()) + (boxes is not None) + (labels is not None) != 1:
+        raise InputError(
+            "Say in words what to follow, or give boxes or labels of it in the first frame: one of the three."
+        )
     stream = read_video(video, pixel_size_nm, frame_time_s)
-    if boxes is not None:
-        look: Any = Boxed(assistant, boxes, stream.shape)
+    device = str(getattr(assistant, "device", "auto"))
+    chosen = _tracker(tracker or ("overlap" if labels is None else "deaot-t"), checkpoint, device)
+    if labels is not None:
+        if chosen is None:
+            raise InputError("The tracker 'overlap' cannot carry labels on; take deaot-t, or another DeAOT.")
+        look: Any = Carried(chosen, labels, stream.shape)
+    elif boxes is not None:
+        look = Boxed(assistant, boxes, stream.shape)
     elif isinstance(assistant, Assistant):
         look = Request(assistant, words)
     else:
@@ -94,13 +107,15 @@ def track(
         "preset": getattr(assistant, "preset", ""),
         "weights_sha256": getattr(assistant, "weights_sha256", None),
     }
-    device = str(getattr(assistant, "device", "auto"))
+    if labels is not None:
+        digest = hashlib.sha256(np.ascontiguousarray(look.labels).tobytes()).hexdigest()
+        asked |= {"labels_sha256": digest, "carried_by": f"{chosen.name} {chosen.weights_sha256}"}
     if average is None:
-        average = AVERAGE if isinstance(assistant, Assistant) else 0
+        average = AVERAGE if isinstance(assistant, Assistant) or labels is not None else 0
     return follow(
         stream,
         look,
-        tracker=_tracker(tracker, checkpoint, device),
+        tracker=None if labels is not None else chosen,
         drift=drift,
         average=average,
         out=out,
@@ -290,7 +305,8 @@ class _Run:
     def _look(self, image: Micrograph, number: int) -> tuple[Look, bool]:
         """What is in a frame, and whether an earlier run had found that."""
         notes = getattr(self.look, "notes", [])
-        if self.journal is not None and number < self.journal.kept:
+        known_before = self.journal is not None and number < self.journal.kept
+        if known_before and not getattr(self.look, "replays", False):
             facts, labels = self.journal.read(number)
             notes += [note for note in facts["notes"] if note not in notes]
             if facts["memory"] is not None:
@@ -302,7 +318,7 @@ class _Run:
         found = self.look(image, number)
         if found.labels.shape != self.video.shape:
             raise InputError(f"labels of frame {number} are of shape {found.labels.shape}, not {self.video.shape}")
-        if self.journal is not None:
+        if self.journal is not None and not known_before:
             news = self._memory()
             facts = {
                 "asked": None if found.asked is None else list(found.asked),
@@ -349,6 +365,7 @@ class _Run:
         except PackageNotFoundError:  # run from a folder without being installed
             release = ""
         facts = self.video.facts
+        tracker = getattr(self.look, "tracker", self.tracker)
         kinds = result.events["kind"].value_counts()
         return {
             "prompt": "",
@@ -369,8 +386,8 @@ class _Run:
                 "frame_time_origin": facts.frame_time_origin,
                 "modality": facts.modality,
             },
-            "tracker": "overlap" if self.tracker is None else self.tracker.name,
-            "tracker_sha256": "" if self.tracker is None else self.tracker.weights_sha256,
+            "tracker": "overlap" if tracker is None else tracker.name,
+            "tracker_sha256": "" if tracker is None else tracker.weights_sha256,
             "drift_corrected": self.with_drift,
             "identities": len(result.lineage),
             "events": {str(kind): int(number) for kind, number in kinds.items()},

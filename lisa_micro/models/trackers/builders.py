@@ -43,7 +43,7 @@ def build_tracker(name: str, checkpoint: str | Path | None = None, device: str =
 
     Args:
         name: one of :data:`BUILDERS`.
-        checkpoint: file with the weights, where the tracker has any.
+        checkpoint: file with the weights, where the tracker has any; those of ``deaot-t`` come with the package.
         device: ``"auto"`` (a GPU where there is one, else the CPU), ``"cpu"``, ``"cuda"``, ...
         options: the tracker's own; of ``overlap`` those of
             :class:`lisa_micro.models.trackers.overlap.OverlapTracker`, of the DeAOT ones those of

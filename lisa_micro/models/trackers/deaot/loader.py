@@ -15,6 +15,9 @@ from lisa_micro.models.trackers.deaot.engine import DeaotTracker
 from lisa_micro.models.trackers.deaot.network import build_deaot
 from lisa_micro.types import InputError
 
+SHIPPED = Path(__file__).resolve().parents[3] / "weights"
+"""Where ``NAME/deaot.safetensors`` lies of a tracker whose weights come with the package."""
+WEIGHTS = "deaot.safetensors"
 _PARALLEL = "module."
 """Before every name where a checkpoint was written from several GPUs."""
 
@@ -52,13 +55,16 @@ def deaot_tracker(name: str, checkpoint: Path | None, device: torch.device, **op
     """A DeAOT of :data:`lisa_micro.models.trackers.deaot.config.CONFIGS` with its weights.
 
     Args:
-        name: which one. checkpoint: file with the weights. device: where to run.
+        name: which one. checkpoint: file with the weights; ``None``: those that come with the package. device: where to
+            run.
         options: of :class:`lisa_micro.models.trackers.deaot.config.TrackingSettings`.
 
     Raises:
-        InputError: no checkpoint, or one that does not fit, with the names that are missing or too many; no such
-            option.
+        InputError: no checkpoint where none comes with the package, or one that does not fit, with the names that are
+            missing or too many; no such option.
     """
+    if checkpoint is None and (SHIPPED / name / WEIGHTS).is_file():
+        checkpoint = SHIPPED / name / WEIGHTS
     if checkpoint is None:
         raise InputError(
             f"{name} needs its weights by path, as in checkpoint='{name}.pth'; nothing is downloaded here (the "
