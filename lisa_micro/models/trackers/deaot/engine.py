@@ -59,6 +59,9 @@ class DeaotTracker:
     ):
         self.name, self.weights_sha256, self.device = name, weights_sha256, device
         self.network = network.to(device).eval()
+        if device.type == "cpu":
+            # its convolutions take a fifth less time so
+            self.network.to(memory_format=torch.channels_last)
         self.settings = settings or TrackingSettings()
         self._gap = self.settings.long_term_gap or config.long_term_gap
         self._aligned, self._objects = config.aligned, config.objects

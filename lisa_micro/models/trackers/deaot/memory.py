@@ -98,8 +98,7 @@ def merge_banks(logits: Iterable[Tensor]) -> Tensor:
     """
     first, background, best, winner, offset = None, 1.0, None, None, 0
     for k, bank in enumerate(logits):
-        if k == 0:
-            first = bank.argmax(0)
+        first = bank if k == 0 else None
         probability = bank.softmax(0)
         background = background * probability[0]
         top, index = probability[1:].clamp(LEAST_SURE, 1 - LEAST_SURE).max(0)
@@ -108,6 +107,6 @@ def merge_banks(logits: Iterable[Tensor]) -> Tensor:
         winner = index if best is None else torch.where(top > best, index, winner)
         best = top if best is None else torch.maximum(top, best)
         offset += len(bank) - 1
-    if k == 0:
-        return first
+    if first is not None:
+        return first.argmax(0)
     return torch.where(best > background.clamp(LEAST_SURE, 1 - LEAST_SURE), winner, 0)
