@@ -221,6 +221,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=3, help="of true labels")
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--micro", type=int, default=0, metavar="FRAMES", help="segmented by the preset 'micro'")
+    parser.add_argument("--noise", type=float, nargs="+", default=NOISE, choices=NOISE, help="only these levels")
     parser.add_argument("--seed", type=int, default=FIRST_SEED + 10, help="of the first video that is segmented")
     parser.add_argument("--preset", default="micro")
     parser.add_argument(
@@ -248,6 +249,8 @@ def main() -> None:
     if options.micro:
         assistant = lm.load_assistant(options.preset)
         for k, noise in enumerate(NOISE):
+            if noise not in options.noise:
+                continue
             video = simulate_sintering(options.seed + k, noise=noise, **settings)
             look = Kept(Request(assistant, "segment all nanoparticles"))
             for spec in ("overlap", *options.tracker):

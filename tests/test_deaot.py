@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from reference_deaot import Reference, naive_window
 
 import lisa_micro as lm
+from lisa_micro.io import to_unit_range
 from lisa_micro.models.checkpoints import save_module
 from lisa_micro.models.trackers import BUILDERS, Tracker, build_tracker
 from lisa_micro.models.trackers.base import check_labels, frame_pixels
@@ -22,6 +23,7 @@ from lisa_micro.models.trackers.deaot.engine import network_size, one_hot
 from lisa_micro.models.trackers.deaot.lstt import attend, attend_window
 from lisa_micro.models.trackers.deaot.memory import Bank, merge_banks
 from lisa_micro.models.trackers.deaot.swin import SwinEncoder
+from lisa_micro.sim import simulate_sintering
 from lisa_micro.types import InputError, Micrograph
 
 MINI = DeaotConfig(layers=2, dim=32, attention=16, expansion=64, objects=3)
@@ -527,3 +529,19 @@ def test_frames_are_arrays_or_micrographs():
     assert frame_pixels(Micrograph(raw)).max() == 1
     assert frame_pixels(np.array([[True, False]])).dtype == np.float32
     assert check_labels([[1.0, 0.0]], (1, 2)).dtype == np.int32
+
+
+@pytest.mark.slow
+def test_the_shipped_network_carries_labels_through_noise_and_drift():
+    video = simulate_sintering(7_000_300, frames=24, shape=(256, 256), n_particles=9, noise=1.5, drift_px=(2.0, -1.0))
+    tracker = build_tracker("deaot-t", device="cpu")
+    first = video.labels(0)
+    tracker.reset(to_unit_range(video.frame(0)), first)
+    for t in range(1, 9):
+        labels = tracker.step(to_unit_range(video.frame(t)))
+    truth = video.labels(8)
+    rows, columns = slice(20, -20), slice(20, -20)  # what leaves the field or comes in is another matter
+    there = [k for k in np.unique(first)[1:] if (truth[rows, columns] == k).sum() > 200]
+    overlaps = [((labels == k) & (truth == k)).sum() / ((labels == k) | (truth == k)).sum() for k in there]
+    assert len(there) >= 4 and np.mean(overlaps) > 0.8 and min(overlaps) > 0.5
+    assert set(np.unique(labels)) <= set(np.unique(first))
