@@ -26,7 +26,6 @@ from finetune.adapt_evaluate import Case, evaluate, make_cases, picture
 from finetune.adapt_export import adapter_state, card, write_adapter, write_json, write_text
 from finetune.adapt_model import lora_settings
 from finetune.adapt_train import Task, short_digest, start_processes, train_model
-from lisa_micro.models.checkpoints import read_state
 from lisa_micro.models.lisa.adapter import (
     WEIGHTS,
     AdapterConfig,
@@ -92,8 +91,7 @@ def run_adapt(stage: AdaptStage, folder: Path, cache: Path, device_name: str = "
         trained={"learn": stage.learn.model_dump(), "images": len(items), "settings": stage.model_dump(mode="json")},
     )
     state = adapter_state(model.lisa, values)
-    if begun is not None:
-        state = {**read_state(begun[0] / WEIGHTS), **state}
+    state = {**task.begun_state, **state}
     out = folder / "adapter"
     del model, values
     gc.collect()

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +79,15 @@ class Task:
         """How views lie."""
         return Views(self.stage.zoom, (self.config.least_side, self.config.work_side))
 
+    @cached_property
+    def begun_state(self) -> dict[str, torch.Tensor]:
+        """Tensors of the adapter to go on from; empty without one."""
+        return {} if self.begun is None else read_state(self.begun[0] / WEIGHTS)
+
     @property
     def staged(self) -> bool:
         """Whether the decoder of users' own concepts sees through a top-down path of its own."""
-        begun = self.begun is not None and bool(part_of(read_state(self.begun[0] / WEIGHTS), "own_top"))
-        return self.apart and (self.stage.learn.tower == "last" or begun)
+        return self.apart and (self.stage.learn.tower == "last" or bool(part_of(self.begun_state, "own_top")))
 
 
 def start_processes(stage: AdaptStage, folder: Path, cache: Path, device_name: str) -> Machine:
@@ -151,7 +156,7 @@ def train_model(task: Task, machine: Machine) -> tuple[AdaptModel, dict[str, tor
     dtype = torch.bfloat16 if machine.bf16 else torch.float32
     lisa, tokenizer = build_model(parts, task.home, config, stage, dtype, device, staged)
     if begun is not None:
-        load_adapter_state(lisa, read_state(begun[0] / WEIGHTS), begun[1].lora, str(begun[0]))
+        load_adapter_state(lisa, task.begun_state, begun[1].lora, str(begun[0]))
     if stage.gradient_checkpointing:
         lisa.language.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     chat = ChatFormat(tokenizer)
@@ -163,9 +168,7 @@ def train_model(task: Task, machine: Machine) -> tuple[AdaptModel, dict[str, tor
     key = "+".join(task.weights.get(p, "") for p in ("sam_tower", "clip_tower"))
     if begun is not None:
         # a tower that the adapter has changed sees otherwise
-        key += "+" + short_digest(
-            {n: str(v.double().sum()) for n, v in read_state(begun[0] / WEIGHTS).items() if "tower" in n}
-        )
+        key += "+" + short_digest({n: str(v.double().sum()) for n, v in task.begun_state.items() if "tower" in n})
     key += f"+{config.work_side}+{config.least_side}+{config.clip_side}+{config.sam_side}+{machine.bf16}"
     key += f"+{live}+{staged}+{stage.zoom}"
     kept = (machine.cache / "adapt", key, device, machine.bf16, live, staged, task.lies)

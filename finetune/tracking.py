@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from finetune.tracking_data import IGNORED, Clips
 from lisa_micro.models.checkpoints import load_strict, save_module
+from lisa_micro.models.towers.sam import depthwise_in_float32
 from lisa_micro.models.trackers.deaot import DeAOT, DeaotConfig, build_deaot, read_weights
 from lisa_micro.models.trackers.deaot.decoder import enlarge
 from lisa_micro.models.trackers.deaot.encoders import FrozenBatchNorm
@@ -91,13 +92,9 @@ def freeze(encoder: nn.Module, blocks: int) -> None:
 
 
 def depthwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """A depthwise convolution, on a CPU in float32 and in the layout in which its gradient is fastest: in bfloat16 that
-    takes five times as long, and with 5 x 5 weights ten times as long where channels are last."""
-    if x.device.type != "cpu" or not torch.is_grad_enabled():
-        return nn.Conv2d.forward(conv, x)
-    layout = torch.channels_last if conv.kernel_size[0] < 5 else torch.contiguous_format
-    with torch.autocast("cpu", enabled=False):
-        return nn.Conv2d.forward(conv, x.float().contiguous(memory_format=layout)).to(x.dtype)
+    """:func:`depthwise_in_float32` in the layout in which the gradient is fastest: with 5 x 5 weights it takes ten
+    times as long where channels are last."""
+    return depthwise_in_float32(conv, x, torch.channels_last if conv.kernel_size[0] < 5 else torch.contiguous_format)
 
 
 def join(frames: list[list[Memory]]) -> list[Memory]:

@@ -106,8 +106,7 @@ def load_preset(preset: str, device: str, precision: str = "auto", projectors: P
     with busy(f"Loading {preset}"):
         from lisa_micro import load_assistant
 
-        asked = {"precision": precision if precision != "auto" else None, "projectors": projectors}
-        return load_assistant(preset, device=device, **{name: how for name, how in asked.items() if how is not None})
+        return load_assistant(preset, device=device, precision=precision, projectors=projectors)
 
 
 def load_prompted(

@@ -167,7 +167,7 @@ def test_the_command_answers_in_order(tracks, tmp_path, monkeypatch, capsys):
     tracks.save(tmp_path / "out")
     engine = KnownEngine("There are particles [SEG]: <value>coalescence count</value> coalescences.")
     monkeypatch.setattr(
-        lisa_micro, "load_assistant", lambda preset, device: Assistant(engine, "known", ""), raising=False
+        lisa_micro, "load_assistant", lambda preset, **how: Assistant(engine, "known", ""), raising=False
     )
     with pytest.raises(SystemExit) as end:
         main(["ask", str(tmp_path / "out"), "how often?", "and again?"])

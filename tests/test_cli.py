@@ -58,7 +58,7 @@ class StandIn:
 @pytest.fixture
 def assistant(monkeypatch):
     stand_in = StandIn()
-    monkeypatch.setattr(lisa_micro, "load_assistant", lambda preset, device: stand_in, raising=False)
+    monkeypatch.setattr(lisa_micro, "load_assistant", lambda preset, **how: stand_in, raising=False)
     return stand_in
 
 

@@ -213,7 +213,7 @@ def test_bad_box_files(tmp_path, text):
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    monkeypatch.setattr(lisa_micro, "load_assistant", lambda preset, device: Careful(), raising=False)
+    monkeypatch.setattr(lisa_micro, "load_assistant", lambda preset, **how: Careful(), raising=False)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, SHAPE, dtype=np.uint8)).save(tmp_path / "film.png")
     Image.fromarray(TRUTH.astype(np.uint8)).save(tmp_path / "truth.png")
     (tmp_path / "boxes.csv").write_text("5,5,25,25\n40,10,60,40\n")

@@ -309,7 +309,7 @@ def test_bad_settings_are_refused_in_one_sentence(settings, message):
 def test_the_command_line_passes_it_on(tmp_path, monkeypatch, capsys, tiles, note):
     tifffile.imwrite(tmp_path / "film.tif", scene())
     assistant = Assistant(KnownEngine("The particles are [SEG]."), "known", "")
-    monkeypatch.setattr(lm, "load_assistant", lambda preset, device: assistant, raising=False)
+    monkeypatch.setattr(lm, "load_assistant", lambda preset, **how: assistant, raising=False)
     arguments = ["segment", str(tmp_path / "film.tif"), "words", "--out", str(tmp_path / "out"), "--tiles"]
     with pytest.raises(SystemExit) as stop:
         main([*arguments, tiles])

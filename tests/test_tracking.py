@@ -459,7 +459,7 @@ def run(*arguments) -> int:
 
 
 def test_track_command(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(lisa_micro, "load_assistant", lambda preset, device: Squares(), raising=False)
+    monkeypatch.setattr(lisa_micro, "load_assistant", lambda preset, **how: Squares(), raising=False)
     tifffile.imwrite(tmp_path / "v.tif", np.zeros((4, 30, 40), np.uint8), photometric="minisblack")
     out = tmp_path / "out"
     assert run("track", tmp_path / "v.tif", "the square", "--out", out, "--frame-time", 0.5, "--pixel-size", 2) == 0

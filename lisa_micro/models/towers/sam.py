@@ -50,19 +50,29 @@ class ChannelNorm(nn.Module):
         return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
 
 
+def depthwise_in_float32(conv: nn.Conv2d, x: Tensor, layout: torch.memory_format = torch.preserve_format) -> Tensor:
+    """A depthwise convolution, in float32 while gradients are wanted: its bfloat16 backward pass on CPU takes four
+    times as long as the float32 one. Inference keeps the surrounding precision.
+
+    Args:
+        layout: that the input is brought to for the backward pass's sake.
+    """
+    run = type(conv).forward  # of the class: this function may stand in the instance's place
+    if not torch.is_grad_enabled() or x.device.type != "cpu":
+        return run(conv, x)
+    with torch.autocast("cpu", enabled=False):
+        return run(conv, x.to(torch.float32, memory_format=layout)).to(x.dtype)
+
+
 class Float32DepthwiseConv(nn.Module):
-    """Runs a depthwise convolution in float32 while gradients are wanted: its bfloat16 backward pass on CPU takes
-    four times as long as the float32 one. Inference keeps the surrounding precision."""
+    """A depthwise convolution behind :func:`depthwise_in_float32`."""
 
     def __init__(self, conv: nn.Conv2d):
         super().__init__()
         self.conv = conv
 
     def forward(self, x: Tensor) -> Tensor:
-        if not torch.is_grad_enabled() or x.device.type != "cpu":
-            return self.conv(x)
-        with torch.autocast("cpu", enabled=False):
-            return self.conv(x.float()).to(x.dtype)
+        return depthwise_in_float32(self.conv, x)
 
 
 def efficientnet_lite0() -> nn.Module:
