@@ -1,7 +1,8 @@
 """Micrographs in, results out."""
 
 from lisa_micro.io.contrast import to_unit_range
-from lisa_micro.io.export import check_output, save_answer, write_files, write_json
+from lisa_micro.io.export import save_answer
+from lisa_micro.io.files import check_output, write_files, write_json
 from lisa_micro.io.labels import read_labels, write_labels
 from lisa_micro.io.labelstack import LabelStack, LabelStackWriter
 from lisa_micro.io.overlay import draw_overlay, segment_colours

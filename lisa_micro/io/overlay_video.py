@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lisa_micro.io.export import write_files
+from lisa_micro.io.files import write_files
 from lisa_micro.io.overlay import PALETTE, _close_pairs, _font, _scale_bar, draw_overlay
 from lisa_micro.types import InputError, Micrograph
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lisa_micro.io.export import write_files
+from lisa_micro.io.files import write_files
 from lisa_micro.io.overlay_video import write_overlay_video
 from lisa_micro.io.video import read_video
 from lisa_micro.measure.growth import pair_growth

@@ -1,0 +1,122 @@
+"""Files written whole or not at all, and JSON that every reader takes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lisa_micro.types import InputError
+
+ANSWER_FILES = (
+    "overlay.png",
+    "mask.png",
+    "mask_[0-9]*.png",
+    "labels.tif",
+    "labels_[0-9]*.tif",
+    "instances.csv",
+    "coco.json",
+    "answer.json",
+)
+"""Names of the files of an answer."""
+
+
+def write_files(folder: str | os.PathLike[str], writers: Mapping[str, Callable[[Path], None]]) -> list[Path]:
+    """Writes several files so that a reader, or a crash, never sees half of one: each is written under a
+    temporary name in the same folder, and all are renamed when the last is complete.
+
+    Args:
+        folder: made where it is missing.
+        writers: file name -> function that writes the path it gets.
+
+    Returns:
+        The paths, in the order of ``writers``.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full.
+    """
+    folder = Path(folder)
+    staged: list[tuple[Path, Path]] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, write in writers.items():
+            suffix = "".join(Path(name).suffixes) or ".part"  # writers may choose a format by the suffix
+            handle, temporary = tempfile.mkstemp(prefix=".lisa-micro-", suffix=suffix, dir=folder)
+            os.close(handle)
+            staged.append((Path(temporary), folder / name))
+            write(Path(temporary))
+            _default_mode(Path(temporary))
+        for temporary_path, path in staged:
+            temporary_path.replace(path)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    finally:
+        for temporary_path, _ in staged:
+            temporary_path.unlink(missing_ok=True)
+    return [path for _, path in staged]
+
+
+def _default_mode(path: Path) -> None:
+    """mkstemp makes files for their owner alone; results get the rights that any new file would have."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
+def check_output(folder: str | os.PathLike[str], force: bool = False, names: Sequence[str] = ANSWER_FILES) -> Path:
+    """Sees to it, before anything long begins, that results can be written to ``folder``, and makes it.
+
+    Args:
+        folder: where they go.
+        force: whether results may be overwritten.
+        names: file names of results, ``*`` standing for anything.
+
+    Raises:
+        InputError: it cannot be written, or it holds results already and ``force`` is false.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        existing = sorted(entry.name for entry in results_in(folder, names))
+        with tempfile.NamedTemporaryFile(prefix=".lisa-micro-", dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    if existing and not force:
+        raise InputError(f"{folder} already holds results ({existing[0]}); use --force to overwrite them.")
+    return folder
+
+
+def results_in(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Files of a folder whose names match one of ``names`` (``*`` stands for anything)."""
+    return [entry for entry in folder.iterdir() if any(fnmatchcase(entry.name, name) for name in names)]
+
+
+def write_json(path: Path, content: Any) -> None:
+    """JSON that every reader takes: UTF-8, no NaN (``null`` instead), NumPy numbers and arrays as plain
+    ones."""
+    text = json.dumps(_plain(content), ensure_ascii=False, indent=2, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, str):  # a lone surrogate, from a terminal in another encoding, is not UTF-8
+        return value.encode("utf-8", "replace").decode("utf-8")
+    return value if value is None or isinstance(value, bool | int | float) else str(value)
