@@ -1,4 +1,4 @@
-"""``python -m app``: the page at http://127.0.0.1:7860, for this computer alone unless told otherwise."""
+"""``python -m lisa_micro_app``: the page at http://127.0.0.1:7860, for this computer alone unless told otherwise."""
 
 from __future__ import annotations
 
@@ -126,9 +126,9 @@ def serve(
     """
     from dataclasses import replace
 
-    from app.config import Limits
-    from app.desk import Desk
-    from app.session import Sessions
+    from lisa_micro_app.jobs import Desk
+    from lisa_micro_app.limits import Limits
+    from lisa_micro_app.state.session import Sessions
 
     limits = Limits() if upload_mib is None else replace(Limits(), upload_mib=upload_mib)
     sessions = Sessions(limits)
@@ -142,7 +142,9 @@ def serve(
             from starlette.middleware import Middleware
         except ModuleNotFoundError as error:
             raise InputError(f"The app needs {error.name}; run `make setup`, or: pip install gradio") from error
-        from app import parts, server, ui
+        from lisa_micro_app import server
+        from lisa_micro_app.pages import layout as ui
+        from lisa_micro_app.pages import parts
 
         desk = Desk(limits.waiting, limits.request_seconds, load or loader(preset, device))
         blocks = ui.build(parts.App(sessions, desk, preset, teach))

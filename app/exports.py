@@ -8,11 +8,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from app.handlers import TILED_FROM, safe_suffix, shown_name
-from app.session import Session
-from app.state import State, Turn
-from lisa_micro.io import save_answer, write_labels
+from lisa_micro.io import write_labels
+from lisa_micro.results import save_answer
 from lisa_micro.types import InputError
+from lisa_micro_app.handlers import TILED_FROM, safe_suffix, shown_name
+from lisa_micro_app.state.conversation import State, Turn
+from lisa_micro_app.state.session import Session
 
 MOST_INPUT_BYTES = 256 * 1024 * 1024
 """A larger input file is not packed again; the user has it."""
@@ -117,7 +118,7 @@ def pack(session: Session, preset: str, weights_sha256: str | None, device: str 
 
 def _corrections(session: Session, turns: list[Turn], work: Path, folder: str, name: str) -> list[str]:
     """Keep the logs of what was corrected by hand; the commands that repeat it."""
-    from app.correct import write_logs
+    from lisa_micro_app.state.correction import write_logs
 
     nm = "" if turns[0].given_nm is None else f" --pixel-size {turns[0].given_nm:.12g}"
     lines = []
@@ -144,7 +145,7 @@ def pack_comparison(session: Session, kept: dict[str, Any], preset: str) -> Path
     """A comparison as one archive: the report of ``lisa-micro compare``, the boxes, the truth, and ``repeat.sh``.
 
     Args:
-        kept: what :func:`app.comparing.compare` left in the session.
+        kept: what :func:`lisa_micro_app.state.comparison.compare` left in the session.
     """
     from lisa_micro.io import write_json
 

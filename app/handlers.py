@@ -10,14 +10,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from app.config import SAMPLES, Limits
-from app.desk import Desk, Ticket
-from app.session import Session, Upload
-from app.state import Picture, State, choose_picture, with_picture, with_pixel_size, with_turn, without_last
 from lisa_micro.io import read_micrograph
 from lisa_micro.io.units import check_pixel_size
 from lisa_micro.language import check_prompt
 from lisa_micro.types import InputError, Micrograph
+from lisa_micro_app.jobs import Desk, Ticket
+from lisa_micro_app.limits import SAMPLES, Limits
+from lisa_micro_app.state.conversation import (
+    Picture,
+    State,
+    choose_picture,
+    with_picture,
+    with_pixel_size,
+    with_turn,
+    without_last,
+)
+from lisa_micro_app.state.session import Session, Upload
 
 SAMPLE_TITLES = {
     "sintering_tem": "Sintering, BF-TEM",
@@ -263,7 +271,7 @@ def conversation_about(assistant: Any, image: Micrograph, history: tuple, kept: 
     ):
         conversation = kept
     elif max(image.shape) > TILED_FROM:
-        from lisa_micro.pipeline.tiled import TiledConversation
+        from lisa_micro.large_images.tiled import TiledConversation
 
         conversation = TiledConversation(assistant, image)
     else:

@@ -14,12 +14,12 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.config import MIB
-from app.handlers import safe_suffix, sample_path, shown_name
-from app.overlay import grey_png
-from app.session import Session, Sessions, Upload
-from app.video_frames import served
 from lisa_micro.types import InputError
+from lisa_micro_app.handlers import safe_suffix, sample_path, shown_name
+from lisa_micro_app.limits import MIB
+from lisa_micro_app.state.session import Session, Sessions, Upload
+from lisa_micro_app.views.masks import grey_png
+from lisa_micro_app.views.video_frames import served
 
 UPLOAD_KINDS = ("image", "truth", "video")
 SHUT = (

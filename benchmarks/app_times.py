@@ -30,7 +30,7 @@ def measured(browser: Browser, sample: str, prompt: str) -> dict[str, float]:
         the sample to its first masks), ``answer`` (of that, from the question on).
     """
     start = time.perf_counter()
-    command = [sys.executable, "-m", "app", "--port", "0"]
+    command = [sys.executable, "-m", "lisa_micro_app", "--port", "0"]
     app = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         address = None

@@ -84,7 +84,7 @@ def expected(images: list[bytes], requests: int, preset: str) -> list[list[tuple
 @contextmanager
 def app(preset: str) -> Iterator[str]:
     """The app in a process of its own; its address."""
-    command = [sys.executable, "-m", "app", "--port", "0", "--preset", preset]
+    command = [sys.executable, "-m", "lisa_micro_app", "--port", "0", "--preset", preset]
     server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ)
     try:
         assert server.stdout is not None

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from lisa_micro import metrics
-from lisa_micro.compare import inner_points
 from lisa_micro.datasets.readers import read_emps
+from lisa_micro.evaluate.comparison import inner_points
 from lisa_micro.evaluate.scenes import micrograph_of, scenes
 from lisa_micro.geometry import boxes_from_labels
 from lisa_micro.models.segmenters import Segmenter, build_segmenter

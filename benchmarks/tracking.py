@@ -25,11 +25,11 @@ import lisa_micro as lm
 from lisa_micro.io import read_video
 from lisa_micro.metrics.lineage import track_scores
 from lisa_micro.metrics.tracks import track_overlaps
-from lisa_micro.pipeline.looking import Look, Request
-from lisa_micro.pipeline.tracks import Tracks
-from lisa_micro.pipeline.video import AVERAGE, follow
 from lisa_micro.sim import Video, simulate_sintering
 from lisa_micro.sim.growth import MECHANISMS
+from lisa_micro.video.detect import Look, Request
+from lisa_micro.video.track import AVERAGE, follow
+from lisa_micro.video.tracks import Tracks
 
 FIRST_SEED = 7_000_000
 NOISE = (0.5, 1.0, 2.0)

@@ -1,4 +1,4 @@
-"""``python -m finetune CONFIG --out FOLDER``: run one stage of training, or go on with it."""
+"""``python -m lisa_micro_finetune CONFIG --out FOLDER``: run one stage of training, or go on with it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from finetune.config import load_config
 from lisa_micro.models.memory import keep_memory
 from lisa_micro.types import InputError
+from lisa_micro_finetune.config import load_config
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     keep_memory(256)
     try:
-        from finetune.run import RUNNERS
+        from lisa_micro_finetune.run import RUNNERS
 
         stage = load_config(args.config, args.set)
         folder = args.out or Path("runs") / args.config.stem

@@ -1,4 +1,4 @@
-"""``python -m finetune.blend ONE OTHER --out OUT``: the average of two trainings of the same parts.
+"""``python -m lisa_micro_finetune.blend ONE OTHER --out OUT``: the average of two trainings of the same parts.
 
 Weights that one training has made from the others' lie close enough for their average to be a good model too, often a
 better one than either (Wortsman et al. 2022, "Model soups"; Wortsman et al. 2022, "Robust fine-tuning of zero-shot

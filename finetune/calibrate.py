@@ -1,4 +1,4 @@
-"""``python -m finetune.calibrate WEIGHTS``: from which presence score on a concept counts as there.
+"""``python -m lisa_micro_finetune.calibrate WEIGHTS``: from which presence score on a concept counts as there.
 
 On simulated scenes that are used for nothing else (their seeds lie between those of training and of validation), the
 decoder is prompted by each concept's code; the threshold is the one that keeps ``--false-declines`` of the scenes that

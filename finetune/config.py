@@ -9,8 +9,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from finetune.adapt_config import AdaptStage
 from lisa_micro.types import InputError
+from lisa_micro_finetune.adapt.settings import AdaptStage
 
 
 class _Strict(BaseModel):
@@ -18,7 +18,7 @@ class _Strict(BaseModel):
 
 
 class Schedule(_Strict):
-    """See :class:`finetune.loop.LoopConfig`."""
+    """See :class:`lisa_micro_finetune.loop.LoopConfig`."""
 
     steps: int = Field(gt=0)
     batch_size: int = Field(gt=0)

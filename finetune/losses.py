@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from finetune.vision_data import Maps
     from lisa_micro.models.lisa.mask_head import MaskOutputs
+    from lisa_micro_finetune.data.crops import Maps
 
 
 def dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:

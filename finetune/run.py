@@ -9,15 +9,15 @@ from pathlib import Path
 
 import torch
 
-from finetune.adapt_config import AdaptStage
-from finetune.config import ClipStage, LanguageStage, Stage, TrackingStage, VisionStage
-from finetune.device import use_bf16
-from finetune.facts import collect_facts
-from finetune.loop import LoopConfig, run_loop
-from finetune.sources import load_all, prepare_frames, prepare_real, prepare_simulated
 from lisa_micro.models.checkpoints import load_strict, read_state
 from lisa_micro.models.device import pick_device
 from lisa_micro.types import InputError
+from lisa_micro_finetune.adapt.settings import AdaptStage
+from lisa_micro_finetune.config import ClipStage, LanguageStage, Stage, TrackingStage, VisionStage
+from lisa_micro_finetune.data.facts import collect_facts
+from lisa_micro_finetune.data.sources import load_all, prepare_frames, prepare_real, prepare_simulated
+from lisa_micro_finetune.loop import LoopConfig, run_loop
+from lisa_micro_finetune.precision import use_bf16
 
 
 def loop_config(stage: Stage) -> LoopConfig:
@@ -49,9 +49,9 @@ def write_record(folder: Path, stage, extra: dict) -> None:
 
 def run_vision(stage: VisionStage, folder: Path, cache: Path, device_name: str = "auto") -> None:
     """Stage ``vision``."""
-    from finetune.vision import VisionModel, VisionWeights, export, make_step
-    from finetune.vision_data import CropConfig, CropMaker
     from lisa_micro.models.towers.sam import load_imagenet_encoder
+    from lisa_micro_finetune.data.crops import CropConfig, CropMaker
+    from lisa_micro_finetune.stages.vision import VisionModel, VisionWeights, export, make_step
 
     device = pick_device(device_name)
     torch.manual_seed(stage.schedule.seed)
@@ -92,7 +92,7 @@ def training_facts(stage, cache: Path) -> list[dict]:
 
 def run_clip(stage: ClipStage, folder: Path, cache: Path, device_name: str = "auto") -> None:
     """Stage ``clip``."""
-    from finetune.clip import ClipMaker, ClipStageModel, export, make_step
+    from lisa_micro_finetune.stages.clip import ClipMaker, ClipStageModel, export, make_step
 
     device = pick_device(device_name)
     torch.manual_seed(stage.schedule.seed)
@@ -117,12 +117,20 @@ def run_clip(stage: ClipStage, folder: Path, cache: Path, device_name: str = "au
 def run_language(stage: LanguageStage, folder: Path, cache: Path, device_name: str = "auto") -> None:
     """Stage ``language``. ``stage.start`` is a folder with the trained towers and mask decoder, ``stage.adapter`` one
     to go on from, ``stage.projectors`` one to take the projectors of the image tokens from instead."""
-    from finetune.language import export, freeze, load_adapter, make_step, pooler, source_weights, trained_parts
-    from finetune.language_data import ConversationMaker, pooled_features
     from lisa_micro.models.checkpoints import sha256
     from lisa_micro.models.lisa.build import build_lisa, load_parts
     from lisa_micro.models.lisa.chat import ChatFormat
     from lisa_micro.models.lisa.config import LisaConfig, LoraSettings
+    from lisa_micro_finetune.data.conversations import ConversationMaker, pooled_features
+    from lisa_micro_finetune.stages.language import (
+        export,
+        freeze,
+        load_adapter,
+        make_step,
+        pooler,
+        source_weights,
+        trained_parts,
+    )
 
     if stage.start is None:
         raise InputError("stage language needs start: a folder with sam_tower, mask_head and clip_tower")
@@ -192,10 +200,10 @@ def run_language(stage: LanguageStage, folder: Path, cache: Path, device_name: s
 
 def run_tracking(stage: TrackingStage, folder: Path, cache: Path, device_name: str = "auto") -> None:
     """Stage ``tracking``. Its videos are simulated as they are needed, so ``cache`` is not used."""
-    from finetune.tracking import TrackingModel, export, load_encoder, make_step
-    from finetune.tracking_data import ClipConfig, ClipMaker
     from lisa_micro.models.trackers.deaot import CONFIGS, read_weights
     from lisa_micro.models.trackers.deaot.encoders import FrozenBatchNorm
+    from lisa_micro_finetune.data.clips import ClipConfig, ClipMaker
+    from lisa_micro_finetune.stages.tracking import TrackingModel, export, load_encoder, make_step
 
     device = pick_device(device_name)
     torch.manual_seed(stage.schedule.seed)
@@ -228,8 +236,8 @@ def run_tracking(stage: TrackingStage, folder: Path, cache: Path, device_name: s
 
 
 def run_adaptation(stage: AdaptStage, folder: Path, cache: Path, device_name: str = "auto") -> None:
-    """Stage ``adapt``; see :func:`finetune.adapt.run_adapt`."""
-    from finetune.adapt import run_adapt
+    """Stage ``adapt``; see :func:`lisa_micro_finetune.adapt.run.run_adapt`."""
+    from lisa_micro_finetune.adapt.run import run_adapt
 
     run_adapt(stage, folder, cache, device_name)
 

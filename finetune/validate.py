@@ -1,5 +1,5 @@
-"""``python -m finetune.validate WEIGHTS``: what the tower and the decoder reach on validation images when prompted by
-the code book and by boxes: the upper bound for words."""
+"""``python -m lisa_micro_finetune.validate WEIGHTS``: what the tower and the decoder reach on validation images when
+prompted by the code book and by boxes: the upper bound for words."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from finetune.device import use_bf16
-from finetune.sources import Source, prepare_real, prepare_simulated, read_source
 from lisa_micro.geometry import boxes_from_labels
 from lisa_micro.measure import find_necks
 from lisa_micro.metrics import Counts, counts, iou, iou_outside_band, label_centres, neck_centre_counts
@@ -19,6 +17,8 @@ from lisa_micro.models.lisa.build import build_vision, load_parts
 from lisa_micro.models.lisa.config import LisaConfig
 from lisa_micro.models.lisa.instances import SplitConfig, connected, separate
 from lisa_micro.types import CONCEPTS, InputError
+from lisa_micro_finetune.data.sources import Source, prepare_real, prepare_simulated, read_source
+from lisa_micro_finetune.precision import use_bf16
 
 SIMULATED_SEED = 5_000_000
 """Of the first simulated scene: training uses seeds below."""

@@ -7,8 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from finetune.benchmark.settings import NAMES, Settings, check_names
-from lisa_micro.terminal import list_written, run
+from lisa_micro.cli.terminal import list_written, run
+from lisa_micro_finetune.benchmark.settings import NAMES, Settings, check_names
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,9 +44,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _benchmark(args: argparse.Namespace) -> None:
-    from finetune.benchmark.report import check_report
-    from finetune.benchmark.run import benchmark, without_missing
     from lisa_micro.models.memory import keep_memory
+    from lisa_micro_finetune.benchmark.report import check_report
+    from lisa_micro_finetune.benchmark.run import benchmark, without_missing
 
     name = args.folder.resolve().name
     settings = Settings(
@@ -74,7 +74,7 @@ def _benchmark(args: argparse.Namespace) -> None:
     if args.models is None:
         settings = without_missing(settings, say)
     elif "yolo" in settings.models:
-        from finetune.benchmark.yolo import import_ultralytics
+        from lisa_micro_finetune.benchmark.yolo import import_ultralytics
 
         import_ultralytics()  # before an hour of training others, not after
     if settings.checkpoint is not None:

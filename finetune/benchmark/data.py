@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from finetune.sources import to_bytes
-from finetune.vision_data import photometric
 from lisa_micro.datasets.readers import Examples, read_folder, read_record_folder
 from lisa_micro.datasets.records import FILE_NAME
 from lisa_micro.datasets.splits import validation_names
 from lisa_micro.types import InputError
+from lisa_micro_finetune.data.crops import photometric
+from lisa_micro_finetune.data.sources import to_bytes
 
 LAYOUTS = {"tem-sintering": ("labels", "mask"), "emps": ("segmaps", "instances")}
 """Folders whose names tell how they are laid out, and for which there is a fixed list of validation images."""

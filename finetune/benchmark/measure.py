@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from finetune.benchmark.data import Item
 from lisa_micro.io import write_json
 from lisa_micro.metrics import boundary_f1, dice, iou, iou_outside_band
 from lisa_micro.types import InputError
+from lisa_micro_finetune.benchmark.data import Item
 
 BAND_PX = 2.0
 """How far a boundary may be off, and how wide a band on either side of the true edge is left out."""
@@ -41,7 +41,8 @@ def score(masks: Sequence[np.ndarray], items: Sequence[Item]) -> dict[str, Any]:
 
 
 def measure_speed(job: dict[str, Any]) -> dict[str, Any]:
-    """Runs :mod:`finetune.benchmark.speed` on a job in a fresh process, so that nothing else is in its memory.
+    """Runs :mod:`lisa_micro_finetune.benchmark.speed` on a job in a fresh process, so that nothing else is in its
+    memory.
 
     Returns:
         what it tells; NaN and a ``note`` where it could not be measured (killed for memory, say): the scores are kept.
@@ -54,7 +55,7 @@ def measure_speed(job: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.json"
         write_json(path, job)
-        command = [sys.executable, "-m", "finetune.benchmark.speed", str(path)]
+        command = [sys.executable, "-m", "lisa_micro_finetune.benchmark.speed", str(path)]
         try:
             done = subprocess.run(
                 command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False

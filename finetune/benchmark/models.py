@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from finetune.losses import mask_loss
 from lisa_micro.models.segmenters.semantic import SEMANTIC, build_semantic
+from lisa_micro_finetune.losses import mask_loss
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """Model, images ``(B, 1, S, S)``, instances ``(B, S, S)`` int64 of the same tiles at the tiles' size -> ``()``."""
@@ -62,7 +62,7 @@ def yolo_loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def _build_yolo(_: int) -> nn.Module:
-    from finetune.benchmark.yolo import YoloSemantic
+    from lisa_micro_finetune.benchmark.yolo import YoloSemantic
 
     return YoloSemantic()
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from finetune.benchmark.data import window
-from finetune.benchmark.models import resize_images
 from lisa_micro.geometry import tiles
+from lisa_micro_finetune.benchmark.data import window
+from lisa_micro_finetune.benchmark.models import resize_images
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from finetune.benchmark.data import Item
+from lisa_micro_finetune.benchmark.data import Item
 
 SIGMA = 5.0
 """Width of the filter in px. On the published crops of ``tem-sintering`` this value gives the published labels at an

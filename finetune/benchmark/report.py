@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune.benchmark.measure import BAND_PX
 from lisa_micro.io import check_output, write_files, write_json
+from lisa_micro_finetune.benchmark.measure import BAND_PX
 
 COLUMNS: dict[str, tuple[str, str]] = {
     "title": ("model", "{}"),

@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from finetune.benchmark.data import Dataset, Item, read_dataset
-from finetune.benchmark.measure import METRICS, measure_speed, score
-from finetune.benchmark.models import SPECS
-from finetune.benchmark.predict import predict
-from finetune.benchmark.recipe import SIGMA, particles_are_dark, recipe_mask
-from finetune.benchmark.report import write_report
-from finetune.benchmark.settings import MICRO, RECIPE, Settings
-from finetune.benchmark.train import read_plan, train
-from finetune.device import use_bf16
 from lisa_micro import __version__
 from lisa_micro.evaluate.runner import commit, hardware
 from lisa_micro.models.device import pick_device
 from lisa_micro.models.segmenters.semantic import count_parameters
 from lisa_micro.types import InputError, Micrograph
+from lisa_micro_finetune.benchmark.data import Dataset, Item, read_dataset
+from lisa_micro_finetune.benchmark.measure import METRICS, measure_speed, score
+from lisa_micro_finetune.benchmark.models import SPECS
+from lisa_micro_finetune.benchmark.predict import predict
+from lisa_micro_finetune.benchmark.recipe import SIGMA, particles_are_dark, recipe_mask
+from lisa_micro_finetune.benchmark.report import write_report
+from lisa_micro_finetune.benchmark.settings import MICRO, RECIPE, Settings
+from lisa_micro_finetune.benchmark.train import read_plan, train
+from lisa_micro_finetune.precision import use_bf16
 
 Log = Callable[[str], None]
 
@@ -179,7 +179,7 @@ def _job(settings: Settings, name: str) -> dict[str, Any]:
 
 def without_missing(settings: Settings, log: Log) -> Settings:
     """Where no models were named, those whose package is missing are left out, and it is said."""
-    from finetune.benchmark.yolo import import_ultralytics
+    from lisa_micro_finetune.benchmark.yolo import import_ultralytics
 
     if "yolo" not in settings.models:
         return settings

@@ -41,7 +41,7 @@ class Settings:
         tile: side of what a model sees at once, px of the image.
         share: of the images that is held out, 0..1.
         seed: of weights, tiles and the division. device, precision: as in ``lisa_micro.models.device``,
-            ``finetune.device``.
+            ``lisa_micro_finetune.precision``.
         threads: of torch on the CPU; 0: its own choice.
         checkpoint: EfficientSAM's weights, or None. preset: of LISA-micro. prompt: what it is asked.
         fresh: throw away what ``work`` holds.

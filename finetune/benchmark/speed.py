@@ -1,4 +1,5 @@
-"""``python -m finetune.benchmark.speed JOB``: speed and memory of one model, in a process that holds nothing else. JOB
+"""``python -m lisa_micro_finetune.benchmark.speed JOB``: speed and memory of one model, in a process that holds
+nothing else. JOB
 is a JSON file with ``name``, ``weights``, ``resolution``, ``tile``, ``batch``, ``device``, ``precision``, ``seed``,
 ``threads``, ``training``, ``preset``, ``prompt``; the last line printed is the result as JSON."""
 
@@ -15,16 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from finetune.benchmark.data import TileBatch
-from finetune.benchmark.models import SPECS, build_model
-from finetune.benchmark.settings import MICRO
-from finetune.benchmark.train import make_step
-from finetune.device import use_bf16
 from lisa_micro.evaluate.speed import peak_memory_gb
 from lisa_micro.models.checkpoints import load_strict, read_state
 from lisa_micro.models.device import pick_device
 from lisa_micro.models.memory import keep_memory
 from lisa_micro.types import Micrograph
+from lisa_micro_finetune.benchmark.data import TileBatch
+from lisa_micro_finetune.benchmark.models import SPECS, build_model
+from lisa_micro_finetune.benchmark.settings import MICRO
+from lisa_micro_finetune.benchmark.train import make_step
+from lisa_micro_finetune.precision import use_bf16
 
 RUNS, SECONDS = 10, 15.0
 """At most so many runs, and none is begun after so many seconds."""

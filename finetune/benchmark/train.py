@@ -19,16 +19,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from finetune.benchmark.data import Dataset, TileBatch, TileMaker
-from finetune.benchmark.models import SPECS, ModelSpec, build_model, resize_images
-from finetune.benchmark.predict import predict
-from finetune.benchmark.settings import Settings
-from finetune.device import use_bf16
-from finetune.loop import LoopConfig, run_loop
 from lisa_micro.io import write_files, write_json
 from lisa_micro.metrics import iou
 from lisa_micro.models.checkpoints import load_strict, read_state, save_module
 from lisa_micro.types import InputError
+from lisa_micro_finetune.benchmark.data import Dataset, TileBatch, TileMaker
+from lisa_micro_finetune.benchmark.models import SPECS, ModelSpec, build_model, resize_images
+from lisa_micro_finetune.benchmark.predict import predict
+from lisa_micro_finetune.benchmark.settings import Settings
+from lisa_micro_finetune.loop import LoopConfig, run_loop
+from lisa_micro_finetune.precision import use_bf16
 
 PLAN, CLOCK, WEIGHTS = "plan.json", "clock.json", "weights.safetensors"
 POINTS, HELD_OUT_POINTS, HELD_OUT_TILES = 60, 8, 3
@@ -89,7 +89,7 @@ def train(
     """Train a model, or go on with it, or read it where it is trained already.
 
     Args:
-        name: one of :data:`finetune.benchmark.models.SPECS`.
+        name: one of :data:`lisa_micro_finetune.benchmark.models.SPECS`.
         folder: of this model's run. data_key: what tells the images from others. log: one line at a time.
 
     Raises:

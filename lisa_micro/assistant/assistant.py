@@ -14,9 +14,9 @@ from lisa_micro.assistant import constraints, values
 from lisa_micro.assistant.engine import CONTEXT_TOKENS, Engine, Memory, Written, concepts_of
 from lisa_micro.assistant.outline import ImageView, Outline, renumbered
 from lisa_micro.assistant.prompted import PromptedMixin
-from lisa_micro.assistant.reply import UNREADABLE_VALUE, display, noun_phrase
 from lisa_micro.io import to_unit_range
 from lisa_micro.language import Reply, Target, ValueSlot, check_prompt, parse_reply
+from lisa_micro.language.display import UNREADABLE_VALUE, display, noun_phrase
 from lisa_micro.measure.tables import particle_table
 from lisa_micro.types import Answer, Micrograph, Segmentation, Value
 
@@ -276,9 +276,9 @@ def load_assistant(
     from lisa_micro.models.checkpoints import sha256
     from lisa_micro.models.device import fast_bf16, pick_device
     from lisa_micro.models.lisa.adapter import find_preset, load_folder
-    from lisa_micro.models.lisa.official_config import looks_official
     from lisa_micro.models.lisa.presets import BASE_MODELS, BETWEEN, SEEING, build_preset
     from lisa_micro.models.memory import keep_memory
+    from lisa_micro.models.official_lisa.settings import looks_official
     from lisa_micro.types import InputError
 
     larger = preset in BASE_MODELS

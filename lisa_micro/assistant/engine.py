@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lisa_micro.assistant.grammar_processor import GrammarProcessor
 from lisa_micro.language import Target
+from lisa_micro.language.decoding import GrammarProcessor
 from lisa_micro.language.words import ABSENT, SEG
 from lisa_micro.models.lisa.chat import ChatFormat
 from lisa_micro.models.lisa.mask_head import MaskOutputs

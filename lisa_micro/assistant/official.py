@@ -26,11 +26,11 @@ from lisa_micro.measure.tables import particle_table
 from lisa_micro.models.lisa.instances import connected
 from lisa_micro.models.lisa.mask_head import MaskOutputs
 from lisa_micro.models.lisa.model import ImageFeatures
-from lisa_micro.models.lisa.official_checkpoint import fingerprint
-from lisa_micro.models.lisa.official_images import photo_range
-from lisa_micro.models.lisa.official_load import Loaded, load_official
-from lisa_micro.models.lisa.official_prompt import OfficialChat
-from lisa_micro.models.lisa.official_sam import OfficialSam
+from lisa_micro.models.official_lisa.checkpoint import fingerprint
+from lisa_micro.models.official_lisa.images import photo_range
+from lisa_micro.models.official_lisa.load import Loaded, load_official
+from lisa_micro.models.official_lisa.prompt import OfficialChat
+from lisa_micro.models.official_lisa.sam import OfficialSam
 from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
 
 MAX_REPLY_TOKENS = 512
@@ -44,7 +44,7 @@ class OfficialEngine(Engine):
 
     Args:
         loaded: model and tokenizer. device: where the model is.
-        template: conversation format, one of :data:`lisa_micro.models.lisa.official_prompt.TEMPLATES`.
+        template: conversation format, one of :data:`lisa_micro.models.official_lisa.prompt.TEMPLATES`.
         most: tokens of a reply at most.
     """
 
@@ -217,7 +217,7 @@ def load_official_assistant(
 
     Args:
         folder: the checkpoint. preset: the name that it was asked for by.
-        device, precision: see :func:`lisa_micro.models.lisa.official_load.load_official`.
+        device, precision: see :func:`lisa_micro.models.official_lisa.load.load_official`.
         template: conversation format.
 
     Raises:

@@ -12,7 +12,8 @@ import numpy as np
 from lisa_micro.datasets.checking import Report
 from lisa_micro.datasets.readers import Example, record_example
 from lisa_micro.datasets.records import Record
-from lisa_micro.io import draw_overlay, read_micrograph
+from lisa_micro.io import read_micrograph
+from lisa_micro.viz import draw_overlay
 
 PICTURES = 8
 """How many records are drawn."""

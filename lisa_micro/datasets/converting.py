@@ -17,21 +17,21 @@ from pathlib import Path
 
 import numpy as np
 
-from lisa_micro.datasets.coco_records import from_coco
-from lisa_micro.datasets.drafts import Content, Draft, Faults, Found
-from lisa_micro.datasets.finding import KINDS, find_kind
+from lisa_micro.datasets.custom_concepts import FILE_NAME as CONCEPT_FILE
+from lisa_micro.datasets.custom_concepts import write_vocabulary
+from lisa_micro.datasets.formats.coco_records import from_coco
+from lisa_micro.datasets.formats.detect import KINDS, find_kind
+from lisa_micro.datasets.formats.drafts import Content, Draft, Faults, Found
+from lisa_micro.datasets.formats.label_folders import from_label_folders
+from lisa_micro.datasets.formats.labelme import from_labelme
+from lisa_micro.datasets.formats.reasonseg import from_reasonseg
+from lisa_micro.datasets.formats.sentences import from_sentences
 from lisa_micro.datasets.image_texts import draw_conversations
-from lisa_micro.datasets.label_folders import from_label_folders
-from lisa_micro.datasets.labelme import from_labelme
 from lisa_micro.datasets.merging import from_corrections
-from lisa_micro.datasets.near import Look, look_at
-from lisa_micro.datasets.own_concepts import FILE_NAME as CONCEPT_FILE
-from lisa_micro.datasets.own_concepts import write_vocabulary
+from lisa_micro.datasets.near_duplicates import Look, look_at
 from lisa_micro.datasets.parts import OVERLAPS_UP_TO, choose_parts, group_images, tile_sources
 from lisa_micro.datasets.readers import Example, make_example
-from lisa_micro.datasets.reasonseg import from_reasonseg
 from lisa_micro.datasets.records import FILE_NAME, Record, Split, Turn, write_records
-from lisa_micro.datasets.sentences import from_sentences
 from lisa_micro.io import read_micrograph, write_labels
 from lisa_micro.io.units import check_pixel_size
 from lisa_micro.language import Concept
@@ -57,7 +57,7 @@ class Choices:
     """What the user may choose.
 
     Attributes:
-        kind: one of :data:`lisa_micro.datasets.finding.KINDS`, or ``"auto"``.
+        kind: one of :data:`lisa_micro.datasets.formats.detect.KINDS`, or ``"auto"``.
         concepts: label -> concept; ``""``: to be left out.
         pixel_size_nm, modality: of all images, in front of what the source says.
         validation: share of the images, 0..1; None: the source's parts where it has some, else :data:`VALIDATION`.

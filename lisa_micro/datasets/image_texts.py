@@ -9,7 +9,7 @@ import numpy as np
 
 from lisa_micro.datasets import texts
 from lisa_micro.datasets.records import Target, Turn
-from lisa_micro.datasets.texts.own import sample_own_conversation
+from lisa_micro.datasets.texts.custom import sample_own_conversation
 from lisa_micro.language import Concept
 from lisa_micro.language.words import CONCEPT_NOUNS
 from lisa_micro.measure import contacts

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lisa_micro.datasets.drafts import Content, Draft, Faults, Found, same_size
-from lisa_micro.datasets.finding import record_folders
-from lisa_micro.datasets.own_concepts import FILE_NAME as CONCEPT_FILE
-from lisa_micro.datasets.own_concepts import own_concept, read_vocabulary
+from lisa_micro.datasets.custom_concepts import FILE_NAME as CONCEPT_FILE
+from lisa_micro.datasets.custom_concepts import own_concept, read_vocabulary
+from lisa_micro.datasets.formats.detect import record_folders
+from lisa_micro.datasets.formats.drafts import Content, Draft, Faults, Found, same_size
 from lisa_micro.datasets.readers import read_labels, read_own
 from lisa_micro.datasets.records import DERIVED, FILE_NAME, Record, Turn, file_faults, parse_line
 from lisa_micro.language import Concept

@@ -1,6 +1,6 @@
 """Which images belong together, and into which part of a data set they go: by source image, never by tile.
 
-Tiles of one image are told by their names, and by what they show (:mod:`lisa_micro.datasets.near`).
+Tiles of one image are told by their names, and by what they show (:mod:`lisa_micro.datasets.near_duplicates`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
-from lisa_micro.datasets.near import Look, groups, near_duplicates
+from lisa_micro.datasets.near_duplicates import Look, groups, near_duplicates
 from lisa_micro.datasets.records import Split
 
 OVERLAPS_UP_TO = 800

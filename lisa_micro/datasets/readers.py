@@ -1,6 +1,6 @@
 """Readers of data sets: each gives :class:`Examples`, a sequence that loads one image at a time.
 
-Folders of images and labels, EMPS, tem-sintering here; COCO in :mod:`lisa_micro.datasets.coco`. The two
+Folders of images and labels, EMPS, tem-sintering here; COCO in :mod:`lisa_micro.datasets.formats.coco`. The two
 last are found through the environment variable ``LISA_MICRO_DATA``, a folder that holds ``emps`` and
 ``tem-sintering``.
 """

@@ -13,7 +13,7 @@ the labels), a mask file, or numbers of instances in the labels. Paths are relat
 
 Labels drawn for another concept than particles, a user's own such as ``shell`` among them, are named in
 ``concept_labels``; the nouns of one's own concepts stand in ``dataset.yaml``
-(:mod:`lisa_micro.datasets.own_concepts`). docs/data-format.md explains all of it to users.
+(:mod:`lisa_micro.datasets.custom_concepts`). docs/data-format.md explains all of it to users.
 """
 
 from __future__ import annotations

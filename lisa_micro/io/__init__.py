@@ -1,11 +1,9 @@
 """Micrographs in, results out."""
 
 from lisa_micro.io.contrast import to_unit_range
-from lisa_micro.io.export import save_answer
 from lisa_micro.io.files import check_output, write_files, write_json
 from lisa_micro.io.labels import read_labels, write_labels
 from lisa_micro.io.labelstack import LabelStack, LabelStackWriter
-from lisa_micro.io.overlay import draw_overlay, segment_colours
 from lisa_micro.io.reader import read_micrograph
 from lisa_micro.io.units import format_length
 from lisa_micro.io.video import read_video
@@ -14,13 +12,10 @@ __all__ = [
     "LabelStack",
     "LabelStackWriter",
     "check_output",
-    "draw_overlay",
     "format_length",
     "read_labels",
     "read_micrograph",
     "read_video",
-    "save_answer",
-    "segment_colours",
     "to_unit_range",
     "write_files",
     "write_json",

@@ -21,15 +21,7 @@ from lisa_micro.language.clauses import (
     render_measure,
 )
 from lisa_micro.language.prompts import MAX_PROMPT, check_prompt
-from lisa_micro.language.replies import (
-    Reply,
-    Target,
-    Text,
-    ValueSlot,
-    parse_reply,
-    render_reply,
-    same_meaning,
-)
+from lisa_micro.language.replies import Reply, Target, Text, ValueSlot, parse_reply, render_reply, same_meaning
 from lisa_micro.language.vocabulary import DEFAULT_VOCABULARY, Concept, Vocabulary
 
 __all__ = [

@@ -19,15 +19,7 @@ from lisa_micro.language.clauses import (
     render_measure,
 )
 from lisa_micro.language.vocabulary import DEFAULT_VOCABULARY, Vocabulary
-from lisa_micro.language.words import (
-    ABSENT,
-    END_VALUE,
-    END_WHERE,
-    SEG,
-    SPECIAL_TOKENS,
-    VALUE,
-    WHERE,
-)
+from lisa_micro.language.words import ABSENT, END_VALUE, END_WHERE, SEG, SPECIAL_TOKENS, VALUE, WHERE
 
 
 @dataclass(frozen=True)

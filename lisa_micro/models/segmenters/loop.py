@@ -10,14 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lisa_micro.models.segmenters.base import (
-    NO_POINT,
-    Instances,
-    Prediction,
-    Prompts,
-    check_prompts,
-    unit_pixels,
-)
+from lisa_micro.models.segmenters.base import NO_POINT, Instances, Prediction, Prompts, check_prompts, unit_pixels
 from lisa_micro.models.segmenters.everything import Everything, Proposals, grid_points, outline_everything
 from lisa_micro.types import InputError, Micrograph
 

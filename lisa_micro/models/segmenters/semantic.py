@@ -3,7 +3,7 @@
 It needs no prompt and knows one class, what the training masks called foreground. These are the networks of the paper
 this project comes from (Duan et al., Elemental Microscopy 2024), trained and compared by ``lisa-micro benchmark
 segmenters``. YOLOv8n-seg is behind the same interface, but not here: its package is under the AGPL, and this library
-imports nothing under it (see ``finetune.benchmark.yolo``).
+imports nothing under it (see ``lisa_micro_finetune.benchmark.yolo``).
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The app for programs: endpoints and tools for language models."""

@@ -1,0 +1,200 @@
+"""The page "Chat": the micrograph stays in sight on the left; conversation and measurements scroll on the right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gradio as gr
+
+from lisa_micro.types import InputError
+from lisa_micro_app import exports, handlers
+from lisa_micro_app.pages.parts import QUICK, App, part, to_download
+from lisa_micro_app.state import conversation as state
+from lisa_micro_app.state.session import Session
+from lisa_micro_app.views import conversation as views
+from lisa_micro_app.views.charts import chart_choices, distribution
+
+
+def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
+    """Lay the page out.
+
+    Returns:
+        a handler that shows the session as it is, and the parts that it fills.
+    """
+    limits = app.sessions.limits
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=7, min_width=440, elem_classes="lm-sticky"):
+            viewer = part("viewer", ("uploaded", "sample", "choose", "recolour"))
+            pixel_size = gr.Textbox(
+                label="Pixel size (nm)", info="Of the open micrograph.", max_lines=1, elem_id="lm-pixelsize"
+            )
+        with gr.Column(scale=6, min_width=400):
+            chat = part("chat", ("turn", "suggested"))
+            words = gr.Textbox(
+                show_label=False,
+                placeholder="Ask in your own words, such as: segment the necks wider than 5 nm",
+                lines=1,
+                max_lines=6,
+                max_length=8000,
+                container=False,
+                elem_id="lm-words",
+            )
+            with gr.Row(elem_classes="lm-buttons"):
+                send = gr.Button("Send", variant="primary", min_width=90, elem_id="lm-send")
+                stop = gr.Button("Stop", variant="stop", visible=False, min_width=90, elem_id="lm-stop")
+                undo = gr.Button("Undo", min_width=80, elem_id="lm-undo")
+                clear = gr.Button("Clear", min_width=80, elem_id="lm-clear")
+                save = gr.Button("Download", min_width=100, elem_id="lm-save")
+            gr.HTML('<h2 class="lm-section">Measurements</h2>', apply_default_css=False, elem_classes="lm-part")
+            measures = part("measures")
+            quantity = gr.Dropdown(label="Size distribution of", choices=[], elem_id="lm-quantity", visible=False)
+            plot = gr.Plot(show_label=False, elem_id="lm-plot", visible=False)
+
+    everything = [chat, viewer, pixel_size, measures, quantity, plot]
+
+    def whole(session: Session, notice: str = "", viewer_notice: str = "") -> list[Any]:
+        turn = session.state.turn
+        choices = chart_choices(turn)
+        key = choices[0][1] if choices else None
+        picture = session.state.picture
+        nm = picture.micrograph.pixel_size_nm if picture else None
+        return [
+            views.chat_view(session, notice=notice),
+            views.viewer_view(session, limits, viewer_notice),
+            gr.update(
+                value="" if nm is None else f"{nm:.6g}",
+                info=views.pixel_size_words(session.state),
+                visible=picture is not None,
+            ),
+            views.measure_view(session, limits),
+            gr.update(choices=choices, value=key, visible=bool(choices)),
+            gr.update(value=distribution(turn, key) if choices else None, visible=bool(choices)),
+        ]
+
+    def load(request: gr.Request) -> list[Any]:
+        try:
+            return whole(app.session(request))
+        except InputError as error:
+            raise gr.Error(str(error)) from error
+
+    def do(act: Callable[[Session, gr.EventData], str | None], where: str = "chat") -> Callable:
+        """A handler that changes the session and shows all of it; what is wrong is said where it was done."""
+
+        def run(event: gr.EventData, request: gr.Request) -> list[Any]:
+            session = app.session(request)
+            try:
+                return whole(session, act(session, event) or "")
+            except InputError as error:
+                told = {"notice" if where == "chat" else "viewer_notice": str(error)}
+                return whole(session, **told)
+
+        return run
+
+    def chosen(session: Session, event: gr.EventData) -> None:
+        session.state = state.choose_picture(session.state, str(event._data.get("key")))
+
+    def turned(session: Session, event: gr.EventData) -> None:
+        session.state = state.choose_turn(session.state, int(event._data.get("number", 0)))
+
+    uploaded = do(
+        lambda session, event: handlers.open_upload(session, app.desk, event._data.get("key"), limits),
+        "viewer",
+    )
+    sampled = do(
+        lambda session, event: handlers.open_sample(session, app.desk, event._data.get("name"), limits),
+        "viewer",
+    )
+    viewer.uploaded(uploaded, None, everything, **QUICK)
+    viewer.sample(sampled, None, everything, **QUICK)
+    viewer.choose(do(chosen, "viewer"), None, everything, **QUICK)
+    chat.turn(do(turned), None, everything, **QUICK)
+
+    def recolour(event: gr.EventData, request: gr.Request) -> None:
+        session, data = app.session(request), event._data
+        session.state = state.recoloured(
+            session.state, data.get("turn"), int(data.get("layer", -1)), state.checked_colour(data.get("colour"))
+        )
+
+    viewer.recolour(recolour, None, None, **QUICK)
+
+    def measured(text: str, request: gr.Request) -> list[Any]:
+        session = app.session(request)
+        try:
+            before = session.state
+            session.state = handlers.set_pixel_size(before, text)
+        except InputError as error:
+            return whole(session, str(error))
+        changed = session.state is not before and session.state.about(before.current)
+        return whole(session, "Earlier answers keep the pixel size that they were measured with." if changed else "")
+
+    pixel_size.submit(measured, pixel_size, everything, **QUICK)
+    pixel_size.blur(measured, pixel_size, everything, **QUICK)
+
+    # asking: words, send and stop change with it too
+    asking = [*everything, words, send, stop]
+
+    def ask(text: str, request: gr.Request) -> Iterator[list[Any]]:
+        session = app.session(request)
+        rest = [gr.skip()] * (len(everything) - 1)
+        busy = [gr.update(value=""), gr.update(visible=False), gr.update(visible=True)]
+        free = [gr.skip(), gr.update(visible=True), gr.update(visible=False)]
+        try:
+            for pending in handlers.ask(session, app.desk, text, limits):
+                yield [views.chat_view(session, pending), *rest, *busy]
+                busy = [gr.skip()] * 3
+        except InputError as error:
+            # the words come back, to be changed
+            yield [*whole(session, str(error)), gr.update(value=text), *free[1:]]
+            return
+        yield [*whole(session), *free]
+
+    words.submit(ask, words, asking, **QUICK)
+    send.click(ask, words, asking, **QUICK)
+
+    def suggested(event: gr.EventData, request: gr.Request) -> Iterator[list[Any]]:
+        yield from ask(str(event._data.get("words", "")), request)
+
+    chat.suggested(suggested, None, asking, **QUICK)
+
+    def stopped(request: gr.Request) -> None:
+        handlers.stop(app.session(request))
+
+    stop.click(stopped, None, None, **QUICK)
+
+    def undone(request: gr.Request) -> list[Any]:
+        session = app.session(request)
+        said = handlers.undo(session)
+        return [*whole(session), gr.update(value=said)]
+
+    undo.click(undone, None, [*everything, words], **QUICK)
+
+    def cleared(request: gr.Request) -> list[Any]:
+        session = app.session(request)
+        handlers.clear(session)
+        return whole(session)
+
+    clear.click(cleared, None, everything, **QUICK)
+
+    def redrawn(key: str, request: gr.Request) -> Any:
+        return distribution(app.session(request).state.turn, key)
+
+    quantity.input(redrawn, quantity, plot, **QUICK)
+
+    def saved(request: gr.Request) -> list[Any]:
+        session = app.session(request)
+        try:
+            assistant = app.desk.opened
+            path = exports.pack(
+                session,
+                getattr(assistant, "preset", app.preset),
+                getattr(assistant, "weights_sha256", None),
+                str(getattr(assistant, "device", "")),
+            )
+        except InputError as error:
+            return [gr.skip(), views.chat_view(session, notice=str(error))]
+        url = session.put(path, "application/zip", "lisa-micro.zip")
+        return [to_download(session, url, "lisa-micro.zip"), views.chat_view(session)]
+
+    save.click(saved, None, [download, chat], **QUICK)
+    return load, everything

@@ -1,0 +1,1 @@
+"""Sessions as plain data, tables and plots for the pages."""

@@ -1,0 +1,102 @@
+"""What the browser needs to draw masks itself: the micrograph as a picture, each segment's labels as a picture of
+numbers, and the measurements of every instance. Colour, opacity, outline, zoom and hover are then matters of the page
+alone and need no request."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lisa_micro.geometry import resize_long_side
+from lisa_micro.io import to_unit_range
+from lisa_micro.types import Micrograph, Segmentation
+from lisa_micro.viz.overlay import instance_colours
+from lisa_micro_app.state.session import Session
+from lisa_micro_app.views.tables import instance_lines
+
+_SHADES = ((0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0))
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """``(H, W)`` or ``(H, W, 3)`` uint8 as a PNG file."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    # level 1: a micrograph is mostly noise, and a page waits for it
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def display_shape(shape: tuple[int, int], longest: int) -> tuple[int, int]:
+    """``(h, w)`` at which an image of ``shape`` is sent to the browser: never enlarged."""
+    return resize_long_side(shape, min(max(shape), longest)).resized
+
+
+def grey_png(image: Micrograph, longest: int) -> bytes:
+    """The micrograph in grey with robust contrast, its longer side at most ``longest`` px."""
+    resizing = resize_long_side(image.shape, min(max(image.shape), longest))
+    grey = np.clip(resizing.image(to_unit_range(image.pixels)), 0, 1)
+    return png((grey * 255).round().astype(np.uint8))
+
+
+def labels_png(labels: np.ndarray, longest: int) -> bytes:
+    """Instance labels as colours: label = red + 256 green + 65536 blue, exactly, at the size of :func:`grey_png`."""
+    small = resize_long_side(labels.shape, min(max(labels.shape), longest)).labels(labels).astype(np.uint32)
+    return png(np.stack([small & 255, small >> 8 & 255, small >> 16 & 255], axis=2).astype(np.uint8))
+
+
+def shades(labels: np.ndarray) -> list[int]:
+    """For every instance 1..n a shade 0..3 of its layer's colour, another one for those that touch."""
+    return instance_colours(labels, _SHADES, varied=False)[1:, 0].tolist()
+
+
+def image_view(session: Session, image: Micrograph, key: str, longest: int) -> dict[str, Any]:
+    """The micrograph for the viewer: ``url``, size in px and as sent, pixel size."""
+    height, width = image.shape
+    shown = display_shape(image.shape, longest)
+    return {
+        "key": key,
+        "url": session.once(f"image-{key}-{longest}", "image/png", lambda: grey_png(image, longest)),
+        "width": width,
+        "height": height,
+        "shown": [shown[1], shown[0]],
+        "nm": image.pixel_size_nm,
+    }
+
+
+def layer_views(
+    session: Session, segments: Sequence[Segmentation], colours: Sequence[str], key: str, longest: int
+) -> list[dict[str, Any]]:
+    """Segments for the viewer, one layer each.
+
+    Args:
+        key: names the answer within the session.
+
+    Returns:
+        per layer ``id``, ``phrase``, ``concept``, ``colour``, ``url`` of its labels, ``shades``, ``count``, ``boxes``
+        (XYXY px of every instance, to show where it is) and ``lines`` (its measurements in words).
+    """
+    layers = []
+    for k, (segment, colour) in enumerate(zip(segments, colours, strict=True)):
+        table = segment.table()
+        columns = ["box_x0_px", "box_y0_px", "box_x1_px", "box_y1_px"]
+        boxes = table[columns].astype(int).values.tolist() if len(table) and set(columns) <= set(table) else []
+        layers.append(
+            {
+                "id": f"{key}-{k}",
+                "phrase": segment.phrase or segment.concept,
+                "concept": segment.concept,
+                "colour": colour,
+                "count": int(np.count_nonzero(np.bincount(segment.labels.ravel())[1:])),
+                "url": session.once(
+                    f"labels-{key}-{k}", "image/png", lambda labels=segment.labels: labels_png(labels, longest)
+                ),
+                "shades": shades(segment.labels),
+                "boxes": {str(int(label)): box for label, box in zip(table.get("label", []), boxes, strict=False)},
+                "lines": instance_lines(segment),
+            }
+        )
+    return layers

@@ -1,0 +1,1 @@
+"""Stage ``adapt``: a preset tuned on one's own records."""

@@ -1,0 +1,227 @@
+"""Conversations as token batches, with the towers' pooled features computed once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lisa_micro.datasets.texts import SceneFacts, Turn, sample_conversation
+from lisa_micro.language.words import SPECIAL_TOKENS
+from lisa_micro.models.lisa.chat import ChatFormat
+from lisa_micro.types import CONCEPTS
+from lisa_micro_finetune.data.crops import photometric
+from lisa_micro_finetune.data.facts import scene_facts
+from lisa_micro_finetune.data.sources import Source
+
+IGNORE = -100
+
+
+class LanguageBatch(NamedTuple):
+    """B conversations.
+
+    ids ``(B, T)``, padded at the end; labels ``(B, T)``: the token to predict *at* each position, -100 where none;
+    image: row of the pooled features for each; seg: ``(S, 2)`` row and position of each [SEG]; concept: ``(S,)``.
+    """
+
+    ids: Tensor
+    labels: Tensor
+    image: Tensor
+    seg: Tensor
+    concept: Tensor
+
+
+@dataclass(frozen=True)
+class Example:
+    ids: list[int]
+    labels: list[int]
+    image: int
+    seg: list[int]
+    concepts: list[int]
+
+
+def encode_turns(turns: list[Turn], chat: ChatFormat, image_tokens: int) -> tuple[list[int], list[int]]:
+    """Token ids (0 at the image tokens' places) and labels of a conversation: the assistant's words and the end of its
+    turn are learnt. An ``<absent>`` that the runtime will force is left out of the loss."""
+    ids: list[int] = []
+    labels: list[int] = []
+    for number, turn in enumerate(turns):
+        before, after = chat.user_ids(turn.user, first=number == 0)
+        prompt = before + [0] * (image_tokens if number == 0 else 0) + after
+        reply = chat.reply_ids(turn.reply)
+        # what is predicted at a position is the next token
+        labels += [IGNORE] * (len(prompt) - 1)
+        targets = list(reply)
+        if turn.forced_absent:
+            targets[0] = IGNORE
+        labels += targets + [IGNORE]
+        ids += prompt + reply
+    return ids, labels
+
+
+class ConversationMaker:
+    """step -> :class:`LanguageBatch`, the same for the same seed and step. Conversations of four steps are made
+    together, sorted by length, so that little is padded, and dealt out in batches of about the same number of tokens
+    (``batch_size`` conversations on average): memory and time do not swing with the longest ones."""
+
+    group = 4
+
+    def __init__(
+        self,
+        facts: list[dict],
+        rows: list[list[int]],
+        weights: np.ndarray,
+        chat: ChatFormat,
+        image_tokens: int,
+        batch_size: int,
+        seed: int,
+        longest: int = 224,
+        categories: dict[str, float] | None = None,
+        follow_ups: int | None = None,
+        dialogues: float | None = None,
+    ):
+        self.facts, self.rows, self.weights = facts, rows, weights / weights.sum()
+        self.chat, self.image_tokens = chat, image_tokens
+        self.batch_size, self.seed, self.longest = batch_size, seed, longest
+        self.drawn = {"follow_ups": follow_ups, "categories": categories, "dialogues": dialogues}
+        self.kept: tuple[int, list[list[Example]]] | None = None
+
+    def __call__(self, step: int) -> LanguageBatch:
+        number = step // self.group
+        if self.kept is None or self.kept[0] != number:
+            rng = np.random.default_rng((self.seed, 11, number))
+            examples = [self.example(rng) for _ in range(self.group * self.batch_size)]
+            examples.sort(key=lambda e: len(e.ids))
+            chunks = even_chunks(examples, self.group)
+            self.kept = (number, [chunks[int(k)] for k in rng.permutation(len(chunks))])
+        return collate(self.kept[1][step % self.group])
+
+    def example(self, rng: np.random.Generator) -> Example:
+        """One conversation about one image."""
+        while True:
+            k = int(rng.choice(len(self.facts), p=self.weights))
+            turns = conversation_about(self.facts[k], rng, **self.drawn)
+            if turns is None:
+                continue
+            ids, labels = encode_turns(turns, self.chat, self.image_tokens)
+            if len(ids) > self.longest:
+                continue
+            seg_id = self.chat.special[SPECIAL_TOKENS[0]]
+            seg = [p for p, t in enumerate(ids) if t == seg_id]
+            concepts = [CONCEPTS.index(t.concept) for turn in turns for t in turn.targets]
+            if len(seg) != len(concepts):
+                continue
+            row = self.rows[k][int(rng.integers(len(self.rows[k])))]
+            return Example(ids, labels, row, seg, concepts)
+
+
+def conversation_about(
+    facts: dict,
+    rng: np.random.Generator,
+    follow_ups: int | None = None,
+    categories: dict[str, float] | None = None,
+    dialogues: float | None = None,
+) -> list[Turn] | None:
+    """A conversation drawn from the texts about an image with these facts; ``None`` where the draw asks for what is not
+    known about it. Arguments as of :func:`lisa_micro.datasets.texts.sample_conversation`."""
+    scene = scene_facts(facts, rng)
+    # the language model writes [SEG] for every concept that it knows; whether it is there, the decoder says.
+    # So most texts are made as if all were there, the rest teaches what follows a forced <absent>
+    if not facts["complete"] or rng.random() < 0.75:
+        scene = replace(scene, counts=all_there(scene))
+    turns = sample_conversation(rng, scene, "train", follow_ups, categories, dialogues=dialogues)
+    if not facts["complete"] and any(t.category in ("scene", "describe") for t in turns):
+        return None
+    return turns
+
+
+def even_chunks(examples: list[Example], count: int) -> list[list[Example]]:
+    """Examples in order of length -> ``count`` runs of them with about the same number of tokens, none empty."""
+    ends = np.cumsum([len(e.ids) for e in examples])
+    cuts = np.searchsorted(ends, ends[-1] * np.arange(1, count) / count) + 1
+    edges = [0, *cuts.tolist(), len(examples)]
+    for k in range(1, count):
+        edges[k] = min(max(edges[k], edges[k - 1] + 1), len(examples) - (count - k))
+    return [examples[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+
+
+def all_there(scene: SceneFacts) -> dict[str, int]:
+    """Counts with at least one of every concept but particles, whose number scene questions are about; where there are
+    no particles nothing else can be."""
+    counts = dict(scene.counts)
+    if counts.get("particle", 0) == 0:
+        return counts
+    for concept in CONCEPTS[1:]:
+        counts[concept] = max(1, counts.get(concept, 0))
+    return counts
+
+
+def collate(examples: list[Example]) -> LanguageBatch:
+    """Pad at the end; causal attention keeps padding from being seen."""
+    # few different lengths: kernels and memory are reused from step to step
+    longest = -(-max(len(e.ids) for e in examples) // 16) * 16
+    ids = torch.zeros(len(examples), longest, dtype=torch.long)
+    labels = torch.full_like(ids, IGNORE)
+    for k, e in enumerate(examples):
+        ids[k, : len(e.ids)] = torch.tensor(e.ids)
+        labels[k, : len(e.labels)] = torch.tensor(e.labels)
+    seg = [[k, p] for k, e in enumerate(examples) for p in e.seg]
+    concept = [c for e in examples for c in e.concepts]
+    return LanguageBatch(
+        ids,
+        labels,
+        torch.tensor([e.image for e in examples]),
+        torch.tensor(seg, dtype=torch.long).reshape(-1, 2),
+        torch.tensor(concept, dtype=torch.long),
+    )
+
+
+def pooled_features(
+    sources: list[Source],
+    pool: Callable[[Tensor], tuple[Tensor, Tensor]],
+    file: Path,
+    views: int,
+    seed: int,
+    key: str,
+    log: Callable[[str], None] = print,
+) -> dict:
+    """Pooled features of both towers for ``views`` views of each source, kept in ``file`` under ``key`` (which names
+    the towers' weights).
+
+    Args:
+        pool: image ``(1, 1, H, W)`` 0..1 -> (clip ``(K1, C1)``, sam ``(K2, C2)``).
+
+    Returns:
+        ``clip`` ``(N * views, K1, C1)`` and ``sam`` ``(N * views, K2, C2)`` float16; source k has rows
+        ``k * views ... (k + 1) * views - 1``.
+    """
+    names = [s.name for s in sources]
+    if file.is_file():
+        kept = torch.load(file, weights_only=True)
+        if kept["key"] == key and kept["names"] == names and kept["views"] == views:
+            return kept
+    clip, sam = [], []
+    for number, source in enumerate(sources):
+        for view in range(views):
+            rng = np.random.default_rng((seed, number, view))
+            image = source.pixels.astype(np.float32) / 255
+            if view:
+                image = np.rot90(image, int(rng.integers(4)))
+                image = image[:, ::-1] if rng.random() < 0.5 else image
+                image = photometric(np.ascontiguousarray(image), rng, gentle=True)
+            a, b = pool(torch.as_tensor(np.ascontiguousarray(image))[None, None])
+            clip.append(a.half())
+            sam.append(b.half())
+        if number % 200 == 199:
+            log(f"features of {number + 1}/{len(sources)} images")
+    kept = {"key": key, "names": names, "views": views, "clip": torch.stack(clip), "sam": torch.stack(sam)}
+    temporary = file.with_suffix(".part")
+    torch.save(kept, temporary)
+    os.replace(temporary, file)
+    return kept

@@ -1,0 +1,1 @@
+"""Stages of training: vision, clip, language, tracking."""

@@ -1,0 +1,252 @@
+"""Results out: all files of an answer, written together or not at all.
+
+``overlay.png``, ``mask.png`` (0/255), ``labels.tif``, ``instances.csv``, ``coco.json``, ``answer.json``; a
+second and third segment add ``mask_2.png``, ``labels_2.tif`` and so on, and are further rows and annotations
+in the tables.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lisa_micro.geometry import boxes_from_labels, rle_from_labels
+from lisa_micro.io.files import ANSWER_FILES, check_output, results_in, write_files, write_json
+from lisa_micro.io.labels import write_labels
+from lisa_micro.types import CONCEPTS, Answer, Micrograph, Segmentation, Value
+from lisa_micro.viz.overlay import draw_overlay
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CATEGORIES: tuple[dict[str, Any], ...] = tuple(
+    {"id": i + 1, "name": name, "supercategory": "micrograph"} for i, name in enumerate((*CONCEPTS, "object"))
+)
+"""COCO categories: the same numbers in every file, so that files can be joined. Concepts that users taught a model come
+behind them, in the order in which a file has them."""
+
+
+# -------------------------------------------------------------------------------------------------- an answer
+
+
+def save_answer(
+    answer: Answer,
+    image: Micrograph,
+    folder: str | os.PathLike[str],
+    *,
+    preset: str = "",
+    weights_sha256: str | Mapping[str, str] | None = None,
+    prompt_boxes: np.ndarray | None = None,
+    details: Mapping[str, Any] | None = None,
+    force: bool = False,
+) -> list[Path]:
+    """Writes all results of one answer.
+
+    Args:
+        answer, image: what was answered, about what.
+        folder: made where it is missing.
+        preset, weights_sha256: of the assistant, for the record.
+        prompt_boxes: ``(N, 4)`` XYXY px, where boxes were given.
+        details: more for ``answer.json`` (device, command line ...).
+        force: replace results that the folder already holds, those of a longer answer included.
+
+    Returns:
+        The paths written, ``overlay.png`` first.
+
+    Raises:
+        InputError: the folder cannot be written, or holds results and ``force`` is false.
+    """
+    folder = check_output(folder, force)
+    segments = answer.segments
+    shape = image.shape
+    writers: dict[str, Callable[[Path], None]] = {
+        "overlay.png": lambda path: _write_png(
+            path,
+            draw_overlay(
+                image.pixels,
+                [segment.labels for segment in segments] if segments else np.zeros(shape, np.int32),
+                image.pixel_size_nm,
+                [segment.phrase or segment.concept for segment in segments] or None,
+            ),
+        )
+    }
+    # An answer that nothing is there has its files too, all empty: a batch of runs then needs no special cases.
+    for i, labels in enumerate([segment.labels for segment in segments] or [np.zeros(shape, np.int32)]):
+        number = "" if i == 0 else f"_{i + 1}"
+        writers[f"mask{number}.png"] = lambda path, labels=labels: _write_png(
+            path, np.where(labels > 0, np.uint8(255), np.uint8(0))
+        )
+        writers[f"labels{number}.tif"] = lambda path, labels=labels: write_labels(path, labels, image.pixel_size_nm)
+    writers["instances.csv"] = lambda path: instances_table(segments).to_csv(path, index=False)
+    writers["coco.json"] = lambda path: write_json(path, coco(segments, image))
+    record = answer_record(
+        answer,
+        image,
+        preset=preset,
+        weights_sha256=weights_sha256,
+        prompt_boxes=prompt_boxes,
+        details=details,
+    )
+    writers["answer.json"] = lambda path: write_json(path, record)
+    stale = set(results_in(folder, ANSWER_FILES))
+    written = write_files(folder, writers)
+    for entry in stale - set(written):
+        entry.unlink(missing_ok=True)
+    return written
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    from PIL import Image
+
+    Image.fromarray(pixels).save(path, format="PNG")
+
+
+def instances_table(segments: Sequence[Segmentation]) -> pd.DataFrame:
+    """One row an instance: which segment (1, 2 ...) and concept it belongs to, its label, then what was
+    measured, or its area and box where nothing was."""
+    import pandas as pd
+
+    tables = []
+    for i, segment in enumerate(segments):
+        table = segment.table()
+        if table.empty:
+            table = _plain_table(segment)
+        table = table.copy()
+        table.insert(0, "segment", i + 1)
+        table.insert(1, "concept", segment.concept)
+        tables.append(table)
+    if not tables:
+        return pd.DataFrame(columns=["segment", "concept", "label"])
+    return pd.concat(tables, ignore_index=True)
+
+
+def _plain_table(segment: Segmentation) -> pd.DataFrame:
+    import pandas as pd
+
+    boxes = boxes_from_labels(segment.labels)
+    areas = np.bincount(segment.labels.ravel(), minlength=len(boxes) + 1)[1:]
+    columns: dict[str, Any] = {"label": np.arange(1, len(boxes) + 1), "area_px": areas}
+    if segment.pixel_size_nm is not None:
+        columns["area_nm2"] = areas * segment.pixel_size_nm**2
+    for i, name in enumerate(("x0_px", "y0_px", "x1_px", "y1_px")):
+        columns[name] = boxes[:, i].astype(int)
+    return pd.DataFrame(columns)
+
+
+def coco(segments: Sequence[Segmentation], image: Micrograph) -> dict[str, Any]:
+    """A COCO instance file: compressed run lengths, which pycocotools reopens with the same pixels; boxes are
+    ``x, y, width, height`` px. Beside the standard keys: ``segment`` and ``label`` of every annotation, and
+    the pixel size of the image."""
+    from pycocotools import mask as coco_mask
+
+    height, width = image.shape
+    categories = list(CATEGORIES)
+    numbers = {category["name"]: category["id"] for category in categories}
+    for name in dict.fromkeys(segment.concept for segment in segments):
+        if name not in numbers:
+            numbers[name] = len(categories) + 1
+            categories.append({"id": numbers[name], "name": name, "supercategory": "micrograph"})
+    annotations = []
+    for i, segment in enumerate(segments):
+        boxes = boxes_from_labels(segment.labels)
+        for label, rle in rle_from_labels(segment.labels).items():
+            packed = coco_mask.frPyObjects(rle, height, width)
+            x0, y0, x1, y1 = boxes[label - 1]
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": 1,
+                    "category_id": numbers[segment.concept],
+                    "segmentation": {"size": [height, width], "counts": packed["counts"].decode("ascii")},
+                    "area": int(coco_mask.area(packed)),
+                    "bbox": [x0, y0, x1 - x0, y1 - y0],
+                    "iscrowd": 0,
+                    "score": segment.score,
+                    "segment": i + 1,
+                    "label": label,
+                }
+            )
+    name = Path(image.source).name or "image"
+    return {
+        "info": {"description": "lisa-micro"},
+        "images": [
+            {
+                "id": 1,
+                "file_name": name,
+                "width": width,
+                "height": height,
+                "pixel_size_nm": image.pixel_size_nm,
+            }
+        ],
+        "annotations": annotations,
+        "categories": categories,
+    }
+
+
+def answer_record(
+    answer: Answer,
+    image: Micrograph,
+    *,
+    preset: str = "",
+    weights_sha256: str | Mapping[str, str] | None = None,
+    prompt_boxes: np.ndarray | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What ``answer.json`` holds: enough to repeat the run and to check it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        release = version("lisa-micro")
+    except PackageNotFoundError:  # run from a folder without being installed
+        release = ""
+    height, width = image.shape
+    return {
+        "prompt": answer.prompt,
+        "prompt_boxes_px": None if prompt_boxes is None else np.asarray(prompt_boxes, dtype=float),
+        "reply": answer.text,
+        "raw": answer.raw,
+        "declined": answer.declined,
+        "notes": answer.notes,
+        "segments": [_segment_record(i, segment, answer) for i, segment in enumerate(answer.segments)],
+        "values": [_value_record(value) | {"target": value.target} for value in answer.values],
+        "image": {
+            "source": image.source,
+            "width_px": width,
+            "height_px": height,
+            "pixel_size_nm": image.pixel_size_nm,
+            "pixel_size_origin": image.pixel_size_origin,
+            "modality": image.modality,
+            "notes": image.notes,
+        },
+        "preset": preset,
+        "weights_sha256": weights_sha256,
+        "version": release,
+        "seconds": answer.seconds,
+        **(details or {}),
+    }
+
+
+def _segment_record(i: int, segment: Segmentation, answer: Answer) -> dict[str, Any]:
+    # by the target's number: of a reply with several, some may have no segment
+    values = [value for value in answer.values if value.target == segment.target]
+    return {
+        "segment": i + 1,
+        "target": segment.target,
+        "concept": segment.concept,
+        "phrase": segment.phrase,
+        "where": segment.where,
+        "score": segment.score,
+        "presence": segment.presence,
+        "instances": segment.count,
+        "boxes_px": boxes_from_labels(segment.labels).astype(int),
+        "values": [_value_record(value) for value in values],
+        "notes": segment.notes,
+    }
+
+
+def _value_record(value: Value) -> dict[str, Any]:
+    return {"measure": value.measure, "value": value.value, "unit": value.unit, "text": value.text}

@@ -1,0 +1,1 @@
+"""Videos: instances found, linked, measured, and questions about them answered."""

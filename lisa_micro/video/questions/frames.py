@@ -1,0 +1,202 @@
+"""What is in each frame of a followed video, for questions: instances of every concept, from tables and labels.
+
+What was followed is read from its table. Where that is particles, the necks between them are read from theirs, and
+pores, agglomerates, substrate and the masks of necks are derived from the labels by their definitions, as on a single
+micrograph. Of anything else nothing is known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lisa_micro.datasets.derive import close_gaps, enclosed_background, paint_agglomerates
+from lisa_micro.language import DEFAULT_VOCABULARY, Between, Clause, Compare, Flag, Measure, Rank
+from lisa_micro.language.clauses import moment, number_text
+from lisa_micro.language.words import PROPERTIES, RANKS
+from lisa_micro.measure import column, neck_labels, particle_properties
+from lisa_micro.measure.contacts import agglomerates, compact, facing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lisa_micro.video.tracks import Tracks
+
+DERIVED = ("neck", "pore", "agglomerate", "substrate")
+"""What follows from particles."""
+FRAMES_COUNT_FROM_0 = "Frames count from 0, as in the tables."
+
+_READ = (
+    *("label", "x", "y", "area", "diameter", "length", "width", "perimeter", "circularity", "aspect_ratio"),
+    *("intensity", "touches_border", "contacts", "agglomerate", "gap", "neck_width", "neck_ratio"),
+)
+# of the masks of necks these would be said of necks that lie side by side
+_BETWEEN = ("contacts", "agglomerate", "gap", "neck_width", "neck_ratio")
+_OF_CHORDS = ("neck_width", "neck_radius", "neck_ratio")
+
+Properties = dict[str, np.ndarray]
+
+
+class VideoFrames:
+    """Instances of every concept in every frame of a followed video.
+
+    Args:
+        tracks: the video.
+    """
+
+    def __init__(self, tracks: Tracks):
+        self.tracks = tracks
+        self._rows = _by_frame(tracks.tracks)
+        self._necks = _by_frame(tracks.necks)
+        self._kept: dict[tuple[str, int, bool], Properties] = {}
+        self._first: dict[str, int | None] = {}
+
+    @property
+    def last(self) -> int:
+        """Number of the last frame."""
+        return len(self.tracks) - 1
+
+    def unknown(self, concept: str) -> str:
+        """Why nothing can be said of a concept, one sentence; ``""`` where it can."""
+        followed = self.tracks.concept
+        if concept == followed or (followed == "particle" and concept in DERIVED):
+            return ""
+        asked, known = nouns(concept)[1], nouns(followed)[1]
+        return (
+            f"The {asked} were not followed in this video, the {known} were; "
+            f"follow the {asked} in a run of their own to ask about them."
+        )
+
+    def properties(self, concept: str, t: int, masks: bool = False) -> Properties:
+        """Instances of a concept in a frame, as :func:`lisa_micro.measure.particle_properties`, in px.
+
+        Args:
+            concept: one of which something is known.
+            t: the frame.
+            masks: of necks, also what their masks tell; without, there are ``x`` and ``y`` (the middle of the chord),
+                ``neck_width``, ``neck_ratio``, and an ``area`` of NaN.
+
+        Returns:
+            columns of one length; ``label`` is the identity of what was followed, of a neck its row in
+            ``Tracks.necks``. Intensities of what is derived are NaN.
+        """
+        key = (concept, t, masks and concept == "neck")
+        if key not in self._kept:
+            self._kept[key] = self._found(*key)
+        return self._kept[key]
+
+    def _found(self, concept: str, t: int, masks: bool) -> Properties:
+        if concept == self.tracks.concept:
+            return self._followed(t)
+        if concept == "neck":
+            chords = self._chords(t)
+            return self._masks(chords, t) if masks and len(chords["area"]) else chords
+        labels = self.tracks.labels[t]
+        if concept == "pore":
+            return particle_properties(enclosed_background(labels))
+        if concept == "substrate":
+            return particle_properties((labels == 0).astype(np.int32))
+        numbered, names = compact(labels)
+        group = agglomerates(len(names), np.unique(facing(numbered).pair, axis=0))
+        return particle_properties(paint_agglomerates(numbered, group, close_gaps(numbered > 0)))
+
+    def _followed(self, t: int) -> Properties:
+        table = self.tracks.tracks
+        rows = table.iloc[self._rows.get(t, [])]
+        columns = {"label": "identity"} | {name: column(name) for name in _READ[1:]}
+        return {
+            name: rows[source].to_numpy()
+            for name, source in columns.items()
+            if source in table and not (self.tracks.concept == "neck" and name in _BETWEEN)
+        }
+
+    def _chords(self, t: int) -> Properties:
+        where = np.asarray(self._necks.get(t, []), np.int64)
+        rows = self.tracks.necks.iloc[where]
+        columns = {"x": "centre_x_px", "y": "centre_y_px", "neck_width": "width_px", "neck_ratio": "x_over_R"}
+        found = {name: rows[source].to_numpy(float) for name, source in columns.items()}
+        return {"label": where, **found, "area": np.full(len(rows), np.nan)}
+
+    def _masks(self, chords: Properties, t: int) -> Properties:
+        painted, necks = neck_labels(self.tracks.labels[t])
+        rows = self.tracks.necks.iloc[chords["label"]]
+        row_of = {(a, b): k for k, (a, b) in enumerate(zip(rows["particle_a"], rows["particle_b"], strict=True))}
+        found = particle_properties(painted)
+        # labels that meet without a contact of their bodies have no row
+        known = np.array([(necks[k - 1].a, necks[k - 1].b) in row_of for k in found["label"]], bool)
+        found = {name: np.asarray(values)[known] for name, values in found.items()}
+        order = np.array([row_of[necks[k - 1].a, necks[k - 1].b] for k in found["label"]], np.int64)
+        # a neck without a pixel of its own, in images of a few pixels, keeps what its chord tells
+        out = {name: np.full(len(rows), np.nan) for name in found if name not in _BETWEEN}
+        for name in out:
+            out[name][order] = found[name]
+        out["touches_border"] = out["touches_border"] == 1
+        return out | {name: chords[name] for name in ("label", "neck_width", "neck_ratio")}
+
+    def first(self, concept: str) -> int | None:
+        """The first frame that shows anything of a concept."""
+        if concept not in self._first:
+            shown = (t for t in range(len(self.tracks)) if len(self.properties(concept, t)["area"]))
+            self._first[concept] = next(shown, None)
+        return self._first[concept]
+
+    def at(self, when: str) -> tuple[int | None, str]:
+        """The frame of a moment.
+
+        Args:
+            when: ``Measure.when`` that begins with ``at``.
+
+        Returns:
+            the frame, and a note or ``""``; or ``None``, and one sentence why there is none.
+        """
+        kind, value = moment(when)
+        interval = self.tracks.frame_time_s
+        if kind == "frame":
+            t = int(value)
+            return (None, f"There is no frame {t}; {self._extent()}.") if t > self.last else (t, "")
+        if kind != "time":
+            return (0 if kind == "start" else self.last), ""
+        if interval is None:
+            return None, f"No frame time is known, so nobody can tell which frame is {when}; ask for a frame instead."
+        # half a frame beyond the last one is still nearest to it
+        if value > (self.last + 0.5) * interval:
+            return None, f"{when.removeprefix('at ')} is after the end; {self._extent()}."
+        t = min(round(value / interval), self.last)
+        exact = abs(t * interval - value) < 1e-6 * interval
+        return t, "" if exact else f"Nearest to {when.removeprefix('at ')} is {self.named(t)}."
+
+    def _extent(self) -> str:
+        count = len(self.tracks)
+        frames = "1 frame, frame 0" if count == 1 else f"{count} frames, 0 to {self.named(self.last, '')}"
+        return f"the video has {frames}"
+
+    def named(self, t: int, word: str = "frame ") -> str:
+        """``frame 12 (6 s)``, or ``frame 12`` where the frame time is unknown."""
+        interval = self.tracks.frame_time_s
+        return f"{word}{t}" if interval is None else f"{word}{t} ({number_text(t * interval)} s)"
+
+
+def nouns(concept: str) -> tuple[str, str]:
+    """Singular and plural; what users taught a model is called by its name."""
+    return DEFAULT_VOCABULARY.nouns(concept) if DEFAULT_VOCABULARY.knows(concept) else (concept, f"{concept}s")
+
+
+def needs_masks(measure: Measure | None, clauses: tuple[Clause, ...]) -> bool:
+    """Whether chords of necks are not enough for a measure and a constraint."""
+    names = [PROPERTIES[measure.prop].key] if measure and measure.prop else []
+    if measure and measure.stat == "area fraction":
+        names.append("area")
+    for clause in clauses:
+        if isinstance(clause, Rank):
+            names.append("neck_width" if RANKS[clause.by][0] == "area" else RANKS[clause.by][0])
+        elif isinstance(clause, Flag):
+            names.append("touches_border")
+        elif isinstance(clause, Compare | Between):
+            names.append(PROPERTIES[clause.prop].key)
+    return any(name not in _OF_CHORDS for name in names)
+
+
+def _by_frame(table: pd.DataFrame) -> dict[int, np.ndarray]:
+    """Frame -> positions of its rows."""
+    return {int(t): rows for t, rows in table.groupby("frame").indices.items()} if len(table) else {}

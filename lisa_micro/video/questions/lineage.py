@@ -1,0 +1,76 @@
+"""Who becomes whom: identities with all that comes of them, and necks beyond the coalescence of a neighbour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Pair = tuple[int, int]
+
+
+def descendants(lineage: Mapping[int, Mapping[str, Any]], identities: Iterable[int]) -> set[int]:
+    """The identities and all that they become, by coalescence or by splitting.
+
+    Args:
+        lineage: as in :class:`lisa_micro.video.tracks.Tracks`.
+        identities: where to begin.
+    """
+    found, waiting = set(), list(identities)
+    while waiting:
+        k = waiting.pop()
+        if k not in found:
+            found.add(k)
+            waiting += lineage[k]["children"] if k in lineage else []
+    return found
+
+
+def neck_lines(necks: pd.DataFrame, lineage: Mapping[int, Mapping[str, Any]]) -> np.ndarray:
+    """Which rows of a table of necks are of one neck.
+
+    A neck between a and b goes on as that between c and b when a, with a third particle, has become c; where c has two
+    such predecessors (the third touched b as well), it goes on from the one that was wider in its last frame, and the
+    other has ended. A neck ends when its two particles become one.
+
+    Args:
+        necks: as in :class:`lisa_micro.video.tracks.Tracks`.
+        lineage: of the particles.
+
+    Returns:
+        ``(rows,)`` int64: number of the neck, from 0 in order of the first frames.
+    """
+    if not len(necks):
+        return np.zeros(0, np.int64)
+    frames, width = necks["frame"].to_numpy(np.int64), necks["x_px"].to_numpy(float)
+    pairs: list[Pair] = list(zip(necks["particle_a"].tolist(), necks["particle_b"].tolist(), strict=True))
+    rows_of: dict[Pair, list[int]] = {}
+    for k in np.argsort(frames, kind="stable").tolist():
+        rows_of.setdefault(pairs[k], []).append(k)
+    line: dict[Pair, int] = {}
+    number = 0
+    ended: set[Pair] = set()  # those that another pair goes on from
+    for pair in sorted(rows_of, key=lambda p: (frames[rows_of[p][0]], -width[rows_of[p][0]], p)):
+        start = frames[rows_of[pair][0]]
+        before = [
+            other
+            for other in _predecessors(pair, lineage)
+            if other in line and other not in ended and frames[rows_of[other][-1]] < start
+        ]
+        if before:
+            widest = max(before, key=lambda p: (width[rows_of[p][-1]], p))
+            line[pair] = line[widest]
+            ended.add(widest)
+        else:
+            line[pair], number = number, number + 1
+    return np.array([line[pair] for pair in pairs], np.int64)
+
+
+def _predecessors(pair: Pair, lineage: Mapping[int, Mapping[str, Any]]) -> set[Pair]:
+    """Pairs that may have become this one: either of the two, or both, replaced by a parent."""
+    first, second = ([k, *(lineage[k]["parents"] if k in lineage else [])] for k in pair)
+    pairs = {(min(a, b), max(a, b)) for a in first for b in second if a != b}
+    return pairs - {pair}

@@ -1,0 +1,51 @@
+"""The app with the stand-in behind it, running in this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from stand_in_app import StandIn
+
+
+@contextmanager
+def running(**settings) -> Iterator[str]:
+    """Its address, without a slash at the end."""
+    from lisa_micro_app.__main__ import serve
+
+    found, ended, started = [], threading.Event(), threading.Event()
+
+    def ready(address):
+        found.append(address.rstrip("/"))
+        started.set()
+
+    settings = {"load": StandIn, "ready": ready, "ended": ended} | settings
+    server = threading.Thread(target=serve, args=(0,), kwargs=settings, daemon=True)
+    server.start()
+    try:
+        assert started.wait(240)
+        yield found[0]
+    finally:
+        ended.set()
+        server.join(30)
+
+
+@asynccontextmanager
+async def language_model(url: str) -> AsyncIterator[tuple[Any, Any]]:
+    """A client of the MCP door, and ``call(tool, **arguments)``: whether it failed, and the text that came back."""
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    async with (
+        streamablehttp_client(f"{url}/gradio_api/mcp/") as (read, write, _),
+        ClientSession(read, write) as session,
+    ):
+        await session.initialize()
+
+        async def call(name, **arguments):
+            result = await session.call_tool(name, arguments)
+            return result.isError, result.content[0].text
+
+        yield session, call

@@ -1,0 +1,133 @@
+"""Small videos, and a stand-in for the assistant behind the app that sees in them what is known beforehand."""
+
+from __future__ import annotations
+
+import io
+import threading
+import zipfile
+
+import numpy as np
+import tifffile
+from known_engine import KnownEngine
+from PIL import Image
+from stand_in_app import SQUARES, StandIn, squares
+
+from lisa_micro.assistant.assistant import Assistant
+from lisa_micro.types import Answer, Segmentation
+from lisa_micro_app import handlers
+from lisa_micro_app.limits import Limits
+from lisa_micro_app.state import clip as video
+from lisa_micro_app.state import video_files as video_open
+from lisa_micro_app.state import video_run
+from lisa_micro_app.state.session import Upload
+
+SHAPE, FRAMES = (48, 64), 6
+LIMITS = Limits(video_frames=12, video_px=64, upload_mib=1)
+
+
+class Watching(StandIn):
+    """Sees the three squares of the stand-in, the third one moving right by a px a frame; the first two have become one
+    from frame 4 on. Frames say their number: it is their darkest value. A gate can be put before a frame."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen: list[int] = []
+        self.gates: dict[int, threading.Event] = {}
+        self.reached = threading.Event()
+
+    def ask(self, image, prompt):
+        t = int(image.pixels.min())
+        if t in self.gates:
+            self.reached.set()
+            self.gates[t].wait(30)
+        self.seen.append(t)
+        if prompt == "break" and t == 3:
+            raise RuntimeError("a defect")
+        labels = squares(image.shape, moved(t))
+        return Answer("Here are the particles.", (Segmentation(labels, 0.9, 0.9, "particle", "particles"),), prompt)
+
+
+def speaking(reply="There are <value>count at end</value> particles [SEG].") -> Assistant:
+    """An assistant that can be asked: it sees what :func:`shaped` draws, and answers everything with ``reply``."""
+    return Assistant(KnownEngine(reply), "known", "")
+
+
+def moved(t):
+    first, second, (x0, y0, x1, y1) = SQUARES
+    pair = (first, second) if t < 4 else ((first[0], first[1], second[2], second[3]),)
+    return (*pair, (x0 + t, y0, x1 + t, y1))
+
+
+def pixels(frames=FRAMES):
+    noise = np.random.default_rng(0).integers(100, 4000, (frames, *SHAPE)).astype(np.uint16)
+    noise[:, 0, 0] = np.arange(frames)
+    return noise
+
+
+def shaped(t: int) -> np.ndarray:
+    """What the squares look like to the engine of ``known_engine``: 0 outside, rising to 1 with the distance to the
+    edge."""
+    picture = np.zeros(SHAPE, np.float32)
+    for x0, y0, x1, y1 in moved(t):
+        rows, columns = (np.arange(n) + 1 for n in (y1 - y0, x1 - x0))
+        distance = np.minimum.outer(np.minimum(rows, rows[::-1]), np.minimum(columns, columns[::-1]))
+        picture[y0:y1, x0:x1] = 0.4 + 0.6 * distance / distance.max()
+    return picture
+
+
+def shaped_stack() -> bytes:
+    """The frames of :func:`shaped` as a TIFF stack."""
+    return stack_of(np.stack([shaped(t) for t in range(FRAMES)]))
+
+
+def stack(frames=FRAMES) -> bytes:
+    """A TIFF stack with 0.5 nm a px and 0.5 s a frame."""
+    return stack_of(pixels(frames))
+
+
+def stack_of(frames: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    metadata = {"axes": "TYX", "unit": "nm", "finterval": 0.5}
+    tifffile.imwrite(buffer, frames, imagej=True, resolution=(2.0, 2.0), metadata=metadata)
+    return buffer.getvalue()
+
+
+def movie(suffix: str, frames=FRAMES) -> bytes:
+    """At 10 frames a second."""
+    import av
+
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=suffix.removeprefix(".")) as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.height, stream.width, stream.pix_fmt = *SHAPE, "yuv420p"
+        for frame in (pixels(frames) // 16).astype(np.uint8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray")))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+def zipped(names: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in names.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def picture(t: int, shape=SHAPE) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full(shape, 10 * t, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def opened(user, content: bytes | None = None, name="film.tif", limits=LIMITS):
+    path = user.new_file(handlers.safe_suffix(name))
+    path.write_bytes(stack() if content is None else content)
+    user.uploads["key"] = Upload(path, name, "video")
+    told = list(video_open.open_upload(user, "key", limits))
+    assert told
+    return video.kept(user).clip
+
+
+def follow(user, desk, words="follow all particles", limits=LIMITS):
+    return list(video_run.follow_video(user, desk, words, limits))

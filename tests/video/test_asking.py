@@ -1,0 +1,183 @@
+"""Questions about a followed video: every number of an answer equals what was simulated."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from known_engine import KnownEngine
+
+import lisa_micro
+from lisa_micro.assistant.assistant import Assistant
+from lisa_micro.cli.main import main
+from lisa_micro.io import read_video
+from lisa_micro.language import parse_reply
+from lisa_micro.sim import simulate_sintering
+from lisa_micro.types import InputError
+from lisa_micro.video.detect import Look
+from lisa_micro.video.questions.answer import answer_reply
+from lisa_micro.video.questions.values import Measuring
+from lisa_micro.video.track import follow
+
+FRAMES = 40
+
+
+@pytest.fixture(scope="module")
+def sintering():
+    return simulate_sintering(
+        seed=11, frames=FRAMES, shape=(256, 256), n_particles=14, radius_nm=2.6, mechanism="viscous flow"
+    )
+
+
+@pytest.fixture(scope="module")
+def tracks(sintering):
+    return follow(read_video(sintering), lambda image, t: Look(sintering.labels(t), None, 0.9, 0.9))
+
+
+@pytest.fixture(scope="module")
+def measuring(tracks):
+    return Measuring(tracks)
+
+
+def value_of(measuring, measure: str, target: str = "particles [SEG]"):
+    answer = answer_reply(measuring, parse_reply(f"The answer for {target} is <value>{measure}</value>."))
+    return answer.values[0], answer
+
+
+def count(sintering, t: int) -> int:
+    return len(np.unique(sintering.labels(t))) - 1
+
+
+@pytest.mark.parametrize(
+    ("when", "t"),
+    [("at start", 0), ("at end", FRAMES - 1), ("at frame 20", 20), ("at 12 s", 12), ("at 12.2 s", 12)],
+)
+def test_numbers_at_a_moment(measuring, sintering, when, t):
+    value, answer = value_of(measuring, f"count {when}")
+    assert value.value == count(sintering, t)
+    labels = sintering.labels(t)
+    areas = np.bincount(labels.ravel())[1:]
+    mean, _ = value_of(measuring, f"mean diameter {when}")
+    nm = sintering.pixel_size_nm * np.mean(np.sqrt(4 * areas[areas > 0] / np.pi))
+    assert mean.value == pytest.approx(nm, rel=1e-6) and mean.unit == "nm"
+    assert any("Nearest" in note for note in answer.notes) == (when == "at 12.2 s")
+
+
+def test_a_constraint_is_that_of_the_moment(measuring, sintering):
+    value, answer = value_of(measuring, "mean area at end", "particle [SEG]<where>largest 1</where>")
+    largest = np.bincount(sintering.labels(FRAMES - 1).ravel())[1:].max()
+    assert value.value == pytest.approx(largest * sintering.pixel_size_nm**2)
+    assert len(answer.targets[0].identities) == 1
+
+
+def test_events_are_those_of_the_simulation(measuring, sintering):
+    true = sorted(event["frame"] for event in sintering.events if event["kind"] == "coalesce")
+    assert true, "the video must hold a coalescence"
+    number, _ = value_of(measuring, "coalescence count")
+    first, answer = value_of(measuring, "first coalescence time")
+    assert answer.text == f"The answer for particles is {true[0] * sintering.frame_time_s:g} s."
+    last, _ = value_of(measuring, "last coalescence time")
+    assert number.value == len(true)
+    assert (first.value, first.unit) == (true[0] * sintering.frame_time_s, "s")
+    assert last.value == true[-1] * sintering.frame_time_s
+    assert any("known to within" in note for note in answer.notes)
+    nothing, answer = value_of(measuring, "first split time")
+    assert np.isnan(nothing.value) and answer.text == "No split happens in this video."
+
+
+def test_change_and_rate(measuring, sintering, tracks):
+    change, answer = value_of(measuring, "count change")
+    assert change.value == count(sintering, FRAMES - 1) - count(sintering, 0)
+    assert change.text == str(int(change.value))
+    rate, answer = value_of(measuring, "count rate")
+    line = np.polyfit(np.arange(FRAMES) * sintering.frame_time_s, tracks.counts(), 1)
+    assert rate.value == pytest.approx(line[0]) and rate.unit == "1/s"
+    assert "standard error" in answer.notes[0]
+
+
+def test_how_fast_the_widest_neck_grows(measuring, sintering):
+    rate, answer = value_of(measuring, "mean neck width rate", "neck [SEG]<where>largest 1</where>")
+    ((a, b),) = answer.targets[0].pairs
+    seen = set(measuring.tracks.pair(a, b)["frame"])
+    # true labels keep the simulation's identities
+    law = [neck for neck in sintering.necks if {neck["a"], neck["b"]} == {a, b} and neck["frame"] in seen]
+    assert len(law) > 10
+    true = 2 * np.polyfit([n["time_s"] for n in law], [n["x_px"] for n in law], 1)[0] * sintering.pixel_size_nm
+    assert rate.value == pytest.approx(true, rel=0.25) and rate.unit == "nm/s"
+    _, every = value_of(measuring, "mean neck width rate", "necks [SEG]")
+    assert any("necks' own rates" in note for note in every.notes)
+
+
+def test_the_exponent_names_no_mechanism(measuring):
+    value, answer = value_of(measuring, "growth exponent", "necks [SEG]")
+    fitted = measuring.tracks.findings.growth.query("why == ''")
+    assert value.value == np.median(fitted["n"])
+    assert f"{len(fitted)} of" in answer.notes[0]
+    assert value.value == pytest.approx(2, abs=0.5)  # viscous flow was simulated
+    assert any("No mechanism" in note for note in answer.notes)
+    assert "flow" not in answer.text and "diffusion" not in answer.text
+
+
+def test_without_frame_time_there_are_frames(sintering):
+    unknown = follow(
+        read_video(np.stack([sintering.frame(t) for t in range(20)]), sintering.pixel_size_nm),
+        lambda image, t: Look(sintering.labels(t), None, 0.9, 0.9),
+    )
+    measuring = Measuring(unknown)
+    value, answer = value_of(measuring, "mean diameter rate")
+    assert value.unit == "nm/frame" and any("No frame time" in note for note in answer.notes)
+    value, answer = value_of(measuring, "count at 3 s")
+    assert np.isnan(value.value) and "No frame time is known" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("measure", "target", "says"),
+    [
+        ("count at frame 400", "particles [SEG]", "There is no frame 400"),
+        ("count at 3 h", "particles [SEG]", "after the end"),
+        ("first coalescence time", "pores [SEG]", "not followed in this video"),
+        ("growth exponent", "necks [SEG]<where>neck width > 900 nm</where>", "no necks"),
+    ],
+)
+def test_what_cannot_be_told_is_said_in_a_sentence(measuring, measure, target, says):
+    value, answer = value_of(measuring, measure, target)
+    assert np.isnan(value.value) and says in answer.text
+
+
+def test_pores_and_agglomerates_are_derived_from_the_particles(measuring):
+    for noun in ("pores", "agglomerates", "necks"):
+        value, _ = value_of(measuring, "count at end", f"{noun} [SEG]")
+        assert value.value >= 0
+    covered, _ = value_of(measuring, "area fraction at end")
+    bare, _ = value_of(measuring, "area fraction at end", "substrate [SEG]")
+    assert covered.value + bare.value == pytest.approx(100)
+
+
+def test_a_conversation_reads_its_questions_with_the_model(tracks, sintering):
+    engine = KnownEngine("The number of particles [SEG] is <value>count at end</value>.")
+    answer = tracks.ask(Assistant(engine, "known", ""), "how many are left?", sintering)
+    assert answer.text == f"The number of particles is {count(sintering, FRAMES - 1)}."
+    assert answer.values[0].measure == "count at end" and answer.prompt == "how many are left?"
+    gone = tracks.ask(Assistant(engine, "known", ""), "how many are left?")
+    assert gone.text == answer.text and any("could not be read again" in note for note in gone.notes)
+    with pytest.raises(InputError, match="empty"):
+        tracks.ask(Assistant(engine, "known", ""), "  ")
+
+
+def test_the_command_answers_in_order(tracks, tmp_path, monkeypatch, capsys):
+    tracks.save(tmp_path / "out")
+    engine = KnownEngine("There are particles [SEG]: <value>coalescence count</value> coalescences.")
+    monkeypatch.setattr(
+        lisa_micro, "load_assistant", lambda preset, **how: Assistant(engine, "known", ""), raising=False
+    )
+    with pytest.raises(SystemExit) as end:
+        main(["ask", str(tmp_path / "out"), "how often?", "and again?"])
+    assert not end.value.code
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    for arguments in ([str(tmp_path), "how often?"], [str(tmp_path / "out"), " "]):
+        with pytest.raises(SystemExit) as end:
+            main(["ask", *arguments])
+        assert end.value.code == 2
+    monkeypatch.delattr(lisa_micro, "load_assistant")  # no model is loaded for a video that is not there
+    with pytest.raises(SystemExit) as end:
+        main(["ask", str(tmp_path / "out"), "how often?", "--video", str(tmp_path / "gone.mp4")])
+    assert end.value.code == 2
