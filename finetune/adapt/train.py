@@ -25,11 +25,12 @@ from lisa_micro_finetune.adapt.batches import AdaptMaker
 from lisa_micro_finetune.adapt.data import Item
 from lisa_micro_finetune.adapt.export import load_adapter_state
 from lisa_micro_finetune.adapt.features import FeatureStore
-from lisa_micro_finetune.adapt.loop import Job, Trainer
 from lisa_micro_finetune.adapt.losses import adapt_loss
 from lisa_micro_finetune.adapt.model import FAST, SEEING, AdaptModel, build_model
 from lisa_micro_finetune.adapt.settings import AdaptStage
+from lisa_micro_finetune.loop import Job, Trainer, add
 from lisa_micro_finetune.precision import use_bf16
+from lisa_micro_finetune.processes import AcceleratedProcesses
 
 FREE = ("judge", "name", "tensorboard", "start")
 """Settings that may change when a run goes on; of the schedule, those that say when to write."""
@@ -190,26 +191,24 @@ def train_model(task: Task, machine: Machine) -> tuple[AdaptModel, dict[str, tor
         total: dict[str, float] = {}
         for batch in fixed.validation(JUDGED_IMAGES):
             loss, sums = loss_of(wrapped, batch, own)
-            for name, value in {"loss": float(loss), "#loss": 1, **sums}.items():
-                total[name] = total.get(name, 0.0) + value
+            add(total, {"loss": float(loss), "#loss": 1, **sums})
         return total
 
     settings = run_settings(stage, task.data, task.weights, machine.accelerator.num_processes)
     track, close = tracker(machine.folder, stage.tensorboard and machine.accelerator.is_main_process)
-    trainer = Trainer(
-        machine.accelerator,
-        module,
-        schedule,
-        machine.folder,
-        Job(make, loss_of, judge if task.judged else None, settings),
+    job = Job(
+        make,
+        loss_of,
+        judge if task.judged else None,
+        settings,
         factors=((FAST, schedule.fast_lr), (SEEING, schedule.seeing_lr)),
-        plain=("lisa.mask_head.code_book",),
-        log=machine.log,
+        without_decay=("lisa.mask_head.code_book",),
         track=track,
     )
+    processes = AcceleratedProcesses(machine.accelerator)
+    trainer = Trainer(module, job, schedule, machine.folder, processes, machine.log)
     count = sum(p.numel() for p in trainer.parameters.values())
-    processes = machine.accelerator.num_processes
-    machine.log(f"{count / 1e6:.2f} million weights learn, on {device.type}, {processes} process(es)")
+    machine.log(f"{count / 1e6:.2f} million weights are trained, on {device.type}, {processes.count} process(es)")
     try:
         values = trainer.run()
     finally:

@@ -27,8 +27,9 @@ from lisa_micro_finetune.benchmark.data import Dataset, TileBatch, TileMaker
 from lisa_micro_finetune.benchmark.models import SPECS, ModelSpec, build_model, resize_images
 from lisa_micro_finetune.benchmark.predict import predict
 from lisa_micro_finetune.benchmark.settings import Settings
-from lisa_micro_finetune.loop import LoopConfig, run_loop
+from lisa_micro_finetune.loop import run_loop
 from lisa_micro_finetune.precision import use_bf16
+from lisa_micro_finetune.schedule import Schedule
 
 PLAN, CLOCK, WEIGHTS = "plan.json", "clock.json", "weights.safetensors"
 POINTS, HELD_OUT_POINTS, HELD_OUT_TILES = 60, 8, 3
@@ -204,7 +205,7 @@ def _run(
         seconds = before + time.monotonic() - began
         write_files(folder, {CLOCK: lambda path: write_json(path, {"seconds": seconds})})
 
-    config = LoopConfig(
+    schedule = Schedule(
         steps=steps,
         batch_size=maker.batch,
         lr=spec.lr,
@@ -217,7 +218,7 @@ def _run(
     # pretrained weights of EfficientSAM's encoder are worth keeping near
     groups = [(["sam.image_encoder."], 0.2)] if settings.checkpoint is not None else []
     values = run_loop(
-        model, maker, step, config, folder, groups, on_save, log=lambda line: log(f"{spec.title}: {line}")
+        model, maker, step, schedule, folder, groups, on_save, log=lambda line: log(f"{spec.title}: {line}")
     )
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -22,10 +22,10 @@ from lisa_micro_finetune.adapt.batches import AdaptMaker
 from lisa_micro_finetune.adapt.data import read_items, simulated_items, split_records, with_concepts
 from lisa_micro_finetune.adapt.evaluate import make_cases, score
 from lisa_micro_finetune.adapt.features import FeatureStore
-from lisa_micro_finetune.adapt.loop import put, whole
 from lisa_micro_finetune.adapt.losses import adapt_loss
 from lisa_micro_finetune.adapt.model import AdaptModel, build_model
 from lisa_micro_finetune.adapt.settings import AdaptStage, Loss
+from lisa_micro_finetune.checkpoints import copy_into, gather_tensor
 from lisa_micro_finetune.config import load_config
 
 CONFIG = ROOT / "finetune" / "configs" / "adapt.yaml"
@@ -309,14 +309,14 @@ def test_checkpoints_hold_what_is_spread_over_processes(tmp_path):
         mesh = torch.distributed.init_device_mesh("cpu", (1,))
         value = torch.arange(12.0).reshape(4, 3)
         spread = distribute_tensor(value, mesh, [Shard(0)])
-        assert isinstance(spread, DTensor) and torch.equal(whole(spread), value)
-        put(spread, value + 1)
-        assert torch.equal(whole(spread), value + 1)
+        assert isinstance(spread, DTensor) and torch.equal(gather_tensor(spread), value)
+        copy_into(spread, value + 1)
+        assert torch.equal(gather_tensor(spread), value + 1)
     finally:
         torch.distributed.destroy_process_group()
     plain = torch.zeros(4, 3)
-    put(plain, value)
-    assert torch.equal(whole(plain), value)
+    copy_into(plain, value)
+    assert torch.equal(gather_tensor(plain), value)
 
 
 def test_scores_know_perfect_and_empty(data, config):
