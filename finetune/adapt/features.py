@@ -17,8 +17,8 @@ from lisa_micro.models.lisa.model import LisaModel
 from lisa_micro.models.towers.sam import SamFeatures
 from lisa_micro.types import InputError
 from lisa_micro_finetune.adapt.augment import DEFAULT_VIEWS, Views, Window
-from lisa_micro_finetune.adapt.batches import AdaptBatch
 from lisa_micro_finetune.adapt.data import Item
+from lisa_micro_finetune.adapt.plans import AdaptBatch
 from lisa_micro_finetune.data.crops import photometric
 
 

@@ -27,6 +27,7 @@ from lisa_micro_finetune.adapt.export import load_adapter_state
 from lisa_micro_finetune.adapt.features import FeatureStore
 from lisa_micro_finetune.adapt.losses import adapt_loss
 from lisa_micro_finetune.adapt.model import FAST, SEEING, AdaptModel, build_model
+from lisa_micro_finetune.adapt.plans import Drawing, Prompting, Share
 from lisa_micro_finetune.adapt.settings import AdaptStage
 from lisa_micro_finetune.loop import Job, Trainer, add
 from lisa_micro_finetune.precision import use_bf16
@@ -218,32 +219,27 @@ def train_model(task: Task, machine: Machine) -> tuple[AdaptModel, dict[str, tor
 
 def _maker(task: Task, chat: ChatFormat, tokens: int, items: list[Item], taught: int, parts: Any) -> AdaptMaker:
     stage = task.stage
-    schedule = stage.schedule
-    return AdaptMaker(
-        items,
-        chat,
-        tokens,
-        schedule.batch_size,
-        schedule.seed,
+    drawing = Drawing(
+        stage.schedule.batch_size,
+        stage.schedule.seed,
         crop=stage.crop,
         share=stage.replay.share,
         templates=stage.templates,
         views=stage.views,
         longest=stage.longest,
-        vocabulary=task.config.vocabulary,
-        own_from=taught,
+        # where the tower is trained for all concepts, a window takes a whole image through it
+        windows=stage.looks if task.apart or stage.learn.tower == "no" else 0,
+    )
+    prompting = Prompting(
         decodes=stage.loss.decodes,
         boxes=stage.loss.box > 0 and stage.learn.seeing,
-        keeps=stage.learn.seeing,
         box_weight=stage.loss.box,
-        # where the tower learns for all, a window takes a whole image through it
-        looks=stage.looks if task.apart or stage.learn.tower == "no" else 0,
+        keeps=stage.learn.seeing,
+        custom_from=taught,
         apart=task.apart,
-        lies=task.lies,
-        rank=0 if parts is None else parts.process_index,
-        processes=1 if parts is None else parts.num_processes,
-        accumulate=1 if parts is None else schedule.accumulate,
     )
+    share = Share() if parts is None else Share(parts.process_index, parts.num_processes, stage.schedule.accumulate)
+    return AdaptMaker(items, chat, tokens, drawing, prompting, share, task.config.vocabulary, task.lies)
 
 
 def tracker(folder: Path, wanted: bool) -> tuple[Callable[[str, int, dict[str, float]], None], Callable[[], None]]:

@@ -18,12 +18,13 @@ from lisa_micro.models.lisa.chat import ChatFormat
 from lisa_micro.models.lisa.config import LisaConfig
 from lisa_micro.types import InputError
 from lisa_micro_finetune.adapt.augment import DEFAULT_VIEWS, Views, Window, piece
-from lisa_micro_finetune.adapt.batches import AdaptMaker
+from lisa_micro_finetune.adapt.batches import WHOLE, AdaptMaker
 from lisa_micro_finetune.adapt.data import read_items, simulated_items, split_records, with_concepts
 from lisa_micro_finetune.adapt.evaluate import make_cases, score
 from lisa_micro_finetune.adapt.features import FeatureStore
 from lisa_micro_finetune.adapt.losses import adapt_loss
 from lisa_micro_finetune.adapt.model import AdaptModel, build_model
+from lisa_micro_finetune.adapt.plans import Drawing, Prompting, Share
 from lisa_micro_finetune.adapt.settings import AdaptStage, Loss
 from lisa_micro_finetune.checkpoints import copy_into, gather_tensor
 from lisa_micro_finetune.config import load_config
@@ -90,15 +91,16 @@ def built(preset, config):
     return lisa, ChatFormat(tokenizer)
 
 
-def maker(items, chat, **more) -> AdaptMaker:
-    return AdaptMaker(items, chat, 2, 4, 3, crop=64, longest=900, share=0.5, **more)
+def maker(items, chat, share=WHOLE, looks=0, keeps=False) -> AdaptMaker:
+    drawing = Drawing(4, 3, crop=64, longest=900, share=0.5, windows=looks)
+    return AdaptMaker(items, chat, 2, drawing, Prompting(keeps=keeps), share)
 
 
 def test_the_parts_of_the_processes_are_the_batch_of_one(items, built):
     _, chat = built
     whole = maker(items, chat)(5)
     assert len(whole) == 1
-    parts = [maker(items, chat, rank=r, processes=2, accumulate=2)(5) for r in range(2)]
+    parts = [maker(items, chat, share=Share(r, 2, 2))(5) for r in range(2)]
     assert [len(p) for p in parts] == [2, 2]
     flat = [batch for part in parts for batch in part]
     assert all(batch.totals == whole[0].totals for batch in flat)
@@ -110,8 +112,8 @@ def test_the_parts_of_the_processes_are_the_batch_of_one(items, built):
     assert rows(maker(items, chat)(6)) != rows(whole)
     kinds = [items[k].kind for k, _ in whole[0].views]
     assert kinds.count("sim") == 2
-    with pytest.raises(InputError, match="cannot be dealt out to 3 processes"):
-        maker(items, chat, processes=3, accumulate=2)
+    with pytest.raises(InputError, match="cannot be divided among 3 processes"):
+        maker(items, chat, share=Share(0, 3, 2))
 
 
 def test_losses_and_gradients_of_the_parts_add_up(items, built, tmp_path):
@@ -131,7 +133,7 @@ def test_losses_and_gradients_of_the_parts_add_up(items, built, tmp_path):
         return total, {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
 
     one, gradients = learn(maker(items, chat)(2))
-    many, parts = learn([b for r in range(2) for b in maker(items, chat, rank=r, processes=2, accumulate=2)(2)])
+    many, parts = learn([b for r in range(2) for b in maker(items, chat, share=Share(r, 2, 2))(2)])
     assert many == pytest.approx(one, rel=1e-4)
     for name in ("lisa.seg_projector.0.weight", "lisa.mask_head.mask_decoder.mask_tokens.weight"):
         torch.testing.assert_close(parts[name], gradients[name], rtol=1e-3, atol=1e-5)
@@ -180,7 +182,7 @@ def test_further_windows_are_prompted_by_codes_and_dealt_out_with_the_rest(items
     assert len(extra) >= 2 * len(more.ids) and all(len(k.codes) for k in extra)
     assert {items[k.item].kind for k in extra} == {"own", "sim"}
     assert more.totals["prompts"] > plain.totals["prompts"] and more.totals["tokens"] == plain.totals["tokens"]
-    parts = [maker(items, built[1], keeps=True, looks=2, rank=r, processes=2)(1)[0] for r in range(2)]
+    parts = [maker(items, built[1], keeps=True, looks=2, share=Share(r, 2))(1)[0] for r in range(2)]
     assert sum(len(p.looks) for p in parts) == len(more.looks)
     assert not any(len(k.codes) for k in maker(items, built[1], looks=2)(1)[0].looks)
 
@@ -265,7 +267,8 @@ def test_a_concept_of_ones_own_gets_a_code_that_learns_alone(preset, config, tmp
     stage = load_config(CONFIG, ["learn={language: no, tokens: no, projections: yes, decoder: no}"])
     lisa, tokenizer = build_model(read_parts(preset), preset, wider, stage, torch.float32, torch.device("cpu"))
     chat = ChatFormat(tokenizer)
-    make = AdaptMaker(items, chat, 2, 2, 0, crop=64, longest=900, vocabulary=wider.vocabulary, own_from=5)
+    drawing = Drawing(2, 0, crop=64, longest=900)
+    make = AdaptMaker(items, chat, 2, drawing, Prompting(custom_from=5), vocabulary=wider.vocabulary)
     batch = next(b for step in range(20) for b in make(step) if len(b.code) and (b.code == 5).any())
     assert any(5 in look.codes for look in batch.looks)
     store = FeatureStore(lisa, items, tmp_path / "cache", "key", torch.device("cpu"), False)
@@ -275,20 +278,9 @@ def test_a_concept_of_ones_own_gets_a_code_that_learns_alone(preset, config, tmp
     assert not codes.grad[:5].any() and codes.grad[5].any()
     # the default's scenes are prompted by the default's codes, which stay where they are
     mixed = items + simulated_items(tmp_path / "sim", 1, 90, 64, wider)
-    make = AdaptMaker(
-        mixed,
-        chat,
-        2,
-        2,
-        0,
-        crop=64,
-        longest=900,
-        share=0.5,
-        vocabulary=wider.vocabulary,
-        own_from=5,
-        keeps=True,
-        looks=1,
-    )
+    drawing = Drawing(2, 0, crop=64, longest=900, share=0.5, windows=1)
+    prompting = Prompting(custom_from=5, keeps=True)
+    make = AdaptMaker(mixed, chat, 2, drawing, prompting, vocabulary=wider.vocabulary)
     batch = make(0)[0]
     assert any((look.codes < 5).any() for look in batch.looks) and any((look.codes == 5).any() for look in batch.looks)
     store = FeatureStore(lisa, mixed, tmp_path / "cache", "key", torch.device("cpu"), False)
