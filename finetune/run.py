@@ -117,7 +117,7 @@ def run_language(stage: LanguageStage, folder: Path, cache: Path, device_name: s
     from lisa_micro.models.lisa.build import build_lisa, load_parts
     from lisa_micro.models.lisa.chat import ChatFormat
     from lisa_micro.models.lisa.config import LisaConfig, LoraSettings
-    from lisa_micro_finetune.data.conversations import ConversationMaker, pooled_features
+    from lisa_micro_finetune.data.conversations import ConversationMaker, Images, TextMix, pooled_features
     from lisa_micro_finetune.stages.language import (
         export,
         freeze,
@@ -166,18 +166,10 @@ def run_language(stage: LanguageStage, folder: Path, cache: Path, device_name: s
     sides = (config.clip_side, config.sam_side)
     used = {"both": sides, "clip": sides[:1], "sam": sides[1:]}[stage.towers]
     loop = stage.schedule
-    maker = ConversationMaker(
-        facts,
-        rows,
-        source_weights([f["kind"] for f in facts]),
-        chat,
-        sum(side * side for side in used),
-        loop.batch_size,
-        loop.seed,
-        categories=stage.categories,
-        follow_ups=stage.follow_ups,
-        dialogues=stage.dialogues,
-    )
+    images = Images(facts, rows, source_weights([f["kind"] for f in facts]))
+    mix = TextMix(stage.categories, stage.follow_ups, stage.dialogues)
+    tokens = sum(side * side for side in used)
+    maker = ConversationMaker(images, chat, tokens, loop.batch_size, loop.seed, mix)
     model.to(device)
     began = time.monotonic()
     opening = len(chat.user_ids("", first=True)[0])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,11 +22,12 @@ from lisa_micro_finetune.adapt.augment import Views
 from lisa_micro_finetune.adapt.batches import AdaptMaker
 from lisa_micro_finetune.adapt.data import Item
 from lisa_micro_finetune.adapt.export import load_adapter_state
-from lisa_micro_finetune.adapt.features import FeatureStore
+from lisa_micro_finetune.adapt.features import FeatureStore, Seeing
 from lisa_micro_finetune.adapt.losses import adapt_loss
 from lisa_micro_finetune.adapt.model import FAST, SEEING, AdaptModel, build_model
 from lisa_micro_finetune.adapt.plans import Drawing, Prompting, Share
 from lisa_micro_finetune.adapt.settings import AdaptStage
+from lisa_micro_finetune.digest import short_digest
 from lisa_micro_finetune.loop import Job, Trainer, add
 from lisa_micro_finetune.precision import use_bf16
 from lisa_micro_finetune.processes import AcceleratedProcesses
@@ -141,11 +140,6 @@ def run_settings(stage: AdaptStage, data: dict[str, str], base: dict[str, str], 
     return flat
 
 
-def short_digest(content: dict[str, str]) -> str:
-    """Sixteen hexadecimal digits that name plain content."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def train_model(task: Task, machine: Machine) -> tuple[AdaptModel, dict[str, torch.Tensor], tuple[int, list]]:
     """Build, train, and give back the model, its best weights by name, and (steps done, validation figures)."""
     stage, config, begun, device = task.stage, task.config, task.begun, machine.device
@@ -173,11 +167,11 @@ def train_model(task: Task, machine: Machine) -> tuple[AdaptModel, dict[str, tor
         key += "+" + short_digest({n: str(v.double().sum()) for n, v in task.begun_state.items() if "tower" in n})
     key += f"+{config.work_side}+{config.least_side}+{config.clip_side}+{config.sam_side}+{machine.bf16}"
     key += f"+{live}+{staged}+{stage.zoom}"
-    kept = (machine.cache / "adapt", key, device, machine.bf16, live, staged, task.lies)
-    store = FeatureStore(lisa, task.items, *kept)
+    seen = Seeing(machine.cache / "adapt", key, device, machine.bf16, live, staged, task.lies)
+    store = FeatureStore(lisa, task.items, seen)
     fixed, own = None, None
     if task.judged:
-        own = FeatureStore(lisa, task.judged, *kept)
+        own = FeatureStore(lisa, task.judged, seen)
         fixed = _maker(task, chat, tokens, task.judged, taught, None)
 
     def loss_of(

@@ -21,7 +21,7 @@ from lisa_micro_finetune.adapt.augment import DEFAULT_VIEWS, Views, Window, piec
 from lisa_micro_finetune.adapt.batches import WHOLE, AdaptMaker
 from lisa_micro_finetune.adapt.data import read_items, simulated_items, split_records, with_concepts
 from lisa_micro_finetune.adapt.evaluate import make_cases, score
-from lisa_micro_finetune.adapt.features import FeatureStore
+from lisa_micro_finetune.adapt.features import FeatureStore, Seeing
 from lisa_micro_finetune.adapt.losses import adapt_loss
 from lisa_micro_finetune.adapt.model import AdaptModel, build_model
 from lisa_micro_finetune.adapt.plans import Drawing, Prompting, Share
@@ -119,7 +119,7 @@ def test_the_parts_of_the_processes_are_the_batch_of_one(items, built):
 def test_losses_and_gradients_of_the_parts_add_up(items, built, tmp_path):
     lisa, chat = built
     module = AdaptModel(lisa, len(chat.user_ids("", first=True)[0])).eval()
-    store = FeatureStore(lisa, items, tmp_path, "key", torch.device("cpu"), False)
+    store = FeatureStore(lisa, items, Seeing(tmp_path, "key", torch.device("cpu")))
     codes = lisa.mask_head.code_book.weight.detach()
     weights = Loss()
 
@@ -143,7 +143,7 @@ def test_losses_and_gradients_of_the_parts_add_up(items, built, tmp_path):
 
 def test_windows_and_their_maps_lie_on_the_same_pixels(items, built, tmp_path):
     lisa, chat = built
-    store = FeatureStore(lisa, items, tmp_path, "key", torch.device("cpu"), False)
+    store = FeatureStore(lisa, items, Seeing(tmp_path, "key", torch.device("cpu")))
     particles = 0
     for step in range(3):
         for look in maker(items, chat)(step)[0].looks:
@@ -225,7 +225,7 @@ def test_windows_of_what_a_top_down_path_of_its_own_sees(items, preset, config, 
     lisa, _ = build_model(read_parts(preset), preset, config, stage, torch.float32, torch.device("cpu"), own_top=True)
     assert {n.split(".")[0] for n, p in lisa.named_parameters() if p.requires_grad} >= {"own_top", "mask_head"}
     assert not any(p.requires_grad for p in lisa.sam_tower.parameters())
-    store = FeatureStore(lisa, items, tmp_path, "key", torch.device("cpu"), False, staged=True)
+    store = FeatureStore(lisa, items, Seeing(tmp_path, "key", torch.device("cpu"), staged=True))
     with torch.no_grad():
         image = store.image(0, 1)
         whole = lisa.see_detail(image)[0]
@@ -271,7 +271,7 @@ def test_a_concept_of_ones_own_gets_a_code_that_learns_alone(preset, config, tmp
     make = AdaptMaker(items, chat, 2, drawing, Prompting(custom_from=5), vocabulary=wider.vocabulary)
     batch = next(b for step in range(20) for b in make(step) if len(b.code) and (b.code == 5).any())
     assert any(5 in look.codes for look in batch.looks)
-    store = FeatureStore(lisa, items, tmp_path / "cache", "key", torch.device("cpu"), False)
+    store = FeatureStore(lisa, items, Seeing(tmp_path / "cache", "key", torch.device("cpu")))
     codes = lisa.mask_head.code_book.weight
     module = AdaptModel(lisa, len(chat.user_ids("", first=True)[0]))
     adapt_loss(module(store.fill(batch)), batch, codes.detach(), Loss())[0].backward()
@@ -283,7 +283,7 @@ def test_a_concept_of_ones_own_gets_a_code_that_learns_alone(preset, config, tmp
     make = AdaptMaker(mixed, chat, 2, drawing, prompting, vocabulary=wider.vocabulary)
     batch = make(0)[0]
     assert any((look.codes < 5).any() for look in batch.looks) and any((look.codes == 5).any() for look in batch.looks)
-    store = FeatureStore(lisa, mixed, tmp_path / "cache", "key", torch.device("cpu"), False)
+    store = FeatureStore(lisa, mixed, Seeing(tmp_path / "cache", "key", torch.device("cpu")))
     codes.grad = None
     adapt_loss(module(store.fill(batch)), batch, codes.detach(), Loss())[0].backward()
     assert not codes.grad[:5].any() and codes.grad[5].any()
