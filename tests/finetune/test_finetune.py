@@ -23,7 +23,7 @@ from lisa_micro_finetune.loop import run_loop
 from lisa_micro_finetune.losses import dice_loss, mask_loss, rare_weight, soft_iou
 from lisa_micro_finetune.schedule import Schedule
 
-CONFIGS = sorted((ROOT / "finetune" / "configs").glob("*.yaml"))
+CONFIGS = sorted([*(ROOT / "finetune" / "configs").glob("*.yaml"), *(ROOT / "experiments").glob("*.yaml")])
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
