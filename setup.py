@@ -1,8 +1,12 @@
-"""Packages of the wheel: the folders ``app`` and ``finetune`` are installed under names of their own."""
+"""Packages of the wheel, some of which have another name than their folder.
+
+``app`` and ``finetune`` are installed as ``lisa_micro_app`` and ``lisa_micro_finetune``; ``data/samples``, which holds no
+code, as ``lisa_micro_samples``.
+"""
 
 from setuptools import find_packages, setup
 
-FOLDERS = {"lisa_micro_app": "app", "lisa_micro_finetune": "finetune"}
+FOLDERS = {"lisa_micro_app": "app", "lisa_micro_finetune": "finetune", "lisa_micro_samples": "data/samples"}
 
 packages = find_packages(include=["lisa_micro", "lisa_micro.*"])
 for name, folder in FOLDERS.items():
