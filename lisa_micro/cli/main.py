@@ -78,7 +78,7 @@ def run_command_line(arguments: list[str] | None = None) -> int:
     Args:
         arguments: None: those of the process.
     """
-    return run(lambda: app(args=arguments, standalone_mode=False))
+    return run(lambda: app(args=arguments, prog_name="lisa-micro", standalone_mode=False))
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -107,4 +107,5 @@ def _usage_error(error: Exception) -> str | None:
         return message
     context = getattr(error, "ctx", None)
     name = context.command_path if context is not None else "lisa-micro"
-    return f"{message.strip().rstrip('.')}; see {name} --help."
+    sentence = message.replace("Value error, ", "").strip().rstrip(".")
+    return f"{sentence}; see {name} --help."

@@ -61,7 +61,7 @@ def describe(path: Path, micrograph: Micrograph) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "width_px": width,
         "height_px": height,
-        "format": metadata.get("format", path.suffix.lstrip(".").upper()),
+        "format": metadata.get("format") or _format(path),
         "type": metadata.get("dtype") or metadata.get("mode") or "",
         "pages": int(metadata.get("pages", 1)),
         "pixel_size_nm": nm,
@@ -72,6 +72,11 @@ def describe(path: Path, micrograph: Micrograph) -> dict[str, Any]:
         "not_finite": int(micrograph.pixels.size - finite.size),
         "notes": list(micrograph.notes),
     }
+
+
+def _format(path: Path) -> str:
+    suffix = path.suffix.lstrip(".").upper()
+    return {"TIF": "TIFF", "JPG": "JPEG"}.get(suffix, suffix)
 
 
 def as_text(record: dict[str, Any]) -> str:

@@ -115,6 +115,7 @@ def track(
 def _show(tracks: Tracks) -> None:
     kinds = tracks.events["kind"].value_counts()
     print(tracks.record.get("reply") or "Tracked.")
-    print(f"{len(tracks.lineage)} tracks in {len(tracks)} frames")
+    count = len(tracks.lineage)
+    print(f"{count} {'track' if count == 1 else 'tracks'} in {len(tracks)} frames")
     for kind, number in kinds.items():
         print(f"{kind:10} {number}")
