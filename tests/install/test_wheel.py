@@ -46,7 +46,8 @@ for package in (lisa_micro, lisa_micro_app, lisa_micro_finetune):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
             names.append(module.name)
-print(json.dumps({"files": [p.__file__ for p in (lisa_micro, lisa_micro_app, lisa_micro_finetune)], "count": len(names)}))
+files = [package.__file__ for package in (lisa_micro, lisa_micro_app, lisa_micro_finetune)]
+print(json.dumps({"files": files, "count": len(names)}))
 """
 ONE_STEP = {
     "schedule.steps": 1,
