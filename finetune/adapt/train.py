@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lisa_micro.extras import missing_extra
 from lisa_micro.models.checkpoints import read_state
 from lisa_micro.models.device import pick_device
 from lisa_micro.models.lisa.adapter import WEIGHTS, AdapterConfig, part_of, read_parts
@@ -247,7 +248,7 @@ def tracker(folder: Path, wanted: bool) -> tuple[Callable[[str, int, dict[str, f
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise InputError("tensorboard: true needs the package tensorboard: pip install 'lisa-micro[train]'") from error
+        raise missing_extra("tensorboard: true", "tensorboard") from error
     writer = SummaryWriter(str(folder / "tensorboard"))
 
     def track(part: str, step: int, figures: dict[str, float]) -> None:

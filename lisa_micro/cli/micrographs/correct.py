@@ -1,4 +1,4 @@
-"""``lisa-micro correct``: a correction made by hand, repeated from its log."""
+"""``lisa-micro correct``: replay a manual correction from its log."""
 
 from __future__ import annotations
 
@@ -7,36 +7,38 @@ from typing import Annotated
 
 import typer
 
-from lisa_micro.cli.terminal import busy, list_written, read_image
+from lisa_micro.cli.loading import read_image
+from lisa_micro.cli.options import ImageOptions, OutputOptions, grouped
+from lisa_micro.cli.summary import show_summary
+from lisa_micro.cli.terminal import busy, list_written
 from lisa_micro.types import InputError
 
 
+@grouped
 def correct(
-    image: Annotated[Path, typer.Argument(help="The micrograph.")],
+    source: ImageOptions,
     labels: Annotated[Path, typer.Argument(help="Instance labels from before the correction.")],
-    log: Annotated[Path, typer.Argument(help="corrections.json, as the app gives it.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")],
-    pixel_size: Annotated[
-        float | None, typer.Option(metavar="NM", help="Edge of a pixel, instead of the file's.")
-    ] = None,
-    page: Annotated[int, typer.Option(help="Which image of a stack, from 0.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite results that are there already.")] = False,
+    log: Annotated[Path, typer.Argument(help="corrections.json, as saved by the app.")],
+    output: OutputOptions,
 ) -> None:
-    """Repeat a correction from its log: the same labels come out, measured and drawn."""
+    """Replay a correction from its log: write the corrected labels, measured and drawn."""
     from lisa_micro.correction.actions import read_log, replay_log
     from lisa_micro.correction.replay import corrected_segment
     from lisa_micro.datasets.readers import read_labels
     from lisa_micro.io import check_output
     from lisa_micro.results import save_answer
+    from lisa_micro.results.summary import summarise_segments
     from lisa_micro.types import Answer, Segmentation
 
     record = read_log(log)
-    micrograph = read_image(image, pixel_size, page)
+    micrograph = read_image(source)
     before, _ = read_labels(labels, "instances")
     if before.shape != micrograph.shape:
         sizes = [f"{shape[1]} x {shape[0]}" for shape in (before.shape, micrograph.shape)]
-        raise InputError(f"The labels are {sizes[0]} px and the micrograph {sizes[1]} px; they must be alike.")
-    check_output(out, force)
+        raise InputError(
+            f"The labels are {sizes[0]} px and the micrograph {sizes[1]} px; they must have the same size."
+        )
+    folder = check_output(output.folder(source.image), output.force)
     with busy("Correcting and measuring"):
         correction = replay_log(before, record)
         segment = Segmentation(
@@ -46,8 +48,9 @@ def correct(
         text = f"{segment.count} instances after {len(correction.actions)} corrections."
         answer = Answer(text, (segment,), record.prompt)
         details = {"correction": {"log": str(log), "labels": str(labels), "steps": correction.said}}
-        written = save_answer(answer, micrograph, out, details=details, force=force)
+        written = save_answer(answer, micrograph, folder, details=details, force=output.force)
     for sentence in correction.said:
         print(sentence)
     print(text)
+    show_summary(summarise_segments(answer.segments))
     list_written(written)

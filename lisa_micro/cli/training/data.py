@@ -1,31 +1,40 @@
-"""``lisa-micro data check`` and ``lisa-micro data convert``: one's own images, labels and sentences, made ready for
-training."""
+"""``lisa-micro data check`` and ``lisa-micro data convert``: data sets of one's own images, labels and sentences."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from lisa_micro.cli.terminal import list_written, steps
+from lisa_micro.cli.options import Force, PixelSize, Seed, grouped
+from lisa_micro.cli.terminal import list_written, notes, steps
 from lisa_micro.types import InputError
 
-data = typer.Typer(help="Your own images, labels and sentences as a data set to train on.", no_args_is_help=True)
+FormatName = Literal["auto", "labels", "sentences", "coco", "reasonseg", "labelme", "corrections"]
 SHOWN = 200
-"""Faults, and warnings, that are printed at most; the last line says how many there are."""
+"""Number of errors, and of warnings, that are printed at most; the last line says how many there are."""
+
+data = typer.Typer(no_args_is_help=True)
+
+
+@data.callback()
+def options() -> None:
+    """Make data sets for training from your own images, labels and sentences, and check them."""
 
 
 @data.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="With metadata.jsonl, or with train/ and validation/.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with metadata.jsonl, or with train/ and validation/.")],
     pictures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Draw a few records with their conversations into DIR.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite pictures that are there already.")] = False,
+    force: Force = False,
 ) -> None:
-    """Say what a data set holds and what is wrong with it, line by line."""
+    """Show what a data set holds, and what is wrong with it, one line each."""
     from lisa_micro.datasets import checking_report
     from lisa_micro.datasets.checking import check_folder
     from lisa_micro.io import check_output, write_files
@@ -46,49 +55,62 @@ def check(
             written = write_files(pictures, checking_report.pictures(report))
         list_written(written)
     if report.faults:
-        raise InputError(f"{folder} cannot be trained on: {_things(len(report.faults))} wrong; mend the lines above.")
+        raise InputError(
+            f"{folder} cannot be used for training: {_things(len(report.faults))} wrong; see the lines above."
+        )
     print("nothing is wrong" + (f"; warnings: {len(report.warnings)}" if report.warnings else ""))
 
 
-@data.command()
-def convert(
-    source: Annotated[Path, typer.Argument(help="Folder of the data, or its JSON or CSV file.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the data set; new or empty.")],
-    kind: Annotated[
-        str, typer.Option("--from", help="auto, labels, sentences, coco, reasonseg, labelme, corrections.")
-    ] = "auto",
+@dataclass(frozen=True)
+class SourceOptions:
+    """What the source is, and what is made of it."""
+
+    kind: Annotated[FormatName, typer.Option("--from", help="Format of the source; auto detects it.")] = "auto"
     concept: Annotated[
         list[str] | None,
-        typer.Option(metavar="LABEL=NAME", help="What a label means; LABEL= leaves it out. Repeatable."),
-    ] = None,
-    pixel_size: Annotated[
-        float | None, typer.Option(metavar="NM", help="Edge of a pixel, instead of the files'.")
-    ] = None,
-    modality: Annotated[str | None, typer.Option(help="BF-TEM, HAADF-STEM, SEM, or another word.")] = None,
+        typer.Option(metavar="LABEL=NAME", help="Concept that a label stands for; LABEL= leaves it out. Repeatable."),
+    ] = None
+    pixel_size: PixelSize = None
+    modality: Annotated[str | None, typer.Option(help="BF-TEM, HAADF-STEM, SEM, or another word.")] = None
     validation: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Of the images, held back; else as the source says, or 0.2."),
-    ] = None,
+        typer.Option(metavar="FRACTION", help="Fraction of the images for validation (default: the source's, or 0.2)."),
+    ] = None
     conversations: Annotated[
-        int, typer.Option(min=0, help="Made up for each image that has labels and no sentences.")
-    ] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Of the split and of the made-up conversations.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace a data set that is there already.")] = False,
+        int, typer.Option(min=0, help="Conversations generated for each image that has labels and no sentences.")
+    ] = 1
+
+
+@data.command()
+@grouped
+def convert(
+    source: Annotated[Path, typer.Argument(help="Folder of the data, or its JSON or CSV file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the data set; new or empty.")],
+    options: SourceOptions,
+    seed: Seed = 0,
+    force: Force = False,
 ) -> None:
     """Make a data set of records from label images, sentences, COCO, ReasonSeg, Labelme, or saved corrections."""
     from lisa_micro.datasets.converting import Choices
     from lisa_micro.datasets.converting import convert as convert_folder
     from lisa_micro.datasets.formats.drafts import Faults
 
-    choices = Choices(kind, _concepts(concept or []), pixel_size, modality, validation, conversations, seed)
+    choices = Choices(
+        options.kind,
+        _concepts(options.concept or []),
+        options.pixel_size,
+        options.modality,
+        options.validation,
+        options.conversations,
+        seed,
+    )
     try:
         with steps("Converting") as progress:
             done = convert_folder(source, out, choices, force, progress)
     except Faults as error:
         _list(error.faults)
         raise InputError(f"{error.summary}; nothing was written.") from error
-    for note in done.notes[:SHOWN]:
-        print(f"note: {note}", file=sys.stderr)
+    notes(done.notes[:SHOWN])
     parts = ", ".join(f"{count} {part}" for part, count in sorted(done.records.items()))
     print(f"{done.images} images of {done.sources} sources as {sum(done.records.values())} records ({parts})")
     for own in done.own:
@@ -106,13 +128,13 @@ def _concepts(texts: list[str]) -> dict[str, str]:
     for text in texts:
         label, equals, name = text.partition("=")
         if not equals or not label.strip() or label.strip() in found:
-            raise InputError(f"--concept {text} is not LABEL=NAME, or says what a label means again.")
+            raise InputError(f"--concept {text} is not LABEL=NAME, or gives a label a second meaning.")
         found[label.strip()] = name.strip()
     return found
 
 
-def _list(faults) -> None:
-    """One line each on the standard error stream."""
+def _list(faults: Iterable[object]) -> None:
+    """Print errors on the standard error stream, one line each."""
     lines = [" ".join(str(fault).split()) for fault in faults]
     for line in lines[:SHOWN]:
         print(line, file=sys.stderr)
