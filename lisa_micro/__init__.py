@@ -32,7 +32,7 @@ _PUBLIC = {
     "simulate_sintering": "lisa_micro.sim",
     "build_segmenter": "lisa_micro.models.segmenters",
     "build_tracker": "lisa_micro.models.trackers",
-    "load_assistant": "lisa_micro.assistant",
+    "load_assistant": "lisa_micro.loading",
     "compare_prompts": "lisa_micro.evaluate.comparison",
     "compare_wordings": "lisa_micro.evaluate.comparison",
     "segment_large": "lisa_micro.large_images",
