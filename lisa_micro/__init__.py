@@ -17,6 +17,7 @@ _PUBLIC = {
     "Answer": "lisa_micro.types",
     "CONCEPTS": "lisa_micro.types",
     "InputError": "lisa_micro.types",
+    "LisaModel": "lisa_micro.models.lisa.pretrained",
     "Micrograph": "lisa_micro.types",
     "Prompt": "lisa_micro.types",
     "Segmentation": "lisa_micro.types",
