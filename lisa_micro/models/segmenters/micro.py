@@ -25,9 +25,10 @@ from lisa_micro.models.lisa.instances import SplitConfig, separate
 from lisa_micro.models.lisa.mask_head import box_areas, point_areas
 from lisa_micro.models.lisa.model import ImageFeatures, LisaModel
 from lisa_micro.models.lisa.windows import Window, decode_windows, window_around
-from lisa_micro.models.segmenters.base import INSIDE, MASK_LOGIT, OUTSIDE, Instances, Prompts
+from lisa_micro.models.segmenters.base import INSIDE, MASK_LOGIT, OUTSIDE, Prompts
 from lisa_micro.models.segmenters.everything import Everything, Proposals, Shape, label_shape
 from lisa_micro.models.segmenters.loop import EncodedImage, PromptedSegmenter
+from lisa_micro.protocols import Instances
 from lisa_micro.types import CONCEPTS
 
 REACH = 2
