@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lisa_micro.assistant import load_assistant
+from lisa_micro.loading import load_assistant
 from lisa_micro_finetune.adapt.data import Records
 from lisa_micro_finetune.adapt.evaluate import Case, evaluate, picture
 from lisa_micro_finetune.adapt.export import write_json

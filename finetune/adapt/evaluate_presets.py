@@ -91,7 +91,7 @@ def compare(
     Raises:
         InputError: records or presets that cannot be used.
     """
-    from lisa_micro.assistant import load_assistant
+    from lisa_micro.loading import load_assistant
 
     keep_memory(256)
     part = evaluation_part(data)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lisa_micro.geometry import box_iou
-from lisa_micro.models.segmenters.semantic import pad_to_multiple, three_channels
+from lisa_micro.models.segmenters.images import pad_to_multiple, three_channels
 from lisa_micro.types import InputError
 
 MISSING = (

@@ -97,15 +97,13 @@ def _load_segmenter(segmenter: str, checkpoint: str | None, device: str) -> Word
 
 
 def ask(assistant: Assistant, micrograph: Micrograph, words: str, tiles: str) -> Answer:
-    """Answer a request about a micrograph of any size, with progress; see :func:`lisa_micro.segment_large`.
+    """Answer a request about a micrograph of any size, with progress.
 
     Args:
         tiles: a choice of ``--tiles``.
     """
-    from lisa_micro.large_images import segment_large
-
     with steps("Segmenting") as progress:
-        return segment_large(assistant, micrograph, words, how="whole" if tiles == "off" else tiles, progress=progress)
+        return assistant.open_conversation(micrograph, tiles, progress=progress).ask(words)
 
 
 def with_segment(answer: Answer | None, segmentation: Segmentation, words: str, origin: str = "") -> Answer:

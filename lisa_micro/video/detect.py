@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from lisa_micro.assistant import constraints
-from lisa_micro.assistant.assistant import UNSURE
 from lisa_micro.assistant.engine import concepts_of
-from lisa_micro.assistant.outline import ImageView, Outline
+from lisa_micro.assistant.targets import PRESENCE_THRESHOLD, ImageView, TargetInstances
 from lisa_micro.geometry import check_boxes
 from lisa_micro.io import to_unit_range
 from lisa_micro.language import Reply, parse_reply
@@ -88,7 +87,7 @@ class Request:
                 return nothing
         features = engine.encode(to_unit_range(frame.pixels), tokens=False)
         view = ImageView(engine, frame.pixels, features)
-        outline = view.outline(engine.decode_words(features, self._states), 0, self.concept)
+        outline = view.instances(engine.decode_words(features, self._states), 0, self.concept)
         if not self._there(outline):
             return Look(nothing.labels, (), outline.score, outline.presence)
         asked = None
@@ -110,7 +109,7 @@ class Request:
     def _read(self, frame: Micrograph) -> None:
         engine = self.assistant.engine
         features = engine.encode(to_unit_range(frame.pixels))
-        written, _ = engine.write(engine.begin(features), self.words, first=True)
+        written, _ = engine.generate(engine.prefill_image(features), self.words, first=True)
         reply = parse_reply(written.raw, engine.vocabulary)
         targets = reply.targets[: len(written.states)]
         self.raw = written.raw
@@ -150,8 +149,8 @@ class Request:
         self.concept = memory["concept"]
         self._take(reply)
 
-    def _there(self, outline: Outline) -> bool:
-        threshold = self.assistant.engine.model.config.presence_threshold.get(outline.concept, UNSURE)
+    def _there(self, outline: TargetInstances) -> bool:
+        threshold = self.assistant.engine.model.config.presence_threshold.get(outline.concept, PRESENCE_THRESHOLD)
         return outline.presence >= threshold and bool(outline.labels.any())
 
 
@@ -181,7 +180,7 @@ class Boxed:
         engine = self.assistant.engine
         features = engine.encode(to_unit_range(frame.pixels), tokens=False)
         view = ImageView(engine, frame.pixels, features)
-        outline = view.outline(engine.decode_concept(features, CONCEPTS.index("particle")), 0, "particle")
+        outline = view.instances(engine.decode_concept(features, CONCEPTS.index("particle")), 0, "particle")
         if number:
             return Look(outline.labels, None, outline.score, outline.presence)
         drawn = self.assistant.segment_boxes(frame, self.boxes).labels

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from lisa_micro.assistant.assistant import Assistant, Clock
+from lisa_micro.assistant.assistant import Assistant
+from lisa_micro.assistant.conversation import Clock
 from lisa_micro.io import LabelStack, LabelStackWriter, check_output
 from lisa_micro.io.video import VideoStream, read_video
 from lisa_micro.models.trackers.base import Tracker

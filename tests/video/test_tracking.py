@@ -485,8 +485,8 @@ def test_words_are_read_once_and_resume_needs_no_words(tmp_path, monkeypatch):
     assistant = lisa_micro.load_assistant("micro", "cpu")
     video = simulate_sintering(seed=7_000_101, frames=5, shape=(192, 192), n_particles=7, radius_nm=3.0)
     written = []
-    write = assistant.engine.write
-    monkeypatch.setattr(assistant.engine, "write", lambda *a, **k: written.append(1) or write(*a, **k))
+    write = assistant.engine.generate
+    monkeypatch.setattr(assistant.engine, "generate", lambda *a, **k: written.append(1) or write(*a, **k))
     whole = track(assistant, video, "segment all particles", out=tmp_path / "a")
     assert len(written) == 1
     assert len(whole.identities) >= 5

@@ -13,7 +13,7 @@ from lisa_micro.cli.options import AsJson, ImageOptions, ModelOptions, OutputOpt
 from lisa_micro.cli.summary import show_summary
 from lisa_micro.cli.terminal import busy, list_written, print_json
 
-Tiles = Literal["auto", "off", "tiled", "cascade"]
+Tiles = Literal["auto", "off", "tiled", "cascade"]  # the values of TilingMode, which would bring NumPy into --help
 SEGMENTERS = (
     "micro", "efficient_sam_vitt", "efficient_sam_vits", "sam_vit_b", "sam_vit_l", "sam_vit_h", "sam2", "sam3",
 )  # fmt: skip

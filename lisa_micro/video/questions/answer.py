@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lisa_micro.assistant.assistant import Assistant, Clock
-from lisa_micro.assistant.engine import CONTEXT_TOKENS, Memory, Written
+from lisa_micro.assistant.assistant import Assistant
+from lisa_micro.assistant.conversation import Clock
+from lisa_micro.assistant.engine import CONTEXT_TOKENS, KVCache, RawReply
 from lisa_micro.io.video import VideoStream, read_video
 from lisa_micro.language import DEFAULT_VOCABULARY, Measure, Reply, Target, ValueSlot, Vocabulary, parse_reply
 from lisa_micro.language.display import UNREADABLE_VALUE, display, noun_phrase
@@ -187,8 +188,8 @@ class VideoConversation:
         self.answers: list[VideoAnswer] = []
         self._stream, self._drawn = self._open(video)
         self._seen = self._first()
-        self._begun: dict[int, Memory] = {}
-        self._memory: Memory | None = None
+        self._begun: dict[int, KVCache] = {}
+        self._memory: KVCache | None = None
 
     def ask(self, question: str) -> VideoAnswer:
         """The next question.
@@ -233,22 +234,22 @@ class VideoConversation:
                 return f"There are no {nouns(missing)[1]} in any frame."
         return text.replace("in this micrograph", f"in frame {self._seen}, with which the question was read")
 
-    def _read(self, prompt: str) -> Written:
+    def _read(self, prompt: str) -> RawReply:
         engine = self.assistant.engine
         # given back at the end: a question that fails half-way leaves nothing half-read behind
         memory, self._memory = self._memory, None
         if memory is None or memory.length > CONTEXT_TOKENS:
-            memory = engine.fork(self._begin(self._seen))
+            memory = self._begin(self._seen).fork()
             for number, answer in enumerate(self.answers[-_TURNS:]):
-                engine.recite(memory, answer.prompt, answer.raw, first=number == 0)
-        written, _ = engine.write(memory, prompt, first=not self.answers)
+                engine.prefill_turn(memory, answer.prompt, answer.raw, first=number == 0)
+        written, _ = engine.generate(memory, prompt, first=not self.answers)
         self._memory = memory
         return written
 
-    def _begin(self, t: int) -> Memory:
+    def _begin(self, t: int) -> KVCache:
         if t not in self._begun:
             pixels = self._frame(t).pixels
-            self._begun[t] = self.assistant.engine.begin(
+            self._begun[t] = self.assistant.engine.prefill_image(
                 self.assistant.engine.encode(self.assistant.intensities(pixels))
             )
         return self._begun[t]

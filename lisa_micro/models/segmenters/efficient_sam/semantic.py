@@ -1,25 +1,27 @@
-"""EfficientSAM as a semantic segmenter: one fixed prompt that its fine-tuning gives a meaning.
+"""EfficientSAM as a semantic segmenter: one fixed prompt, whose meaning is learned by fine-tuning.
 
-The prompt is the box around the whole image, as two points with the labels of its corners, and the answer is the one
-mask that EfficientSAM has for a clear prompt. The model knows such a prompt ("all that is here"), so fine-tuning starts
-near what it can do; the codes of the two corners are trained with the rest, which makes the prompt a learned one
-without a parameter that the official model lacks; and no user, and no truth, has to say where the particles are. Points
-on the particles would tell the model part of the answer that the others have to find.
+The prompt is the box around the whole image, as two points with the labels of its corners, and the result is the one
+mask that EfficientSAM gives for an unambiguous prompt. The model knows such prompts ("everything here"), so fine-tuning
+starts near what it can do. The embeddings of the two corners are trained with the rest, so the prompt is learned
+without a parameter that the official model lacks. Neither a user nor the truth has to say where the particles are:
+points on the particles would give the model part of the answer that the other networks have to find.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
-from lisa_micro.models.segmenters.efficient_sam import TINY, EfficientSam, build_efficient_sam, enlarge
-from lisa_micro.models.segmenters.efficient_sam_decoder import BOX_FAR, BOX_NEAR
-from lisa_micro.models.segmenters.semantic import three_channels
+from lisa_micro.models.segmenters.efficient_sam.decoder import BOX_FAR, BOX_NEAR
+from lisa_micro.models.segmenters.efficient_sam.network import TINY, EfficientSam, build_efficient_sam, enlarge
+from lisa_micro.models.segmenters.images import three_channels
 from lisa_micro.types import InputError
 
 
 class EfficientSamSemantic(nn.Module):
-    """Images -> one logit a pixel, through the whole-image box.
+    """Images -> one logit per pixel, prompted by the box around the whole image.
 
     Args:
         sam: EfficientSAM, of any size and side.
@@ -47,17 +49,15 @@ class EfficientSamSemantic(nn.Module):
 
 
 def build_efficient_sam_semantic(side: int) -> EfficientSamSemantic:
-    """EfficientSAM-Ti with random weights, for images of ``side`` px.
+    """Build EfficientSAM-Ti with random weights, for images of ``side`` px.
 
     Raises:
         InputError: the side is not a multiple of the patch.
     """
-    from dataclasses import replace
-
     if side % TINY.patch or side < TINY.patch:
-        raise InputError(f"EfficientSAM sees images whose side is a multiple of {TINY.patch} px, not {side}")
+        raise InputError(f"EfficientSAM needs images whose side is a multiple of {TINY.patch} px, not {side} px.")
     sam = build_efficient_sam(replace(TINY, image_size=side))
-    # the official module leaves its table of positions at zero, for weights to be loaded; trained from nothing it needs
-    # places that differ
+    # the official module initialises its position table with zeros, because weights are loaded; training from scratch
+    # needs positions that differ
     nn.init.trunc_normal_(sam.image_encoder.pos_embed, std=0.02)
     return EfficientSamSemantic(sam)

@@ -1,6 +1,6 @@
-"""The image encoder of EfficientSAM: a plain ViT with attention over the whole image, and a neck.
+"""Image encoder of EfficientSAM: a plain ViT with attention over the whole image, and a neck.
 
-Names of parameters, order of layers and the tables' sizes are those of the official checkpoints (yformer/EfficientSAM,
+Names of parameters, order of layers and sizes of tables are those of the official checkpoints (yformer/EfficientSAM,
 Apache-2.0), so that these load strictly.
 """
 
@@ -15,8 +15,8 @@ from lisa_micro.models.blocks import FeedForward
 from lisa_micro.models.towers.sam import ChannelNorm
 
 PRETRAINED_SIDE = 224
-"""The encoder was pretrained on images of this side; its position table has one row a patch of them, after one for the
-class token, which is not used here."""
+"""Side, px, of the images on which the encoder was pretrained. Its position table has a row for the class token, which
+is not used here, and a row for each patch of such an image."""
 
 
 class PatchEmbed(nn.Module):
@@ -31,7 +31,7 @@ class PatchEmbed(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Attention of ``(B, N, C)`` to itself."""
+    """Self-attention of tokens ``(B, N, C)``."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -64,7 +64,8 @@ class ImageEncoder(nn.Module):
     """Normalised images -> embedding.
 
     Args:
-        image_size: side S of the square images, px. patch: side of a patch, px.
+        image_size: side S of the square images, px.
+        patch: side of a patch, px.
         width, depth, heads, mlp_ratio: of the transformer.
         neck: channels D of the embedding.
     """
@@ -83,7 +84,7 @@ class ImageEncoder(nn.Module):
         )
 
     def positions(self, height: int, width: int) -> Tensor:
-        """The position table resized to a grid: ``(1, height * width, C)``."""
+        """Resize the position table to a grid: ``(1, height * width, C)``."""
         table = self.pos_embed[:, 1:]
         side = math.isqrt(table.shape[1])
         if (side, side) == (height, width):

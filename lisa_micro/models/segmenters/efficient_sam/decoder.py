@@ -1,8 +1,8 @@
 """Prompt encoder and mask decoder of EfficientSAM.
 
-Like those of SAM, with other codes for prompts (none for points outside the object, no mask prompts), every attention
-added to its input, and GELU throughout. Names of parameters are those of the official checkpoints
-(yformer/EfficientSAM, Apache-2.0), so that these load strictly.
+They are like those of SAM, but with other prompt embeddings (none for points outside the object, none for masks), a
+residual connection around every attention, and GELU throughout. Names of parameters are those of the official
+checkpoints (yformer/EfficientSAM, Apache-2.0), so that these load strictly.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 BOX_NEAR, BOX_FAR = 2, 3
-"""Labels of points that are the corners of a box; 1 is a point on the object, -1 is no point."""
+"""Point labels of the corners of a box; 1 is a point on the object, -1 is no point."""
 
 
 class PerceptronHead(nn.Module):
-    """``hidden_layers`` linear layers with GELU, then a linear one."""
+    """``hidden_layers`` linear layers with GELU, followed by a linear layer."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int, hidden_layers: int):
         super().__init__()
@@ -35,7 +35,7 @@ class PerceptronHead(nn.Module):
 
 
 class FourierPositions(nn.Module):
-    """Positions in 0..1 as sines and cosines of random frequencies, always computed in float32."""
+    """Encode positions in 0..1 as sines and cosines of random frequencies, always in float32."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -49,7 +49,7 @@ class FourierPositions(nn.Module):
             return torch.cat([phases.sin(), phases.cos()], dim=-1)
 
     def grid(self, side: int) -> Tensor:
-        """Centres of ``side`` x ``side`` cells -> ``(D, side, side)``."""
+        """Encodings of the centres of ``side`` x ``side`` cells, ``(D, side, side)``."""
         centres = torch.arange(side, device=self.positional_encoding_gaussian_matrix.device) + 0.5
         y, x = torch.meshgrid(centres / side, centres / side, indexing="ij")
         return self(torch.stack([x, y], dim=-1)).permute(2, 0, 1)
@@ -59,7 +59,9 @@ class PromptEncoder(nn.Module):
     """Points -> tokens.
 
     Args:
-        dim: D of a token. grid: side of the embedding. image_size: side of the encoder's images, px.
+        dim: D of a token.
+        grid: side of the embedding.
+        image_size: side of the encoder's images, px.
     """
 
     def __init__(self, dim: int, grid: int, image_size: int):
@@ -72,13 +74,13 @@ class PromptEncoder(nn.Module):
         self.bbox_bottom_right_embeddings = nn.Embedding(1, dim)
 
     def get_dense_pe(self) -> Tensor:
-        """Position code of the embedding, ``(1, D, grid, grid)``."""
+        """Position encoding of the embedding, ``(1, D, grid, grid)``."""
         return self.pe_layer.grid(self.grid).unsqueeze(0)
 
     def forward(self, points: Tensor, labels: Tensor) -> Tensor:
-        """Points ``(N, P, 2)`` XY px of the encoder's images, labels ``(N, P)`` -> ``(N, P, D)``. A label without a
-        code (0 among them) leaves the position alone."""
-        # a point given in whole pixels means the centre of its pixel
+        """Points ``(N, P, 2)`` XY px of the encoder's images, labels ``(N, P)`` -> ``(N, P, D)``. A label without an
+        embedding (0, for example) gives the position encoding alone."""
+        # a point in whole pixels stands for the centre of its pixel
         tokens = self.pe_layer((points + 0.5) / self.image_size)
         codes = (
             (-1, self.invalid_points),
@@ -114,8 +116,8 @@ class TwoWayBlock(nn.Module):
     """Tokens attend to each other, then to the image; a feed-forward; then the image attends to the tokens.
 
     Args:
-        place_tokens: whether positions are added to the tokens for their attention to each other (not in the first
-            block, where the tokens are what their positions are).
+        place_tokens: whether positions are added to the tokens before their self-attention (not in the first block,
+            where the tokens are equal to their positions).
     """
 
     def __init__(self, dim: int, heads: int, hidden: int, place_tokens: bool):
@@ -131,7 +133,7 @@ class TwoWayBlock(nn.Module):
         self.cross_attn_image_to_token = CrossAttention(dim, heads, shrink=2)
 
     def forward(self, tokens: Tensor, image: Tensor, token_pe: Tensor, image_pe: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens ``(N, T, D)`` and image ``(N, S, D)`` with their position codes -> both anew."""
+        """Tokens ``(N, T, D)`` and image ``(N, S, D)`` with their position encodings -> both, updated."""
         if self.place_tokens:
             tokens = tokens + token_pe
         tokens = self.norm1(tokens + self.self_attn(tokens, tokens, tokens))
@@ -143,7 +145,8 @@ class TwoWayBlock(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """Blocks that exchange between tokens and image, and a last look of the tokens at the image."""
+    """Blocks with attention between tokens and image in both directions, and a last attention of the tokens to the
+    image."""
 
     def __init__(self, dim: int, depth: int, heads: int, hidden: int):
         super().__init__()
@@ -152,20 +155,21 @@ class TwoWayTransformer(nn.Module):
         self.norm_final_attn = nn.LayerNorm(dim)
 
     def forward(self, prompts: Tensor, image: Tensor, image_pe: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens ``(N, T, D)``, image ``(N, S, D)``, position code ``(1, S, D)`` -> tokens and image anew."""
+        """Tokens ``(N, T, D)``, image ``(N, S, D)``, position encoding ``(1, S, D)`` -> both, updated."""
         tokens = prompts
         for layer in self.layers:
             tokens, image = layer(tokens, image, prompts, image_pe)
-        looked = self.final_attn_token_to_image(tokens + prompts, image + image_pe, image)
-        return self.norm_final_attn(tokens + looked), image
+        attended = self.final_attn_token_to_image(tokens + prompts, image + image_pe, image)
+        return self.norm_final_attn(tokens + attended), image
 
 
 class MaskDecoder(nn.Module):
     """Prompt tokens and an embedding -> masks and their predicted IoU.
 
     Args:
-        dim: D of tokens and embedding. transformer: see :class:`TwoWayTransformer`.
-        masks: how many masks a prompt may mean; there is one more, for prompts that can mean one thing only.
+        dim: D of tokens and embedding.
+        transformer: see :class:`TwoWayTransformer`.
+        masks: number of masks of an ambiguous prompt; there is one more token, for unambiguous prompts.
         upscaling: channels after each doubling of the resolution.
         quality_hidden: width of the head that predicts the IoU.
     """
@@ -190,18 +194,21 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head = PerceptronHead(dim, quality_hidden, self.mask_count, 2)
 
     def forward(self, embedding: Tensor, image_pe: Tensor, prompts: Tensor, several: bool) -> tuple[Tensor, Tensor]:
-        """One embedding a prompt.
+        """Decode N prompts, each with an embedding of its own.
 
         Args:
-            embedding: ``(N, D, h, w)``. image_pe: ``(1, D, h, w)``. prompts: ``(N, P, D)``.
-            several: give the masks of an ambiguous prompt (M = 3), else the one of a clear prompt (M = 1).
+            embedding: ``(N, D, h, w)``.
+            image_pe: position encoding ``(1, D, h, w)``.
+            prompts: ``(N, P, D)``.
+            several: whether to give the masks of an ambiguous prompt (M = 3), or the one of an unambiguous prompt
+                (M = 1).
 
         Returns:
             logits ``(N, M, 4h, 4w)``, predicted IoU ``(N, M)``.
         """
-        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(len(prompts), -1, -1)
+        learned = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(len(prompts), -1, -1)
         tokens, image = self.transformer(
-            torch.cat([own, prompts], dim=1),
+            torch.cat([learned, prompts], dim=1),
             embedding.flatten(2).transpose(1, 2),  # (N, S, D)
             image_pe.flatten(2).transpose(1, 2),
         )

@@ -1,5 +1,5 @@
-"""EfficientSAM-Ti and -S (Xiong et al., arXiv 2312.00863): the module as the official one is called, and behind the
-segmenters' interface."""
+"""EfficientSAM-Ti and -S (Xiong et al., arXiv 2312.00863): the module with the official interface, and as a promptable
+segmenter."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lisa_micro.models.segmenters.base import NO_POINT, Prompts
-from lisa_micro.models.segmenters.efficient_sam_decoder import (
+from lisa_micro.models.segmenters.efficient_sam.decoder import (
     BOX_FAR,
     BOX_NEAR,
     MaskDecoder,
     PromptEncoder,
     TwoWayTransformer,
 )
-from lisa_micro.models.segmenters.efficient_sam_encoder import ImageEncoder
+from lisa_micro.models.segmenters.efficient_sam.encoder import ImageEncoder
 from lisa_micro.models.segmenters.loop import PromptedSegmenter
 from lisa_micro.types import InputError
 
@@ -27,14 +27,14 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class EfficientSamConfig:
-    """Sizes. The defaults are those that Ti and S share.
+    """Sizes. The defaults are shared by Ti and S.
 
     Attributes:
         width, heads: of the image encoder.
         depth, patch, mlp_ratio, image_size: of the image encoder; sides in px.
         dim: channels D of embedding and tokens.
         decoder_depth, decoder_heads, decoder_hidden, upscaling, quality_hidden: of the mask decoder.
-        max_points: how many points a prompt holds; a box counts as two.
+        max_points: most points of a prompt; a box counts as two.
         masks: masks M per prompt.
     """
 
@@ -63,7 +63,7 @@ class EfficientSam(nn.Module):
 
     Args:
         image_encoder, prompt_encoder, mask_decoder: the parts.
-        max_points: prompts are filled up or cut to this many points.
+        max_points: prompts are padded or cut to this many points.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class EfficientSam(nn.Module):
             batched_points: ``(B, Q, N, 2)`` XY px of images of ``input_h`` x ``input_w`` px; a negative coordinate
                 means none.
             batched_point_labels: ``(B, Q, N)``: 1 on the object, 2 and 3 near and far corner of a box, -1 no point.
-            multimask_output: three masks by descending predicted IoU (M = 3), else one (M = 1).
+            multimask_output: three masks (M = 3) in the order of the decoder's tokens, else one (M = 1).
             output_h, output_w: size of the masks in px; the decoder's own where not positive.
 
         Returns:
@@ -108,15 +108,13 @@ class EfficientSam(nn.Module):
         """
         batch, queries, count = batched_points.shape[:3]
         points, labels = self._to_encoder_px(batched_points, input_h, input_w), batched_point_labels
-        # a negative padding cuts
+        # negative padding cuts
         missing = self.max_points - count
         points = F.pad(points, (0, 0, 0, missing), value=-1.0)
         labels = F.pad(labels, (0, missing), value=-1)
         prompts = self.prompt_encoder(points.flatten(0, 1), labels.flatten(0, 1))
         embeddings = image_embeddings.repeat_interleave(queries, dim=0)  # (B Q, D, h, w)
         logits, quality = self.mask_decoder(embeddings, self.prompt_encoder.get_dense_pe(), prompts, multimask_output)
-        quality, order = quality.sort(dim=-1, descending=True, stable=True)
-        logits = logits.take_along_dim(order[..., None, None], dim=1)
         if output_h > 0 and output_w > 0:
             logits = enlarge(logits, (output_h, output_w))
         return logits.unflatten(0, (batch, queries)), quality.unflatten(0, (batch, queries))
@@ -134,7 +132,8 @@ class EfficientSam(nn.Module):
         scale_to_original_image_size: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Images ``(B, 3, H, W)`` in 0..1, points ``(B, Q, N, 2)`` XY px of them, labels ``(B, Q, N)`` -> logits
-        ``(B, Q, 3, H, W)`` (at the decoder's resolution where not scaled), predicted IoU ``(B, Q, 3)``, descending."""
+        ``(B, Q, 3, H, W)`` (at the decoder's resolution where not scaled), predicted IoU ``(B, Q, 3)``. The masks are
+        not sorted, as in the official code since its commit 610b0fd."""
         height, width = batched_images.shape[-2:]
         return self.predict_masks(
             self.get_image_embeddings(batched_images),
@@ -173,19 +172,19 @@ def build_efficient_sam(config: EfficientSamConfig) -> EfficientSam:
 
 
 class EfficientSamSegmenter(PromptedSegmenter):
-    """EfficientSAM as a :class:`lisa_micro.models.segmenters.base.Segmenter`.
+    """EfficientSAM as a promptable segmenter.
 
-    Of its three masks it takes the one with the highest predicted IoU. Coordinates go to the model as they are, as in
-    the official examples. A point with label 0 is passed on too, but the official training knew none: it tells the
-    model where, not that the object is elsewhere. It has no mask prompts, and a prompt holds at most six points, where
-    a box counts as two.
+    Of the three masks of a prompt it takes the one with the highest predicted IoU. Coordinates are passed on unchanged,
+    as in the official examples. A point with label 0 is passed on, too, but the official training had none: it gives
+    the model a position, not the information that the object is elsewhere. Masks are not taken as prompts, and a prompt
+    has at most six points, where a box counts as two.
     """
 
     takes_masks = False
     model: EfficientSam
 
-    def see(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        # Grey images are scaled before they are repeated, which is the same and takes a third of the memory.
+    def extract(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        # scaling before repeating the channels gives the same and takes a third of the memory
         grey = F.interpolate(pixels, (self.model.image_encoder.img_size,) * 2, mode="bilinear", align_corners=False)
         embedding = self.model.get_image_embeddings(grey.expand(-1, 3, -1, -1))
         return embedding, tuple(4 * side for side in embedding.shape[-2:])
@@ -203,20 +202,21 @@ class EfficientSamSegmenter(PromptedSegmenter):
             True,
             *self.image.shape,
         )
-        return logits[0, :, 0], quality[0, :, 0]  # of three masks the best comes first
+        best = quality[0].argmax(dim=1, keepdim=True)  # (n, 1)
+        return logits[0].take_along_dim(best[..., None, None], 1)[:, 0], quality[0].take_along_dim(best, 1)[:, 0]
 
     def enlarge(self, logits: Tensor, shape: tuple[int, int]) -> Tensor:
         return enlarge(logits[:, None], shape)[:, 0]
 
 
 def as_points(prompts: Prompts, max_points: int) -> tuple[np.ndarray, np.ndarray]:
-    """Prompts as EfficientSAM takes them: the corners of a box are points with labels 2 and 3.
+    """Convert prompts to EfficientSAM's points: the corners of a box are points with labels 2 and 3.
 
     Returns:
-        points ``(N, max_points, 2)`` XY px, labels ``(N, max_points)``, filled up with -1.
+        points ``(N, max_points, 2)`` XY px, labels ``(N, max_points)``, padded with -1.
 
     Raises:
-        InputError: a prompt of more points than that.
+        InputError: a prompt with more points.
     """
     xy, labels = prompts.points, prompts.labels
     if prompts.boxes is not None:
@@ -225,8 +225,10 @@ def as_points(prompts: Prompts, max_points: int) -> tuple[np.ndarray, np.ndarray
         labels = np.concatenate([np.broadcast_to([BOX_NEAR, BOX_FAR], (len(xy), 2)), labels], axis=1)
     most = int((labels != NO_POINT).sum(axis=1).max())
     if most > max_points:
-        raise InputError(f"EfficientSAM takes {max_points} points a prompt, where a box counts as two; not {most}")
-    # what is no point goes to the end, and there are enough columns
+        raise InputError(
+            f"EfficientSAM takes at most {max_points} points per prompt, where a box counts as two; not {most}."
+        )
+    # missing points go to the end
     order = np.argsort(labels == NO_POINT, axis=1, kind="stable")[:, :max_points]
     xy, labels = np.take_along_axis(xy, order[..., None], axis=1), np.take_along_axis(labels, order, axis=1)
     fill = max_points - labels.shape[1]
