@@ -18,7 +18,8 @@ from lisa_micro.io import to_unit_range
 from lisa_micro.language import Reply, Target, ValueSlot, check_prompt, parse_reply
 from lisa_micro.language.display import UNREADABLE_VALUE, display, noun_phrase
 from lisa_micro.measure.tables import particle_table
-from lisa_micro.types import Answer, Micrograph, Segmentation, Value
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import Micrograph, Value
 
 MAX_PROMPT_TOKENS = 800
 """Tokens of a prompt that are read; 2000 characters of English are about 450."""
@@ -145,7 +146,7 @@ class Conversation:
         else:
             answer = self._assemble(prompt, raw, reply, outlines, absent, (*notes, *reply.notes))
         clock.lap("measure")
-        answer = replace(answer, seconds=clock.seconds)
+        answer = replace(answer, seconds=clock.seconds, image=self.image)
         self._memory = memory
         self.answers.append(answer)
         return answer
@@ -221,6 +222,7 @@ class Conversation:
             properties=particle_table(properties, self.image.pixel_size_nm),
             notes=notes,
             target=number,
+            image=self.image,
         )
 
     def _value(

@@ -31,7 +31,8 @@ from lisa_micro.models.official_lisa.images import photo_range
 from lisa_micro.models.official_lisa.load import Loaded, load_official
 from lisa_micro.models.official_lisa.prompt import OfficialChat
 from lisa_micro.models.official_lisa.sam import OfficialSam
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph
 
 MAX_REPLY_TOKENS = 512
 MAX_MASKS = 32
@@ -162,6 +163,7 @@ class OfficialConversation(Conversation):
             raw=written.raw,
             notes=tuple(dict.fromkeys((*notes, *remarks))),
             seconds=clock.seconds,
+            image=self.image,
         )
         self._memory = memory
         self.answers.append(answer)
@@ -205,6 +207,7 @@ class OfficialConversation(Conversation):
                     pixel_size_nm=image.pixel_size_nm,
                     properties=particle_table(particle_properties(labels, image.pixels), image.pixel_size_nm),
                     target=number + 1,
+                    image=image,
                 )
             )
         return segments, remarks

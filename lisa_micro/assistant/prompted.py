@@ -18,12 +18,13 @@ from lisa_micro.models.segmenters.everything import label_shape
 from lisa_micro.models.segmenters.loop import PromptedSegmenter
 from lisa_micro.models.segmenters.micro import MicroSegmenter
 from lisa_micro.points import check_points
-from lisa_micro.types import InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Segmentation
+from lisa_micro.types import InputError, Micrograph
 
 if TYPE_CHECKING:
     from lisa_micro.assistant.engine import Engine
     from lisa_micro.assistant.outline import ImageView
-    from lisa_micro.types import Answer
+    from lisa_micro.results.answer import Answer
 
 BATCH = 16
 
@@ -117,6 +118,7 @@ class PromptedMixin:
             pixel_size_nm=image.pixel_size_nm,
             properties=particle_table(properties, image.pixel_size_nm),
             notes=notes,
+            image=image,
         )
 
 

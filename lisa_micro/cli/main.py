@@ -42,7 +42,8 @@ from lisa_micro.language import check_prompt
 from lisa_micro.types import InputError
 
 if TYPE_CHECKING:
-    from lisa_micro.types import Answer, Micrograph
+    from lisa_micro.results.answer import Answer
+    from lisa_micro.types import Micrograph
 
 app = typer.Typer(
     name="lisa-micro",

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lisa_micro.types import Answer, InputError, Micrograph
+from lisa_micro.results.answer import Answer
+from lisa_micro.types import InputError, Micrograph
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 """(what, number of steps) -> context that gives a function to call after each step."""

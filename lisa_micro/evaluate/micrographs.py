@@ -11,7 +11,7 @@ from lisa_micro.evaluate.results import Figure, SuiteResult, mean, share
 from lisa_micro.evaluate.wordings import LISA_WORDINGS, whole_concept_wordings
 from lisa_micro.measure import find_necks
 from lisa_micro.metrics import Counts
-from lisa_micro.types import Answer
+from lisa_micro.results.answer import Answer
 
 TEM_WORDINGS = 15
 EMPS_WORDINGS = 20

@@ -20,7 +20,8 @@ from lisa_micro.evaluate.wordings import facts_of
 from lisa_micro.language import Measure, parse_measure, parse_reply, render_clauses
 from lisa_micro.language.words import PROPERTIES
 from lisa_micro.measure import column, particle_properties
-from lisa_micro.types import Answer, Micrograph, Segmentation, Value
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import Micrograph, Value
 
 SCENES = 40
 REQUESTS_PER_SCENE = 3

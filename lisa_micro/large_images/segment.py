@@ -11,7 +11,8 @@ from lisa_micro.types import InputError
 
 if TYPE_CHECKING:
     from lisa_micro.assistant import Assistant
-    from lisa_micro.types import Answer, Micrograph
+    from lisa_micro.results.answer import Answer
+    from lisa_micro.types import Micrograph
 
 How = Literal["auto", "whole", "tiled", "cascade"]
 Progress = Callable[[str, int, int], None]

@@ -17,7 +17,8 @@ import numpy as np
 from lisa_micro.geometry import boxes_from_labels, rle_from_labels
 from lisa_micro.io.files import ANSWER_FILES, check_output, results_in, write_files, write_json
 from lisa_micro.io.labels import write_labels
-from lisa_micro.types import CONCEPTS, Answer, Micrograph, Segmentation, Value
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import CONCEPTS, Micrograph, Value
 from lisa_micro.viz.overlay import draw_overlay
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from lisa_micro.cli.main import main
 from lisa_micro.evaluate.comparison import compare_prompts, compare_wordings, inner_points, jittered, read_boxes
 from lisa_micro.evaluate.comparison.pictures import ONLY_ONE, ONLY_OTHER, difference_map
 from lisa_micro.evaluate.comparison.scores import Interval, bootstrap, object_ious, verdict
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph
 
 SHAPE = (60, 80)
 BOXES = np.array([[5, 5, 25, 25], [40, 10, 60, 40], [10, 40, 20, 50]])

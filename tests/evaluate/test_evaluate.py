@@ -40,7 +40,8 @@ from lisa_micro.evaluate import context as contexts
 from lisa_micro.evaluate.runner import hardware
 from lisa_micro.evaluate.wordings import LISA_WORDINGS, facts_of, foreign_wordings, whole_concept_wordings
 from lisa_micro.language import render_reply
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation, Value
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph, Value
 
 SIZE = 64
 NO = Answer("There are none.", declined=True, raw="<absent>There are none.")

@@ -10,7 +10,8 @@ import numpy as np
 from scipy import ndimage
 
 from lisa_micro.geometry import boxes_from_labels, check_boxes
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph
 
 
 class Assistant(Protocol):

@@ -16,8 +16,9 @@ from pycocotools.coco import COCO
 
 from lisa_micro.io import check_output, read_labels, read_micrograph, write_files, write_labels
 from lisa_micro.results import save_answer
+from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro.results.export import answer_record, instances_table
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation, Value
+from lisa_micro.types import InputError, Micrograph, Value
 from lisa_micro.viz import draw_overlay, segment_colours
 from lisa_micro.viz.overlay import instance_colours, nice_length
 
