@@ -19,7 +19,7 @@ from torch import Tensor
 from lisa_micro.assistant.assistant import Assistant, Clock, Conversation
 from lisa_micro.assistant.engine import Engine, Memory, Written
 from lisa_micro.assistant.outline import ImageView
-from lisa_micro.io import to_unit_range
+from lisa_micro.io import MicrographLike, as_micrograph, to_unit_range
 from lisa_micro.language import DEFAULT_VOCABULARY
 from lisa_micro.measure import particle_properties
 from lisa_micro.measure.tables import particle_table
@@ -112,9 +112,9 @@ class OfficialAssistant(Assistant):
         photo = photo_range(pixels)
         return to_unit_range(pixels) if photo is None else photo
 
-    def chat(self, image: Micrograph) -> OfficialConversation:
+    def chat(self, image: MicrographLike) -> OfficialConversation:
         """A conversation: later requests may refer to what was said."""
-        return OfficialConversation(self, image)
+        return OfficialConversation(self, as_micrograph(image))
 
     def _segmenter(self, image: Micrograph) -> OfficialSam:
         view, _ = self.view(image)

@@ -33,7 +33,8 @@ class Segmentation:
         pixel_size_nm: as in the micrograph.
         properties: measured properties, one row per instance, units in the column names.
         notes: notices for the user, one sentence each.
-        target: number of the target in the reply, from 1, as in :class:`~lisa_micro.types.Value`; 0 for points and boxes.
+        target: number of the target in the reply, from 1, as in :class:`~lisa_micro.types.Value`;
+            0 for boxes and points.
         image: the micrograph, used for display only.
     """
 

@@ -14,6 +14,8 @@ import numpy as np
 
 from lisa_micro.geometry import resize_long_side
 from lisa_micro.io.contrast import to_unit_range
+from lisa_micro.io.memory import MicrographLike
+from lisa_micro.io.reader import pixels_of
 from lisa_micro.io.units import format_length
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ def _close_pairs(labels: np.ndarray) -> np.ndarray:
 
 
 def draw_overlay(
-    pixels: np.ndarray,
+    pixels: MicrographLike,
     labels: np.ndarray | Sequence[np.ndarray],
     pixel_size_nm: float | None = None,
     names: Sequence[str] | None = None,
@@ -121,14 +123,15 @@ def draw_overlay(
     from PIL import Image, ImageDraw
 
     segments = [labels] if isinstance(labels, np.ndarray) else list(labels)
-    height, width = pixels.shape
+    intensities = pixels_of(pixels)
+    height, width = intensities.shape
     long_side = max(height, width)
     target = min(long_side, MAX_SIDE)
     if enlarge and long_side < MIN_SIDE:
         target = long_side * min(8, math.ceil(MIN_SIDE / long_side))
     resizing = resize_long_side((height, width), target)
 
-    grey = (np.clip(resizing.image(to_unit_range(pixels)), 0, 1) * 255).round().astype(np.uint8)
+    grey = (np.clip(resizing.image(to_unit_range(intensities)), 0, 1) * 255).round().astype(np.uint8)
     canvas = np.repeat(grey[..., None], 3, axis=2)
     thickness = max(1, round(max(resizing.resized) / 650))
     base = segment_colours(len(segments))
