@@ -170,32 +170,6 @@ def test_huge_label_images_are_compressed(tmp_path):
     assert image.pixel_size_nm == pytest.approx(0.5)
 
 
-def test_labels_come_from_many_files(tmp_path):
-    mask = np.zeros((9, 12), np.uint8)
-    mask[1:3, 1:3], mask[5:8, 5:9] = 255, 255
-    Image.fromarray(mask).save(tmp_path / "mask.png")
-    image = read_labels(tmp_path / "mask.png")
-    assert image.pixels.dtype == np.int32
-    assert image.pixels.max() == 2
-    assert any("2 connected regions" in note for note in image.notes)
-    Image.fromarray(np.arange(12, dtype=np.uint16).reshape(3, 4)).save(tmp_path / "labels.png")
-    np.testing.assert_array_equal(read_labels(tmp_path / "labels.png").pixels, np.arange(12).reshape(3, 4))
-    np.save(tmp_path / "labels.npy", np.arange(12).reshape(3, 4))
-    assert read_labels(tmp_path / "labels.npy").pixels.max() == 11
-    Image.fromarray(np.zeros((3, 4), np.uint8)).save(tmp_path / "none.png")
-    assert read_labels(tmp_path / "none.png").pixels.max() == 0
-
-    np.save(tmp_path / "float.npy", np.ones((3, 4)))
-    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
-    tifffile.imwrite(tmp_path / "half.tif", np.full((3, 4), 0.5, np.float32))
-    tifffile.imwrite(tmp_path / "negative.tif", np.full((3, 4), -1, np.int16))
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8)).save(tmp_path / "rgb.png")
-    for name in ("float.npy", "objects.npy", "none.npy", "half.tif", "negative.tif", "rgb.png", "none.tif"):
-        with pytest.raises(InputError) as error:
-            read_labels(tmp_path / name)
-        assert "\n" not in str(error.value)
-
-
 # ---------------------------------------------------------------------------------------------------- overlay
 
 
