@@ -58,7 +58,12 @@ def test_two_exceptions(tmp_path):
 
 def test_written_labels_come_back_as_they_were(tmp_path):
     # one instance in two pieces, and the number of a single instance, are kept
-    for labels in (BLOBS.astype(np.int32), BLOBS * np.uint8(255), np.arange(108).reshape(9, 12), BLOBS.astype(int) * 70_000):
+    for labels in (
+        BLOBS.astype(np.int32),
+        BLOBS * np.uint8(255),
+        np.arange(108).reshape(9, 12),
+        BLOBS.astype(int) * 70_000,
+    ):
         write_labels(tmp_path / "a.tif", labels, 0.5)
         image = read_labels(tmp_path / "a.tif")
         np.testing.assert_array_equal(image.pixels, labels)
