@@ -208,7 +208,8 @@ def compare(
     assistant = load_preset(preset, device, precision, projectors)
     with busy("Comparing"):
         words = wordings[0] if prompt.strip() else None
-        result = comparing.compare_prompts(assistant, micrograph, words, drawn, labels, jitter=jitter, seed=seed)
+        options = comparing.ComparisonOptions(jitter_px=jitter, seed=seed)
+        result = comparing.compare_prompts(assistant, micrograph, words, drawn, labels, options=options)
         said = comparing.compare_wordings(assistant, micrograph, wordings, labels) if wording else None
     print(result.sentence)
     for note in result.notes:
