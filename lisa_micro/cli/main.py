@@ -343,12 +343,7 @@ def evaluate(
     console = Console()
     report = judging.evaluate(
         suite,
-        preset=preset,
-        device=device,
-        data=data,
-        limit=limit,
-        seed=seed,
-        prompts=prompts,
+        settings=judging.EvaluationSettings(preset, device, data, limit, seed, prompts),
         out=out,
         show=lambda result: judging.show(result, console),
         progress=sys.stderr.isatty(),
