@@ -1,4 +1,4 @@
-"""Micrographs in, results out."""
+"""Read micrographs, videos and labels; write label images and files."""
 
 from lisa_micro.io.contrast import to_unit_range
 from lisa_micro.io.files import check_output, write_files, write_json

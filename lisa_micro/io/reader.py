@@ -1,4 +1,4 @@
-"""One door for every micrograph: a path or an array in, a :class:`~lisa_micro.types.Micrograph` out."""
+"""Read any micrograph: a path or an image in memory in, a :class:`~lisa_micro.types.Micrograph` out."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ def read_micrograph(
     pixel_size_nm: float | None = None,
     page: int = 0,
 ) -> Micrograph:
-    """Reads one 2-D image.
+    """Read one 2-D image.
 
-    What a file is, its content says and not its name. TIFF (8, 16, 32 bit, float, colour, palette, stacks,
-    with the tags of ImageJ, OME, FEI / Thermo Fisher, Zeiss, Gatan, TVIPS and Olympus), PNG, JPEG, BMP, GIF,
-    WebP, PGM and MRC are always read; DM3, DM4, EMD, SER, EMI and TVIPS where the extra ``[formats]`` is
-    installed.
+    The format is recognised by the content of a file, not by its name. Supported: TIFF (8, 16, 32 bit, float, colour,
+    palette, stacks, with the tags of ImageJ, OME, FEI / Thermo Fisher, Zeiss, Gatan, TVIPS and Olympus), PNG, JPEG,
+    BMP, GIF, WebP, PGM and MRC; with the extra ``[formats]`` also DM3, DM4, EMD, SER, EMI and TVIPS.
 
     Args:
-        source: path of a file; or an array ``(H, W)`` or ``(H, W, 1 to 4)`` of any numeric type; or a
-            micrograph.
-        pixel_size_nm: edge of a pixel in nm; goes before what the file says (origin ``"user"``).
-        page: which image of a stack, from 0; negative numbers count from the end.
+        source: path of a file; array ``(H, W)`` or ``(H, W, 1 to 4)`` of any numeric type; HyperSpy signal, xarray
+            ``DataArray``, torch tensor or Pillow image; or a micrograph.
+        pixel_size_nm: edge length of a pixel in nm; takes precedence over the file's own (origin ``"user"``).
+        page: image of a stack, from 0; negative numbers count from the end.
 
     Returns:
-        A micrograph with ``pixels`` ``(H, W)`` float32, intensities as in the file; colour as luminance,
-        without alpha. What was done and what to know is in its ``notes``.
+        a micrograph with ``pixels`` ``(H, W)`` float32, intensities as in the file; colour as luminance, without alpha.
+        Its ``notes`` say what was changed or ignored.
 
     Raises:
-        InputError: a missing, empty, damaged, truncated or unreadable file, a folder, no image, no pixels, a
-            side longer than 16384 px, no such page, or a pixel size that is not positive; one sentence each.
+        InputError: a missing, empty, damaged, truncated or unreadable file, a folder, not an image, no pixels, a side
+        longer
+            than 16384 px, no such page, or a pixel size that is not positive; one sentence each.
     """
     given = check_pixel_size(pixel_size_nm)
     if isinstance(source, Micrograph):
@@ -111,16 +111,16 @@ def _read_path(path: Path, page: int) -> Micrograph:
 
 
 def file_head(path: Path) -> bytes:
-    """The first bytes of a file that can be read.
+    """The first 256 bytes of a file.
 
     Raises:
-        InputError: it is missing, a folder, empty, or not allowed to be read.
+        InputError: missing, a folder, empty, or not readable.
     """
     try:
         if path.is_dir():
             raise InputError(f"{path} is a folder; give the path of one image.")
         if path.exists() and not path.is_file():
-            # a pipe, say, would never end
+            # a pipe, for example, might never end
             raise InputError(f"{path} is not a regular file; give the path of an image.")
         with path.open("rb") as file:
             head = file.read(256)
@@ -129,7 +129,7 @@ def file_head(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; check the path of the image.") from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise InputError(f"{str(path)[:200]} cannot be read: {reason}.") from error
     if not head:
         raise InputError(f"{path} is empty (0 bytes).")

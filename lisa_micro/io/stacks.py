@@ -1,7 +1,8 @@
-"""Stacks as videos: TIFF, MRC, and what rosettasciio reads; one frame at a time."""
+"""Read stacks as videos, one frame at a time: TIFF, MRC, and the formats of rosettasciio."""
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,7 @@ def tiff_stack(path: Path) -> tuple[Facts, Frames]:
     try:
         with tifffile.TiffFile(path) as tif:
             seconds, origin = _tiff_interval(tif)
-    except Exception:  # foreign metadata; the pixels were read
+    except Exception:  # broken metadata; the pixels were read
         seconds, origin = None, "none"
     return timed(facts, seconds, origin), lambda: _tiff_frames(path)
 
@@ -58,11 +59,11 @@ def _tiff_frames(path: Path) -> Iterator[np.ndarray]:
     except (InputError, GeneratorExit):
         raise
     except Exception as error:
-        raise InputError(f"frame {number} of {path.name} is damaged or cut short.") from error
+        raise InputError(f"Frame {number} of {path.name} is damaged or cut short.") from error
 
 
 def _tiff_interval(tif: Any) -> tuple[float | None, str]:
-    """Seconds from frame to frame and where that is written."""
+    """Seconds from frame to frame, and their origin."""
     metadata = tif.imagej_metadata or {}
     if "finterval" in metadata:
         seconds = in_seconds(metadata["finterval"], str(metadata.get("tunit", "s")) or "s")
@@ -112,15 +113,13 @@ def rosettasciio_stack(path: Path) -> tuple[Facts, Frames]:
     count = int(first.metadata["pages"])
     facts = facts_of(first, count, "frames; frame")
     signal = _signal(path)
-    roles = volumes.image_axes(signal["axes"])
+    roles = volumes.image_axes(signal["axes"]) or ()
     times = [axis for number, axis in enumerate(signal["axes"]) if number not in roles]
     seconds = in_seconds(times[-1].get("scale"), str(times[-1].get("units") or "")) if times else None
     return timed(facts, seconds, "rosettasciio"), lambda: _rosettasciio_frames(path, count)
 
 
 def _signal(path: Path) -> dict[str, Any]:
-    import importlib
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         reader = importlib.import_module(f"rsciio.{volumes.ROSETTASCIIO[path.suffix.lower()]}")
@@ -137,5 +136,5 @@ def _rosettasciio_frames(path: Path, count: int) -> Iterator[np.ndarray]:
         except InputError:
             raise
         except Exception as error:
-            raise InputError(f"frame {number} of {path.name} is damaged or cut short.") from error
+            raise InputError(f"Frame {number} of {path.name} is damaged or cut short.") from error
         yield to_plane(array, path.name)[0]
