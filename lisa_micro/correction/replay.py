@@ -15,7 +15,8 @@ import numpy as np
 from lisa_micro.datasets.records import FILE_NAME, SEG, Record, Target, Turn, read_records, write_records
 from lisa_micro.io import write_files, write_labels
 from lisa_micro.measure import particle_properties, particle_table
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation, Value
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph, Value
 
 NECK_ONLY = ("neck_width", "neck_ratio")
 """Measured on the particles around a neck: known again only for necks that were not changed."""
