@@ -23,8 +23,8 @@ def correct(
     force: Annotated[bool, typer.Option("--force", help="Overwrite results that are there already.")] = False,
 ) -> None:
     """Repeat a correction from its log: the same labels come out, measured and drawn."""
-    from lisa_micro.correction.actions import read_log, replay_log
-    from lisa_micro.correction.replay import corrected_segment
+    from lisa_micro.correction.remeasure import corrected_segment
+    from lisa_micro.correction.replay import read_log, replay_log
     from lisa_micro.datasets.readers import read_labels
     from lisa_micro.io import check_output
     from lisa_micro.results import save_answer
@@ -38,7 +38,7 @@ def correct(
         raise InputError(f"The labels are {sizes[0]} px and the micrograph {sizes[1]} px; they must be alike.")
     check_output(out, force)
     with busy("Correcting and measuring"):
-        correction = replay_log(before, record)
+        correction = replay_log(before, record, log.name)
         segment = Segmentation(
             before, concept=record.concept, phrase=record.phrase or "objects", pixel_size_nm=micrograph.pixel_size_nm
         )

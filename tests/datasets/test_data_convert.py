@@ -19,7 +19,7 @@ from pycocotools import mask as coco_mask
 from scipy import ndimage
 
 from lisa_micro.cli.main import main
-from lisa_micro.correction.replay import save_example
+from lisa_micro.correction.examples import save_example
 from lisa_micro.datasets import converting
 from lisa_micro.datasets.checking import check_folder
 from lisa_micro.datasets.checking_report import pictures
@@ -136,9 +136,11 @@ def test_folders_of_concepts_masks_and_given_names(tmp_path):
         save(source / f"labels/oxide shells/scan {k}.png", (TWO == 1).astype(np.uint8) * 255)
         write_labels_at(source / f"labels/dirt/scan {k}.tif", TWO)
     done = convert(source, tmp_path / "out", Choices(concepts={"oxide shells": "shell", "dirt": ""}))
-    assert [(c.name, c.plural) for c in done.own] == [("shell", "shells")]
+    assert [(c.name, c.plural) for c in done.custom_concepts] == [("shell", "shells")]
     for example in read_record_folder(tmp_path / "out"):
-        assert set(example.own) == {"shell"} and np.array_equal(example.own["shell"], (TWO == 1).astype(np.int32))
+        assert set(example.concept_labels) == {"shell"} and np.array_equal(
+            example.concept_labels["shell"], (TWO == 1).astype(np.int32)
+        )
         assert example.labels.max() in (2, 3)
     assert "shells" in (tmp_path / "out/dataset.yaml").read_text()
     clean(tmp_path / "out")
@@ -275,7 +277,7 @@ def coco_set(folder: Path) -> Path:
 
 def test_coco_instances_and_captions_of_one_image_come_together(tmp_path):
     done = convert(coco_set(tmp_path / "in"), tmp_path / "out")
-    assert done.kind == "coco" and done.images == 3 and [c.name for c in done.own] == ["twin_boundary"]
+    assert done.kind == "coco" and done.images == 3 and [c.name for c in done.custom_concepts] == ["twin_boundary"]
     assert done.notes[:2] == (
         "crowds (iscrowd), left out: 1",
         "captions with digits, left out since no reply writes a number itself: 1",
@@ -283,9 +285,9 @@ def test_coco_instances_and_captions_of_one_image_come_together(tmp_path):
     examples = by_name(tmp_path / "out")
     for name in ("0", "1"):
         assert np.array_equal(examples[name][0].labels, np.where(THREE < 3, THREE, 0))
-        assert np.array_equal(examples[name][0].own["twin_boundary"], THREE == 3)
+        assert np.array_equal(examples[name][0].concept_labels["twin_boundary"], THREE == 3)
         assert examples[name][0].micrograph.pixel_size_nm == 2.0
-    assert (examples["2"][0].own["twin_boundary"][5:25, 10:30] == 2).sum() == 400
+    assert (examples["2"][0].concept_labels["twin_boundary"][5:25, 10:30] == 2).sum() == 400
     assert examples["0"][0].turns[0].assistant == "Two grains beside a twin."
     clean(tmp_path / "out")
 
@@ -398,7 +400,7 @@ def test_labelme_shapes_become_instances_of_concepts(tmp_path):
     labelme(tmp_path / "in", "one", shapes, path="C:\\scans\\one.png")
     labelme(tmp_path / "in", "three", [shape("grain", square(5, 5, 8)), shape("grain", square(3, 3, 30))], inside=True)
     done = convert(tmp_path / "in", tmp_path / "out")
-    assert done.kind == "labelme" and [c.name for c in done.own] == ["shell"]
+    assert done.kind == "labelme" and [c.name for c in done.custom_concepts] == ["shell"]
     assert done.notes == ("shapes that outline nothing (lines, points), left out: 1",)
     ((one,), (three,)) = (by_name(tmp_path / "out")[name] for name in ("one", "three"))
     particles = np.zeros(SHAPE, np.int32)
@@ -409,10 +411,10 @@ def test_labelme_shapes_become_instances_of_concepts(tmp_path):
     rows, columns = np.mgrid[:64, :80] + 0.5
     shells[(columns - 70) ** 2 + (rows - 20) ** 2 <= 25] = 2
     shells[5, 50] = shells[6, 50:52] = 3
-    assert np.array_equal(one.own["shell"], shells)
+    assert np.array_equal(one.concept_labels["shell"], shells)
     particles = np.zeros(SHAPE, np.int32)
     particles[3:33, 3:33], particles[5:13, 5:13] = 2, 1  # the smaller one is not lost under the larger
-    assert np.array_equal(three.labels, particles) and not three.own["shell"].any()
+    assert np.array_equal(three.labels, particles) and not three.concept_labels["shell"].any()
     assert np.array_equal(three.micrograph.pixels, picture(55))
     clean(tmp_path / "out")
 
@@ -500,7 +502,9 @@ def test_corrections_of_several_sessions_become_one_set(tmp_path):
     assert done.notes[0] == "records that are in the set already, left out: 1"
     examples = [example for found in by_name(tmp_path / "out").values() for example in found]
     for example in examples:
-        assert np.array_equal(example.own["shell"], TWO) and example.micrograph.pixel_size_nm == pytest.approx(0.4)
+        assert np.array_equal(
+            example.concept_labels["shell"], TWO
+        ) and example.micrograph.pixel_size_nm == pytest.approx(0.4)
         assert [turn.user for turn in example.turns] == ["shells?", "the biggest"]
         assert np.array_equal(example.target_labels(example.turns[1].targets[0]), discs((20, 20, 10)))
     assert {tuple(e.micrograph.pixels.ravel()[:50]) for e in examples} == {
@@ -647,7 +651,7 @@ def test_what_a_folder_is_is_found_out(tmp_path):
     with pytest.raises(InputError, match="labelme or labels; say which with --from"):
         find_kind(tmp_path / "a")
     (tmp_path / "empty").mkdir()
-    for place, said in (("empty", "none of the formats"), ("nowhere", "there is no")):
+    for place, said in (("empty", "no known format"), ("nowhere", "there is no")):
         with pytest.raises(InputError, match=said):
             find_kind(tmp_path / place)
     with pytest.raises(InputError, match="none of auto"):
@@ -673,7 +677,7 @@ def test_a_folder_that_holds_something_is_kept(tmp_path, capsys):
         convert(source, tmp_path / "link", force=force)
     assert (tmp_path / "link").is_symlink() and read_records(tmp_path / "elsewhere")
     for inside in (source, source / "out", tmp_path):
-        with pytest.raises(InputError, match="within each other"):
+        with pytest.raises(InputError, match="contain each other"):
             convert(source, inside)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["elsewhere", "in", "link", "out"]
 

@@ -34,7 +34,7 @@ _REPLIED = re.compile(rf"\b({'|'.join(sorted(CONCEPT_NOUNS[STAND_IN], key=len, r
 _MOST_DRAWS = 200
 
 
-def sample_own_conversation(
+def sample_custom_conversation(
     rng: np.random.Generator,
     concept: Concept,
     facts: SceneFacts,
