@@ -17,7 +17,7 @@ from lisa_micro.models.lisa.model import LisaModel
 from lisa_micro.models.towers.sam import SamFeatures, TopDown
 from lisa_micro.types import CONCEPTS, InputError
 from lisa_micro_finetune.adapt.augment import Window
-from lisa_micro_finetune.adapt.batches import AdaptBatch
+from lisa_micro_finetune.adapt.plans import AdaptBatch
 from lisa_micro_finetune.adapt.settings import AdaptStage, Learn, Lora
 from lisa_micro_finetune.data.conversations import IGNORE
 from lisa_micro_finetune.stages.language import image_slots

@@ -69,7 +69,6 @@ def place(tmp_path, monkeypatch) -> Path:
     write_preset(tmp_path / "tiny")
     (tmp_path / "finetune").symlink_to(CHECKOUT / "finetune")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
     return tmp_path
 
 
