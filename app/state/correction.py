@@ -20,7 +20,8 @@ from lisa_micro.geometry import rle_encode
 from lisa_micro.io import write_files, write_labels
 from lisa_micro.points import check_points
 from lisa_micro.results import save_answer
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph
 from lisa_micro_app.exports import plain_name, zip_folder
 from lisa_micro_app.handlers import NOTHING_OPEN, Pending, follow
 from lisa_micro_app.jobs import Desk, Ticket

@@ -12,7 +12,7 @@ from lisa_micro.datasets.readers import Example
 from lisa_micro.datasets.records import Turn
 from lisa_micro.datasets.texts import SceneFacts, held_out_suite
 from lisa_micro.datasets.texts.custom import sample_custom_conversation
-from lisa_micro.evaluate.language import judge as judge_reply
+from lisa_micro.evaluate.language import score_reply as judge_reply
 from lisa_micro.evaluate.scenes import FIRST_SEED, is_there, micrograph_of, scenes
 from lisa_micro.evaluate.wordings import whole_concept_wordings
 from lisa_micro.geometry import boxes_from_labels

@@ -14,11 +14,12 @@ from lisa_micro.assistant import constraints, values
 from lisa_micro.assistant.engine import CONTEXT_TOKENS, Engine, Memory, Written, concepts_of
 from lisa_micro.assistant.outline import ImageView, Outline, renumbered
 from lisa_micro.assistant.prompted import PromptedMixin
-from lisa_micro.io import to_unit_range
+from lisa_micro.io import MicrographLike, as_micrograph, to_unit_range
 from lisa_micro.language import Reply, Target, ValueSlot, check_prompt, parse_reply
 from lisa_micro.language.display import UNREADABLE_VALUE, display, noun_phrase
 from lisa_micro.measure.tables import particle_table
-from lisa_micro.types import Answer, Micrograph, Segmentation, Value
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import Micrograph, Value
 
 MAX_PROMPT_TOKENS = 800
 """Tokens of a prompt that are read; 2000 characters of English are about 450."""
@@ -58,22 +59,22 @@ class Assistant(PromptedMixin):
         self._views.move_to_end(key)
         return self._views[key]
 
-    def encode(self, image: Micrograph) -> float:
+    def encode(self, image: MicrographLike) -> float:
         """Look at an image ahead of requests, so that the first one need not wait; seconds that it took (next to none
         for one of the last few images)."""
         start = time.perf_counter()
-        self.view(image)
+        self.view(as_micrograph(image))
         return time.perf_counter() - start
 
-    def chat(self, image: Micrograph) -> Conversation:
+    def chat(self, image: MicrographLike) -> Conversation:
         """A conversation: later requests may refer to what was said."""
-        return Conversation(self, image)
+        return Conversation(self, as_micrograph(image))
 
-    def ask(self, image: Micrograph, prompt: str) -> Answer:
+    def ask(self, image: MicrographLike, prompt: str) -> Answer:
         """One request.
 
         Args:
-            image: see :func:`lisa_micro.read_micrograph`.
+            image: a micrograph, or anything that :func:`lisa_micro.io.as_micrograph` accepts.
             prompt: any words; beyond :data:`lisa_micro.language.MAX_PROMPT` characters they are cut, with a notice.
 
         Raises:
@@ -93,13 +94,13 @@ class Assistant(PromptedMixin):
             notes = (*notes, f"The prompt is long; its first {len(short)} characters are used.")
         return short, notes
 
-    def parse(self, image: Micrograph, prompt: str, history: tuple[tuple[str, str], ...] = ()) -> str:
+    def parse(self, image: MicrographLike, prompt: str, history: tuple[tuple[str, str], ...] = ()) -> str:
         """The reply as the language model writes it (special tokens as text), without outlining anything.
 
         Args:
             history: earlier (request, reply in the reply language) pairs.
         """
-        _, begun = self.view(image)
+        _, begun = self.view(as_micrograph(image))
         memory = self.engine.fork(begun)
         for number, (request, reply) in enumerate(history):
             self.engine.recite(memory, request, reply, first=number == 0)
@@ -145,7 +146,7 @@ class Conversation:
         else:
             answer = self._assemble(prompt, raw, reply, outlines, absent, (*notes, *reply.notes))
         clock.lap("measure")
-        answer = replace(answer, seconds=clock.seconds)
+        answer = replace(answer, seconds=clock.seconds, image=self.image)
         self._memory = memory
         self.answers.append(answer)
         return answer
@@ -221,6 +222,7 @@ class Conversation:
             properties=particle_table(properties, self.image.pixel_size_nm),
             notes=notes,
             target=number,
+            image=self.image,
         )
 
     def _value(

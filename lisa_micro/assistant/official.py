@@ -19,7 +19,7 @@ from torch import Tensor
 from lisa_micro.assistant.assistant import Assistant, Clock, Conversation
 from lisa_micro.assistant.engine import Engine, Memory, Written
 from lisa_micro.assistant.outline import ImageView
-from lisa_micro.io import to_unit_range
+from lisa_micro.io import MicrographLike, as_micrograph, to_unit_range
 from lisa_micro.language import DEFAULT_VOCABULARY
 from lisa_micro.measure import particle_properties
 from lisa_micro.measure.tables import particle_table
@@ -31,7 +31,8 @@ from lisa_micro.models.official_lisa.images import photo_range
 from lisa_micro.models.official_lisa.load import Loaded, load_official
 from lisa_micro.models.official_lisa.prompt import OfficialChat
 from lisa_micro.models.official_lisa.sam import OfficialSam
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph
 
 MAX_REPLY_TOKENS = 512
 MAX_MASKS = 32
@@ -111,9 +112,9 @@ class OfficialAssistant(Assistant):
         photo = photo_range(pixels)
         return to_unit_range(pixels) if photo is None else photo
 
-    def chat(self, image: Micrograph) -> OfficialConversation:
+    def chat(self, image: MicrographLike) -> OfficialConversation:
         """A conversation: later requests may refer to what was said."""
-        return OfficialConversation(self, image)
+        return OfficialConversation(self, as_micrograph(image))
 
     def _segmenter(self, image: Micrograph) -> OfficialSam:
         view, _ = self.view(image)
@@ -162,6 +163,7 @@ class OfficialConversation(Conversation):
             raw=written.raw,
             notes=tuple(dict.fromkeys((*notes, *remarks))),
             seconds=clock.seconds,
+            image=self.image,
         )
         self._memory = memory
         self.answers.append(answer)
@@ -205,6 +207,7 @@ class OfficialConversation(Conversation):
                     pixel_size_nm=image.pixel_size_nm,
                     properties=particle_table(particle_properties(labels, image.pixels), image.pixel_size_nm),
                     target=number + 1,
+                    image=image,
                 )
             )
         return segments, remarks

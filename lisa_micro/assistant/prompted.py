@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lisa_micro.geometry import resample_nearest
+from lisa_micro.io import MicrographLike, as_micrograph
 from lisa_micro.measure import particle_properties
 from lisa_micro.measure.tables import particle_table
 from lisa_micro.models.segmenters.base import check_prompts
@@ -18,12 +19,13 @@ from lisa_micro.models.segmenters.everything import label_shape
 from lisa_micro.models.segmenters.loop import PromptedSegmenter
 from lisa_micro.models.segmenters.micro import MicroSegmenter
 from lisa_micro.points import check_points
-from lisa_micro.types import InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Segmentation
+from lisa_micro.types import InputError, Micrograph
 
 if TYPE_CHECKING:
     from lisa_micro.assistant.engine import Engine
     from lisa_micro.assistant.outline import ImageView
-    from lisa_micro.types import Answer
+    from lisa_micro.results.answer import Answer
 
 BATCH = 16
 
@@ -47,7 +49,7 @@ class PromptedMixin:
         self._prompted.look(view.features)
         return self._prompted
 
-    def segment_boxes(self, image: Micrograph, boxes: object) -> Segmentation:
+    def segment_boxes(self, image: MicrographLike, boxes: object) -> Segmentation:
         """One instance per box.
 
         Args:
@@ -57,6 +59,7 @@ class PromptedMixin:
         Raises:
             InputError: see :func:`lisa_micro.geometry.check_boxes`.
         """
+        image = as_micrograph(image)
         prompts = check_prompts(None, None, boxes, image.shape)
         segmenter = self._segmenter(image)
         # masks of a batch at the size of a large micrograph would not fit into memory
@@ -74,7 +77,7 @@ class PromptedMixin:
         labels = resample_nearest(labels, image.shape)
         return self._finish(image, labels, float(scores.mean()), len(prompts), prompts.notes)
 
-    def segment_points(self, image: Micrograph, points: object, point_labels: object = None) -> Segmentation:
+    def segment_points(self, image: MicrographLike, points: object, point_labels: object = None) -> Segmentation:
         """One object from points.
 
         Args:
@@ -83,6 +86,7 @@ class PromptedMixin:
         Raises:
             InputError: see :func:`lisa_micro.points.check_points`; or none of the labels is 1.
         """
+        image = as_micrograph(image)
         array, given = check_points(points, point_labels, image.shape)
         prompts = check_prompts(array[None], given[None], None, image.shape)
         segmenter = self._segmenter(image)
@@ -92,9 +96,10 @@ class PromptedMixin:
         labels = resample_nearest(mask.astype(np.int32), image.shape)
         return self._finish(image, labels, float(quality[0].float().clamp(0, 1)), 1, ())
 
-    def segment_everything(self, image: Micrograph) -> Segmentation:
+    def segment_everything(self, image: MicrographLike) -> Segmentation:
         """All objects (with the assistant: all particles), without words; see
         :mod:`lisa_micro.models.segmenters.everything`."""
+        image = as_micrograph(image)
         segmenter = self._segmenter(image)
         found = segmenter.everything()
         score = float(found.scores.mean()) if len(found.scores) else 0.0
@@ -117,6 +122,7 @@ class PromptedMixin:
             pixel_size_nm=image.pixel_size_nm,
             properties=particle_table(properties, image.pixel_size_nm),
             notes=notes,
+            image=image,
         )
 
 
@@ -136,9 +142,9 @@ class WordlessAssistant(PromptedMixin):
         self.encode(image)
         return self.segmenter
 
-    def encode(self, image: Micrograph) -> float:
+    def encode(self, image: MicrographLike) -> float:
         """Look at an image ahead of prompts; seconds that it took (next to none for the last image)."""
-        start = time.perf_counter()
+        start, image = time.perf_counter(), as_micrograph(image)
         if self._seen is not image:
             self.segmenter.encode(image)
             self._seen = image

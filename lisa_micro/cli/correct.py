@@ -28,7 +28,7 @@ def correct(
     from lisa_micro.datasets.readers import read_labels
     from lisa_micro.io import check_output
     from lisa_micro.results import save_answer
-    from lisa_micro.types import Answer, Segmentation
+    from lisa_micro.results.answer import Answer, Segmentation
 
     record = read_log(log)
     micrograph = read_image(image, pixel_size, page)

@@ -42,7 +42,8 @@ from lisa_micro.language import check_prompt
 from lisa_micro.types import InputError
 
 if TYPE_CHECKING:
-    from lisa_micro.types import Answer, Micrograph
+    from lisa_micro.results.answer import Answer
+    from lisa_micro.types import Micrograph
 
 app = typer.Typer(
     name="lisa-micro",
@@ -207,7 +208,8 @@ def compare(
     assistant = load_preset(preset, device, precision, projectors)
     with busy("Comparing"):
         words = wordings[0] if prompt.strip() else None
-        result = comparing.compare_prompts(assistant, micrograph, words, drawn, labels, jitter=jitter, seed=seed)
+        options = comparing.ComparisonOptions(jitter_px=jitter, seed=seed)
+        result = comparing.compare_prompts(assistant, micrograph, words, drawn, labels, options=options)
         said = comparing.compare_wordings(assistant, micrograph, wordings, labels) if wording else None
     print(result.sentence)
     for note in result.notes:
@@ -341,12 +343,7 @@ def evaluate(
     console = Console()
     report = judging.evaluate(
         suite,
-        preset=preset,
-        device=device,
-        data=data,
-        limit=limit,
-        seed=seed,
-        prompts=prompts,
+        settings=judging.EvaluationSettings(preset, device, data, limit, seed, prompts),
         out=out,
         show=lambda result: judging.show(result, console),
         progress=sys.stderr.isatty(),

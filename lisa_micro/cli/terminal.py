@@ -16,7 +16,8 @@ import typer
 from lisa_micro.types import InputError
 
 if TYPE_CHECKING:
-    from lisa_micro.types import Answer, Micrograph, Segmentation
+    from lisa_micro.results.answer import Answer, Segmentation
+    from lisa_micro.types import Micrograph
 
 
 Preset = Annotated[str, typer.Option(help="Model: a preset's name, a folder with one, or a name on the hub.")]
@@ -140,7 +141,7 @@ def with_segment(answer: Answer | None, segmentation: Segmentation, words: str, 
     """An answer that holds what boxes or everything mode gave, behind what it held already."""
     import numpy as np
 
-    from lisa_micro.types import Answer
+    from lisa_micro.results.answer import Answer
 
     if answer is not None:
         return replace(answer, segments=(*answer.segments, segmentation), declined=False)

@@ -15,7 +15,8 @@ import numpy as np
 from lisa_micro.correction.remeasure import unchanged
 from lisa_micro.datasets.records import FILE_NAME, SEG, Record, Target, Turn, read_records, write_records
 from lisa_micro.io import write_files, write_labels
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph
 
 _NO_LABELS = ("object", "substrate")
 """Concepts without labels of their own in a training example: they have no name, or no instances."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from lisa_micro.measure import particle_properties, particle_table
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation, Value
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph, Value
 
 NECK_ONLY = ("neck_width", "neck_ratio")
 """Properties measured on the particles around a neck: kept for unchanged necks, unknown for the others."""

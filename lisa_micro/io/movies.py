@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lisa_micro.io.arrays import check_size
-from lisa_micro.io.video import Facts, Frames
+from lisa_micro.io.stream import Facts, Frames
 from lisa_micro.types import InputError
 
 _FASTEST, _SLOWEST = 1e-6, 1e6  # seconds a frame that a rate in a file can mean

@@ -59,7 +59,7 @@ def read_picture(path: Path, page: int) -> Micrograph:
                 picture.seek(index)
             notes = _notes(picture, path)
             resolution = _resolution(picture)
-            array = _pixels(picture)
+            array = picture_array(picture)
             metadata = {"format": picture.format, "mode": picture.mode, "pages": count}
     except InputError:
         raise
@@ -86,7 +86,8 @@ def readable() -> str:
     return "TIFF, PNG, JPEG, BMP, GIF, WebP, PGM, MRC, DM3, DM4, EMD, SER, TVIPS"
 
 
-def _pixels(picture: Image.Image) -> np.ndarray:
+def picture_array(picture: Image.Image) -> np.ndarray:
+    """Pixels of an open picture: ``(H, W)``, or ``(H, W, C)`` in colour; palettes are applied."""
     if picture.mode in ("P", "PA", "CMYK", "YCbCr", "HSV", "LAB"):
         return np.asarray(picture.convert("RGB"))
     if picture.mode == "1":

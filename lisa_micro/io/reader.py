@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from lisa_micro.io.arrays import MAX_SIDE, to_plane
+from lisa_micro.io.arrays import MAX_SIDE
+from lisa_micro.io.memory import MicrographLike, micrograph_from_memory
 from lisa_micro.io.pictures import read_picture, readable
 from lisa_micro.io.tiff import read_tiff
 from lisa_micro.io.units import check_pixel_size
 from lisa_micro.io.volumes import ROSETTASCIIO, is_mrc, read_mrc, read_rosettasciio
 from lisa_micro.types import InputError, Micrograph
 
-_TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_PICTURE_MAGIC = (
+TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+PICTURE_MAGIC = (
     b"\x89PNG",
     b"\xff\xd8\xff",
     b"BM",
@@ -32,7 +33,7 @@ _PICTURE_MAGIC = (
 
 
 def read_micrograph(
-    source: str | os.PathLike[str] | np.ndarray | Micrograph,
+    source: MicrographLike,
     pixel_size_nm: float | None = None,
     page: int = 0,
 ) -> Micrograph:
@@ -63,38 +64,53 @@ def read_micrograph(
     elif isinstance(source, str | os.PathLike):
         micrograph = _read_path(Path(source), page)
     else:
-        micrograph = _from_array(source)
+        micrograph = micrograph_from_memory(source)
     if given is not None:
         micrograph = replace(micrograph, pixel_size_nm=given, pixel_size_origin="user")
     return micrograph
 
 
-def _from_array(source: object) -> Micrograph:
-    try:
-        array = np.asarray(source)
-    except Exception as error:
-        raise InputError(f"An image must be a path or an array, not {type(source).__name__}.") from error
-    if array.dtype.kind not in "biufc" or array.ndim not in (2, 3) or array.ndim == 3 and array.shape[2] > 4:
-        shape = f"{array.shape} of type {array.dtype}"
-        raise InputError(f"An image array must be (H, W) or (H, W, 1 to 4) of numbers, not {shape}.")
-    plane, notes = to_plane(array, "The array")
-    if plane is source:
-        plane = plane.copy()  # a micrograph is frozen; the caller's array may go on changing
-    return Micrograph(pixels=plane, source="array", notes=tuple(notes))
+def as_micrograph(image: MicrographLike, pixel_size_nm: float | None = None) -> Micrograph:
+    """Convert any image to a micrograph; a micrograph is returned as it is.
+
+    This is how every function of the library that takes a micrograph reads its argument.
+
+    Args:
+        image: micrograph, path, array ``(H, W)`` or ``(H, W, 1 to 4)``, HyperSpy signal, xarray ``DataArray``, torch
+            tensor or Pillow image.
+        pixel_size_nm: edge length of a pixel in nm; takes precedence over the image's own.
+
+    Raises:
+        InputError: as :func:`read_micrograph`.
+    """
+    return read_micrograph(image, pixel_size_nm)
+
+
+def pixels_of(image: MicrographLike) -> np.ndarray:
+    """``(H, W)`` intensities of any image, for functions that need nothing else.
+
+    A 2-D array is returned as it is, without conversion to float32.
+
+    Raises:
+        InputError: as :func:`read_micrograph`.
+    """
+    if isinstance(image, np.ndarray) and image.ndim == 2 and image.dtype.kind in "biuf":
+        return image
+    return as_micrograph(image).pixels
 
 
 def _read_path(path: Path, page: int) -> Micrograph:
-    head = _head(path)
-    if head[:4] in _TIFF_MAGIC:
+    head = file_head(path)
+    if head[:4] in TIFF_MAGIC:
         return read_tiff(path, page)
     if path.suffix.lower() in ROSETTASCIIO:
         return read_rosettasciio(path, page)
-    if not head.startswith(_PICTURE_MAGIC) and is_mrc(path, head):
+    if not head.startswith(PICTURE_MAGIC) and is_mrc(path, head):
         return read_mrc(path, page)
     return read_picture(path, page)
 
 
-def _head(path: Path) -> bytes:
+def file_head(path: Path) -> bytes:
     """The first bytes of a file that can be read.
 
     Raises:
@@ -120,4 +136,4 @@ def _head(path: Path) -> bytes:
     return head
 
 
-__all__ = ["MAX_SIDE", "read_micrograph", "readable"]
+__all__ = ["MAX_SIDE", "as_micrograph", "pixels_of", "read_micrograph", "readable"]

@@ -27,17 +27,17 @@ def read_tiff(path: Path, page: int) -> Micrograph:
         # The constructor reads the first directory only, so a huge file costs nothing before its size is
         # known.
         with tifffile.TiffFile(path) as tif:
-            virtual = _virtual_stack(tif)
+            virtual = virtual_stack(tif)
             count = virtual[0] if virtual else len(tif.pages)
             index = check_page(page, count, name)
             frame = tif.pages.first if virtual else tif.pages[index]
             directory = frame.aspage()
             check_size(directory.imagelength, directory.imagewidth, name)
             if virtual:
-                array = _read_virtual(tif, virtual, index)
+                array = read_virtual(tif, virtual, index)
             else:
-                array = _read_page(tif, directory, path, index)
-            array = _colours(array, directory)
+                array = read_page(tif, directory, path, index)
+            array = apply_photometry(array, directory)
             size = tiff_pixel_size(tif, directory)
             metadata = {key: value for key in _KEPT_METADATA if (value := _quietly(tif, key))}
             description = directory.description
@@ -80,7 +80,7 @@ def _quietly(tif: Any, key: str) -> Any:
         return None
 
 
-def _virtual_stack(tif: Any) -> tuple[int, int] | None:
+def virtual_stack(tif: Any) -> tuple[int, int] | None:
     """``(images, bytes of one)`` where ImageJ wrote more images than directories (it does so above 4 GB, and
     other programs imitate it): they follow each other uncompressed behind the first."""
     metadata = _quietly(tif, "imagej_metadata") or {}
@@ -96,7 +96,7 @@ def _virtual_stack(tif: Any) -> tuple[int, int] | None:
     return (images, frame) if images > 1 else None
 
 
-def _read_virtual(tif: Any, virtual: tuple[int, int], index: int) -> np.ndarray:
+def read_virtual(tif: Any, virtual: tuple[int, int], index: int) -> np.ndarray:
     first = tif.pages.first
     handle = tif.filehandle
     handle.seek(first.dataoffsets[0] + index * virtual[1])
@@ -104,7 +104,7 @@ def _read_virtual(tif: Any, virtual: tuple[int, int], index: int) -> np.ndarray:
     return _to_yxs(np.frombuffer(handle.read(virtual[1]), dtype=dtype).reshape(first.shape), first.axes)
 
 
-def _read_page(tif: Any, directory: Any, path: Path, index: int) -> np.ndarray:
+def read_page(tif: Any, directory: Any, path: Path, index: int) -> np.ndarray:
     for offset, length in zip(directory.dataoffsets, directory.databytecounts, strict=False):
         # tifffile fills strips that lie beyond the end of the file with zeros; half an image is not an image
         if length and offset + length > tif.filehandle.size:
@@ -140,7 +140,7 @@ def _read_with_pillow(path: Path, index: int) -> np.ndarray | None:
         return None
 
 
-def _colours(array: np.ndarray, directory: Any) -> np.ndarray:
+def apply_photometry(array: np.ndarray, directory: Any) -> np.ndarray:
     """Palette indices -> their colours; images stored with white as zero -> with black as zero."""
     import tifffile
 

@@ -98,10 +98,10 @@ def read_rosettasciio(path: Path, page: int) -> Micrograph:
             warnings.simplefilter("ignore")
             # Lazily: of a stack or a 4-D data set only the frame asked for is loaded.
             signals = reader.file_reader(str(path), lazy=True)
-            signal = _image_of(signals)
+            signal = largest_image(signals)
             if signal is None:
                 raise InputError(f"{name} holds no image (spectra and line profiles cannot be segmented).")
-            array, index, count = _frame(signal, page, name)
+            array, index, count = read_frame(signal, page, name)
     except InputError:
         raise
     except ImportError as error:  # EMD files need h5py, which rosettasciio imports only then
@@ -132,7 +132,7 @@ def _missing(path: Path) -> InputError:
     return InputError(f"Reading {path.suffix} files needs rosettasciio; install it with: {command}.")
 
 
-def _axis_roles(axes: list[dict[str, Any]]) -> tuple[int, int] | None:
+def image_axes(axes: list[dict[str, Any]]) -> tuple[int, int] | None:
     """Indices of the image's two axes: the last two that do not navigate. A scan that was stored as a map of
     single values has only axes that navigate; then those two are the image."""
     image = [i for i, axis in enumerate(axes) if not axis.get("navigate", False)]
@@ -141,10 +141,10 @@ def _axis_roles(axes: list[dict[str, Any]]) -> tuple[int, int] | None:
     return (image[-2], image[-1]) if len(image) >= 2 else None
 
 
-def _image_of(signals: list[dict[str, Any]]) -> dict[str, Any] | None:
+def largest_image(signals: list[dict[str, Any]]) -> dict[str, Any] | None:
     best, best_size = None, 0
     for signal in signals:
-        roles = _axis_roles(signal["axes"])
+        roles = image_axes(signal["axes"])
         if roles is None or signal["data"].ndim < 2:
             continue
         size = int(np.prod([signal["data"].shape[role] for role in roles]))
@@ -153,11 +153,11 @@ def _image_of(signals: list[dict[str, Any]]) -> dict[str, Any] | None:
     return best
 
 
-def _frame(signal: dict[str, Any], page: int, name: str) -> tuple[np.ndarray, int, int]:
+def read_frame(signal: dict[str, Any], page: int, name: str) -> tuple[np.ndarray, int, int]:
     """The frame ``page``, counted over all axes that navigate, the last of them fastest; its index; the
     number of frames."""
-    data, roles = signal["data"], _axis_roles(signal["axes"])
-    assert roles is not None  # _image_of chose a signal that has them
+    data, roles = signal["data"], image_axes(signal["axes"])
+    assert roles is not None  # largest_image chose a signal that has them
     others = [i for i in range(data.ndim) if i not in roles]
     counts = [data.shape[i] for i in others]
     count = int(np.prod(counts)) if counts else 1
@@ -170,7 +170,7 @@ def _frame(signal: dict[str, Any], page: int, name: str) -> tuple[np.ndarray, in
 
 
 def _axes_size(axes: list[dict[str, Any]]) -> PixelSize:
-    roles = _axis_roles(axes)
+    roles = image_axes(axes)
     assert roles is not None
     y, x = axes[roles[0]], axes[roles[1]]
     units = [str(axis.get("units") or "") for axis in (x, y)]

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from lisa_micro.io import MicrographLike, as_micrograph
 from lisa_micro.types import InputError
 
 if TYPE_CHECKING:
     from lisa_micro.assistant import Assistant
-    from lisa_micro.types import Answer, Micrograph
+    from lisa_micro.results.answer import Answer
 
 How = Literal["auto", "whole", "tiled", "cascade"]
 Progress = Callable[[str, int, int], None]
@@ -40,7 +41,7 @@ def check_tiles(tile: int | None, halo: int | None) -> None:
 
 def segment_large(
     assistant: Assistant,
-    image: Micrograph,
+    image: MicrographLike,
     words: str,
     how: How = "auto",
     tile: int | None = None,
@@ -75,6 +76,7 @@ def segment_large(
     if how not in get_args(How):
         raise InputError(f"There is no way {how!r} of looking at a micrograph; choose {', '.join(get_args(How))}.")
     check_tiles(tile, halo)
+    image = as_micrograph(image)
     longest = max(image.shape)
     if how == "auto":
         how = "tiled" if longest > TILED_FROM and _in_parts(assistant) else "whole"

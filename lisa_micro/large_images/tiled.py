@@ -28,7 +28,8 @@ from lisa_micro.measure import particle_properties
 from lisa_micro.models.lisa.instances import SplitConfig
 from lisa_micro.models.lisa.mask_head import MaskOutputs
 from lisa_micro.models.lisa.model import ImageFeatures
-from lisa_micro.types import CONCEPTS, Answer, Micrograph
+from lisa_micro.results.answer import Answer
+from lisa_micro.types import CONCEPTS, Micrograph
 
 HALO_SHARE = 0.15
 """Of the tile's side, where no halo is given."""

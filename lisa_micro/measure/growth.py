@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lisa_micro.io.units import check_pixel_size
 from lisa_micro.measure.growth_fit import LEAST_FRAMES, Problem, allowance, band, fit_law
-from lisa_micro.measure.necks import check_pixel_size
 from lisa_micro.types import InputError
 
 if TYPE_CHECKING:

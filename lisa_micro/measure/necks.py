@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lisa_micro.io.units import check_pixel_size
 from lisa_micro.measure.contacts import MAX_GAP, Facing, areas, compact, facing
-from lisa_micro.types import InputError
 
 _WEDGE = 0.25  # px: how much wider than typical the gap may be within the interface
 
@@ -240,20 +240,3 @@ def measure_necks(labels: np.ndarray, pixel_size_nm: float | None = None):
     if scale is not None:
         table |= {"x_nm": x * scale, "width_nm": 2 * x * scale, "R_nm": radius * scale}
     return pd.DataFrame(table)
-
-
-def check_pixel_size(pixel_size_nm: float | None) -> float | None:
-    """The pixel size as a float, or None.
-
-    Raises:
-        InputError: not a positive finite number.
-    """
-    if pixel_size_nm is None:
-        return None
-    try:
-        value = float(pixel_size_nm)
-    except (TypeError, ValueError):
-        value = float("nan")
-    if not (np.isfinite(value) and value > 0):
-        raise InputError(f"the pixel size must be a positive number of nanometres, not {pixel_size_nm!r}")
-    return value

@@ -21,12 +21,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from lisa_micro.io import MicrographLike, pixels_of
 from lisa_micro.measure.contacts import agglomerates, bands, border_pixels, compact, facing
 from lisa_micro.measure.necks import necks_between
 from lisa_micro.types import InputError
 
 
-def particle_properties(labels: np.ndarray, pixels: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def particle_properties(labels: np.ndarray, pixels: MicrographLike | None = None) -> dict[str, np.ndarray]:
     """Measure every instance, in pixels.
 
     Args:
@@ -47,12 +48,13 @@ def particle_properties(labels: np.ndarray, pixels: np.ndarray | None = None) ->
     """
     numbered, originals = compact(labels)
     n, (height, width) = len(originals), numbered.shape
-    if pixels is not None and np.shape(pixels) != numbered.shape:
+    values = None if pixels is None else pixels_of(pixels)
+    if values is not None and values.shape != numbered.shape:
         raise InputError(
-            f"the intensities have shape {np.shape(pixels)} but the labels {numbered.shape}: "
+            f"the intensities have shape {values.shape} but the labels {numbered.shape}: "
             "labels must belong to the same image"
         )
-    area, sum_x, sum_y, (x0, y0, x1, y1), intensity = _sums(numbered, pixels, n)
+    area, sum_x, sum_y, (x0, y0, x1, y1), intensity = _sums(numbered, values, n)
     safe = np.maximum(area, 1)
     perimeter = _crofton_perimeter(numbered, n)
     border = border_pixels(numbered)
@@ -101,7 +103,7 @@ def _sums(numbered: np.ndarray, pixels: np.ndarray | None, n: int) -> tuple[np.n
         part = numbered[band]
         rows, columns = np.nonzero(part)
         which = part[rows, columns] - 1
-        values = None if pixels is None else np.asarray(pixels)[band][rows, columns].astype(float)
+        values = None if pixels is None else pixels[band][rows, columns].astype(float)
         rows += band.start
         area += np.bincount(which, minlength=n)
         sum_x += np.bincount(which, columns, minlength=n)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lisa_micro.io import MicrographLike
+from lisa_micro.io.units import check_pixel_size
 from lisa_micro.measure.contacts import check_labels
-from lisa_micro.measure.necks import check_pixel_size
 from lisa_micro.measure.particles import particle_properties
 from lisa_micro.types import InputError
 
@@ -63,7 +64,7 @@ def column(name: str, unit: str = "px") -> str:
 
 
 def measure_particles(
-    labels: np.ndarray, pixel_size_nm: float | None = None, pixels: np.ndarray | None = None
+    labels: np.ndarray, pixel_size_nm: float | None = None, pixels: MicrographLike | None = None
 ) -> pd.DataFrame:
     """Measure every instance; definitions in :mod:`lisa_micro.measure.particles`.
 
@@ -101,7 +102,7 @@ def particle_table(properties: Mapping[str, np.ndarray], pixel_size_nm: float | 
 
 
 def summarise(
-    labels: np.ndarray, pixel_size_nm: float | None = None, pixels: np.ndarray | None = None
+    labels: np.ndarray, pixel_size_nm: float | None = None, pixels: MicrographLike | None = None
 ) -> dict[str, float]:
     """Numbers for the whole image.
 

@@ -33,7 +33,7 @@ class Look:
     Attributes:
         labels: ``(H, W)`` int32, all instances of what is followed, 0 where nothing was found.
         asked: numbers of the instances that the request means; ``None`` where it means all, or says nothing of which.
-        score, presence: 0..1, as in :class:`lisa_micro.types.Segmentation`.
+        score, presence: 0..1, as in :class:`lisa_micro.results.answer.Segmentation`.
     """
 
     labels: np.ndarray
@@ -57,7 +57,7 @@ class Request:
 
     Attributes:
         concept: what is followed; ``"particle"`` until the words were read.
-        reply, raw: as in :class:`lisa_micro.types.Answer`; where: the constraint.
+        reply, raw: as in :class:`lisa_micro.results.answer.Answer`; where: the constraint.
         notes: what a user should know.
     """
 

@@ -20,7 +20,8 @@ from PIL import Image
 import lisa_micro
 from lisa_micro.cli.main import main
 from lisa_micro.io import write_labels
-from lisa_micro.types import Answer, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import Micrograph
 
 
 class StandIn:

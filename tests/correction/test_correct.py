@@ -20,8 +20,9 @@ from lisa_micro.datasets.records import read_records
 from lisa_micro.geometry import rle_encode
 from lisa_micro.io import read_micrograph, write_labels
 from lisa_micro.measure import measure_particles
+from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro.sim import simulate_scene
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation, Value
+from lisa_micro.types import InputError, Micrograph, Value
 
 
 def disc(shape, x, y, radius):

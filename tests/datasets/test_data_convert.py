@@ -32,7 +32,8 @@ from lisa_micro.datasets.readers import read_record_folder
 from lisa_micro.datasets.records import read_records
 from lisa_micro.io import read_micrograph, write_labels
 from lisa_micro.models.lisa.config import LisaConfig
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph
 from lisa_micro_finetune.adapt.data import read_items, split_records, with_concepts
 
 MICRO = ROOT / "lisa_micro" / "weights" / "micro"

@@ -16,8 +16,9 @@ from lisa_micro.measure.waists import body_gap, divide, waist_ratio
 from lisa_micro.models.trackers.base import Tracker
 from lisa_micro.models.trackers.linking import link, moved
 from lisa_micro.models.trackers.overlap import OverlapTracker
+from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro.sim import simulate_sintering
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
+from lisa_micro.types import InputError, Micrograph
 from lisa_micro.video.checkpoint import JOURNAL, Journal
 from lisa_micro.video.detect import Look
 from lisa_micro.video.drift import Drift

@@ -21,7 +21,8 @@ from lisa_micro.io.video import VideoStream, read_video
 from lisa_micro.language import DEFAULT_VOCABULARY, Measure, Reply, Target, ValueSlot, Vocabulary, parse_reply
 from lisa_micro.language.display import UNREADABLE_VALUE, display, noun_phrase
 from lisa_micro.language.words import VIDEO_MEASURES
-from lisa_micro.types import Answer, InputError, Micrograph, Value
+from lisa_micro.results.answer import Answer
+from lisa_micro.types import InputError, Micrograph, Value
 from lisa_micro.video.events import NECK_RATIO
 from lisa_micro.video.questions.changes import measure_exponent, measure_over_time
 from lisa_micro.video.questions.events import measure_event
@@ -40,7 +41,7 @@ class Meant:
     """What a target of a reply means in a video.
 
     Attributes:
-        concept, where, phrase: as in :class:`lisa_micro.types.Segmentation`.
+        concept, where, phrase: as in :class:`lisa_micro.results.answer.Segmentation`.
         frame: in which that was decided, from 0; ``None`` where in no one frame.
         identities: of what was followed; of an event, those that take part in it.
         pairs: of necks, the identities of their two particles.
@@ -56,7 +57,7 @@ class Meant:
 
 @dataclass(frozen=True)
 class VideoAnswer(Answer):
-    """An answer about a video: an :class:`~lisa_micro.types.Answer` without outlines, and ``targets``, one
+    """An answer about a video: an :class:`~lisa_micro.results.answer.Answer` without outlines, and ``targets``, one
     :class:`Meant` a target of the reply."""
 
     targets: tuple[Meant, ...] = ()
