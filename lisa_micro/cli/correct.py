@@ -25,14 +25,13 @@ def correct(
     """Repeat a correction from its log: the same labels come out, measured and drawn."""
     from lisa_micro.correction.remeasure import corrected_segment
     from lisa_micro.correction.replay import read_log, replay_log
-    from lisa_micro.datasets.readers import read_labels
-    from lisa_micro.io import check_output
+    from lisa_micro.io import check_output, read_labels
     from lisa_micro.results import save_answer
     from lisa_micro.results.answer import Answer, Segmentation
 
     record = read_log(log)
     micrograph = read_image(image, pixel_size, page)
-    before, _ = read_labels(labels, "instances")
+    before = read_labels(labels, kind="instances").pixels
     if before.shape != micrograph.shape:
         sizes = [f"{shape[1]} x {shape[0]}" for shape in (before.shape, micrograph.shape)]
         raise InputError(f"The labels are {sizes[0]} px and the micrograph {sizes[1]} px; they must be alike.")

@@ -13,8 +13,9 @@ from lisa_micro.datasets.custom_concepts import FILE_NAME as CONCEPT_FILE
 from lisa_micro.datasets.custom_concepts import custom_concept, read_vocabulary
 from lisa_micro.datasets.formats.detect import record_folders
 from lisa_micro.datasets.formats.drafts import Content, Draft, Faults, Found, same_size
-from lisa_micro.datasets.readers import read_concept_labels, read_labels
+from lisa_micro.datasets.readers import read_concept_labels
 from lisa_micro.datasets.records import DERIVED, FILE_NAME, Record, Turn, file_faults, parse_line
+from lisa_micro.io import read_label_image
 from lisa_micro.language import Concept
 from lisa_micro.types import InputError, Micrograph
 
@@ -99,7 +100,8 @@ def _load(folder: Path, records: tuple[tuple[str, Record], ...], image: Microgra
     first = records[0][1]
     particles, semantic = None, False
     if first.labels is not None:
-        particles, semantic = read_labels(folder / first.labels)
+        found = read_label_image(folder / first.labels)
+        particles, semantic = found.image.pixels, found.is_mask
         same_size(first.labels, particles, image)
     drawn = {name: read_concept_labels(folder / path, image.shape) for name, path in first.concept_labels.items()}
     masks: dict[str, np.ndarray] = {}
@@ -108,9 +110,9 @@ def _load(folder: Path, records: tuple[tuple[str, Record], ...], image: Microgra
     for where, record in records:
         try:
             for name in {t.mask for turn in record.conversations for t in turn.targets if t.mask}:
-                labels, is_mask = read_labels(folder / name)
-                same_size(name, labels, image)
-                masks[name] = labels > 0 if is_mask else labels
+                found = read_label_image(folder / name)
+                labels = same_size(name, found.image.pixels, image)
+                masks[name] = labels > 0 if found.is_mask else labels
         except InputError as error:
             faults.append(f"{where}: {error}")
         if record.conversations:

@@ -20,7 +20,8 @@ from lisa_micro.datasets.bounds import one_line
 from lisa_micro.datasets.derive import derive_truth, from_semantic
 from lisa_micro.datasets.records import Record, Target, Turn, iterate_records, record_file
 from lisa_micro.datasets.splits import check_split, validation_names
-from lisa_micro.io import read_micrograph
+from lisa_micro.io import read_label_image, read_micrograph
+from lisa_micro.io.labels import LabelKind
 from lisa_micro.measure.contacts import compact
 from lisa_micro.types import InputError, Micrograph
 
@@ -81,10 +82,11 @@ class Example:
                 concept that needs separated particles.
         """
         if target.mask is not None:
-            labels, semantic = read_labels(self.folder / target.mask)
+            found = read_label_image(self.folder / target.mask)
+            labels = found.image.pixels
             if labels.shape != self.micrograph.shape:
                 raise InputError(f"mask {target.mask} is {labels.shape}, its image {self.micrograph.shape}")
-            return from_semantic(labels > 0)["particle"] if semantic else labels
+            return from_semantic(labels > 0)["particle"] if found.is_mask else labels
         if target.concept in self.concept_labels:
             return compact(self.concept_labels[target.concept])[0]
         if target.concept is not None:
@@ -147,68 +149,6 @@ def data_root(dataset: str, root: str | os.PathLike[str] | None = None) -> Path:
     return folder
 
 
-def read_labels(path: str | os.PathLike[str], kind: str = "auto") -> tuple[np.ndarray, bool]:
-    """A label image, as integers.
-
-    Args:
-        path: PNG, TIFF, BMP or NPY.
-        kind: ``"instances"``: k = instance k; ``"mask"``: not 0 = particle; ``"auto"``: a mask if it is of
-            one bit or one byte and has only the values 0 and 255, or 0 and 1, else instances.
-
-    Returns:
-        ``(H, W)`` int32 with the file's numbers (a mask: 0 and 1), and whether it is a mask.
-
-    Raises:
-        InputError: unreadable, not 2-D, colours, negative or broken numbers, or an unknown kind.
-    """
-    path = Path(path)
-    if kind not in ("auto", "instances", "mask"):
-        raise InputError(f"no kind of labels called {kind!r}; choose instances, mask or auto")
-    array = _read_array(path)
-    if array.ndim == 3 and array.shape[2] in (2, 4):
-        array = array[:, :, :-1]  # alpha says nothing about instances
-    if array.ndim == 3 and array.shape[2] in (1, 3):
-        if (array != array[:, :, :1]).any():
-            raise InputError(f"{path} is a colour picture; labels must be numbers (0 = background, k = instance k)")
-        array = array[:, :, 0]
-    if array.ndim != 2 or array.size == 0:
-        raise InputError(f"{path} is no label image: its shape is {array.shape}, not (H, W)")
-    if array.dtype.kind == "f":
-        if not np.isfinite(array).all() or (array != np.round(array)).any():
-            raise InputError(f"{path} holds broken numbers; labels must be whole")
-    elif array.dtype.kind not in "biu":
-        raise InputError(f"{path} holds {array.dtype}, not whole numbers")
-    low, high = float(array.min()), float(array.max())
-    if low < 0 or high > np.iinfo(np.int32).max:
-        raise InputError(f"{path} holds labels from {low:.0f} to {high:.0f}; they must be 0 to 2147483647")
-    if kind == "auto":
-        values = np.unique(array).tolist()
-        byte = array.dtype == bool or array.dtype.itemsize == 1
-        mask = byte and (set(values) <= {0, 255} or set(values) <= {0, 1})
-    else:
-        mask = kind == "mask"
-    return ((array != 0) if mask else array).astype(np.int32), mask
-
-
-def _read_array(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise InputError(f"there is no label image {path}")
-    try:
-        if path.suffix.lower() == ".npy":
-            return np.load(path, allow_pickle=False)
-        if path.suffix.lower() in (".tif", ".tiff"):
-            import tifffile
-
-            return tifffile.imread(path)
-        from PIL import Image
-
-        with Image.open(path) as image:
-            # palette pictures of label editors (VOC): the index is the label, the colour only shows it
-            return np.array(image)
-    except Exception as error:
-        raise InputError(f"{path} cannot be read as a label image ({type(error).__name__}: {error})") from error
-
-
 def pair_files(images: Path, labels: Path) -> list[tuple[Path, Path]]:
     """Pair images with their labels by name.
 
@@ -251,7 +191,7 @@ def read_folder(
     folder: str | os.PathLike[str],
     images: str = "images",
     labels: str | None = None,
-    kind: str = "auto",
+    kind: LabelKind = "auto",
     pixel_size_nm: float | None = None,
     keep: Callable[[str], bool] | None = None,
 ) -> Examples:
@@ -260,7 +200,7 @@ def read_folder(
     Args:
         folder: holds both; for a folder with ``metadata.jsonl`` use :func:`read_record_folder`.
         images, labels: names of the two folders; labels None: the first of :data:`LABEL_FOLDERS` that exists.
-        kind: see :func:`read_labels`.
+        kind: ``"instances"`` or ``"mask"``; ``"auto"``: by the rule of :mod:`lisa_micro.io.labels`.
         pixel_size_nm: for all images; None: what the files say.
         keep: takes a name without extension, returns whether the image belongs to the data set.
 
@@ -283,11 +223,11 @@ def read_folder(
     return Examples([p.stem for p, _ in pairs], partial(_load_pair, tuple(pairs), kind, pixel_size_nm))
 
 
-def _load_pair(pairs: Sequence[tuple[Path, Path]], kind: str, pixel_size_nm: float | None, index: int) -> Example:
+def _load_pair(pairs: Sequence[tuple[Path, Path]], kind: LabelKind, pixel_size_nm: float | None, index: int) -> Example:
     picture, label_file = pairs[index]
     micrograph = read_micrograph(picture, pixel_size_nm)
-    labels, mask = read_labels(label_file, kind)
-    return make_example(picture.stem, micrograph, labels, mask)
+    found = read_label_image(label_file, kind=kind)
+    return make_example(picture.stem, micrograph, found.image.pixels, found.is_mask)
 
 
 def make_example(name: str, micrograph: Micrograph, labels: np.ndarray, semantic: bool = False) -> Example:
@@ -383,9 +323,10 @@ def record_example(folder: Path, record: Record, micrograph: Micrograph) -> Exam
         micrograph = replace(micrograph, modality=record.modality)
     example = Example(Path(record.file_name).stem, micrograph)
     if record.labels is not None:
-        labels, mask = read_labels(folder / record.labels)
-        example = make_example(example.name, micrograph, labels, mask)
-        if not mask:  # conversations name instances by the file's own numbers
+        found = read_label_image(folder / record.labels)
+        labels = found.image.pixels
+        example = make_example(example.name, micrograph, labels, found.is_mask)
+        if not found.is_mask:  # conversations name instances by the file's own numbers
             example = replace(example, labels=labels)
     drawn = {name: read_concept_labels(folder / path, micrograph.shape) for name, path in record.concept_labels.items()}
     return replace(example, turns=record.conversations, folder=folder, concept_labels=drawn)
@@ -401,10 +342,11 @@ def read_concept_labels(path: Path, shape: tuple[int, int]) -> np.ndarray:
         ``(H, W)`` int32.
 
     Raises:
-        InputError: as :func:`read_labels`, or another shape.
+        InputError: as :func:`lisa_micro.io.read_label_image`, or another shape.
     """
-    labels, mask = read_labels(path)
+    found = read_label_image(path)
+    labels = found.image.pixels
     if labels.shape != shape:
         (h, w), (height, width) = labels.shape, shape
         raise InputError(f"the labels {path.name} are {w} x {h} px, the image {width} x {height} px")
-    return from_semantic(labels)["particle"] if mask else labels
+    return from_semantic(labels)["particle"] if found.is_mask else labels

@@ -351,7 +351,7 @@ def test_a_folder_that_cannot_take_examples_is_refused(tmp_path):
     with pytest.raises(InputError, match="no accepted answer"):
         examples.save_example(tmp_path, image, [])
     (tmp_path / "metadata.jsonl").write_text("{}\n")
-    with pytest.raises(InputError, match="cannot be used"):
+    with pytest.raises(InputError, match="metadata.jsonl line 1: file_name: field required"):
         examples.save_example(tmp_path, image, [answer])
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="cannot be written"):

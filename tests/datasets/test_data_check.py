@@ -185,18 +185,18 @@ def test_what_should_be_looked_at_is_a_warning(folder, scenes, capsys):
         "line 2: a pixel size of 1e+06 nm; is the unit right?",
         "instances of particle have fewer than 12 px",
         "line 3: a pixel size of 5 nm, where the image file says 0.5 nm",
-        "line 4: turn 1: [SEG] 1 is called pore and refers to particle",
-        "line 4: turn 1: the reply writes a number itself",
+        "line 4: turn 1: [SEG] 1 is called pore but refers to particle",
+        "line 4: turn 1: the reply contains a number",
         "line 5: turn 1: the reply denies particle",
-        "line 6: turn 1: the user says [SEG]",
-        "line 6: turn 1: the reply says <absent> and has [SEG]",
+        "line 6: turn 1: the request contains [SEG]",
+        "line 6: turn 1: the reply contains both <absent> and [SEG]",
         "line 6: the concept rim is not in dataset.yaml",
-        "line 6: turn 1: nothing that it refers to is in the image",
-        "line 7: the same as metadata.jsonl line 6",
-        "1 of 4 images have no pixel size, sizes are in px there: metadata.jsonl line 1",
-        "the concept shell is named only once",
+        "line 6: turn 1: the image shows nothing that it refers to",
+        "line 7: same record as metadata.jsonl line 6",
+        "1 of 4 images have no pixel size, so their sizes are in px: metadata.jsonl line 1",
+        "the concept shell occurs in one request only",
         "the concept twin of dataset.yaml has neither",
-        "files of no record in images: images/lost.png",
+        "files without a record in images: images/lost.png",
     ]
     for words in expected:
         assert sum(words in warning for warning in found) == 1, (words, found)
@@ -224,7 +224,7 @@ def test_copies_and_overlaps_between_the_parts_are_found(folder):
     put(folder, rows({"a": "train", "b": "train", "turned": "train", "c": "validation"}))
     assert not [w for w in warnings(folder) if "overlaps" in w or "copy" in w]
     put(folder, rows({"a": None, "b": None, "c": None}))
-    assert any("give both the same source" in w for w in warnings(folder))
+    assert any("give them the same source" in w for w in warnings(folder))
     put(folder, rows({"a": None, "b": None, "c": None}, source="film"))
     assert not [w for w in warnings(folder) if "source" in w]
     put(folder, rows({"a": "train", "c": "validation"}, source="film"))

@@ -11,17 +11,17 @@ import tifffile
 from PIL import Image
 
 from lisa_micro.datasets.derive import derive_truth, enclosed_background, from_semantic
-from lisa_micro.datasets.formats.coco import coco_labels, read_coco
+from lisa_micro.datasets.formats.coco import CocoAnnotation, coco_labels, read_coco
 from lisa_micro.datasets.readers import (
     data_root,
     read_emps,
     read_folder,
-    read_labels,
     read_record_folder,
     read_tem_sintering,
 )
 from lisa_micro.datasets.records import Record, Target, iterate_records, read_records, write_records
 from lisa_micro.datasets.splits import split_of, validation_names
+from lisa_micro.io import read_labels
 from lisa_micro.types import InputError
 
 real_data = pytest.mark.skipif(
@@ -363,7 +363,7 @@ def test_coco(tmp_path):
     ("changes", "message"),
     [
         ({"images": None}, "no COCO file"),
-        ({"images": []}, "which is not in its images"),
+        ({"images": []}, "image_id 7 is not among the images"),
         ({"annotations": [{"image_id": 7}]}, "no segmentation"),
         ({"annotations": [{"id": 1}]}, "no image_id"),
         ({"images": [{"id": 7, "file_name": "a.png"}]}, "height, width"),
@@ -388,8 +388,8 @@ def test_faulty_coco_content(tmp_path):
     with pytest.raises(InputError, match="should be 30 x 21 px"):
         read_coco(file)[0]
     for outline in ([[1, 1, 2, 2]], {"size": [5, 5], "counts": [25]}, {"size": [20, 30]}, "x", 3):
-        with pytest.raises(InputError):
-            coco_labels([{"id": 1, "segmentation": outline}], (20, 30))
+        with pytest.raises(InputError, match="annotation 1: "):
+            coco_labels([CocoAnnotation("annotation 1", 7, segmentation=outline)], (20, 30))
 
 
 def test_data_has_to_be_found(tmp_path, monkeypatch):

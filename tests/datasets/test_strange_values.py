@@ -176,11 +176,12 @@ def readings(tmp_path_factory) -> dict[str, list[dict]]:
         text=True,
         check=False,
     )
-    lines = [line.split("\r")[-1] for line in done.stdout.split("\n") if line]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, f"died at {lines[-1:]}: {done.stderr[-2000:]}"
     results: dict[str, list[dict]] = {kind: [] for kind in WRITERS}
     for line in lines:
-        results[json.loads(line)["kind"]].append(json.loads(line))
+        if line["done"]:
+            results[line["kind"]].append(line)
     return results
 
 

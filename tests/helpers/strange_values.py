@@ -197,13 +197,13 @@ def vary(folder: Path, kind: str) -> None:
     for way in leaves(good):
         for number, value in enumerate(STRANGE):
             write_content(file, changed(good, way, value))
-            line = {"kind": kind, "way": list(way), "number": number, "said": None, "broke": None}
-            print(json.dumps(line), end="\r", flush=True)  # stands there where the process dies
+            line = {"kind": kind, "way": list(way), "number": number, "done": False, "said": None, "broke": None}
+            print(json.dumps(line), flush=True)  # the last line if the process dies
             try:
                 line["said"] = error_of(read, folder, folder.parent / "out")
             except BaseException as error:
                 line["broke"] = f"{type(error).__name__}: {error}"[:300]
-            print(json.dumps(line), flush=True)
+            print(json.dumps(line | {"done": True}), flush=True)
     write_content(file, good)
 
 

@@ -12,7 +12,8 @@ from lisa_micro.datasets.custom_concepts import concept_map
 from lisa_micro.datasets.derive import from_semantic
 from lisa_micro.datasets.formats.detect import label_pairs, sidecars
 from lisa_micro.datasets.formats.drafts import Content, Draft, Found, part_of, same_size
-from lisa_micro.datasets.readers import IMAGE_SUFFIXES, LABEL_FOLDERS, LABEL_SUFFIXES, pair_files, read_labels
+from lisa_micro.datasets.readers import IMAGE_SUFFIXES, LABEL_FOLDERS, LABEL_SUFFIXES, pair_files
+from lisa_micro.io import read_label_image
 from lisa_micro.types import InputError, Micrograph
 
 FLAT = "particle"
@@ -79,8 +80,8 @@ def _load(files: tuple[tuple[str, Path], ...], image: Micrograph) -> Content:
     found: dict[str, np.ndarray] = {}
     masks = set()
     for concept, path in files:
-        labels, mask = read_labels(path)
-        same_size(path.name, labels, image)
+        label_image = read_label_image(path)
+        labels, mask = same_size(path.name, label_image.image.pixels, image), label_image.is_mask
         if mask and concept == "particle":
             masks.add(concept)
         elif mask:

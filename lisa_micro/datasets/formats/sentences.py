@@ -16,8 +16,9 @@ from lisa_micro.datasets.custom_concepts import ConceptMap, concept_map
 from lisa_micro.datasets.derive import from_semantic
 from lisa_micro.datasets.formats.detect import COLUMNS, Images, delimiter_of, sentence_files
 from lisa_micro.datasets.formats.drafts import Content, Draft, Faults, Found, answered, part_of, same_size
-from lisa_micro.datasets.readers import LABEL_FOLDERS, read_labels
+from lisa_micro.datasets.readers import LABEL_FOLDERS
 from lisa_micro.datasets.records import SEG, Target
+from lisa_micro.io import read_label_image
 from lisa_micro.types import InputError, Micrograph
 
 
@@ -120,8 +121,8 @@ def _load(rows: tuple[Row, ...], named: ConceptMap, image: Micrograph) -> Conten
         concept = named.concepts.get(row.concept)
         try:
             if row.mask is not None and row.mask not in read:
-                labels, is_mask = read_labels(row.mask)
-                read[row.mask] = same_size(row.mask.name, labels, image), is_mask
+                found = read_label_image(row.mask)
+                read[row.mask] = same_size(row.mask.name, found.image.pixels, image), found.is_mask
             there = row.mask is not None and bool(read[row.mask][0].any())
             if concept and row.mask and files.setdefault(concept, row.mask) != row.mask:
                 raise InputError(f"{concept} has the mask {files[concept].name} already; leave the concept out")
