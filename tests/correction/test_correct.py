@@ -61,7 +61,7 @@ def test_a_fused_pair_is_split_into_its_particles(line):
     assert split.said == ("Split 1 into 1 and 3",)
 
 
-def test_a_cut_that_does_not_go_through_and_a_round_particle_are_refused():
+def test_an_incomplete_line_and_a_round_particle_are_refused():
     refused(FUSED, {"action": "split", "instance": 2}, "does not show where")
     refused(FUSED, {"action": "split", "instance": 1, "line": [[48, 0], [48, 40]]}, "right across")
     refused(FUSED, {"action": "split", "instance": 1, "line": [[100, 0], [100, 79]]}, "right across")
@@ -73,7 +73,7 @@ def test_a_cut_that_does_not_go_through_and_a_round_particle_are_refused():
     refused(FUSED, {"action": "split", "instance": 1, "line": [[1, 2]]}, "no action")
 
 
-def test_a_diagonal_cut_leaves_no_bridge_and_other_pieces_stay():
+def test_a_diagonal_line_leaves_no_bridge_and_other_pieces_stay():
     labels = np.zeros((30, 60), np.int32)
     labels[2:22, 2:22] = 1
     labels[5:9, 50:54] = 1  # a piece apart that the cut does not touch
@@ -83,7 +83,7 @@ def test_a_diagonal_cut_leaves_no_bridge_and_other_pieces_stay():
     assert 150 <= ones.sum() <= 250
 
 
-def test_remove_merge_and_add_keep_numbers_and_never_give_one_twice():
+def test_remove_merge_and_add_never_reuse_a_number():
     mask = disc(SHAPE, 100, 60, 12)
     state = done(
         FUSED,
@@ -98,7 +98,7 @@ def test_remove_merge_and_add_keep_numbers_and_never_give_one_twice():
     assert set(np.unique(done(FUSED, {"action": "remove", "instances": [1]}).result())) == {0, 1}
 
 
-def test_what_cannot_be_done_is_said_and_changes_nothing():
+def test_impossible_actions_are_refused_and_change_nothing():
     start = replay.begin(FUSED)
     refused(FUSED, {"action": "remove", "instances": [2, 9]}, "no instance 9")
     refused(FUSED, {"action": "merge", "instances": [2, 2]}, "two different")
@@ -113,7 +113,7 @@ def test_what_cannot_be_done_is_said_and_changes_nothing():
     assert np.array_equal(start.labels, FUSED)
 
 
-def test_the_line_tells_which_instance_is_meant():
+def test_a_line_selects_the_instance_under_it():
     assert replay.instance_on_line(FUSED, [[48, 0], [48, 79]]) == 1
     assert replay.instance_on_line(FUSED, [[75, 40], [119, 40]]) == 2
     assert replay.instance_on_line(FUSED, [[0, 1], [119, 1]]) == 0
@@ -161,6 +161,35 @@ def test_a_log_gives_the_same_labels_again(actions):
     assert np.array_equal(numbers, np.arange(len(numbers))) or numbers.min() > 0
 
 
+def test_a_log_of_an_earlier_release_is_replayed(tmp_path):
+    labels = np.zeros((24, 32), np.int32)
+    labels[3:11, 3:13], labels[12:20, 16:28] = 1, 2
+    (tmp_path / "log.json").write_text(
+        """{
+ "format": "lisa-micro corrections 1",
+ "image": "film.tif",
+ "prompt": "particles",
+ "phrase": "the particles",
+ "concept": "particle",
+ "labels_sha256": "5392e914dfee6c10e013ac543208cd9f4bf8a2bb423ae6594b1ee376e849b3d4",
+ "result_sha256": "33e1e4c231814d31f94d482847fe103cbbea713b326465f34fe6aab70b2f4754",
+ "actions": [
+  {"action": "split", "instance": 2, "line": [[22.5, 0.0], [22.0, 23.5]]},
+  {"action": "merge", "instances": [1, 3]},
+  {"action": "add", "mask": {"size": [24, 32], "counts": [481, 2, 22, 2, 22, 2, 22, 2, 213]}, "box": [20, 1, 24, 3]},
+  {"action": "remove", "instances": [2]}
+ ]
+}"""
+    )
+    log = replay.read_log(tmp_path / "log.json")
+    again = replay.replay_log(labels, log)
+    assert again.said == ("Split 2 into 2 and 3", "Merged 1 and 3 into 1", "Added 4", "Removed 2")
+    assert np.bincount(again.result().ravel()).tolist() == [640, 120, 8]
+    assert replay.make_log(labels, again).result_sha256 == log.result_sha256
+    with pytest.raises(InputError, match=r"^log\.json: These are not the labels"):
+        replay.replay_log(labels + 1, log, "log.json")
+
+
 def scene_files(tmp_path):
     scene = simulate_scene(5, (128, 128))
     image = tmp_path / "film.tif"
@@ -170,7 +199,7 @@ def scene_files(tmp_path):
     return image, before
 
 
-def test_the_command_repeats_a_correction_from_its_log(tmp_path, capsys):
+def test_the_command_replays_a_correction_log(tmp_path, capsys):
     image, before = scene_files(tmp_path)
     numbers = [int(n) for n in np.unique(before)[1:]]
     mask = (before == 0) & disc(before.shape, 64, 64, 30)
@@ -248,7 +277,7 @@ def test_tables_and_the_numbers_of_the_reply_follow_the_corrected_labels():
         remeasure.corrected_answer(answer, 0, state.result()[:9], image)
 
 
-def test_a_neck_that_was_not_changed_keeps_its_width():
+def test_an_unchanged_neck_keeps_its_width():
     image, segment = particles(concept="neck")
     table = segment.table().assign(neck_width_px=[7.0, 9.0], neck_ratio=[0.4, 0.5])
     segment = Segmentation(FUSED, concept="neck", pixel_size_nm=0.5, properties=table)
@@ -260,7 +289,7 @@ def test_a_neck_that_was_not_changed_keeps_its_width():
 # ------------------------------------------------------------------------------------------- training examples
 
 
-def test_a_training_example_is_read_back_as_it_was(tmp_path):
+def test_a_training_example_is_read_back_unchanged(tmp_path):
     image, segment = particles()
     largest = Segmentation(np.where(LEFT | RIGHT, 1, 0).astype(np.int32), concept="particle", where="largest", target=1)
     neck = Segmentation(np.where(LEFT & RIGHT, 1, 0).astype(np.int32), concept="neck", target=1)
@@ -287,7 +316,7 @@ def test_a_training_example_is_read_back_as_it_was(tmp_path):
     assert record.modality == "BF-TEM" and tifffile.imread(tmp_path / record.file_name).dtype == np.uint16
 
 
-def test_finetune_takes_the_folder_as_it_is(tmp_path):
+def test_finetune_reads_the_saved_folder(tmp_path):
     from lisa_micro.models.lisa.config import LisaConfig
     from lisa_micro_finetune.adapt.data import read_items, read_part
 
@@ -310,7 +339,7 @@ def test_finetune_takes_the_folder_as_it_is(tmp_path):
     assert item.instances and item.labels["particle"].max() == 2 and item.labels["neck"].max() == 1
 
 
-def test_examples_are_appended_replaced_and_written_by_many_at_once(tmp_path):
+def test_examples_are_appended_and_replaced_by_several_threads(tmp_path):
     image, segment = particles(nm=None)
     answer = Answer("Particles.", (segment,), "particles")  # a model that has no reply language
     threads = [
@@ -331,7 +360,7 @@ def test_examples_are_appended_replaced_and_written_by_many_at_once(tmp_path):
     assert not list(tmp_path.glob("**/.lisa-micro-*"))
 
 
-def test_pixels_of_any_kind_are_kept(tmp_path):
+def test_pixels_of_any_type_are_kept(tmp_path):
     _, segment = particles()
     answer = Answer("x", (segment,), "x", "[SEG]")
     rng = np.random.default_rng(0)

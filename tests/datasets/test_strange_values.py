@@ -14,14 +14,21 @@ import numpy as np
 import pytest
 import strange_values
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
-from strange_values import LONGEST, READERS, STRANGE
+from scipy import ndimage
+from strange_values import LONGEST, READERS, STRANGE, nested
 
 from lisa_micro.correction.actions import Add
 from lisa_micro.correction.replay import apply, begin, log_text, make_log
+from lisa_micro.datasets.bounds import check_polygon, shown
+from lisa_micro.datasets.formats.coco import unpack_counts
+from lisa_micro.datasets.formats.polygons import fill_polygon
 from lisa_micro.datasets.records import Record, write_records
 from lisa_micro.geometry import rle_encode
 from lisa_micro.io import write_labels
+from lisa_micro.types import InputError
 
 SHAPE = (24, 32)
 
@@ -52,7 +59,7 @@ def write_coco(folder: Path) -> None:
     packed = coco_mask.encode(np.asfortranarray((labels_of_two() == 2).astype(np.uint8)))
     kinds = (
         [[3.5, 3, 12, 3, 12, 10.5]],
-        rle_encode(labels_of_two() == 1),
+        {"size": list(SHAPE), "counts": [75, 8, 16, 8, SHAPE[0] * SHAPE[1] - 107]},
         {"size": list(SHAPE), "counts": packed["counts"].decode()},
     )
     annotations = [
@@ -65,9 +72,6 @@ def write_coco(folder: Path) -> None:
         "categories": [{"id": 1, "name": "particle"}],
         "annotations": annotations,
     }
-    content["annotations"][1]["segmentation"]["counts"] = content["annotations"][1]["segmentation"]["counts"][:7]
-    counts = content["annotations"][1]["segmentation"]["counts"]
-    counts[-1] += SHAPE[0] * SHAPE[1] - sum(counts)
     strange_values.write_content(folder / "coco.json", content)
 
 
@@ -141,6 +145,10 @@ def write_corrections(folder: Path) -> None:
     (folder / "log.json").write_text(log_text(make_log(labels, state, image="film.tif", prompt="particles")))
 
 
+def write_boxes(folder: Path) -> None:
+    strange_values.write_content(folder / "boxes.json", {"boxes": [[2, 3, 9, 11], [16, 12.5, 28, 20]]})
+
+
 WRITERS = {
     "coco": write_coco,
     "coco particles": write_coco,
@@ -149,12 +157,13 @@ WRITERS = {
     "records": write_record_set,
     "concepts": write_concepts,
     "corrections": write_corrections,
+    "boxes": write_boxes,
 }
 
 
 def faulty_message(said: str, file: str) -> str | None:
     """What is wrong with an error message, None where nothing is."""
-    if file not in said and "dataset.yaml" not in said:
+    if file not in said:
         return "does not name the file"
     if len(said.splitlines()) != 1:
         return "has several lines"
@@ -203,3 +212,183 @@ def test_every_leaf_may_be_anything(kind, readings, tmp_path):
             wrong.append(f"{place}: {fault}: {result['said']:.400}")
     assert not wrong, f"{len(wrong)} of {len(readings[kind])}:\n" + "\n".join(wrong[:60])
     assert any(result["said"] for result in readings[kind]) and any(not result["said"] for result in readings[kind])
+
+
+_LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**40), 10**40),
+    st.floats(),
+    st.text(max_size=20),
+    st.sampled_from(["[SEG]", "../../etc/passwd", "a\0b", "background", "0" * 3000, "\ud800"]),
+)
+_KEYS = st.sampled_from(["id", "name", "size", "counts", "points", "label", "mask", "action", "concept", "x"])
+_JSON = st.recursive(
+    _LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def nodes(content, way: tuple = ()):
+    """Paths to all values in a JSON content, lists and dictionaries included."""
+    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in items:
+        yield (*way, key)
+        yield from nodes(value, (*way, key))
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> dict[str, Path]:
+    """A folder with a good file of each kind."""
+    folder = tmp_path_factory.mktemp("sources")
+    for kind, write in WRITERS.items():
+        (folder / kind).mkdir()
+        write(folder / kind)
+    return {kind: folder / kind for kind in WRITERS}
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_any_json_is_read_or_refused(sources, data):
+    kind = data.draw(st.sampled_from(sorted(sources)))
+    folder, (name, read) = sources[kind], READERS[kind]
+    file = folder / name
+    good = file.read_text()
+    content = yaml.safe_load(good)
+    for _ in range(data.draw(st.integers(1, 2))):
+        places = list(nodes(content))
+        if places:
+            content = strange_values.changed(content, data.draw(st.sampled_from(places)), data.draw(_JSON))
+    try:
+        strange_values.write_content(file, content)
+        said = strange_values.error_of(read, folder, folder.parent / "out")
+    finally:
+        file.write_text(good)
+    for line in (said or "").splitlines():
+        words = " ".join(word for word in line.split() if name not in word)
+        assert len(words) <= 2 * LONGEST, line
+
+
+@pytest.mark.parametrize(
+    ("kind", "way", "value", "message"),
+    [
+        (
+            "coco",
+            ("annotations", 0, "segmentation", 0, 0),
+            10**30,
+            "annotation 1 (id 1): polygon 1: x of point 1 is 1e+30",
+        ),
+        (
+            "coco",
+            ("annotations", 0, "segmentation", 0, 3),
+            float("nan"),
+            "y of point 2 must be a finite number, not nan",
+        ),
+        (
+            "coco",
+            ("annotations", 1, "segmentation", "counts", 1),
+            9,
+            "run lengths add up to 769 px, but its image has 768 px",
+        ),
+        ("coco", ("annotations", 1, "segmentation", "counts", 1), -8, "count 2 must be 0 to 768, not -8"),
+        ("coco", ("annotations", 1, "segmentation", "size", 0), 10**9, "the height must be 1 to 16384, not 1000000000"),
+        ("coco", ("annotations", 2, "segmentation", "counts"), "x", "annotation 3 (id 3)"),
+        ("coco", ("images", 0, "width"), 1e308, "image 1: the width must be 1 to 16384, not 1e+308"),
+        (
+            "coco",
+            ("images", 0, "pixel_size_nm"),
+            float("inf"),
+            "image 1: its pixel_size_nm must be a finite number, not inf",
+        ),
+        ("labelme", ("shapes", 2, "points", 0, 1), 10**30, "one.json shape 3 (shell): y of point 1 is 1e+30"),
+        (
+            "labelme",
+            ("shapes", 3, "mask"),
+            picture_text(np.ones((300, 300))),
+            "shape 4 (shell): its mask extends beyond",
+        ),
+        ("reasonseg", ("shapes", 1, "points", 2), [], "one.json shape 2: point 3 must be [x, y], not []"),
+        ("records", ("pixel_size_nm",), "x", "metadata.jsonl line 1: pixel_size_nm: input should be a valid number"),
+        (
+            "corrections",
+            ("actions", 0, "line", 0, 1),
+            float("nan"),
+            "actions.0.split.line.0.1: input should be a finite number",
+        ),
+        (
+            "corrections",
+            ("actions", 3, "mask", "counts", 0),
+            10**30,
+            "actions.3.add.mask.counts.0: input should be less",
+        ),
+    ],
+)
+def test_a_strange_value_is_reported_with_its_place(kind, way, value, message, sources, tmp_path):
+    name, read = READERS[kind]
+    for path in sources[kind].rglob("*"):
+        if path.is_file():
+            (tmp_path / "in" / path.relative_to(sources[kind])).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "in" / path.relative_to(sources[kind])).write_bytes(path.read_bytes())
+    file = tmp_path / "in" / name
+    strange_values.write_content(file, strange_values.changed(yaml.safe_load(file.read_text()), way, value))
+    said = strange_values.error_of(read, tmp_path / "in", tmp_path / "out")
+    assert said is not None and message in said and faulty_message(said, name) is None
+
+
+def test_a_polygon_with_many_long_edges_is_refused_before_it_is_painted():
+    zigzag = [[0 if k % 2 else SHAPE[1], k % SHAPE[0]] for k in range(60_000)]
+    with pytest.raises(InputError, match="perimeter of"):
+        check_polygon(zigzag, SHAPE)
+
+
+def test_rasterising_needs_memory_for_the_image_alone():
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(-4000, 8000, (2000, 2))  # a tangle across an image of 16 million px
+    with strange_values.bounded():
+        piece = fill_polygon(corners, (4000, 4000))
+    assert 0.4 < piece.mask.mean() < 0.6
+
+
+_HALVES = st.integers(-20, 60).map(lambda k: k / 2)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(_HALVES, _HALVES), min_size=3, max_size=9))
+def test_polygons_cover_the_pixels_whose_centres_are_inside(corners):
+    points = np.array(corners, float)
+    painted = np.zeros((24, 30), bool)
+    piece = fill_polygon(points, painted.shape)
+    painted[piece.place] = piece.mask
+    rows, columns = np.mgrid[:24, :30]
+    inside, edge = np.zeros(painted.shape, bool), np.zeros(painted.shape, bool)
+    for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, axis=0), strict=True):
+        cross = (x1 - x0) * (rows - y0) - (y1 - y0) * (columns - x0)
+        within = (np.minimum(x0, x1) <= columns) & (columns <= np.maximum(x0, x1))
+        edge |= (cross == 0) & within & (np.minimum(y0, y1) <= rows) & (rows <= np.maximum(y0, y1))
+        if y0 != y1:
+            spans = (y0 > rows) != (y1 > rows)
+            inside ^= spans & (columns < x0 + (rows - y0) * (x1 - x0) / (y1 - y0))
+    assert (painted >= inside).all()
+    assert (painted <= inside | edge).all()
+    flat = abs(np.dot(points[:, 0], np.roll(points[:, 1], 1)) - np.dot(points[:, 1], np.roll(points[:, 0], 1))) == 0
+    assert flat or (painted >= edge & ndimage.binary_dilation(inside, np.ones((3, 3)))).mean() > 0.99
+
+
+def test_compressed_run_lengths_are_decoded_as_by_pycocotools():
+    from pycocotools import mask as coco_mask
+
+    rng = np.random.default_rng(2)
+    for share in (0.0, 0.02, 0.5, 1.0):
+        mask = rng.random((70, 900)) < share
+        packed = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
+        assert unpack_counts(packed) == rle_encode(mask)["counts"]
+    for text in ("\u00ff", "o" * 50, "P"):
+        with pytest.raises(InputError, match="no compressed run lengths"):
+            unpack_counts(text)
+
+
+def test_values_are_shown_in_one_short_line():
+    for value in (*STRANGE, "a\nb", 10**9999, {"a": nested(50)}):
+        assert len(shown(value)) <= 60 and len(shown(value).splitlines()) == 1
+    assert shown(1e308) == "1e+308" and shown([1, "x"]) == "[1, 'x']"

@@ -128,6 +128,19 @@ def read_corrections(folder: Path, out: Path) -> None:
     replay_log(labels, log, "log.json")
 
 
+def read_box_file(folder: Path, out: Path) -> None:
+    """Read a file of boxes for ``lisa-micro compare``."""
+    from lisa_micro.evaluate.comparison.boxes import read_boxes
+    from lisa_micro.geometry import check_boxes
+    from lisa_micro.types import InputError
+
+    boxes = read_boxes(folder / "boxes.json")
+    try:
+        check_boxes(boxes, (24, 32))
+    except InputError as error:
+        raise InputError(f"boxes.json: {error}") from error
+
+
 READERS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
     "coco": ("coco.json", read_converted),
     "coco particles": ("coco.json", read_coco_examples),
@@ -136,8 +149,35 @@ READERS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
     "records": ("metadata.jsonl", read_record_set),
     "concepts": ("dataset.yaml", read_concepts),
     "corrections": ("log.json", read_corrections),
+    "boxes": ("boxes.json", read_box_file),
 }
 """Kind -> name of its file, and what reads the folder that holds it."""
+
+
+@contextlib.contextmanager
+def bounded() -> Iterator[None]:
+    """Bound memory (:data:`MEMORY` more than now) and processor time (:data:`SECONDS`) of this process for a while.
+
+    Raises:
+        MemoryError, TimeoutError: the limit is reached.
+    """
+
+    def too_long(*_: object) -> None:
+        raise TimeoutError(f"more than {SECONDS} s")
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    previous = signal.signal(signal.SIGVTALRM, too_long)
+    size = Path("/proc/self/statm")
+    if size.exists():  # Linux
+        pages = int(size.read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, hard))
+    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        signal.signal(signal.SIGVTALRM, previous)
 
 
 def error_of(read: Callable[[Path, Path], None], folder: Path, out: Path) -> str | None:
@@ -148,13 +188,11 @@ def error_of(read: Callable[[Path, Path], None], folder: Path, out: Path) -> str
     """
     from lisa_micro.types import InputError
 
-    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
-    try:
-        read(folder, out)
-    except InputError as error:
-        return str(error)
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    with bounded():
+        try:
+            read(folder, out)
+        except InputError as error:
+            return str(error)
     return None
 
 
@@ -166,25 +204,18 @@ def write_content(file: Path, content: Any) -> None:
         file.write_text(json.dumps(content) + "\n")
 
 
-def limit_resources() -> None:
-    """Bound the memory of this process; a reading that takes too long raises :class:`TimeoutError`."""
+def import_readers() -> None:
+    """Import everything that the readings need, since imports do not count."""
     import lisa_micro.correction.replay
     import lisa_micro.datasets.checking
     import lisa_micro.datasets.converting
-    import lisa_micro.datasets.formats.coco  # noqa: F401 - what the imports take does not count
-
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
-
-    def too_long(*_: object) -> None:
-        raise TimeoutError(f"more than {SECONDS} s")
-
-    signal.signal(signal.SIGVTALRM, too_long)
+    import lisa_micro.datasets.formats.coco
+    import lisa_micro.evaluate.comparison.boxes  # noqa: F401
 
 
 def main(folder: Path) -> None:
     """Read the file of every kind with every leaf set to every strange value."""
-    limit_resources()
+    import_readers()
     for kind in READERS:
         vary(folder / kind, kind)
 

@@ -33,7 +33,7 @@ def test_replies_mean_what_their_targets_say(split):
     assert {"outline", "constraint", "measure", "yes or no", "several"} <= seen
 
 
-def test_held_back_wordings_are_not_in_the_training_half():
+def test_held_out_wordings_are_not_in_the_training_half():
     train = {
         sample_custom_conversation(np.random.default_rng(k), SHELL, FACTS, follow_ups=0)[0].user for k in range(400)
     }
@@ -42,7 +42,7 @@ def test_held_back_wordings_are_not_in_the_training_half():
     assert not train & {turn.user for turn in held}
 
 
-def test_where_there_are_none_the_reply_says_so():
+def test_the_reply_says_if_there_are_none():
     without = SceneFacts("SEM", {"particle": 20}, 0.0, True)
     for k in range(40):
         turns = sample_custom_conversation(np.random.default_rng(k), SHELL, without)
