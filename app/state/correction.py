@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from lisa_micro.correction import actions as correct
-from lisa_micro.correction.replay import corrected_answer, corrected_segment, save_example
+from lisa_micro.correction import replay as correct
+from lisa_micro.correction.examples import save_example
+from lisa_micro.correction.remeasure import corrected_answer, corrected_segment
 from lisa_micro.geometry import rle_encode
 from lisa_micro.io import write_files, write_labels
 from lisa_micro.points import check_points

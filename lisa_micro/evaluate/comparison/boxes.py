@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from lisa_micro.datasets.bounds import one_line
 from lisa_micro.types import InputError
 
 
@@ -37,8 +38,8 @@ def read_boxes(path: str | Path) -> list[list[float]]:
             if lines and not re.match(r"^[-+.\d]", lines[0][0]):
                 lines = lines[1:]
             boxes = [[float(v) for v in line] for line in lines]
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path} holds something other than boxes of four numbers: {error}.") from error
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise InputError(f"{path} holds something other than boxes of four numbers: {one_line(error)}.") from error
     if not boxes or any(len(box) != 4 for box in boxes):
         raise InputError(f"{path} must hold one or more boxes of four numbers, x0, y0, x1, y1 in px.")
     return boxes
