@@ -18,6 +18,7 @@ from lisa_micro.io import to_unit_range
 from lisa_micro.language import Reply, Target, ValueSlot, check_prompt, parse_reply
 from lisa_micro.language.display import UNREADABLE_VALUE, display, noun_phrase
 from lisa_micro.measure.tables import particle_table
+from lisa_micro.protocols import Capabilities
 from lisa_micro.types import Answer, Micrograph, Segmentation, Value
 
 MAX_PROMPT_TOKENS = 800
@@ -39,6 +40,21 @@ class Assistant(PromptedMixin):
         self.engine, self.preset, self.weights_sha256 = engine, preset, weights_sha256
         self.device = engine.device
         self._views: OrderedDict[str, tuple[ImageView, Memory]] = OrderedDict()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the model can do."""
+        return Capabilities(
+            words=True,
+            follow_ups=True,
+            reply_language=True,
+            boxes=True,
+            points=True,
+            everything=True,
+            video=True,
+            video_questions=True,
+            concepts=self.engine.vocabulary.names,
+        )
 
     @staticmethod
     def intensities(pixels: np.ndarray) -> np.ndarray:

@@ -31,6 +31,7 @@ from lisa_micro.models.official_lisa.images import photo_range
 from lisa_micro.models.official_lisa.load import Loaded, load_official
 from lisa_micro.models.official_lisa.prompt import OfficialChat
 from lisa_micro.models.official_lisa.sam import OfficialSam
+from lisa_micro.protocols import Capabilities
 from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
 
 MAX_REPLY_TOKENS = 512
@@ -104,6 +105,18 @@ class OfficialAssistant(Assistant):
     def weights_sha256(self) -> str:
         """Of all files with weights, read when it is first asked for."""
         return fingerprint(self.folder)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the model can do. Its replies are free text, so nothing of the reply language applies."""
+        return Capabilities(
+            words=True,
+            follow_ups=True,
+            boxes=True,
+            points=True,
+            everything=True,
+            largest_side=self.engine.model.sam_tower.multiple,
+        )
 
     @staticmethod
     def intensities(pixels: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from lisa_micro.models.segmenters.everything import label_shape
 from lisa_micro.models.segmenters.loop import PromptedSegmenter
 from lisa_micro.models.segmenters.micro import MicroSegmenter
 from lisa_micro.points import check_points
+from lisa_micro.protocols import Capabilities
 from lisa_micro.types import InputError, Micrograph, Segmentation
 
 if TYPE_CHECKING:
@@ -131,6 +132,11 @@ class WordlessAssistant(PromptedMixin):
         self.segmenter = segmenter
         self.preset, self.weights_sha256, self.device = segmenter.name, segmenter.weights_sha256, segmenter.device
         self._seen: Micrograph | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the segmenter can do: anything but words."""
+        return Capabilities(boxes=True, points=True, everything=True)
 
     def _segmenter(self, image: Micrograph) -> PromptedSegmenter:
         self.encode(image)

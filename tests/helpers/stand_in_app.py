@@ -9,6 +9,7 @@ import numpy as np
 import tifffile
 
 from lisa_micro.measure import measure_particles
+from lisa_micro.protocols import Capabilities
 from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
 
 SQUARES = ((4, 4, 14, 14), (14, 4, 24, 14), (30, 20, 38, 34))
@@ -34,6 +35,9 @@ class StandIn:
     its gate is open; the reply says how many requests of the conversation came before."""
 
     preset, weights_sha256, device = "micro", "12" * 32, "cpu"
+    capabilities = Capabilities(
+        words=True, follow_ups=True, reply_language=True, boxes=True, points=True, everything=True
+    )
 
     gate = threading.Event()
 
@@ -45,7 +49,10 @@ class StandIn:
         return 0.0
 
     def chat(self, image):
-        return StandInConversation(self, image)
+        return self.open_conversation(image)
+
+    def open_conversation(self, image, tiling="auto", *, tile=None, halo=None, history=(), progress=None):
+        return StandInConversation(self, image, history, progress)
 
     def ask(self, image, prompt):
         return self.chat(image).ask(prompt)
@@ -61,8 +68,10 @@ class StandIn:
 
 
 class StandInConversation:
-    def __init__(self, assistant, image):
-        self.assistant, self.image, self.answers = assistant, image, []
+    notes = ()
+
+    def __init__(self, assistant, image, history=(), progress=None):
+        self.assistant, self.image, self.answers, self.progress = assistant, image, list(history), progress
 
     def ask(self, prompt):
         if prompt == "wait":

@@ -4,14 +4,13 @@ outlined that is in it."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
-from torch import nn
 
 from lisa_micro.geometry import check_boxes
 from lisa_micro.io import to_unit_range
 from lisa_micro.points import INSIDE, NO_POINT, OUTSIDE, check_points
+from lisa_micro.protocols import Instances, Prediction, Segmenter
 from lisa_micro.types import InputError, Micrograph
 
 __all__ = [
@@ -30,94 +29,6 @@ __all__ = [
 MASK_LOGIT = 6.0
 """Logit of a pixel in a mask of zeros and ones that is given as a prompt, and minus that of one outside: sure, but no
 surer than a decoder ever is of its own masks."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One mask for each of N prompts.
-
-    Attributes:
-        masks: ``(N, H, W)`` bool, at the size of the micrograph.
-        scores: ``(N,)`` float32, 0..1, what the model thinks the IoU of its mask is.
-        logits: ``(N, h, w)`` float32 at the model's own resolution, standing for the whole micrograph, positive
-            inside; ``None`` where the model has none.
-        notes: what a user should know, one sentence each.
-    """
-
-    masks: np.ndarray
-    scores: np.ndarray
-    logits: np.ndarray | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Instances:
-    """All that was found in a micrograph without a prompt.
-
-    Attributes:
-        labels: ``(H, W)`` int32, 0 = background, k = instance k, 1..n without gaps; instances do not overlap.
-        scores: ``(n,)`` float32, 0..1: predicted IoU times stability of each.
-        tried: how many prompts were decoded.
-        notes: what a user should know, one sentence each.
-        presence: 0..1, probability that there is anything, where the model says so.
-    """
-
-    labels: np.ndarray
-    scores: np.ndarray
-    tried: int = 0
-    notes: tuple[str, ...] = ()
-    presence: float = 1.0
-
-
-@runtime_checkable
-class Segmenter(Protocol):
-    """A model that outlines what points, boxes and masks show it.
-
-    Attributes:
-        name: the name it is built by.
-        model: the bare torch module.
-        weights_sha256: sha256 of the weights' file, hexadecimal.
-    """
-
-    name: str
-    model: nn.Module
-    weights_sha256: str
-
-    def encode(self, image: Micrograph) -> object:
-        """See an image, once for all prompts about it; what the model remembers of it is returned and kept.
-
-        Raises:
-            InputError: an image without pixels, or with other than two axes.
-        """
-        ...
-
-    def predict(
-        self, points: object = None, point_labels: object = None, boxes: object = None, mask_inputs: object = None
-    ) -> Prediction:
-        """Outline N objects in the image that was encoded last. A prompt has points, a box, a mask, or several of them.
-
-        Args:
-            points: ``(N, P, 2)`` XY px of the micrograph.
-            point_labels: ``(N, P)``, 1 = on the object, 0 = not on it, -1 = no point (to fill up the array); all 1
-                where left out.
-            boxes: ``(N, 4)`` XYXY px of the micrograph.
-            mask_inputs: ``(N, h, w)`` of any size, each standing for the whole micrograph: bool or integers (0 =
-                outside), or floating-point logits, positive inside, such as :attr:`Prediction.logits` of an earlier
-                answer that is to be refined.
-
-        Raises:
-            InputError: no image was encoded, no prompt, a prompt that cannot be used, or one of a kind that this model
-                does not take.
-        """
-        ...
-
-    def everything(self) -> Instances:
-        """Outline all objects in the image that was encoded last, without a prompt.
-
-        Raises:
-            InputError: no image was encoded.
-        """
-        ...
 
 
 @dataclass(frozen=True)
