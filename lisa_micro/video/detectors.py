@@ -18,10 +18,10 @@ from lisa_micro.io import to_unit_range
 from lisa_micro.language import Clause, Reply, parse_reply
 from lisa_micro.language.display import display, noun_phrase
 from lisa_micro.models.trackers.base import Tracker, check_labels
-from lisa_micro.types import CONCEPTS, Answer, InputError, Micrograph
+from lisa_micro.types import CONCEPTS, Answer, InputError, Micrograph, Segmentation
 
 if TYPE_CHECKING:
-    from lisa_micro.assistant import Assistant
+    from lisa_micro.assistant.engine import Engine
 
 _PATIENCE = 8  # a request that named nothing is read again with each of the first frames, then ever more rarely
 
@@ -127,6 +127,24 @@ class FunctionDetector(IndependentDetector):
         return self._function(frame, number)
 
 
+class VideoAssistant(Protocol):
+    """What an assistant with the capability ``video`` has beside :class:`lisa_micro.protocols.Assistant`.
+
+    Attributes:
+        engine: the model, with one method per step, so that a request is read once for many frames.
+    """
+
+    engine: Engine
+
+    def readable(self, prompt: str) -> tuple[str, tuple[str, ...]]:
+        """Return a prompt at the length that the model reads, and notes about it."""
+        ...
+
+    def segment_boxes(self, image: Micrograph, boxes: object) -> Segmentation:
+        """Segment one instance per box."""
+        ...
+
+
 class _WordMemory(TypedDict):
     """Memory of a :class:`WordDetector`: its raw reply, which target of it is detected, the concept, the [SEG] state
     (``None`` before the request was understood), and the last frame with which the request was read."""
@@ -156,7 +174,7 @@ class WordDetector:
 
     replays = False
 
-    def __init__(self, assistant: Assistant, words: str):
+    def __init__(self, assistant: VideoAssistant, words: str):
         self.assistant = assistant
         self.words, notes = assistant.readable(words)
         self.state = DetectorState(notes=list(notes))
@@ -257,7 +275,7 @@ class BoxDetector(IndependentDetector):
         InputError: if the boxes are invalid; see :func:`lisa_micro.geometry.check_boxes`.
     """
 
-    def __init__(self, assistant: Assistant, boxes: object, shape: tuple[int, int]):
+    def __init__(self, assistant: VideoAssistant, boxes: object, shape: tuple[int, int]):
         super().__init__()
         self.assistant = assistant
         self.boxes, notes = check_boxes(boxes, shape)

@@ -120,8 +120,8 @@ class TrackLinker:
         whole = np.bincount(labels.ravel(), minlength=len(counts))[: len(counts)]
         self._selected = {int(k) for k in np.flatnonzero(counts) if k and 2 * counts[k] > whole[k]}
         number = len(self._selected)
-        what = "1 instance" if number == 1 else f"{number} instances"
-        self.note = f"The request selects {what} in frame {self._count}; only {'this is' if number == 1 else 'these are'} tracked."
+        selects, tracked = ("1 instance", "this is") if number == 1 else (f"{number} instances", "these are")
+        self.note = f"The request selects {selects} in frame {self._count}; only {tracked} tracked."
 
     def _final(self, linked: LinkedFrame) -> LinkedFrame:
         if self._selected is None:

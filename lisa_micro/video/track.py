@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TypedDict, Unpack, cast
 
 import numpy as np
 
 from lisa_micro.assistant.assistant import Clock
 from lisa_micro.io import LabelStack, LabelStackWriter, check_output
-from lisa_micro.io.video import VideoSource, VideoStream, read_video
+from lisa_micro.io.video import VideoStream, read_video
 from lisa_micro.models.trackers import BUILDERS, build_tracker
 from lisa_micro.models.trackers.base import Tracker
 from lisa_micro.protocols import Assistant
@@ -27,6 +27,7 @@ from lisa_micro.video.detectors import (
     Detections,
     FrameDetector,
     LabelPropagator,
+    VideoAssistant,
     WordDetector,
 )
 from lisa_micro.video.drift import Drift
@@ -109,9 +110,7 @@ class TrackKeywords(TypedDict, total=False):
     frame_time_s: float | None
 
 
-def track(
-    assistant: Assistant | None, video: VideoSource, words: str = "", **options: Unpack[TrackKeywords]
-) -> Tracks:
+def track(assistant: Assistant | None, video: object, words: str = "", **options: Unpack[TrackKeywords]) -> Tracks:
     """Track every particle that a request means through a video.
 
     The request is read once, with the first frame. A constraint in it ("the three largest") selects particles in the
@@ -194,9 +193,9 @@ def _detector(
     if options.boxes is not None:
         if not (able.video and able.boxes):
             raise InputError(f"Preset {assistant.preset!r} cannot track from boxes; use words or labels instead.")
-        return BoxDetector(assistant, options.boxes, video.shape)
+        return BoxDetector(cast(VideoAssistant, assistant), options.boxes, video.shape)
     if able.video:
-        return WordDetector(assistant, words)
+        return WordDetector(cast(VideoAssistant, assistant), words)
     if able.words:
         return AnswerDetector(assistant, words)
     raise InputError(f"Preset {assistant.preset!r} does not understand words; use labels of the first frame instead.")

@@ -9,11 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from lisa_micro.io.video import VideoSource
 from lisa_micro.protocols import Assistant
 from lisa_micro.video.analysis import Findings, analyse
 from lisa_micro.video.questions.answer import VideoAnswer
-from lisa_micro.video.questions.conversation import VideoConversation
+from lisa_micro.video.questions.dialogue import VideoConversation
 from lisa_micro.video.track_data import TrackData
 from lisa_micro.video.track_files import read_tracks, write_tracks
 
@@ -31,14 +30,14 @@ class Tracks(TrackData):
         :func:`lisa_micro.video.analysis.analyse`."""
         return analyse(self)
 
-    def ask(self, assistant: Assistant, question: str, video: VideoSource | None = None) -> VideoAnswer:
-        """Answer one question about the video; see :func:`lisa_micro.video.questions.conversation.answer_question`."""
+    def ask(self, assistant: Assistant, question: str, video: object = None) -> VideoAnswer:
+        """Answer one question about the video; see :func:`lisa_micro.video.questions.dialogue.answer_question`."""
         return self.chat(assistant, video).ask(question)
 
-    def chat(self, assistant: Assistant, video: VideoSource | None = None) -> VideoConversation:
+    def chat(self, assistant: Assistant, video: object = None) -> VideoConversation:
         """Start a conversation about the video.
 
-        See :class:`lisa_micro.video.questions.conversation.VideoConversation` for the arguments.
+        See :class:`lisa_micro.video.questions.dialogue.VideoConversation` for the arguments.
         """
         return VideoConversation(self, assistant, video, self.findings)
 
