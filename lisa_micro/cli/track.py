@@ -65,7 +65,7 @@ def track(
     boxes = parse_boxes(box or [])
     words, notes = check_prompt(prompt, needed=not (boxes or labels))
     from lisa_micro.io import check_output, read_labels, read_video
-    from lisa_micro.video.analysis import FINDING_FILES, save_findings
+    from lisa_micro.video.analysis import REPORT_FILES, analyse, write_report
     from lisa_micro.video.track import check_folder
     from lisa_micro.video.track import track as follow_video
 
@@ -75,7 +75,7 @@ def track(
     notes = (*notes, *(drawn.notes if drawn else ()))
     check_folder(out, resume, force)
     if not (resume or force):
-        check_output(out, False, names=FINDING_FILES)
+        check_output(out, False, names=REPORT_FILES)
     assistant = load_preset(preset, device, precision, projectors) if drawn is None else None
     with _frames() as progress:
         tracks = follow_video(
@@ -94,7 +94,7 @@ def track(
             progress=progress,
         )
     with busy("Measuring growth, drawing"):
-        _, missing = save_findings(tracks, out, video, plots, movie)
+        _, missing = write_report(analyse(tracks), out, video, plots, movie)
     _show(tracks)
     for note in dict.fromkeys((*notes, *tracks.notes, *missing)):
         print(f"note: {note}", file=sys.stderr)
