@@ -399,7 +399,7 @@ class _Run:
         if self.linker.note:
             notes.append(self.linker.note)
         if self.video.frame_time_s is None and self.count > 1:
-            notes.append("The frame time is unknown, so that times are not given; set it with --frame-time S.")
+            notes.append("The frame time is unknown, so that times are not given; give it to get seconds.")
         return tuple(dict.fromkeys(notes))
 
     def _record(self, result: Tracks, seconds: dict[str, float]) -> dict[str, object]:

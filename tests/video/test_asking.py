@@ -139,7 +139,7 @@ def test_without_a_frame_time_rates_are_per_frame(sintering):
     [
         ("count at frame 400", "particles [SEG]", "There is no frame 400"),
         ("count at 3 h", "particles [SEG]", "after the end"),
-        ("first coalescence time", "pores [SEG]", "no events of pores in this video"),
+        ("first coalescence time", "pores [SEG]", "Events are not determined for pores"),
         ("growth exponent", "necks [SEG]<where>neck width > 900 nm</where>", "no necks"),
     ],
 )

@@ -201,7 +201,7 @@ def test_pores_and_agglomerates_from_labels():
     porosity = ask(tracks, "area fraction at start", "pores").values[0]
     assert 0 < porosity.value < 100 * np.pi * 15**2 / np.prod(SHAPE) and porosity.unit == "%"
     assert ask(tracks, "area fraction change", "pores").values[0].value == -porosity.value
-    assert "no events of pores" in ask(tracks, "disappearance count", "pores").text
+    assert "Events are not determined for pores" in ask(tracks, "disappearance count", "pores").text
 
 
 # ------------------------------------------------------------------------------------------- unknown facts
@@ -216,7 +216,7 @@ def test_without_pixel_size_and_frame_time():
     later = tracked([discs((30, 40, 12), *([(100, 60, 8)] if t > 2 else [])) for t in range(8)], None, None)
     first = ask(later, "first appearance time")
     assert (first.values[0].value, first.values[0].unit, first.values[0].text) == (3, "frame", "frame 3")
-    assert "--frame-time" in " ".join(first.notes)
+    assert "give it when tracking" in " ".join(first.notes)
     assert "frame time is unknown" in ask(later, "count at 3 s").text
 
 

@@ -55,11 +55,11 @@ def measure_event(video: VideoMeasurements, question: Question) -> Measured:
         return none(question, NO_PARTICLES)
     if question.concept not in (tracks.concept, "neck"):
         others = nouns(question.concept)[1]
-        return none(question, f"There are no events of {others} in this video; ask for their number at a moment.")
+        return none(question, f"Events are not determined for {others}; ask for their number at a moment.")
     belongs, ids, notes = _selected(video, question, kind)
     rows = tracks.events[tracks.events["kind"] == kind]
-    mine = [belongs(*row) for row in zip(rows["frame"], rows["before"], rows["after"], strict=True)]
-    rows = rows[np.array(mine, bool)]  # an empty list would select columns
+    matching = [belongs(*row) for row in zip(rows["frame"], rows["before"], rows["after"], strict=True)]
+    rows = rows[np.array(matching, bool)]  # an empty list would select columns
     old = rows["uncertainty_frames"] == 0
     rows = rows[~old]
     if kind == "neck":

@@ -23,7 +23,7 @@ from lisa_micro.video.questions.frames import Properties, VideoFrames, needs_mas
 from lisa_micro.video.questions.lineage import Pair, neck_lines
 from lisa_micro.video.track_data import TrackData
 
-NO_FRAME_TIME = "The frame time is unknown, so that times are in frames; track with --frame-time S to get seconds."
+NO_FRAME_TIME = "The frame time is unknown, so that times are in frames; give it when tracking to get seconds."
 """Note on answers with times."""
 NO_PARTICLES = "Contacts and necks are measured between particles, but this video has no tracks of particles."
 """Answer to questions about necks in a video of something else."""
