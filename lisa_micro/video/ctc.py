@@ -6,18 +6,19 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lisa_micro.types import InputError
+from lisa_micro.video.events import LineageEntry
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def ctc_rows(
-    tracks: pd.DataFrame, lineage: Mapping[int, Mapping[str, Any]]
+    tracks: pd.DataFrame, lineage: Mapping[int, LineageEntry]
 ) -> tuple[list[tuple[int, int, int, int]], dict[tuple[int, int], int]]:
     """Convert tracks to rows without gaps and with at most one parent, as the format requires.
 
@@ -33,17 +34,23 @@ def ctc_rows(
     """
     runs: dict[int, list[tuple[int, int]]] = {}
     last_area: dict[int, float] = {}
-    for identity, rows in tracks.sort_values("frame").groupby("identity"):
-        frames = rows["frame"].to_numpy(np.int64)
+    if not len(tracks):
+        return [], {}
+    ids, frame = (tracks[name].to_numpy(np.int64) for name in ("identity", "frame"))
+    area = tracks["area_px2"].to_numpy(float)
+    order = np.lexsort((frame, ids))
+    names, begins = np.unique(ids[order], return_index=True)
+    for identity, rows in zip(names.tolist(), np.split(order, begins[1:]), strict=True):
+        frames = frame[rows]
         breaks = np.flatnonzero(np.diff(frames) > 1)
         starts, stops = np.r_[frames[0], frames[breaks + 1]], np.r_[frames[breaks], frames[-1]]
-        runs[int(identity)] = list(zip(starts.tolist(), stops.tolist(), strict=True))
-        last_area[int(identity)] = float(rows["area_px2"].iloc[-1])
+        runs[identity] = list(zip(starts.tolist(), stops.tolist(), strict=True))
+        last_area[identity] = float(area[rows[-1]])
     result: list[tuple[int, int, int, int]] = []
     of: dict[tuple[int, int], int] = {}
     final: dict[int, int] = {}  # track ID -> label of its last run
     for identity in sorted(runs, key=lambda k: (runs[k][0][0], k)):
-        parents = [p for p in lineage.get(identity, {}).get("parents", ()) if p in final]
+        parents = [p for p in lineage[identity]["parents"] if p in final] if identity in lineage else []
         parent = final[max(parents, key=lambda p: last_area[p])] if parents else 0
         for start, stop in runs[identity]:
             label = len(result) + 1
@@ -54,7 +61,7 @@ def ctc_rows(
 
 
 def write_ctc(
-    labels: Iterable[np.ndarray], tracks: pd.DataFrame, lineage: Mapping[int, Mapping[str, Any]], folder: Path
+    labels: Iterable[np.ndarray], tracks: pd.DataFrame, lineage: Mapping[int, LineageEntry], folder: Path
 ) -> Path:
     """Write ``mask000.tif``, ``mask001.tif``, ... (uint16) and ``res_track.txt``; an earlier export is replaced.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -26,6 +26,28 @@ NECK_RATIO = 0.1
 """Ratio x/R above which a contact counts as a neck."""
 APART = 5
 """Number of frames without contact after which the next contact counts as new."""
+
+
+class LineageEntry(TypedDict):
+    """The life of one track.
+
+    Attributes:
+        parents, children: track IDs.
+        first_frame, last_frame: frames of the first and the last detection.
+        frames: number of frames with a detection.
+        end: ``"coalesced"``, ``"split"``, ``"vanished"``, ``"left"`` or ``"video end"``.
+    """
+
+    parents: list[int]
+    children: list[int]
+    first_frame: int
+    last_frame: int
+    frames: int
+    end: str
+
+
+Lineage = dict[int, LineageEntry]
+"""Track ID -> life of the track."""
 
 
 @dataclass
@@ -244,14 +266,8 @@ class EventLog:
                     life.ended = "video end"
         self.events.sort(key=lambda event: (event.frame, KINDS.index(event.kind), event.before, event.after))
 
-    def lineage(self) -> dict[int, dict[str, Any]]:
-        """Return the lineage.
-
-        Returns:
-            track ID -> ``parents`` and ``children`` (track IDs), ``first_frame``, ``last_frame``, ``frames`` (number of
-            frames with a detection) and ``end``: ``"coalesced"``, ``"split"``, ``"vanished"``, ``"left"`` or
-            ``"video end"``.
-        """
+    def lineage(self) -> Lineage:
+        """Return the lineage, ordered by track ID."""
         children: dict[int, list[int]] = {}
         for k in self._lives:
             for parent in self._births[k].parents:
@@ -281,7 +297,7 @@ def event_table(
     import pandas as pd
 
     frames = np.array([event.frame for event in events], np.int64)
-    table = {
+    table: dict[str, Any] = {
         "kind": [event.kind for event in events],
         "frame": frames,
         "time_s": frames * (np.nan if frame_time_s is None else frame_time_s),

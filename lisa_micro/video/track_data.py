@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from lisa_micro.types import InputError, Track
+from lisa_micro.video.events import Lineage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +58,7 @@ class TrackData:
         events: see :func:`lisa_micro.video.events.event_table`.
         necks: one row per contact and frame: ``frame``, ``time_s``, then the columns of
             :func:`lisa_micro.measure_necks`, with track IDs as ``particle_a`` and ``particle_b``.
-        lineage: track ID -> ``parents``, ``children``, ``first_frame``, ``last_frame``, ``frames``, ``end``.
+        lineage: track ID -> :class:`lisa_micro.video.events.LineageEntry`.
         labels: track IDs of each frame as label images.
         shape: ``(H, W)`` px.
         pixel_size_nm, frame_time_s: ``None`` if unknown.
@@ -70,7 +71,7 @@ class TrackData:
     tracks: pd.DataFrame
     events: pd.DataFrame
     necks: pd.DataFrame
-    lineage: dict[int, dict[str, Any]]
+    lineage: Lineage
     labels: LabelFrames
     shape: tuple[int, int]
     pixel_size_nm: float | None = None

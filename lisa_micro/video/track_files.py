@@ -42,7 +42,7 @@ def write_tracks(tracks: TrackData, folder: str | os.PathLike[str], force: bool 
     """
     folder = check_output(folder, force, names=TRACK_FILES)
     stack = folder / "labels.tif"
-    writers: dict[str, Callable[[Path], object]] = {
+    writers: dict[str, Callable[[Path], None]] = {
         "tracks.csv": lambda path: tracks.tracks.to_csv(path, index=False),
         "events.csv": lambda path: _with_text_ids(tracks.events).to_csv(path, index=False),
         "necks.csv": lambda path: tracks.necks.to_csv(path, index=False),
@@ -123,4 +123,7 @@ def _with_tuple_ids(events: pd.DataFrame) -> pd.DataFrame:
             return () if np.isnan(text) else (int(text),)
         return tuple(int(part) for part in str(text).split())
 
-    return events.assign(**{name: [ids(value) for value in events[name]] for name in ("before", "after")})
+    split = events.copy()
+    for name in ("before", "after"):
+        split[name] = [ids(value) for value in events[name]]
+    return split

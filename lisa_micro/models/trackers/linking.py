@@ -177,10 +177,11 @@ class Lost(dict[int, tuple[np.ndarray, int]]):
 def around(windows: Iterable[tuple[slice, slice]], shape: tuple[int, int]) -> tuple[slice, slice]:
     """Return the smallest window around several windows, with a margin of one pixel."""
     rows, columns = zip(*windows, strict=True)
-    return tuple(
-        slice(max(min(s.start for s in axis) - 1, 0), min(max(s.stop for s in axis) + 1, length))
-        for axis, length in zip((rows, columns), shape, strict=True)
-    )
+
+    def span(axis: tuple[slice, ...], length: int) -> slice:
+        return slice(max(min(s.start for s in axis) - 1, 0), min(max(s.stop for s in axis) + 1, length))
+
+    return span(rows, shape[0]), span(columns, shape[1])
 
 
 def frame_shape(frame: Frame) -> tuple[int, int]:

@@ -31,7 +31,7 @@ _INSIDE = 0.3  # share of a particle that an instance must cover to contain it
 _PIECE = 0.5  # share of an instance that a particle must cover for the instance to be a piece of it
 _ROOM = 0.1  # share of a particle's area that an instance must have left beside its other particle
 _GRIP = 0.6  # waist ratio from which a particle that disappears has merged into its neighbour
-_SCRAP = 0.02  # share of the largest part's area below which a part is a fragment, not a particle
+_FRAGMENT = 0.02  # share of the largest part's area below which a part is a fragment, not a particle
 
 
 class OverlapTracker:
@@ -72,7 +72,8 @@ class OverlapTracker:
         self.confirm, self.gap, self.waist = confirm, gap, waist
         self.births: dict[int, Birth] = {}
         self.revisions: list[Revision] = []
-        self._labels: np.ndarray | None = None
+        self._labels = np.zeros((0, 0), np.int32)
+        self._started = False
 
     @property
     def lookback(self) -> int:
@@ -81,7 +82,7 @@ class OverlapTracker:
 
     def reset(self, first_frame: Frame, first_labels: np.ndarray) -> None:
         """Start a new video; see :meth:`lisa_micro.models.trackers.base.Tracker.reset`."""
-        self._labels = check_labels(first_labels, frame_shape(first_frame))
+        self._labels, self._started = check_labels(first_labels, frame_shape(first_frame)), True
         present = identities(self._labels)
         self.births, self.revisions = {k: Birth(0) for k in present}, []
         self._frame, self._next = 0, max(present, default=0) + 1
@@ -117,25 +118,25 @@ class OverlapTracker:
         Raises:
             InputError: if :meth:`reset` was not called, or if the frame or the labels are invalid or of another size.
         """
-        if self._labels is None:
+        if not self._started:
             raise InputError("The tracker has not been started; call reset with the first frame and its labels.")
         if frame_shape(frame) != self._labels.shape:
             raise InputError(
                 f"The frame has the shape {frame_shape(frame)} (H, W), but the first frame has {self._labels.shape}."
             )
         given = None if labels is None else check_labels(labels, self._labels.shape)
-        carried = None if expected is None else check_labels(expected, self._labels.shape)
+        predicted = None if expected is None else check_labels(expected, self._labels.shape)
         self._frame += 1
         self.revisions = []
         if given is None:
             step = np.rint(self._pace if shift is None else shift).astype(int)
-            self._labels = moved(self._labels, (int(step[0]), int(step[1]))) if carried is None else carried
+            self._labels = moved(self._labels, (int(step[0]), int(step[1]))) if predicted is None else predicted
             return self._labels.copy()
         found = compact(given)[0]
-        prior, step = self._expected(carried, shift)
+        prior, step = self._expected(predicted, shift)
         links = link(prior, found)
         more = np.rint(links.shift).astype(int)
-        if carried is None and shift is None and np.abs(more).max() > 1:
+        if predicted is None and shift is None and np.abs(more).max() > 1:
             prior = moved(prior, (int(more[0]), int(more[1])))
             links, step = link(prior, found), step + more
             self._lost.move(more)
@@ -153,7 +154,7 @@ class OverlapTracker:
         frames. Splits that were not confirmed are undone.
         """
         self.revisions = []
-        if self._labels is not None:
+        if self._started:
             self._frame += 1  # all frames were returned, so every change is a revision
             for parent in list(self._splits):
                 self._labels[np.isin(self._labels, self._splits[parent][1])] = parent
@@ -165,18 +166,19 @@ class OverlapTracker:
 
     # prediction
 
-    def _expected(self, carried: np.ndarray | None, shift: tuple[float, float] | None) -> tuple[np.ndarray, np.ndarray]:
+    def _expected(
+        self, predicted: np.ndarray | None, shift: tuple[float, float] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Predict the labels of this frame, lost particles included; also return the common displacement."""
-        assert self._labels is not None
         step = np.zeros(2, int)
-        if carried is None:
+        if predicted is None:
             step = np.rint(self._pace if shift is None else shift).astype(int)
             prior = moved(self._labels, (int(step[0]), int(step[1]))).copy()
             self._lost.move(step)
         else:
             # the other tracker may still propagate tracks that have ended here
             known = [0, *identities(self._labels), *self._lost]
-            prior = np.where(np.isin(carried, known), carried, 0)
+            prior = np.where(np.isin(predicted, known), predicted, 0)
         self._lost.paint(prior)
         return prior, step
 
@@ -204,7 +206,7 @@ class OverlapTracker:
         area = dict(zip(ids.tolist(), links.expected.area.tolist(), strict=True))
         for j, members in holds.items():
             members = self._rejoin(members, prior, area)
-            members = self._without_scraps(members, area)
+            members = self._without_fragments(members, area)
             holds[j] = members
             table[j + 1] = members[0]
             if len(members) > 1:
@@ -248,17 +250,17 @@ class OverlapTracker:
                 merged[min(identity, host), max(identity, host)] = True
         return merged
 
-    def _without_scraps(self, members: list[int], area: dict[int, float]) -> list[int]:
+    def _without_fragments(self, members: list[int], area: dict[int, float]) -> list[int]:
         """Merge fragments into the largest member: parts that are too small, or tracks that are not confirmed yet."""
         if len(members) < 2:
             return members
         host = max(members, key=lambda k: (k not in self._fresh, area[k]))
-        gone = [k for k in members if k != host and (k in self._fresh or area[k] < _SCRAP * area[host])]
+        fragments = [k for k in members if k != host and (k in self._fresh or area[k] < _FRAGMENT * area[host])]
         if self._frame < self.confirm:  # no track is confirmed at the start of the video
-            gone = [k for k in gone if area[k] < _SCRAP * area[host]]
-        for k in gone:
+            fragments = [k for k in fragments if area[k] < _FRAGMENT * area[host]]
+        for k in fragments:
             self._rename({k: host}, max(self.births[k].frame, self._frame - self.lookback + 1))
-        return [k for k in members if k not in gone]
+        return [k for k in members if k not in fragments]
 
     def _share(
         self, out: np.ndarray, prior: np.ndarray, region: np.ndarray, members: list[int]
@@ -338,7 +340,7 @@ class OverlapTracker:
         for j in parts:
             box = around([windows[first], windows[j]], found.shape)
             area = links.found.area[[first, j]]
-            whole = area[1] < _SCRAP * area[0] or (
+            whole = area[1] < _FRAGMENT * area[0] or (
                 waist_ratio(found[box] == first + 1, found[box] == j + 1) >= self.waist
             )
             if whole:

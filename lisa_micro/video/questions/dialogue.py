@@ -162,9 +162,11 @@ class VideoConversation:
 
     def _first(self) -> int:
         tracks = self.tracks
-        necks = tracks.necks.loc[tracks.necks["x_over_R"] > NECK_RATIO, "frame"] if len(tracks.necks) else ()
-        rows = necks if len(necks) else tracks.tracks["frame"]
-        return int(rows.min()) if len(rows) else 0
+        frames = tracks.tracks["frame"]
+        if len(tracks.necks):
+            necks = tracks.necks.loc[tracks.necks["x_over_R"] > NECK_RATIO, "frame"]
+            frames = necks if len(necks) else frames
+        return int(frames.min()) if len(frames) else 0
 
     def _open(self, video: object) -> tuple[VideoStream | None, str]:
         """Open the video; if the recorded file is gone, return ``None`` and a note."""

@@ -86,11 +86,11 @@ def measure_event(video: VideoMeasurements, question: Question) -> Measured:
         f"{_participants(kind, row)}{more}."
     )
     taking_part = tuple(dict.fromkeys((*row["before"], *row["after"])))
-    facts = {"frame": t, "identities": taking_part}
-    if tracks.frame_time_s is None:
-        return number(question, float(t), "frame", f"frame {t}", notes=(note, *notes, NO_FRAME_TIME), **facts)
-    time_s = t * tracks.frame_time_s
-    return number(question, time_s, "s", f"{time_s:.6g} s", notes=(note, *notes), **facts)
+    value, unit, text, notes = float(t), "frame", f"frame {t}", (note, *notes, NO_FRAME_TIME)
+    if tracks.frame_time_s is not None:
+        value, unit, notes = t * tracks.frame_time_s, "s", notes[:-1]
+        text = f"{value:.6g} s"
+    return number(question, value, unit, text, notes=notes, frame=t, identities=taking_part)
 
 
 Belongs = Callable[[int, tuple[int, ...], tuple[int, ...]], bool]

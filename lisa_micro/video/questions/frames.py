@@ -59,10 +59,10 @@ class VideoFrames:
 
     def unknown(self, concept: str) -> str:
         """Return one sentence why nothing is known of a concept, or ``""`` if it is known."""
-        followed = self.tracks.concept
-        if concept == followed or (followed == "particle" and concept in DERIVED):
+        tracked = self.tracks.concept
+        if concept == tracked or (tracked == "particle" and concept in DERIVED):
             return ""
-        asked, known = nouns(concept)[1], nouns(followed)[1]
+        asked, known = nouns(concept)[1], nouns(tracked)[1]
         return (
             f"This video has tracks of {known}, not of {asked}; track the {asked} in a separate run to ask about them."
         )
@@ -198,4 +198,7 @@ def needs_masks(measure: Measure | None, clauses: tuple[Clause, ...]) -> bool:
 
 def _by_frame(table: pd.DataFrame) -> dict[int, np.ndarray]:
     """Return the row positions of each frame."""
-    return {int(t): rows for t, rows in table.groupby("frame").indices.items()} if len(table) else {}
+    frames = table["frame"].to_numpy(np.int64)
+    order = np.argsort(frames, kind="stable")
+    numbers, starts = np.unique(frames[order], return_index=True)
+    return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True)) if len(frames) else {}

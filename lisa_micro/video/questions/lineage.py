@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from lisa_micro.video.events import LineageEntry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 Pair = tuple[int, int]
 
 
-def descendants(lineage: Mapping[int, Mapping[str, Any]], identities: Iterable[int]) -> set[int]:
+def descendants(lineage: Mapping[int, LineageEntry], identities: Iterable[int]) -> set[int]:
     """Return tracks together with all tracks that result from them by coalescence or splitting.
 
     Args:
@@ -29,7 +31,7 @@ def descendants(lineage: Mapping[int, Mapping[str, Any]], identities: Iterable[i
     return found
 
 
-def neck_lines(necks: pd.DataFrame, lineage: Mapping[int, Mapping[str, Any]]) -> np.ndarray:
+def neck_lines(necks: pd.DataFrame, lineage: Mapping[int, LineageEntry]) -> np.ndarray:
     """Group the rows of a table of necks into necks over time.
 
     A neck between a and b continues as the neck between c and b when a coalesces with a third particle to c. If c has
@@ -69,7 +71,7 @@ def neck_lines(necks: pd.DataFrame, lineage: Mapping[int, Mapping[str, Any]]) ->
     return np.array([line[pair] for pair in pairs], np.int64)
 
 
-def _predecessors(pair: Pair, lineage: Mapping[int, Mapping[str, Any]]) -> set[Pair]:
+def _predecessors(pair: Pair, lineage: Mapping[int, LineageEntry]) -> set[Pair]:
     """Return the pairs that may continue as this one: either particle, or both, replaced by a parent."""
     first, second = ([k, *(lineage[k]["parents"] if k in lineage else [])] for k in pair)
     pairs = {(min(a, b), max(a, b)) for a in first for b in second if a != b}

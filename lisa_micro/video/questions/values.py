@@ -151,13 +151,13 @@ class VideoMeasurements:
     def _in_frame(self, question: Question, t: int) -> Measured:
         found, notes = self.kept(question, t)
         value, remarks = self.evaluate(question, found)
-        who = self._names(question.concept, found)
+        ids = self._names(question.concept, found)
         why = ""
         if math.isnan(value.value):
             why = f"There are no {question.kind} in {self.frames.named(t)}."
             if len(found["area"]):
                 why = f"The {question.measure.stat} {question.measure.prop} is not defined in {self.frames.named(t)}."
-        return Measured(value, (*notes, *remarks), why, t, *who)
+        return Measured(value, (*notes, *remarks), why, t, *ids)
 
     def evaluate(self, question: Question, found: Properties) -> tuple[Value, tuple[str, ...]]:
         """Evaluate the measure, without its moment, on instances of a frame; also return notes."""
