@@ -11,7 +11,7 @@ from typing import Any
 from lisa_micro.io import write_labels
 from lisa_micro.results import save_answer
 from lisa_micro.types import InputError
-from lisa_micro_app.handlers import TILED_FROM, safe_suffix, shown_name
+from lisa_micro_app.handlers import safe_suffix, shown_name
 from lisa_micro_app.state.conversation import State, Turn
 from lisa_micro_app.state.session import Session
 
@@ -65,13 +65,6 @@ def commands(turns: list[Turn], image: str, out: str, preset: str) -> str:
     if turns[0].given_nm is not None:
         options += f" --pixel-size {turns[0].given_nm:.12g}"
     image, out = shlex.quote(image), shlex.quote(out)
-    if max(turns[0].micrograph.shape) > TILED_FROM:
-        # seen in tiles, which only `segment` does; it has no memory, so a request that refers back stands alone there
-        lines = [
-            f"lisa-micro segment {image} {shlex.quote(turn.answer.prompt)} --out {out}/{k}{options} --force"
-            for k, turn in enumerate(turns, 1)
-        ]
-        return "\n".join(lines)
     asked = " ".join(shlex.quote(turn.answer.prompt) for turn in turns)
     return f"printf '%s\\n' {asked} | lisa-micro chat {image} --out {out}{options} --force"
 

@@ -33,8 +33,6 @@ SAMPLE_TITLES = {
     "sintering_sem": "Sintering, SEM",
     "isolated_tem": "No contacts, BF-TEM",
 }
-TILED_FROM = 2048
-"""Longest side, px, above which a micrograph is looked at in tiles; the same as in ``lisa_micro.pipeline``."""
 LASTING = ("video", "downloads", "taught")
 """What of a session's extras has nothing to do with the conversation about micrographs, and outlasts its end."""
 NOTHING_OPEN = "Open a micrograph first: drop a file on the left, or click a sample."
@@ -270,16 +268,9 @@ def conversation_about(assistant: Any, image: Micrograph, history: tuple, kept: 
         and all(one is other for one, other in zip(kept.answers, history, strict=True))
     ):
         conversation = kept
-    elif max(image.shape) > TILED_FROM:
-        from lisa_micro.large_images.tiled import TiledConversation
-
-        conversation = TiledConversation(assistant, image)
     else:
-        conversation = assistant.chat(image)
-    if conversation is not kept:
-        conversation.answers = list(history)
-    if hasattr(conversation, "progress"):
-        conversation.progress = lambda what, done, total: ticket.step(f"{what}: {done} of {total}")
+        conversation = assistant.open_conversation(image, history=history)
+    conversation.progress = lambda what, done, total: ticket.step(f"{what}: {done} of {total}")
     return conversation
 
 

@@ -23,8 +23,8 @@ import numpy as np
 
 from lisa_micro.evaluate.runner import commit, hardware
 
-WAYS = ("whole", "tiled", "cascade")
-NAMES = {"whole": "whole, scaled", "tiled": "tiled", "cascade": "cascade"}
+WAYS = ("off", "tiled", "cascade")
+NAMES = {"off": "whole, scaled", "tiled": "tiled", "cascade": "cascade"}
 WORDS = "segment all particles"
 LEAST_PART = 0.1
 """Of an object that must lie on either side of a line: one that only grazes an object meets its outline, which is never
@@ -64,7 +64,7 @@ def segment(folder: Path, args: argparse.Namespace) -> dict:
 
     sizes = {"tile": args.tile, "halo": args.halo} if args.way == "tiled" else {}
     start, worked = time.perf_counter(), time.process_time()
-    answer = lm.segment_large(assistant, image, WORDS, how=args.way, progress=progress, **sizes)
+    answer = lm.segment_large(assistant, image, WORDS, tiling=args.way, progress=progress, **sizes)
     seconds, worked = time.perf_counter() - start, time.process_time() - worked
     labels = answer.segments[0].labels if answer.segments else np.zeros(image.shape, np.int32)
     np.save(folder / f"{args.way}.npy", labels)

@@ -25,9 +25,10 @@ import lisa_micro as lm
 from lisa_micro.io import read_video
 from lisa_micro.metrics.lineage import track_scores
 from lisa_micro.metrics.tracks import track_overlaps
+from lisa_micro.protocols import Detections, FrameDetector
 from lisa_micro.sim import Video, simulate_sintering
 from lisa_micro.sim.growth import MECHANISMS
-from lisa_micro.video.detectors import Detections, FrameDetector, IndependentDetector, WordDetector
+from lisa_micro.video.detectors import IndependentDetector, WordDetector
 from lisa_micro.video.track import AVERAGE, RunOptions, link_detections
 from lisa_micro.video.tracks import Tracks
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lisa_micro.assistant.assistant import load_assistant
 from lisa_micro.evaluate.scenes import ASKED, is_there, micrograph_of, scenes
 from lisa_micro.io import write_files, write_json
+from lisa_micro.loading import load_assistant
 from lisa_micro.types import CONCEPTS, InputError
 
 FIRST_SEED = 4_000_000
@@ -39,13 +39,13 @@ def look(assistant, count: int, first: int = FIRST_SEED) -> list[Seen]:
     """All four concepts that have instances on ``count`` scenes; what is there in specks only is left out."""
     seen = []
     for scene in scenes(count, first):
-        view, _ = assistant.view(micrograph_of(scene))
+        view = assistant.prepared(micrograph_of(scene)).view
         for concept in ASKED:
             there = is_there(scene, concept)
             if there is None:
                 continue
             out = assistant.engine.decode_concept(view.features, CONCEPTS.index(concept))
-            outline = view.outline(out, 0, concept)
+            outline = view.instances(out, 0, concept)
             seen.append(Seen(concept, there, outline.presence, bool(outline.labels.any())))
     return seen
 

@@ -97,7 +97,7 @@ def compare(
     Raises:
         InputError: see :func:`cases_of`.
     """
-    from lisa_micro.assistant import load_assistant
+    from lisa_micro.loading import load_assistant
 
     cases = cases_of(presets, part, judge, seed)
     results: dict[str, dict[str, Any]] = {}

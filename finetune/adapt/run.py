@@ -166,7 +166,7 @@ def _with(config: LisaConfig, concepts: dict[str, Any]) -> LisaConfig:
 
 
 def _load(preset: str, device_name: str):
-    from lisa_micro.assistant import load_assistant
+    from lisa_micro.loading import load_assistant
 
     return load_assistant(preset, device=device_name)
 

@@ -1,5 +1,6 @@
-"""Talking: replies parsed and executed, conversations, the model at work."""
+"""Requests about micrographs in words, by boxes and by points: inference engine, conversations, the tiling rule."""
 
-from lisa_micro.assistant.assistant import Assistant, Conversation, load_assistant
+from lisa_micro.assistant.assistant import Assistant
+from lisa_micro.assistant.conversation import Conversation
 
-__all__ = ["Assistant", "Conversation", "load_assistant"]
+__all__ = ["Assistant", "Conversation"]

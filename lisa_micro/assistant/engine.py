@@ -1,157 +1,234 @@
-"""The model at work: images encoded, replies written token by token with the key-value cache kept."""
+"""Inference engine: encodes images and decodes replies token by token with a KV cache."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lisa_micro.language import Target
+from lisa_micro.language import Target, Vocabulary
 from lisa_micro.language.decoding import GrammarProcessor
 from lisa_micro.language.words import ABSENT, SEG
 from lisa_micro.models.lisa.chat import ChatFormat
 from lisa_micro.models.lisa.mask_head import MaskOutputs
 from lisa_micro.models.lisa.model import ImageFeatures, LisaModel
 
+if TYPE_CHECKING:
+    from transformers import DynamicCache, PreTrainedTokenizerBase
+
 MAX_REPLY_TOKENS = 96
 CONTEXT_TOKENS = 4096
-"""A conversation that has grown beyond this begins anew with its last turns; the base model reads up to 8192."""
+"""Longest KV cache. A longer conversation starts over with its last turns; the base model reads up to 8192 tokens."""
 
 
 @dataclass
-class Memory:
-    """What the language model has read so far: its cache, how many tokens are in it, and tokens that were written but
-    not read back yet."""
+class KVCache:
+    """State of the language model in a conversation.
 
-    cache: object
+    Attributes:
+        layers: keys and values of the tokens read so far; ``None`` for counting tokens only.
+        length: number of those tokens.
+        pending: tokens that were generated but not read back; they are prefilled with the next request.
+    """
+
+    layers: DynamicCache | None
     length: int = 0
     pending: list[int] = field(default_factory=list)
 
+    def fork(self) -> KVCache:
+        """An independent copy, so that several conversations can start from one prefilled image."""
+        return KVCache(copy.deepcopy(self.layers), self.length, list(self.pending))
 
-@dataclass(frozen=True)
-class Written:
-    """A reply: its text with special tokens, token ids, and the hidden states of its [SEG] tokens ``(S, hidden)``."""
+
+@dataclass(frozen=True, eq=False)
+class RawReply:
+    """A reply as the language model generated it.
+
+    Attributes:
+        raw: text with special tokens.
+        ids: token ids.
+        states: ``(S, hidden)`` float32 hidden states of S [SEG] tokens.
+        from_request: number of the first states that belong to [SEG] in the request; the others belong to the reply.
+    """
 
     raw: str
     ids: list[int]
     states: Tensor
+    from_request: int = 0
 
 
-def concepts_of(engine: Engine, targets: Sequence[Target], states: Tensor) -> list[str]:
-    """What targets of a reply stand for: what its words say, else the concept whose code the [SEG] lies nearest to.
+class Chat(Protocol):
+    """Format of a conversation in tokens."""
 
-    Args:
-        targets: those that have a state. states: ``(S, hidden)``, S at least the number of targets.
-    """
-    named = engine.nearest_concept(states)
-    return [target.concept or engine.vocabulary.names[named[k]] for k, target in enumerate(targets)]
+    @property
+    def end(self) -> int:
+        """Token that ends a turn."""
+        ...
+
+    def shortened(self, text: str, most: int) -> str:
+        """The user's words, cut after ``most`` tokens."""
+        ...
+
+    def user_ids(self, text: str, first: bool) -> tuple[list[int], list[int]]:
+        """Ids of the user's turn before and after the image tokens."""
+        ...
+
+    def reply_ids(self, reply: str) -> list[int]:
+        """Ids of a given reply, with the end of the turn."""
+        ...
+
+    def text(self, ids: list[int]) -> str:
+        """Ids of a reply -> text."""
+        ...
 
 
-class Engine:
-    """Runs a :class:`LisaModel` for one reply at a time.
+class LanguageEngine(ABC):
+    """Runs a :class:`LisaModel` for one reply at a time. How tokens are chosen is up to the subclass.
 
     Args:
         model: with a merged (or no) adapter, in evaluation mode.
-        tokenizer: with the reply language's tokens.
-        bf16: compute in bfloat16.
+        chat: format of the conversation.
+        device: where the model is.
+        bf16: whether to compute in bfloat16.
     """
 
-    def __init__(self, model: LisaModel, tokenizer, device: torch.device, bf16: bool):
-        self.model, self.device, self.bf16 = model, device, bf16
-        self.chat = ChatFormat(tokenizer)
-        self.grammar = GrammarProcessor(tokenizer)
-        self.vocabulary = model.config.vocabulary
-        self.before = model.config.seg_state == "before"
-        self.seg_id, self.absent_id = self.chat.special[SEG], self.chat.special[ABSENT]
+    def __init__(self, model: LisaModel, chat: Chat, device: torch.device, bf16: bool):
+        self.model, self.chat, self.device, self.bf16 = model, chat, device, bf16
 
-    def _cast(self):
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The precision to compute in."""
         if self.bf16:
             return torch.autocast(self.device.type, torch.bfloat16)
         return contextlib.nullcontext()
 
-    # seeing
+    # ------------------------------------------------------------------------------------------------- language
 
     @torch.inference_mode()
     def encode(self, pixels: np.ndarray, tokens: bool = True) -> ImageFeatures:
-        """``(H, W)`` float32 in 0..1 -> features of both towers; without ``tokens`` for the mask decoder alone."""
+        """``(H, W)`` float32 in 0..1 -> features of both towers; without ``tokens``, for the mask decoder alone."""
         image = torch.as_tensor(np.ascontiguousarray(pixels), device=self.device)[None, None]
-        with self._cast():
+        with self.autocast():
             return self.model.encode_image(image, tokens)
 
-    # reading and writing
-
     @torch.inference_mode()
-    def begin(self, features: ImageFeatures) -> Memory:
-        """A conversation about an image: the opening and the image tokens are read once."""
+    def prefill_image(self, features: ImageFeatures) -> KVCache:
+        """Start a conversation: prefill the opening of the first turn and the image tokens."""
         from transformers import DynamicCache
 
-        memory = Memory(DynamicCache())
+        cache = KVCache(DynamicCache())
         opening = torch.tensor([self.chat.user_ids("", first=True)[0]], device=self.device)
-        with self._cast():
+        with self.autocast():
             words = self.model.embed(opening)
-            self._read(memory, torch.cat([words, features.tokens.to(words.dtype)], 1))
-        return memory
-
-    def _read(self, memory: Memory, embeddings: Tensor) -> Tensor:
-        """Feed embeddings ``(1, T, hidden)``; the states ``(T, hidden)``."""
-        states = self.model.states(embeddings, past_key_values=memory.cache, use_cache=True)
-        memory.length += embeddings.shape[1]
-        return states[0]
-
-    def _read_ids(self, memory: Memory, ids: list[int]) -> Tensor:
-        return self._read(memory, self.model.embed(torch.tensor([ids], device=self.device)))
-
-    @staticmethod
-    def fork(memory: Memory) -> Memory:
-        """An independent copy, so that several conversations can start from one reading of an image."""
-        import copy
-
-        return Memory(copy.deepcopy(memory.cache), memory.length, list(memory.pending))
-
-    def ask_ids(self, memory: Memory, text: str, first: bool) -> list[int]:
-        """The user's turn in tokens, with what the last reply left unread."""
-        _, after = self.chat.user_ids(text, first)
-        return memory.pending + after
+            self._prefill(cache, torch.cat([words, features.tokens.to(words.dtype)], 1))
+        return cache
 
     @torch.inference_mode()
-    def write(self, memory: Memory, text: str, first: bool) -> tuple[Written, int]:
-        """Read the user's words and write a reply.
+    def prefill_turn(self, cache: KVCache, text: str, reply: str, first: bool) -> None:
+        """Prefill an earlier turn: the user's words and the given reply."""
+        with self.autocast():
+            self._prefill_ids(cache, self.turn_ids(cache, text, first) + self.chat.reply_ids(reply))
+        cache.pending = []
+
+    @torch.inference_mode()
+    def generate(self, cache: KVCache, text: str, first: bool) -> tuple[RawReply, int]:
+        """Prefill the user's words and decode a reply.
+
+        Args:
+            first: whether this is the first turn of the conversation.
 
         Returns:
-            the reply, and the length of the memory before it, for :meth:`rewrite_absent`.
+            the reply, and the length of the cache before it.
         """
-        with self._cast():
-            states = self._read_ids(memory, self.ask_ids(memory, text, first))
-            memory.pending = []
-            start = memory.length
-            return self._continue(memory, states[-1], []), start
+        with self.autocast():
+            states = self._prefill_ids(cache, self.turn_ids(cache, text, first))
+            cache.pending = []
+            start = cache.length
+            return self._decode(cache, states[-1], []), start
+
+    def turn_ids(self, cache: KVCache, text: str, first: bool) -> list[int]:
+        """The user's turn in tokens, after the pending tokens of the last reply."""
+        _, after = self.chat.user_ids(text, first)
+        return cache.pending + after
+
+    def _prefill(self, cache: KVCache, embeddings: Tensor) -> Tensor:
+        """Read embeddings ``(1, T, hidden)``; return the hidden states ``(T, hidden)``."""
+        states = self.model.states(embeddings, past_key_values=cache.layers, use_cache=True)
+        cache.length += embeddings.shape[1]
+        return states[0]
+
+    def _prefill_ids(self, cache: KVCache, ids: list[int]) -> Tensor:
+        return self._prefill(cache, self.model.embed(torch.tensor([ids], device=self.device)))
+
+    @abstractmethod
+    def _decode(self, cache: KVCache, state: Tensor, reply: list[int]) -> RawReply:
+        """Decode until the end of the turn.
+
+        Args:
+            state: ``(hidden,)`` hidden state that predicts the next token.
+            reply: tokens that the reply begins with; extended in place.
+        """
+
+    def _raw_reply(self, ids: list[int], seg_states: list[Tensor], state: Tensor) -> RawReply:
+        # (0, hidden) without [SEG], so that projections accept it
+        states = torch.stack(seg_states).float() if seg_states else state.new_zeros(0, state.shape[-1]).float()
+        return RawReply(self.chat.text(ids), ids, states)
+
+    # ---------------------------------------------------------------------------------------------------- masks
 
     @torch.inference_mode()
-    def rewrite_absent(self, memory: Memory, start: int) -> Written:
-        """Take the reply back and write another one that begins with ``<absent>``: the decoder saw nothing of the
-        kind."""
-        if memory.length > start:
-            # the number to remove, negative: what a positive one means depends on the version of transformers
-            memory.cache.crop(start - memory.length)
-        memory.length, memory.pending = start, []
-        with self._cast():
-            states = self._read_ids(memory, [self.absent_id])
-            return self._continue(memory, states[-1], [self.absent_id])
+    def decode_words(self, features: ImageFeatures, states: Tensor) -> MaskOutputs:
+        """Hidden states ``(N, hidden)`` of [SEG] tokens -> N maps."""
+        with self.autocast():
+            return self.model.decode_words(features, states.to(self.device))
+
+    def on_micrograph(self, maps: Tensor, features: ImageFeatures, shape: tuple[int, int] | None = None) -> np.ndarray:
+        """Maps ``(N, h, w)`` -> float32 logits ``(N, H, W)`` at the size of the micrograph, or at ``shape``."""
+        return self.model.to_micrograph(maps, features, shape).float().cpu().numpy()
+
+
+class Engine(LanguageEngine):
+    """Runs a model that writes the reply language. Decoding is greedy and held to the grammar.
+
+    Args:
+        model, device, bf16: see :class:`LanguageEngine`.
+        tokenizer: with the tokens of the reply language.
+    """
+
+    chat: ChatFormat
+
+    def __init__(self, model: LisaModel, tokenizer: PreTrainedTokenizerBase, device: torch.device, bf16: bool):
+        super().__init__(model, ChatFormat(tokenizer), device, bf16)
+        self.grammar = GrammarProcessor(tokenizer)
+        self.vocabulary: Vocabulary = model.config.vocabulary
+        self.state_before_seg = model.config.seg_state == "before"
+        self.seg_id, self.absent_id = self.chat.special[SEG], self.chat.special[ABSENT]
 
     @torch.inference_mode()
-    def recite(self, memory: Memory, text: str, reply: str, first: bool) -> None:
-        """Read a turn that was spoken before: the user's words and the reply, without writing anything."""
-        with self._cast():
-            self._read_ids(memory, self.ask_ids(memory, text, first) + self.chat.reply_ids(reply))
-        memory.pending = []
+    def regenerate_absent(self, cache: KVCache, start: int) -> RawReply:
+        """Remove the last reply from the cache and decode another one that begins with ``<absent>``, because the mask
+        decoder found nothing of the kind.
 
-    def _continue(self, memory: Memory, state: Tensor, reply: list[int]) -> Written:
-        """Greedy decoding under the grammar. Where only one token is allowed it is taken without asking the model, and
-        read together with the next one."""
+        Args:
+            start: length of the cache before the reply.
+        """
+        if cache.length > start:
+            # negative: the number of tokens to remove; versions of transformers disagree on a positive number
+            cache.layers.crop(start - cache.length)
+        cache.length, cache.pending = start, []
+        with self.autocast():
+            states = self._prefill_ids(cache, [self.absent_id])
+            return self._decode(cache, states[-1], [self.absent_id])
+
+    def _decode(self, cache: KVCache, state: Tensor, reply: list[int]) -> RawReply:
+        """Where the grammar allows only one token, it is taken without a forward pass, and prefilled together with the
+        next one."""
         unread: list[int] = []
         found: list[Tensor] = []
         while len(reply) < MAX_REPLY_TOKENS:
@@ -161,67 +238,60 @@ class Engine:
                 token = int(choices[0])
             else:
                 if unread:
-                    states = self._read_ids(memory, unread)
+                    states = self._prefill_ids(cache, unread)
                     found += self._seg_states(states, unread)
                     state, unread = states[-1], []
                 logits = self.model.logits(state[None])[0]
                 width = min(len(logits), len(allowed))
                 logits = logits[:width].masked_fill(~allowed[:width].to(logits.device), float("-inf"))
                 token = int(logits.argmax())
-                if token == self.seg_id and self.before:
+                if token == self.seg_id and self.state_before_seg:
                     found.append(state)
             if token == self.chat.end:
                 break
             reply.append(token)
             unread.append(token)
         if self.seg_id in unread:
-            states = self._read_ids(memory, unread)
+            states = self._prefill_ids(cache, unread)
             found += self._seg_states(states, unread)
             unread = []
-        # the end of the turn, and what was not read yet, is read with the next question
-        memory.pending = [*unread, self.chat.end]
-        hidden = torch.stack(found).float() if found else torch.zeros(0, 0)
-        return Written(self.chat.text(reply), reply, hidden)
+        cache.pending = [*unread, self.chat.end]
+        return self._raw_reply(reply, found, state)
 
     def _seg_states(self, states: Tensor, ids: list[int]) -> list[Tensor]:
-        """States at the [SEG] tokens among those just read; none where the model takes the state before [SEG]."""
-        return [] if self.before else [s for s, t in zip(states, ids, strict=True) if t == self.seg_id]
-
-    # outlining
-
-    @torch.inference_mode()
-    def decode_words(self, features: ImageFeatures, states: Tensor) -> MaskOutputs:
-        """States of N [SEG] tokens -> maps."""
-        with self._cast():
-            return self.model.decode_words(features, states.to(self.device))
+        """States at the [SEG] tokens of ``ids``; none where the model uses the state before [SEG]."""
+        if self.state_before_seg:
+            return []
+        return [state for state, token in zip(states, ids, strict=True) if token == self.seg_id]
 
     @torch.inference_mode()
     def decode_concept(self, features: ImageFeatures, number: int) -> MaskOutputs:
-        """The concept's own code: for measuring (which particles does a neck join?), never in place of words."""
-        with self._cast():
+        """The class embedding of a concept -> one map. It serves measuring (which particles does a neck connect?) and
+        never replaces words."""
+        with self.autocast():
             return self.model.decode_code(features, number)
 
     @torch.inference_mode()
     def decode_boxes(self, features: ImageFeatures, boxes: np.ndarray) -> MaskOutputs:
-        """Boxes ``(N, 4)`` XYXY px -> maps."""
-        with self._cast():
+        """Boxes ``(N, 4)`` XYXY px -> N maps."""
+        with self.autocast():
             return self.model.decode_boxes(features, torch.as_tensor(boxes, dtype=torch.float32, device=self.device))
 
     @torch.inference_mode()
-    def decode_points(self, features: ImageFeatures, points: np.ndarray, labels: np.ndarray) -> MaskOutputs:
-        """Points ``(N, P, 2)`` XY px, labels ``(N, P)`` -> maps."""
-        with self._cast():
-            return self.model.decode_points(
-                features,
-                torch.as_tensor(points, dtype=torch.float32, device=self.device),
-                torch.as_tensor(labels, dtype=torch.int64, device=self.device),
-            )
-
-    @torch.inference_mode()
     def nearest_concept(self, states: Tensor) -> list[int]:
-        """Which concept's code the projected [SEG] states lie nearest to."""
+        """Hidden states ``(N, hidden)`` of [SEG] tokens -> number of the concept whose class embedding is nearest to
+        each; empty without states."""
+        if not len(states):
+            return []
         return self.model.nearest_concepts(self.model.seg_projector(states.to(self.device)))
 
-    def on_micrograph(self, maps: Tensor, features: ImageFeatures, shape: tuple[int, int] | None = None) -> np.ndarray:
-        """Maps ``(N, h, w)`` -> float32 ``(N, H, W)`` logits at the micrograph's size, or at ``shape``."""
-        return self.model.to_micrograph(maps, features, shape).float().cpu().numpy()
+
+def concepts_of(engine: Engine, targets: Sequence[Target], states: Tensor) -> list[str]:
+    """Concepts that the targets of a reply stand for: the one its words name, else the nearest one to its [SEG].
+
+    Args:
+        targets: those that have a state.
+        states: ``(S, hidden)``, at least one for each target.
+    """
+    nearest = engine.nearest_concept(states)
+    return [target.concept or engine.vocabulary.names[nearest[k]] for k, target in enumerate(targets)]

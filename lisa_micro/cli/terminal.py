@@ -70,24 +70,23 @@ def steps(what: str) -> Iterator[Callable[[str, int, int], None]]:
 
 
 def way_of_looking(tiles: str) -> str:
-    """What ``--tiles`` means to :func:`lisa_micro.pipeline.segment_large`.
+    """The tiling mode of ``--tiles``.
 
     Raises:
         InputError: none of the choices.
     """
-    ways = {"auto": "auto", "off": "whole", "tiled": "tiled", "cascade": "cascade"}
-    if tiles not in ways:
-        raise InputError(f"--tiles {tiles} is none of {', '.join(ways)}.")
-    return ways[tiles]
+    from lisa_micro.protocols import TilingMode
+
+    return TilingMode.parse(tiles)
 
 
 def ask(assistant: Any, micrograph: Micrograph, words: str, how: str) -> Answer:
     """The answer to words about a micrograph of any size, with progress; see
-    :func:`lisa_micro.pipeline.segment_large`."""
+    :func:`lisa_micro.segment_large`."""
     from lisa_micro.large_images import segment_large
 
     with steps("Looking at the micrograph") as progress:
-        return segment_large(assistant, micrograph, words, how=how, progress=progress)
+        return segment_large(assistant, micrograph, words, how, progress=progress)
 
 
 def read_image(path: Path, pixel_size: float | None, page: int) -> Micrograph:

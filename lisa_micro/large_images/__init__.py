@@ -1,5 +1,5 @@
-"""Large micrographs: tiles at full resolution, and detection first with segmentation second."""
+"""Segmenters for large micrographs: in tiles at full resolution, and by detection first and segmentation second."""
 
-from lisa_micro.large_images.segment import segment_large
+from lisa_micro.large_images.segment import segment_large, tiled_segmenter
 
-__all__ = ["segment_large"]
+__all__ = ["segment_large", "tiled_segmenter"]

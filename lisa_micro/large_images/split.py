@@ -1,7 +1,7 @@
-"""Instances of large micrographs from maps of the whole, in bounded memory and without a seam.
+"""Instances of large micrographs from maps of the whole, in bounded memory and without seams.
 
-A connected piece of the mask is separated in a window of its own that holds all of it, so no line runs through the
-image at which an instance could be cut. Maps are uint8, 255 standing for a probability of 1.
+Each connected component of the mask is separated in a window that holds all of it, so no instance is cut at a seam.
+Maps are uint8; 255 stands for a probability of 1.
 """
 
 from __future__ import annotations
@@ -11,21 +11,23 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
-from lisa_micro.assistant.outline import SUPPORT, ImageView, renumbered
+from lisa_micro.assistant.engine import Engine
+from lisa_micro.assistant.targets import SUPPORT, ImageView, renumbered
 from lisa_micro.datasets.derive import MIN_PORE_PX, close_gaps, enclosed_background, paint_agglomerates
 from lisa_micro.measure import contacts, neck_labels
 from lisa_micro.measure.contacts import agglomerates
 from lisa_micro.models.lisa.instances import SplitConfig, separate
+from lisa_micro.models.lisa.model import ImageFeatures
 
 BUDGET = 4096 * 4096
-"""px of a window that are separated at once. A larger connected piece (a film that percolates through the micrograph)
-is separated at a reduced size, as large micrographs are where they are seen as a whole."""
+"""Largest window, px, that is separated at full size. A component with a larger window (a film that percolates through
+the micrograph) is separated at a reduced size, as large micrographs are when they are segmented at once."""
 _SQUARE = np.ones((3, 3), bool)
 _BAND = 1024
 
 
 def separate_large(maps: np.ndarray, split: SplitConfig, budget: int = BUDGET) -> np.ndarray:
-    """:func:`lisa_micro.models.lisa.instances.separate`, piece by piece.
+    """Separate instances component by component; see :func:`lisa_micro.models.lisa.instances.separate`.
 
     Args:
         maps: ``(3, H, W)`` uint8: mask, distance, border; 255 = 1.
@@ -35,39 +37,39 @@ def separate_large(maps: np.ndarray, split: SplitConfig, budget: int = BUDGET) -
     Returns:
         ``(H, W)`` int32 labels, 1..n without gaps.
     """
-    # diagonal neighbours too: a marker may reach across a corner where the mask itself does not
+    # diagonal neighbours, too: a marker can reach across a corner where the mask itself does not
     labels, count = ndimage.label(maps[0] > 255 * split.threshold, _SQUARE)
-    margin = int(np.ceil(4 * split.smooth)) + 2  # how far smoothing looks
+    margin = int(np.ceil(4 * split.smooth)) + 2  # reach of the smoothing filter
     total = 0
     for number, box in enumerate(ndimage.find_objects(labels, count), 1):
         window = grown(box, margin, labels.shape)
-        own = labels[window] == number
-        found = np.zeros(own.shape, np.int32)
-        if np.count_nonzero(own) >= split.smallest:
-            found = _separate_window(maps[(slice(None), *window)], own, split, budget)
-        # finished pieces are kept as negative numbers: no second image of labels is needed
-        labels[window][own] = -np.where(found > 0, found + total, 0)[own]
+        component = labels[window] == number
+        found = np.zeros(component.shape, np.int32)
+        if np.count_nonzero(component) >= split.smallest:
+            found = _separate_window(maps[(slice(None), *window)], component, split, budget)
+        # finished components are stored as negative numbers, so that no second label image is needed
+        labels[window][component] = -np.where(found > 0, found + total, 0)[component]
         total += int(found.max(initial=0))
     return np.negative(labels, out=labels)
 
 
-def _separate_window(maps: np.ndarray, own: np.ndarray, split: SplitConfig, budget: int) -> np.ndarray:
-    """Labels 1..n of the piece ``own`` ``(h, w)``; other pieces are in the maps, but are not labelled."""
-    step = int(np.ceil(np.sqrt(own.size / budget)))
+def _separate_window(maps: np.ndarray, component: np.ndarray, split: SplitConfig, budget: int) -> np.ndarray:
+    """Labels 1..n of one ``component`` ``(h, w)`` bool; other components in the window are not labelled."""
+    step = int(np.ceil(np.sqrt(component.size / budget)))
     if step == 1:
         found = separate(*(maps.astype(np.float32) / 255), split)
-        return _compact(np.where(own, found, 0))
+        return _compact(np.where(component, found, 0))
     less = replace(split, smooth=split.smooth / step, smallest=max(1, split.smallest // step**2))
     found = separate(*(np.stack([_reduced(one, step) for one in maps])), less)
-    found = np.repeat(np.repeat(found, step, 0), step, 1)[: own.shape[0], : own.shape[1]]
-    found = np.where(own, found, 0)
-    for _ in range(step):  # the edge was found to a pixel of the reduced size: grow to the mask's own
-        np.copyto(found, ndimage.maximum_filter(found, 3), where=own & (found == 0))
+    found = np.repeat(np.repeat(found, step, 0), step, 1)[: component.shape[0], : component.shape[1]]
+    found = np.where(component, found, 0)
+    for _ in range(step):  # the contour is known to a pixel of the reduced size: grow to the contour of the mask
+        np.copyto(found, ndimage.maximum_filter(found, 3), where=component & (found == 0))
     return _compact(found)
 
 
 def _reduced(image: np.ndarray, step: int) -> np.ndarray:
-    """uint8 ``(H, W)`` -> means of blocks of ``step`` px, float32 0..1; the last ones repeat the edge."""
+    """uint8 ``(H, W)`` -> means of blocks of ``step`` px, float32 0..1; incomplete blocks repeat the edge."""
     padded = np.pad(image, [(0, -n % step) for n in image.shape], mode="edge")
     h, w = padded.shape[0] // step, padded.shape[1] // step
     return padded.reshape(h, step, w, step).mean(axis=(1, 3), dtype=np.float32) / np.float32(255)
@@ -79,13 +81,13 @@ def _compact(labels: np.ndarray) -> np.ndarray:
 
 
 def grown(box: tuple[slice, slice], margin: int, shape: tuple[int, int]) -> tuple[slice, slice]:
-    """A window around a box, ``margin`` px larger on all sides within an image of ``shape``."""
+    """A box enlarged by ``margin`` px on all sides, within an image of ``shape``."""
     rows, columns = (slice(max(s.start - margin, 0), min(s.stop + margin, n)) for s, n in zip(box, shape, strict=True))
     return rows, columns
 
 
 def means(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """``(n,)`` mean in 0..1 of the uint8 ``values`` over each instance 1..n, 0 for a number that does not occur."""
+    """``(n,)`` mean, 0..1, of the uint8 ``values`` over each instance 1..n; 0 for a number that does not occur."""
     found = np.zeros(int(labels.max(initial=0)))
     for k, box in enumerate(ndimage.find_objects(labels)):
         if box is not None:
@@ -94,14 +96,17 @@ def means(labels: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def agglomerate_labels(particles: np.ndarray) -> np.ndarray:
-    """``(H, W)`` int32 agglomerates of particles numbered 1..n, as
-    :func:`lisa_micro.datasets.derive.derive_truth` has them, in bands of rows: which particles belong together is
-    known for the whole, and gap pixels are decided by their nearest neighbours."""
+    """``(H, W)`` int32 agglomerates of particles numbered 1..n, the same as of
+    :func:`lisa_micro.datasets.derive.derive_truth`.
+
+    They are painted in bands of rows: which particles belong together is known for the whole, and pixels of gaps depend
+    on their nearest neighbours only.
+    """
     group = agglomerates(int(particles.max(initial=0)), contacts(particles))
     out = np.zeros(particles.shape, np.int32)
     if not group.any():
         return out
-    reach = 4  # closing looks 2 px far, the filters behind it 1 px
+    reach = 4  # closing depends on pixels 2 px away, the filters after it on 1 px
     for top in range(0, len(particles), _BAND):
         low, stop = max(top - reach, 0), min(top + _BAND, len(particles))
         band = particles[low : stop + reach]
@@ -110,15 +115,15 @@ def agglomerate_labels(particles: np.ndarray) -> np.ndarray:
 
 
 class LargeView(ImageView):
-    """A large micrograph whose particles are found already.
+    """A large micrograph whose particles are known.
 
     Args:
-        engine, pixels, features: as for :class:`lisa_micro.assistant.outline.ImageView`; the features are those of the
+        engine, pixels, features: see :class:`lisa_micro.assistant.targets.ImageView`; the features are those of the
             micrograph as a whole.
         particles: ``(H, W)`` int32 at the size of the micrograph, 1..n.
     """
 
-    def __init__(self, engine, pixels, features, particles: np.ndarray):
+    def __init__(self, engine: Engine, pixels: np.ndarray, features: ImageFeatures, particles: np.ndarray | None):
         super().__init__(engine, pixels, features)
         self._particles = particles
 
@@ -126,10 +131,10 @@ class LargeView(ImageView):
         """Necks, pores or agglomerates of the particles, by the same rules as in a small micrograph.
 
         Args:
-            probability: ``(H, W)`` uint8, the map that the words gave.
+            probability: ``(H, W)`` uint8, the mask that the words prompted.
 
         Returns:
-            ``(H, W)`` int32 labels 1..n, and of necks their ``neck_width`` (px) and ``neck_ratio``.
+            ``(H, W)`` int32 labels 1..n, and for necks the columns ``neck_width`` (px) and ``neck_ratio``.
         """
         if concept == "neck":
             candidates, necks = neck_labels(self.particles)
@@ -143,7 +148,7 @@ class LargeView(ImageView):
             candidates = agglomerate_labels(self.particles)
         else:
             candidates = enclosed_background(self.particles)
-            if not candidates.any():  # enclosed by nothing: what the words' map shows beside the particles
+            if not candidates.any():  # nothing is enclosed: take the mask beside the particles
                 candidates, count = ndimage.label((probability > 127) & (self.particles == 0))
                 boxes = ndimage.find_objects(candidates)
                 areas = [np.count_nonzero(candidates[box] == k) for k, box in enumerate(boxes, 1)]

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lisa_micro.protocols import Detections
 from lisa_micro.types import InputError
-from lisa_micro.video.detectors import Detections
 
 CHECKPOINT_FILE = "frames.part"
 """Name of the file in the results folder; it is removed when the run is complete."""

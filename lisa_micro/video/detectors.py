@@ -3,96 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
 import numpy as np
 import torch
 
 from lisa_micro.assistant import constraints
-from lisa_micro.assistant.assistant import UNSURE
 from lisa_micro.assistant.engine import concepts_of
-from lisa_micro.assistant.outline import ImageView, Outline
+from lisa_micro.assistant.targets import PRESENCE_THRESHOLD, ImageView, TargetInstances
 from lisa_micro.geometry import check_boxes
 from lisa_micro.io import to_unit_range
 from lisa_micro.language import Clause, Reply, parse_reply
 from lisa_micro.language.display import display, noun_phrase
-from lisa_micro.models.trackers.base import Tracker, check_labels
+from lisa_micro.models.trackers.base import check_labels
+from lisa_micro.protocols import Detections, DetectorState, Tracker
 from lisa_micro.types import CONCEPTS, Answer, InputError, Micrograph, Segmentation
 
 if TYPE_CHECKING:
     from lisa_micro.assistant.engine import Engine
 
 _PATIENCE = 8  # a request that named nothing is read again with each of the first frames, then ever more rarely
-
-
-@dataclass(frozen=True, eq=False)
-class Detections:
-    """The instances detected in one frame.
-
-    Attributes:
-        labels: ``(H, W)`` int32 instance labels, 0 where nothing was detected.
-        selected: labels of the instances that the request selects; ``None`` if it selects all of them.
-        score, presence: 0..1, as in :class:`lisa_micro.types.Segmentation`.
-    """
-
-    labels: np.ndarray
-    selected: tuple[int, ...] | None = None
-    score: float = 1.0
-    presence: float = 1.0
-
-
-@dataclass
-class DetectorState:
-    """What a detector knows about its request. Detectors update it while they run.
-
-    Attributes:
-        concept: concept of the detected instances; ``"particle"`` until the request is known better.
-        reply, raw: as in :class:`lisa_micro.types.Answer`.
-        where: constraint of the request in the reply language, ``""`` if there is none.
-        phrase: noun phrase of what is detected, for messages.
-        tracker, tracker_sha256: name and weights of the tracker that produces the detections, ``""`` if none does.
-        notes: what a user should know, one sentence each.
-    """
-
-    concept: str = "particle"
-    reply: str = ""
-    raw: str = ""
-    where: str = ""
-    phrase: str = ""
-    tracker: str = ""
-    tracker_sha256: str = ""
-    notes: list[str] = field(default_factory=list)
-
-
-class FrameDetector(Protocol):
-    """Detects instances in the frames of a video, which it is given in order.
-
-    Attributes:
-        state: what the detector knows about its request.
-        replays: whether a resumed run must detect in all frames again, because the detections of a frame depend on the
-            pixels of earlier ones.
-    """
-
-    state: DetectorState
-    replays: bool
-
-    def detect(self, frame: Micrograph, number: int) -> Detections:
-        """Detect the instances of a frame.
-
-        Args:
-            frame: the frame.
-            number: its number, from 0.
-        """
-        ...
-
-    def memory(self) -> Mapping[str, object] | None:
-        """Return what later frames need from earlier ones as plain JSON values; ``None`` if they need nothing."""
-        ...
-
-    def restore(self, memory: Mapping[str, object]) -> None:
-        """Restore what :meth:`memory` returned in an earlier run."""
-        ...
 
 
 class IndependentDetector:
@@ -192,17 +122,17 @@ class WordDetector:
             return nothing
         features = engine.encode(to_unit_range(frame.pixels), tokens=False)
         view = ImageView(engine, frame.pixels, features)
-        outline = view.outline(engine.decode_words(features, self._prompt), 0, state.concept)
-        if not self._is_present(outline):
-            return Detections(nothing.labels, (), outline.score, outline.presence)
+        instances = view.instances(engine.decode_words(features, self._prompt), 0, state.concept)
+        if not self._is_present(instances):
+            return Detections(nothing.labels, (), instances.score, instances.presence)
         selected = None
         if self._clauses:
             keep, notes = constraints.apply(
-                self._clauses, outline.properties, frame.shape, frame.pixel_size_nm, state.concept
+                self._clauses, instances.properties, frame.shape, frame.pixel_size_nm, state.concept
             )
             state.notes += [note for note in notes if note not in state.notes]
             selected = tuple((np.flatnonzero(keep) + 1).tolist())
-        return Detections(outline.labels, selected, outline.score, outline.presence)
+        return Detections(instances.labels, selected, instances.score, instances.presence)
 
     def _is_due(self, number: int) -> bool:
         """Whether to read the request with this frame: first with each frame, then whenever the number doubles."""
@@ -214,7 +144,7 @@ class WordDetector:
     def _read(self, frame: Micrograph) -> None:
         engine, state = self.assistant.engine, self.state
         features = engine.encode(to_unit_range(frame.pixels))
-        written, _ = engine.write(engine.begin(features), self.words, first=True)
+        written, _ = engine.generate(engine.prefill_image(features), self.words, first=True)
         reply = parse_reply(written.raw, engine.vocabulary)
         targets = reply.targets[: len(written.states)]
         state.raw = written.raw
@@ -258,9 +188,9 @@ class WordDetector:
         self.state.concept = saved["concept"]
         self._use(reply)
 
-    def _is_present(self, outline: Outline) -> bool:
-        threshold = self.assistant.engine.model.config.presence_threshold.get(outline.concept, UNSURE)
-        return outline.presence >= threshold and bool(outline.labels.any())
+    def _is_present(self, instances: TargetInstances) -> bool:
+        threshold = self.assistant.engine.model.config.presence_threshold.get(instances.concept, PRESENCE_THRESHOLD)
+        return instances.presence >= threshold and bool(instances.labels.any())
 
 
 class BoxDetector(IndependentDetector):
@@ -286,9 +216,9 @@ class BoxDetector(IndependentDetector):
         engine = self.assistant.engine
         features = engine.encode(to_unit_range(frame.pixels), tokens=False)
         view = ImageView(engine, frame.pixels, features)
-        outline = view.outline(engine.decode_concept(features, CONCEPTS.index("particle")), 0, "particle")
-        selected = None if number else self._selected(outline.labels, frame)
-        return Detections(outline.labels, selected, outline.score, outline.presence)
+        instances = view.instances(engine.decode_concept(features, CONCEPTS.index("particle")), 0, "particle")
+        selected = None if number else self._selected(instances.labels, frame)
+        return Detections(instances.labels, selected, instances.score, instances.presence)
 
     def _selected(self, labels: np.ndarray, frame: Micrograph) -> tuple[int, ...]:
         marked = self.assistant.segment_boxes(frame, self.boxes).labels

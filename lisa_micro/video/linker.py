@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from lisa_micro.io import to_unit_range
-from lisa_micro.models.trackers.base import Tracker
 from lisa_micro.models.trackers.linking import Revision, identities
 from lisa_micro.models.trackers.overlap import OverlapTracker
+from lisa_micro.protocols import Detections, Tracker
 from lisa_micro.types import Micrograph
-from lisa_micro.video.detectors import Detections
 
 CONFIRM, GAP = 3, 5
 """Defaults of :class:`lisa_micro.models.trackers.overlap.OverlapTracker` in a video."""

@@ -12,20 +12,17 @@ from typing import TypedDict, Unpack, cast
 
 import numpy as np
 
-from lisa_micro.assistant.assistant import Clock
+from lisa_micro.assistant.conversation import Clock
 from lisa_micro.io import LabelStack, LabelStackWriter, check_output
 from lisa_micro.io.video import VideoStream, read_video
 from lisa_micro.models.trackers import BUILDERS, build_tracker
-from lisa_micro.models.trackers.base import Tracker
-from lisa_micro.protocols import Assistant
+from lisa_micro.protocols import Assistant, Detections, FrameDetector, Tracker
 from lisa_micro.types import InputError, Micrograph
 from lisa_micro.video.checkpoint import CHECKPOINT_FILE, Checkpoint, SavedFrame
 from lisa_micro.video.denoise import averaged
 from lisa_micro.video.detectors import (
     AnswerDetector,
     BoxDetector,
-    Detections,
-    FrameDetector,
     LabelPropagator,
     VideoAssistant,
     WordDetector,

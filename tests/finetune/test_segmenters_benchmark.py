@@ -17,8 +17,9 @@ from lisa_micro.models.checkpoints import read_state
 from lisa_micro.models.segmenters import SEMANTIC, build_semantic, selective_scan
 from lisa_micro.models.segmenters.selective_scan import linear_scan, plain_selective_scan
 from lisa_micro.models.segmenters.semantic import count_parameters
-from lisa_micro.models.segmenters.swin_unet import SwinBlock, SwinUnet, from_windows, to_windows, window_mask
+from lisa_micro.models.segmenters.swin_unet import SwinBlock, SwinUnet
 from lisa_micro.models.segmenters.vmamba import VMambaUnet, cross_merge, cross_scan
+from lisa_micro.models.windows import from_windows, to_windows, window_mask
 from lisa_micro.types import Answer, InputError, Segmentation
 from lisa_micro_finetune.benchmark import run as bench
 from lisa_micro_finetune.benchmark import yolo

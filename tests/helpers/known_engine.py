@@ -11,8 +11,9 @@ from scipy.special import expit, logit
 
 import lisa_micro as lm
 from lisa_micro.assistant.assistant import Assistant
-from lisa_micro.assistant.engine import Memory, Written
+from lisa_micro.assistant.engine import KVCache, RawReply
 from lisa_micro.language import DEFAULT_VOCABULARY
+from lisa_micro.large_images import tiled_segmenter
 from lisa_micro.models.lisa.instances import separate
 from lisa_micro.models.lisa.mask_head import MaskOutputs
 from lisa_micro.types import Micrograph
@@ -28,24 +29,22 @@ class KnownEngine:
         self.vocabulary = DEFAULT_VOCABULARY
         self.chat = SimpleNamespace(shortened=lambda words, most: words)
         self.device = torch.device("cpu")
-        self.begun = 0
+        self.prefilled = 0
         self.seen: list[tuple[int, int]] = []
 
     def encode(self, pixels, tokens=True):
-        self.begun += tokens
+        self.prefilled += tokens
         self.seen.append(pixels.shape)
         return SimpleNamespace(pixels=pixels, shape=pixels.shape, work=pixels.shape)
 
-    def begin(self, features):
-        return Memory(None)
+    def prefill_image(self, features):
+        return KVCache(None)
 
-    fork = staticmethod(lambda memory: Memory(None))
+    def generate(self, cache, text, first):
+        return RawReply(self.reply, [], torch.zeros(self.reply.count("[SEG]"), 4)), 0
 
-    def write(self, memory, text, first):
-        return Written(self.reply, [], torch.zeros(self.reply.count("[SEG]"), 4)), 0
-
-    def rewrite_absent(self, memory, start):
-        return Written("<absent> none", [], torch.zeros(0, 4))
+    def regenerate_absent(self, cache, start):
+        return RawReply("<absent> none", [], torch.zeros(0, 4))
 
     def nearest_concept(self, states):
         return [0] * len(states)
@@ -86,13 +85,13 @@ def discs(shape, *xyr) -> np.ndarray:
     return image.astype(np.float32)
 
 
-def ask(pixels, reply="The particles are [SEG].", how="tiled", tile=64, halo=16, nm=None, presence=0.99, **more):
-    assistant = Assistant(KnownEngine(reply, presence), "known", "")
-    return lm.segment_large(assistant, Micrograph(pixels, nm), "words", how=how, tile=tile, halo=halo, **more)
+def ask(pixels, reply="The particles are [SEG].", tiling="tiled", tile=64, halo=16, nm=None, presence=0.99, **more):
+    assistant = Assistant(KnownEngine(reply, presence), "known", "", tiled_segmenter)
+    return lm.segment_large(assistant, Micrograph(pixels, nm), "words", tiling, tile=tile, halo=halo, **more)
 
 
 def whole(pixels, reply="The particles are [SEG].", **more):
-    return ask(pixels, reply, how="whole", tile=None, halo=None, **more)
+    return ask(pixels, reply, tiling="off", tile=None, halo=None, **more)
 
 
 def same(one: np.ndarray, other: np.ndarray) -> bool:

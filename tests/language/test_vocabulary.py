@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from lisa_micro.assistant.outline import own_labels
+from lisa_micro.assistant.targets import custom_labels
 from lisa_micro.language import Concept, Vocabulary, parse_clauses, parse_reply
 from lisa_micro.language.display import display, noun_phrase
 from lisa_micro.models.lisa.config import LisaConfig
@@ -76,17 +76,17 @@ def rings() -> np.ndarray:
 
 def test_rings_keep_their_holes_and_are_told_apart_where_they_meet():
     probability = rings()
-    assert own_labels(probability, SHELL, 12).max() == 2  # those that meet are one piece of the map
+    assert custom_labels(probability, SHELL, 12).max() == 2  # those that meet are one piece of the map
     border = np.zeros_like(probability)
     border[:, 40:43] = 0.8
-    labels = own_labels(probability, SHELL, 12, border)
+    labels = custom_labels(probability, SHELL, 12, border)
     assert labels.max() == 3
     assert labels[40, 25] == labels[40, 57] == labels[40, 98] == 0  # holes
     assert ((labels > 0) == (probability > 0.5))[3:].all()  # nothing is lost to the cut, the speck is
 
 
 def test_a_region_is_one():
-    labels = own_labels(rings(), CORE_SHELL.own[1], 12)
+    labels = custom_labels(rings(), CORE_SHELL.own[1], 12)
     assert labels.max() == 1 and labels[2, 2] == 1
 
 

@@ -62,10 +62,10 @@ def micrograph() -> Micrograph:
 
 def asked(preset: Path, micrograph: Micrograph) -> tuple[str, np.ndarray]:
     assistant = lm.load_assistant(str(preset), device="cpu")
-    view, memory = assistant.view(micrograph)
-    written, _ = assistant.engine.write(assistant.engine.fork(memory), "outline the particles", first=True)
+    prepared = assistant.prepared(micrograph)
+    generated, _ = assistant.engine.generate(prepared.cache.fork(), "outline the particles", first=True)
     state = torch.linspace(-1, 1, assistant.engine.model.new_tokens.rows.shape[1])[None]
-    return written.raw, assistant.engine.decode_words(view.features, state).mask.numpy()
+    return generated.raw, assistant.engine.decode_words(prepared.view.features, state).mask.numpy()
 
 
 def test_an_adapter_changes_words_and_masks_and_merged_it_answers_the_same(base, adapter, micrograph, tmp_path):
@@ -180,7 +180,7 @@ def test_a_decoder_of_its_own_outlines_its_concepts_and_no_other(base, micrograp
         model, codes = engine.model, rows.to(engine.device)
         features = engine.encode(micrograph.pixels)
         assert len(features.sam.stages) == (5 if top else 0)
-        with torch.inference_mode(), engine._cast():
+        with torch.inference_mode(), engine.autocast():
             own = model.decode_code(features, len(CONCEPTS))
             through = model.own_top(features.sam.stages) if top else features.sam
             torch.testing.assert_close(own.mask, model.own_head(through, codes[-1][None, None]).mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ import torch
 
 from lisa_micro.models.checkpoints import load_strict, read_state, save_module
 from lisa_micro.models.lisa import base_lm
+from lisa_micro.models.lisa.build import build_vision
 from lisa_micro.models.lisa.config import LisaConfig
 from lisa_micro.models.lisa.instances import SplitConfig, connected, drop_small, separate
 from lisa_micro.models.lisa.mask_head import MaskHead, MaskHeadConfig, box_areas, point_areas
 from lisa_micro.models.lisa.model import LisaModel, pad_to_multiple, work_shape
+from lisa_micro.models.lisa.projector import SegProjector
 from lisa_micro.models.lisa.tokens import NewTokens
 from lisa_micro.models.towers.clip import to_square
 from lisa_micro.models.towers.sam import ConvSamTower, SamFeatures
@@ -202,17 +205,36 @@ def test_small_and_empty():
 def test_a_reply_is_taken_back_from_the_cache():
     from transformers import DynamicCache
 
-    from lisa_micro.assistant.engine import Engine, Memory
+    from lisa_micro.assistant.engine import Engine, KVCache
 
     cache = DynamicCache()
     cache.update(torch.zeros(1, 1, 5, 2), torch.zeros(1, 1, 5, 2), 0)
     engine = object.__new__(Engine)
     engine.bf16, engine.absent_id = False, 7
-    engine._read_ids = lambda memory, ids: torch.zeros(len(ids), 2)
-    engine._continue = lambda memory, state, reply: reply
-    memory = Memory(cache, length=5, pending=[1])
-    assert engine.rewrite_absent(memory, 3) == [7]
-    assert cache.get_seq_length() == memory.length == 3 and memory.pending == []
+    engine._prefill_ids = lambda state, ids: torch.zeros(len(ids), 2)
+    engine._decode = lambda state, hidden, reply: reply
+    state = KVCache(cache, length=5, pending=[1])
+    assert engine.regenerate_absent(state, 3) == [7]
+    assert cache.get_seq_length() == state.length == 3 and state.pending == []
+
+
+def test_a_reply_without_targets_has_no_concepts():
+    """ "which mechanism dominates?" is answered without [SEG]; its states then reach the projection of [SEG]."""
+    from lisa_micro.assistant.engine import Engine, RawReply, concepts_of
+
+    engine = object.__new__(Engine)
+    engine.device, engine.bf16 = torch.device("cpu"), False
+    engine.model = build_vision(LisaConfig())
+    engine.model.seg_projector = SegProjector(576, engine.model.config.embed_dim)
+    engine.chat = SimpleNamespace(text=lambda ids: "")
+    engine.vocabulary = engine.model.config.vocabulary
+    reply = engine._raw_reply([], [], torch.zeros(576))
+    assert isinstance(reply, RawReply) and reply.states.shape == (0, 576)
+    for states in (reply.states, torch.zeros(0, 0)):
+        assert engine.nearest_concept(states) == [] and concepts_of(engine, (), states) == []
+    # the states of no reply also pass through the projection itself
+    assert engine.model.seg_projector(reply.states).shape == (0, engine.model.config.embed_dim)
+    assert len(engine.nearest_concept(torch.zeros(2, 576))) == 2
 
 
 def test_merging_an_adapter_says_the_same_as_peft(tmp_path):

@@ -56,7 +56,7 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope="module")
 def assistant(checkpoint) -> OfficialAssistant:
     assistant = lm.load_assistant(str(checkpoint[0]), device="cpu", precision="fp32")
-    assistant.engine.most = 6
+    assistant.engine.max_tokens = 6
     return assistant
 
 
@@ -80,14 +80,14 @@ def test_replies_states_and_masks_are_those_of_the_published_equations(assistant
     _, after = engine.chat.user_ids(WORDS, first=True)
     square = images.clip_input(rgb_of(image), TINY.clip_side)
     ids, masks, states = reference.lisa(
-        checkpoint[1], TINY, rgb_of(image), square, before, after, engine.seg_id, engine.most
+        checkpoint[1], TINY, rgb_of(image), square, before, after, engine.seg_id, engine.max_tokens
     )
-    view, begun = assistant.view(image)
-    written, _ = engine.write(engine.fork(begun), WORDS, first=True)
-    assert written.ids == ids and ids.count(engine.seg_id) == 2
-    torch.testing.assert_close(written.states, states, atol=1e-4, rtol=1e-4)
-    out = engine.decode_words(view.features, written.states)
-    ours = torch.from_numpy(engine.on_micrograph(out.mask, view.features))
+    prepared = assistant.prepared(image)
+    generated, _ = engine.generate(prepared.cache.fork(), WORDS, first=True)
+    assert generated.ids == ids and ids.count(engine.seg_id) == 2
+    torch.testing.assert_close(generated.states, states, atol=1e-4, rtol=1e-4)
+    out = engine.decode_words(prepared.view, generated.states)
+    ours = torch.from_numpy(engine.on_micrograph(out.mask, prepared.view))
     assert ours.dtype == torch.float32 and ours.shape == (2, *shape)
     scale = float(masks.abs().max())
     torch.testing.assert_close(ours / scale, masks / scale, atol=1e-4, rtol=0)
@@ -112,6 +112,37 @@ def test_an_answer_holds_the_published_masks(assistant, checkpoint):
         assert len(segment.table()) == segment.count and "diameter_nm" in segment.table()
         assert 0 < segment.score < 1 and segment.where == "" and segment.pixel_size_nm == 0.5
     assert not answer.values and not answer.declined and set(answer.seconds) == {"encode", "language", "masks"}
+
+
+def test_a_seg_in_the_request_prompts_a_mask_as_in_the_official_code(assistant, checkpoint):
+    image, words = scene(50, 80), "Is [SEG] the particle, or [SEG]?"
+    engine = assistant.engine
+    before, _ = engine.chat.user_ids("", first=True)
+    _, after = engine.chat.user_ids(words, first=True)
+    assert after.count(engine.seg_id) == 2
+    square = images.clip_input(rgb_of(image), TINY.clip_side)
+    ids, masks, states = reference.lisa(
+        checkpoint[1], TINY, rgb_of(image), square, before, after, engine.seg_id, engine.max_tokens
+    )
+    generated, _ = engine.generate(assistant.prepared(image).cache.fork(), words, first=True)
+    assert generated.ids == ids and len(generated.states) == len(states) == 2 + ids.count(engine.seg_id)
+    assert generated.from_request == 2
+    torch.testing.assert_close(generated.states, states, atol=1e-4, rtol=1e-4)
+    answer = assistant.ask(image, words)
+    assert [segment.target for segment in answer.segments] == [0, 0, 1, 2]
+    for segment, mask in zip(answer.segments, masks, strict=True):
+        decided = mask.abs() > 1e-6
+        assert (torch.from_numpy(segment.mask) == (mask > 0))[decided].all()
+    assert any("[SEG] in the request prompted 2" in note for note in answer.notes)
+
+
+def test_a_seg_of_the_last_reply_is_not_taken_for_one_of_the_request(assistant, monkeypatch):
+    monkeypatch.setattr(
+        assistant.engine, "max_tokens", 3
+    )  # the reply ends with [SEG], which is read with the next turn
+    chat = assistant.chat(scene(40, 60))
+    assert chat.ask(WORDS).raw.endswith("[SEG]")
+    assert not any("in the request" in note for note in chat.ask("and the pore?").notes)
 
 
 def test_boxes_and_points_go_through_the_same_decoder(assistant, checkpoint):
@@ -435,7 +466,7 @@ def test_a_small_language_model_leaves_masks_as_they_are(checkpoint, assistant, 
     if precision != "bf16":
         pytest.importorskip("bitsandbytes")
     small = lm.load_assistant(str(checkpoint[0]), device="cpu", precision=precision)
-    small.engine.most = 6
+    small.engine.max_tokens = 6
     model, whole = small.engine.model, assistant.engine.model
     layer = model.language.model.layers[0].mlp.up_proj
     assert layer.weight.dtype == {"4bit": torch.uint8, "8bit": torch.int8, "bf16": torch.bfloat16}[precision]
@@ -484,22 +515,22 @@ def test_conversations_remember_and_begin_anew_when_full(assistant, monkeypatch)
     engine = assistant.engine
     first, second = chat.ask(WORDS), chat.ask("and the pore?")
     assert first.prompt == WORDS and len(second.segments) == 2
-    begun = assistant.view(image)[1].length
-    spoken = [len(engine.ask_ids(engine.fork(assistant.view(image)[1]), p, f)) for p, f in ((WORDS, True),)]
-    assert chat._memory.length > begun + spoken[0] + engine.most
-    length = chat._memory.length
-    # the same turns read in one go give the same state
-    memory = engine.fork(assistant.view(image)[1])
-    engine.recite(memory, WORDS, "Sure, [SEG] and [SEG] and", first=True)
-    again, _ = engine.write(memory, "and the pore?", first=False)
+    start = assistant.prepared(image).cache
+    spoken = len(engine.turn_ids(start.fork(), WORDS, True))
+    assert chat._cache.length > start.length + spoken + engine.max_tokens
+    length = chat._cache.length
+    # the same turns prefilled at once give the same reply
+    cache = start.fork()
+    engine.prefill_turn(cache, WORDS, "Sure, [SEG] and [SEG] and", first=True)
+    again, _ = engine.generate(cache, "and the pore?", first=False)
     assert again.raw == second.raw
     third = chat.ask("and it?")
-    assert chat._memory.length > length and third.raw
-    monkeypatch.setattr(engine, "context", chat._memory.length + 5)
+    assert chat._cache.length > length and third.raw
+    monkeypatch.setattr(engine, "context", chat._cache.length + 5)
     fourth = chat.ask("and it?")
-    assert fourth.raw and chat._memory.length <= engine.context
-    monkeypatch.setattr(engine, "context", begun + 40)
-    assert len(chat.ask("x").raw) > 0 and chat._memory.length <= engine.context
+    assert fourth.raw and chat._cache.length <= engine.context
+    monkeypatch.setattr(engine, "context", start.length + 40)
+    assert len(chat.ask("x").raw) > 0 and chat._cache.length <= engine.context
 
 
 def test_notes_of_an_answer(assistant, tmp_path):
@@ -511,11 +542,24 @@ def test_notes_of_an_answer(assistant, tmp_path):
     assert answer.text == "Sure4" and not answer.segments
     assert any("no [SEG]" in note for note in answer.notes) and any("not measured" in note for note in answer.notes)
     circling = lm.load_assistant(str(write(tmp_path / "b", TWO)), "cpu", "fp32")
-    circling.engine.most = 80
+    circling.engine.max_tokens = 80
     answer = circling.ask(image, WORDS)
-    assert len(answer.segments) <= 32 and any("the first 32 are outlined" in note for note in answer.notes)
-    with pytest.raises(InputError, match="tiles off"):
-        circling.engine.nearest_concept(torch.zeros(1, 64))
+    assert len(answer.segments) <= 32 and any("masks are made of the first 32" in note for note in answer.notes)
+
+
+def test_a_large_micrograph_is_scaled_down_with_a_note(assistant):
+    known = assistant.capabilities
+    assert known.words and known.follow_ups and known.boxes and known.largest_side == TINY.sam_side
+    assert not (known.tiling or known.reply_language or known.video or known.video_questions or known.concepts)
+    image = scene(40, 2100)
+    chat = assistant.open_conversation(image)
+    for words in (WORDS, "and the pore?"):
+        answer = chat.ask(words)
+        assert f"(2100 x 40 px) was scaled down to {TINY.sam_side} px on its longest side" in answer.notes[-1]
+        assert all(segment.labels.shape == image.shape for segment in answer.segments)
+    assert not assistant.chat(scene(40, TINY.sam_side)).notes
+    with pytest.raises(InputError, match="cannot segment in tiles; choose the tiling mode auto or off"):
+        assistant.open_conversation(image, "tiled")
 
 
 def write(folder: Path, chain: tuple[str, ...]) -> Path:

@@ -191,7 +191,8 @@ GOLDEN_LOGITS = """
 
 def test_numbers_are_those_of_the_official_code():
     """Written down from the official code (yformer/EfficientSAM) of the same small sizes and the same values: two
-    images that are not square, three prompts of four points with every label, some of them before the image."""
+    images that are not square, three prompts of four points with every label, some of them before the image. The
+    numbers are sorted by predicted IoU, as that code did until its commit 610b0fd and its example does since."""
     model = build_efficient_sam(MINI).eval()
     random = fill(model)
     images = torch.from_numpy(random.uniform(size=(2, 3, 96, 75))).float()
@@ -200,6 +201,8 @@ def test_numbers_are_those_of_the_official_code():
     with torch.inference_mode():
         logits, quality = model(images, points, labels)
     assert logits.shape == (2, 3, 3, 96, 75)
+    quality, order = quality.sort(dim=-1, descending=True)
+    logits = logits.take_along_dim(order[..., None, None], dim=2)
     expected = torch.tensor([float(x) for x in GOLDEN_IOU.split()]).view(2, 3, 3)
     torch.testing.assert_close(quality, expected, atol=1e-3, rtol=1e-4)
     expected = torch.tensor([float(x) for x in GOLDEN_LOGITS.split()]).view(2, 3, 3, 2, 2)
@@ -209,15 +212,32 @@ def test_numbers_are_those_of_the_official_code():
 # -------------------------------------------------------------------------------------------------- the module
 
 
-def test_masks_come_by_descending_predicted_iou_at_either_resolution(model):
+def test_masks_are_not_sorted_as_in_the_official_code(model, monkeypatch):
     images = torch.rand(2, 3, 50, 70)
     points, labels = torch.rand(2, 3, 1, 2) * 50, torch.ones(2, 3, 1)
+    decoded = []
+    decoder = model.mask_decoder.forward
+    monkeypatch.setattr(model.mask_decoder, "forward", lambda *a: decoded.append(decoder(*a)) or decoded[-1])
     with torch.inference_mode():
         logits, quality = model(images, points, labels)
         coarse, same = model(images, points, labels, scale_to_original_image_size=False)
     assert logits.shape == (2, 3, 3, 50, 70) and coarse.shape == (2, 3, 3, 32, 32)
-    assert (quality.diff(dim=-1) <= 0).all()
+    assert torch.equal(quality.flatten(0, 1), decoded[0][1]) and torch.equal(coarse.flatten(0, 1), decoded[1][0])
+    assert not (quality.diff(dim=-1) <= 0).all()
     torch.testing.assert_close(quality, same)
+
+
+def test_the_segmenter_takes_the_mask_with_the_highest_predicted_iou(segmenter, model):
+    image = micrograph(64, 64)
+    segmenter.encode(image)
+    points = np.random.default_rng(3).uniform(0, 64, (8, 1, 2))
+    out = segmenter.predict(points=points)
+    pixels = torch.from_numpy(to_unit_range(image.pixels)).expand(1, 3, -1, -1)
+    with torch.inference_mode():
+        _, quality = model(pixels, torch.from_numpy(points[None]).float(), torch.ones(1, 8, 1))
+    best, which = quality[0].max(dim=1)
+    np.testing.assert_allclose(out.scores, best.clamp(0, 1), atol=1e-4)
+    assert (which > 0).any()
 
 
 def test_filling_up_with_no_points_changes_nothing_and_too_many_are_cut(model):
@@ -267,9 +287,10 @@ def test_a_box_is_its_two_corners_with_labels_2_and_3(segmenter, model):
     corners, labels = torch.tensor([[[[10.0, 20], [70, 80]]]]), torch.tensor([[[2, 3]]])
     with torch.inference_mode():
         logits, quality = model(pixels, corners, labels)
-    assert (out.masks[0] != (logits[0, 0, 0] >= 0).numpy()).mean() < 1e-3  # rounding at the very edge
+    best = int(quality[0, 0].argmax())
+    assert (out.masks[0] != (logits[0, 0, best] >= 0).numpy()).mean() < 1e-3  # rounding at the very edge
     assert 0 < out.masks.mean() < 1
-    np.testing.assert_allclose(out.scores[0], quality[0, 0, 0].clamp(0, 1), atol=1e-5)
+    np.testing.assert_allclose(out.scores[0], quality[0, 0, best].clamp(0, 1), atol=1e-5)
 
 
 def test_points_alone_equal_points_filled_up(segmenter):

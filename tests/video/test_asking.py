@@ -9,14 +9,14 @@ from known_engine import KnownEngine
 
 import lisa_micro
 from lisa_micro.assistant.assistant import Assistant
-from lisa_micro.assistant.engine import Written
+from lisa_micro.assistant.engine import RawReply
 from lisa_micro.cli.main import main
 from lisa_micro.io import read_video
 from lisa_micro.language import parse_reply
-from lisa_micro.protocols import Capabilities
+from lisa_micro.protocols import Capabilities, Detections
 from lisa_micro.sim import simulate_sintering
 from lisa_micro.types import InputError
-from lisa_micro.video.detectors import Detections, FunctionDetector
+from lisa_micro.video.detectors import FunctionDetector
 from lisa_micro.video.questions.answer import answer_reply
 from lisa_micro.video.questions.dialogue import answer_question
 from lisa_micro.video.questions.values import VideoMeasurements
@@ -171,8 +171,8 @@ def test_a_question_is_read_by_the_model_and_answered_by_measurement(tracks, sin
 class Wordy(KnownEngine):
     """Writes replies without a target, whose [SEG] states have no components, as the real engine does."""
 
-    def write(self, memory, text, first):
-        return Written(self.reply, [], torch.zeros(0, 0)), 0
+    def generate(self, cache, text, first):
+        return RawReply(self.reply, [], torch.zeros(0, 0)), 0
 
     def nearest_concept(self, states):
         return (states @ torch.zeros(4, 5)).argmax(1).tolist()

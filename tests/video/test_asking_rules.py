@@ -9,11 +9,12 @@ import pytest
 from known_engine import KnownEngine
 
 from lisa_micro.assistant.assistant import Assistant
-from lisa_micro.assistant.engine import Written
+from lisa_micro.assistant.engine import RawReply
 from lisa_micro.io import read_video
 from lisa_micro.language import parse_reply
+from lisa_micro.protocols import Detections
 from lisa_micro.types import InputError
-from lisa_micro.video.detectors import Detections, FunctionDetector
+from lisa_micro.video.detectors import FunctionDetector
 from lisa_micro.video.questions.answer import answer_reply
 from lisa_micro.video.questions.dialogue import draw_labels
 from lisa_micro.video.questions.lineage import descendants, neck_lines
@@ -276,11 +277,11 @@ class Turns(KnownEngine):
         self.shown.append(pixels.copy())
         return super().encode(pixels, tokens)
 
-    def write(self, memory, text, first):
+    def generate(self, cache, text, first):
         reply = self.replies.pop(0)
-        return Written(reply, [], np.zeros((reply.count("[SEG]"), 4))), 0
+        return RawReply(reply, [], np.zeros((reply.count("[SEG]"), 4))), 0
 
-    def recite(self, memory, text, reply, first):
+    def prefill_turn(self, cache, text, reply, first):
         self.recited.append((text, reply))
 
 

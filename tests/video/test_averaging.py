@@ -7,9 +7,10 @@ import pytest
 from scipy import ndimage
 
 from lisa_micro.io import read_video
+from lisa_micro.protocols import Detections
 from lisa_micro.types import InputError, Micrograph
 from lisa_micro.video.denoise import averaged
-from lisa_micro.video.detectors import Detections, IndependentDetector
+from lisa_micro.video.detectors import IndependentDetector
 from lisa_micro.video.track import RunOptions, link_detections
 
 

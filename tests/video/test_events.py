@@ -8,8 +8,9 @@ import pytest
 from lisa_micro.io import read_video
 from lisa_micro.measure import find_necks, particle_properties
 from lisa_micro.models.trackers.linking import Birth
+from lisa_micro.protocols import Detections
 from lisa_micro.video.ctc import ctc_rows
-from lisa_micro.video.detectors import Detections, FunctionDetector
+from lisa_micro.video.detectors import FunctionDetector
 from lisa_micro.video.events import EventLog, Onset, event_table
 from lisa_micro.video.track import link_detections
 

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from lisa_micro.io import read_video
+from lisa_micro.protocols import Detections
 from lisa_micro.sim import simulate_sintering
 from lisa_micro.sim.growth import MECHANISMS
 from lisa_micro.video.analysis import REPORT_FILES, TABLE_FILES, analyse, napari_layers, write_report
-from lisa_micro.video.detectors import Detections, FunctionDetector
+from lisa_micro.video.detectors import FunctionDetector
 from lisa_micro.video.track import link_detections
 
 FRAMES = 30

@@ -16,14 +16,13 @@ from lisa_micro.cli.main import main
 from lisa_micro.io import LabelStack, read_video
 from lisa_micro.io.video import VideoStream
 from lisa_micro.measure.waists import body_gap, divide, waist_ratio
-from lisa_micro.models.trackers.base import Tracker
 from lisa_micro.models.trackers.linking import link, moved
 from lisa_micro.models.trackers.overlap import OverlapTracker
-from lisa_micro.protocols import Capabilities
+from lisa_micro.protocols import Capabilities, Detections, Tracker
 from lisa_micro.sim import simulate_sintering
 from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
 from lisa_micro.video.checkpoint import CHECKPOINT_FILE, Checkpoint, SavedFrame
-from lisa_micro.video.detectors import Detections, FunctionDetector, IndependentDetector
+from lisa_micro.video.detectors import FunctionDetector, IndependentDetector
 from lisa_micro.video.drift import Drift
 from lisa_micro.video.track import RunOptions, TrackKeywords, TrackOptions, link_detections, track
 from lisa_micro.video.tracks import Tracks
@@ -537,8 +536,8 @@ def test_words_are_read_once_and_resume_needs_no_words(tmp_path, monkeypatch):
     assistant = lisa_micro.load_assistant("micro", "cpu")
     video = simulate_sintering(seed=7_000_101, frames=5, shape=(192, 192), n_particles=7, radius_nm=3.0)
     written = []
-    write = assistant.engine.write
-    monkeypatch.setattr(assistant.engine, "write", lambda *a, **k: written.append(1) or write(*a, **k))
+    write = assistant.engine.generate
+    monkeypatch.setattr(assistant.engine, "generate", lambda *a, **k: written.append(1) or write(*a, **k))
     whole = track(assistant, video, "segment all particles", out=tmp_path / "a")
     assert len(written) == 1
     assert len(whole.identities) >= 5

@@ -21,8 +21,9 @@ from lisa_micro.language.words import SEG
 from lisa_micro.types import InputError
 
 IM_START, IM_END = "<im_start>", "<im_end>"
-MARKS = (SEG, IM_START, IM_END, "<im_patch>", "<image>", "<s>", "</s>", "<unk>")
-"""What a user's words must not hold: they would speak for the image or for the model."""
+MARKS = (IM_START, IM_END, "<im_patch>", "<image>", "<s>", "</s>", "<unk>")
+"""Removed from a user's words: they would stand for the image or for the end of a turn. ``[SEG]`` is not among them:
+in the official code one in the request prompts a mask, too."""
 
 
 @dataclass(frozen=True)
@@ -225,11 +226,12 @@ class OfficialChat:
         self.end = tokenizer.end
 
     def clean(self, text: str) -> str:
-        """A user's words without the marks of the format."""
+        """A user's words without :data:`MARKS` and added tokens other than ``[SEG]``."""
+        marks = [mark for mark in (*MARKS, *self.tokenizer.added) if mark != SEG]
         former = None
-        while former != text:  # taking one mark out may put another together
+        while former != text:  # removing one mark can put another one together
             former = text
-            for mark in (*MARKS, *self.tokenizer.added):
+            for mark in marks:
                 text = text.replace(mark, " ")
         return text.strip()
 

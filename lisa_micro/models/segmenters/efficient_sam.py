@@ -100,7 +100,7 @@ class EfficientSam(nn.Module):
             batched_points: ``(B, Q, N, 2)`` XY px of images of ``input_h`` x ``input_w`` px; a negative coordinate
                 means none.
             batched_point_labels: ``(B, Q, N)``: 1 on the object, 2 and 3 near and far corner of a box, -1 no point.
-            multimask_output: three masks by descending predicted IoU (M = 3), else one (M = 1).
+            multimask_output: three masks (M = 3) in the order of the decoder's tokens, else one (M = 1).
             output_h, output_w: size of the masks in px; the decoder's own where not positive.
 
         Returns:
@@ -115,8 +115,6 @@ class EfficientSam(nn.Module):
         prompts = self.prompt_encoder(points.flatten(0, 1), labels.flatten(0, 1))
         embeddings = image_embeddings.repeat_interleave(queries, dim=0)  # (B Q, D, h, w)
         logits, quality = self.mask_decoder(embeddings, self.prompt_encoder.get_dense_pe(), prompts, multimask_output)
-        quality, order = quality.sort(dim=-1, descending=True, stable=True)
-        logits = logits.take_along_dim(order[..., None, None], dim=1)
         if output_h > 0 and output_w > 0:
             logits = enlarge(logits, (output_h, output_w))
         return logits.unflatten(0, (batch, queries)), quality.unflatten(0, (batch, queries))
@@ -134,7 +132,8 @@ class EfficientSam(nn.Module):
         scale_to_original_image_size: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Images ``(B, 3, H, W)`` in 0..1, points ``(B, Q, N, 2)`` XY px of them, labels ``(B, Q, N)`` -> logits
-        ``(B, Q, 3, H, W)`` (at the decoder's resolution where not scaled), predicted IoU ``(B, Q, 3)``, descending."""
+        ``(B, Q, 3, H, W)`` (at the decoder's resolution where not scaled), predicted IoU ``(B, Q, 3)``. The masks are
+        not sorted, as in the official code since its commit 610b0fd."""
         height, width = batched_images.shape[-2:]
         return self.predict_masks(
             self.get_image_embeddings(batched_images),
@@ -203,7 +202,8 @@ class EfficientSamSegmenter(PromptedSegmenter):
             True,
             *self.image.shape,
         )
-        return logits[0, :, 0], quality[0, :, 0]  # of three masks the best comes first
+        best = quality[0].argmax(dim=1, keepdim=True)  # (n, 1)
+        return logits[0].take_along_dim(best[..., None, None], 1)[:, 0], quality[0].take_along_dim(best, 1)[:, 0]
 
     def enlarge(self, logits: Tensor, shape: tuple[int, int]) -> Tensor:
         return enlarge(logits[:, None], shape)[:, 0]

@@ -157,8 +157,8 @@ class MicroSegmenter(PromptedSegmenter):
             seen = self.model.encode_image(pixels)
         return MicroFeatures(seen, self), _window_of(seen)
 
-    def look(self, seen: ImageFeatures) -> None:
-        """Take over an image that was encoded elsewhere by the same model; nothing is done where it is the last one."""
+    def use_features(self, seen: ImageFeatures) -> None:
+        """Use an image that the same model has encoded elsewhere."""
         if self._image is None or self._image.features.seen is not seen:
             self._image = EncodedImage(MicroFeatures(seen, self), seen.shape, _window_of(seen))
 

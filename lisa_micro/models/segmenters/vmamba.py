@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lisa_micro.models.segmenters.selective_scan import selective_scan
-from lisa_micro.models.segmenters.swin_unet import PatchExpanding, PatchMerging, descend, init_linear
+from lisa_micro.models.segmenters.swin_unet import PatchExpanding, PatchMerging, descend
+from lisa_micro.models.windows import init_linear
 
 DIRECTIONS = 4
 STEP_MIN, STEP_MAX = 1e-3, 1e-1

@@ -1,62 +1,14 @@
-"""The interface of a tracker, and checks of the frames and labels that it takes."""
+"""Checks of the frames and labels that trackers take."""
 
 from __future__ import annotations
-
-from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from lisa_micro.io import to_unit_range
+from lisa_micro.protocols import Frame
 from lisa_micro.types import InputError, Micrograph
 
-Frame: TypeAlias = "np.ndarray | Micrograph"
-"""A frame of a video: ``(H, W)`` float in 0..1, or a micrograph, which is rescaled with its robust contrast."""
-
 MAX_TRACK_ID = int(np.iinfo(np.int32).max)
-
-
-@runtime_checkable
-class Tracker(Protocol):
-    """Propagates labels through a video, one frame at a time.
-
-    The caller chooses the track IDs, which are positive integers. A tracker never renumbers them. Labels are ``(H, W)``
-    int32 at the size of the frame: 0 is background, and k marks the pixels of track k.
-
-    Attributes:
-        name: the name under which :func:`lisa_micro.models.trackers.build_tracker` builds it.
-        weights_sha256: SHA-256 of the weights file, hexadecimal; ``""`` for a tracker without weights.
-    """
-
-    name: str
-    weights_sha256: str
-
-    def reset(self, first_frame: Frame, first_labels: np.ndarray) -> None:
-        """Start a new video and discard the state of the previous one.
-
-        Args:
-            first_frame: first frame of the video.
-            first_labels: ``(H, W)`` integer track IDs in that frame; all 0 if no track is known yet.
-
-        Raises:
-            InputError: if the frame or the labels are invalid, or if their sizes differ.
-        """
-        ...
-
-    def step(self, frame: Frame, labels: np.ndarray | None = None) -> np.ndarray:
-        """Track into the next frame.
-
-        Args:
-            frame: next frame, of the same size as the first.
-            labels: ``(H, W)`` integer track IDs that are known in this frame. Nonzero pixels override the prediction: a
-                new ID starts a track, a known ID is corrected.
-
-        Returns:
-            ``(H, W)`` int32 track IDs.
-
-        Raises:
-            InputError: if :meth:`reset` was not called, or if the frame or the labels are invalid or of another size.
-        """
-        ...
 
 
 def frame_pixels(frame: Frame) -> np.ndarray:

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from lisa_micro.models.device import pick_device
-from lisa_micro.models.trackers.base import Tracker
 from lisa_micro.models.trackers.deaot.config import CONFIGS
 from lisa_micro.models.trackers.deaot.loader import deaot_tracker
 from lisa_micro.models.trackers.overlap import OverlapTracker
+from lisa_micro.protocols import Tracker
 from lisa_micro.types import InputError
 
 Builder = Callable[..., Tracker]

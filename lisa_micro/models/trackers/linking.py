@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from lisa_micro.measure.contacts import compact
-from lisa_micro.models.trackers.base import Frame
+from lisa_micro.protocols import Frame
 from lisa_micro.types import InputError, Micrograph
 
 REACH = 1.5  # largest displacement without overlap, in radii of the expected region

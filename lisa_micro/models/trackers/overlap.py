@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from lisa_micro.measure.contacts import compact
 from lisa_micro.measure.waists import divide, pair_waist, waist_ratio
-from lisa_micro.models.trackers.base import Frame, check_labels
+from lisa_micro.models.trackers.base import check_labels
 from lisa_micro.models.trackers.linking import (
     Birth,
     Links,
@@ -23,6 +23,7 @@ from lisa_micro.models.trackers.linking import (
     link,
     moved,
 )
+from lisa_micro.protocols import Frame
 from lisa_micro.types import InputError
 
 MERGED_WAIST = 0.92

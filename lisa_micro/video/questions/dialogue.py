@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
-from lisa_micro.assistant.assistant import Clock
-from lisa_micro.assistant.engine import CONTEXT_TOKENS, Memory, Written
+from lisa_micro.assistant.conversation import Clock
+from lisa_micro.assistant.engine import CONTEXT_TOKENS, KVCache, RawReply
 from lisa_micro.io.video import VideoStream, read_video
 from lisa_micro.language import Reply, parse_reply
 from lisa_micro.language.display import display
@@ -94,8 +94,8 @@ class VideoConversation:
         self.answers: list[VideoAnswer] = []
         self._stream, self._missing_video = self._open(video)
         self._shown = self._first()  # frame that the language model is shown
-        self._prefilled: dict[int, Memory] = {}
-        self._memory: Memory | None = None
+        self._prefilled: dict[int, KVCache] = {}
+        self._cache: KVCache | None = None
 
     def ask(self, question: str) -> VideoAnswer:
         """Answer the next question.
@@ -115,7 +115,7 @@ class VideoConversation:
         if absent is not None and not self.measurements.frames.unknown(absent):
             first = self.measurements.frames.first(absent)
             if first is not None and first != self._shown:
-                self._shown, self._memory = first, None
+                self._shown, self._cache = first, None
                 written = self._read(prompt)
                 reply = parse_reply(written.raw, vocabulary)
         clock.lap("language")
@@ -142,22 +142,22 @@ class VideoConversation:
                 return f"There are no {nouns(concept)[1]} in any frame."
         return text.replace("in this micrograph", f"in frame {self._shown}, with which the question was read")
 
-    def _read(self, prompt: str) -> Written:
+    def _read(self, prompt: str) -> RawReply:
         engine = self.assistant.engine
         # stored again only at the end, so that a failed question leaves no partial state
-        memory, self._memory = self._memory, None
-        if memory is None or memory.length > CONTEXT_TOKENS:
-            memory = engine.fork(self._prefill(self._shown))
+        cache, self._cache = self._cache, None
+        if cache is None or cache.length > CONTEXT_TOKENS:
+            cache = self._prefill(self._shown).fork()
             for number, answer in enumerate(self.answers[-_TURNS:]):
-                engine.recite(memory, answer.prompt, answer.raw, first=number == 0)
-        written, _ = engine.write(memory, prompt, first=not self.answers)
-        self._memory = memory
+                engine.prefill_turn(cache, answer.prompt, answer.raw, first=number == 0)
+        written, _ = engine.generate(cache, prompt, first=not self.answers)
+        self._cache = cache
         return written
 
-    def _prefill(self, t: int) -> Memory:
+    def _prefill(self, t: int) -> KVCache:
         if t not in self._prefilled:
             features = self.assistant.engine.encode(self.assistant.intensities(self._frame(t).pixels))
-            self._prefilled[t] = self.assistant.engine.begin(features)
+            self._prefilled[t] = self.assistant.engine.prefill_image(features)
         return self._prefilled[t]
 
     def _first(self) -> int:

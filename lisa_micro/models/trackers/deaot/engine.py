@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lisa_micro.models.trackers.base import Frame, check_labels, frame_pixels
+from lisa_micro.models.trackers.base import check_labels, frame_pixels
 from lisa_micro.models.trackers.deaot.config import STRIDE, DeaotConfig, TrackingSettings
 from lisa_micro.models.trackers.deaot.decoder import enlarge
 from lisa_micro.models.trackers.deaot.memory import Bank, merge_banks
 from lisa_micro.models.trackers.deaot.network import DeAOT
+from lisa_micro.protocols import Frame
 from lisa_micro.types import InputError
 
 DECODED_SIDE = 2048

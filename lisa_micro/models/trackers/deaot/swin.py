@@ -10,9 +10,17 @@ from torch.nn import functional as F
 
 from lisa_micro.models.blocks import FeedForward
 from lisa_micro.models.trackers.deaot.layers import DropPath
+from lisa_micro.models.windows import (
+    in_windows,
+    init_linear,
+    position_bias,
+    relative_positions,
+    self_attention,
+    window_mask,
+)
 
-OTHER_WINDOW = -100.0
-"""Added to the logits of tokens that a cyclic shift brought into one window though they are not neighbours."""
+OTHER_REGION = -100.0
+"""Added to the logits of tokens that a shift brought into one window although they are not neighbours."""
 
 
 class WindowAttention(nn.Module):
@@ -22,24 +30,20 @@ class WindowAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
-        y, x = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
-        y, x = y.flatten(), x.flatten()
-        dy, dx = (v[:, None] - v[None, :] + window - 1 for v in (y, x))
-        # a buffer of the checkpoints, though it could be computed
-        self.register_buffer("relative_position_index", dy * (2 * window - 1) + dx)
+        # persistent, because the official checkpoints hold it
+        self.register_buffer("relative_position_index", relative_positions(window))
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Windows ``(B W, N, C)``, with ``mask`` ``(W, N, N)`` added to the logits."""
-        # (B W, N, 3 C) -> 3 x (B W, heads, N, C/heads)
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)  # (heads, N, N)
-        if mask is not None:
-            # (B W, heads, N, N)
-            bias = (bias + mask[:, None]).repeat(len(x) // len(mask), 1, 1, 1)
-        return self.proj(F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2))
+    def forward(self, windows: Tensor, visible: Tensor | None) -> Tensor:
+        """``(B, windows, T, C)`` and :func:`lisa_micro.models.windows.window_mask` -> the same shape."""
+        bias = position_bias(self.relative_position_bias_table, self.relative_position_index)  # (heads, T, T)
+        if visible is not None:
+            # (B windows, heads, T, T)
+            mask = (~visible).to(windows.dtype) * OTHER_REGION
+            bias = (bias + mask[:, None]).repeat(len(windows), 1, 1, 1)
+        return self_attention(windows.flatten(0, 1), self.qkv, self.proj, self.heads, bias).view_as(windows)
 
 
 class SwinBlock(nn.Module):
@@ -56,34 +60,14 @@ class SwinBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def attend(self, x: Tensor) -> Tensor:
-        """``(B, H, W, C)`` -> the same, attended within windows."""
-        b, height, width, c = x.shape
+        """Attention within windows, ``(B, H, W, C)`` -> the same shape. As in the official code, padding tokens are
+        attended to."""
         n = self.window
-        x = F.pad(x, (0, 0, 0, -width % n, 0, -height % n))
-        rows, columns = x.shape[1] // n, x.shape[2] // n
-        mask = None
+        visible = None
         if self.shift:
-            x = x.roll((-self.shift, -self.shift), (1, 2))
-            mask = self.shift_mask(rows, columns, x)
-        # (B, rows n, columns n, C) -> (B rows columns, n n, C)
-        x = x.view(b, rows, n, columns, n, c).permute(0, 1, 3, 2, 4, 5).reshape(-1, n * n, c)
-        x = self.attn(x, mask)
-        x = x.view(b, rows, columns, n, n, c).permute(0, 1, 3, 2, 4, 5).reshape(b, rows * n, columns * n, c)
-        if self.shift:
-            x = x.roll((self.shift, self.shift), (1, 2))
-        return x[:, :height, :width]
-
-    def shift_mask(self, rows: int, columns: int, like: Tensor) -> Tensor:
-        """``(rows columns, n n, n n)``: 0 between tokens of one region, else :data:`OTHER_WINDOW`."""
-        n = self.window
-
-        def regions(count: int) -> Tensor:
-            index = torch.arange(count * n, device=like.device)
-            return (index >= (count - 1) * n).long() + (index >= count * n - self.shift).long()
-
-        region = 3 * regions(rows)[:, None] + regions(columns)[None, :]
-        region = region.view(rows, n, columns, n).permute(0, 2, 1, 3).reshape(-1, n * n)
-        return (region[:, None] != region[:, :, None]).to(like.dtype) * OTHER_WINDOW
+            padded = (length + -length % n for length in x.shape[1:3])
+            visible = window_mask(*padded, n, self.shift).to(x.device)
+        return in_windows(x, n, self.shift, lambda windows: self.attn(windows, visible))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.drop_path(self.attend(self.norm1(x)))
@@ -91,7 +75,7 @@ class SwinBlock(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Four neighbours become one token of twice the channels."""
+    """Merge four neighbours into one token with twice the channels."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -106,7 +90,7 @@ class PatchMerging(nn.Module):
 
 
 class SwinStage(nn.Module):
-    """Blocks at one resolution; ``downsample`` leads to the next one."""
+    """Blocks at one resolution, and the step to the next one (``downsample``)."""
 
     def __init__(self, width: int, heads: int, window: int, drop_paths: Sequence[float], last: bool):
         super().__init__()
@@ -117,7 +101,7 @@ class SwinStage(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """4 x 4 px -> a token."""
+    """4 x 4 px -> one token."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -134,9 +118,11 @@ class SwinEncoder(nn.Module):
     """``(B, 3, H, W)`` -> C, 2 C, 4 C and again 4 C channels at strides 4, 8, 16 and 16.
 
     Args:
-        width: C. depths, heads: of the three stages. window: side of a window, tokens.
-        drop_path: share of residuals left out while training; it rises from 0 by the same step from block to block,
-            so as to be this at the last of ``blocks`` (the stage that is not there is counted).
+        width: C.
+        depths, heads: of the three stages.
+        window: side of a window, tokens.
+        drop_path: share of residuals that are dropped in training. It rises linearly from 0 in the first block to this
+            value in the last of ``blocks`` (the blocks of the missing stage are counted).
     """
 
     def __init__(
@@ -158,7 +144,7 @@ class SwinEncoder(nn.Module):
             stage = SwinStage(width << k, head, window, drops[begin : begin + depth], last=k == len(depths) - 1)
             self.layers.append(stage)
         self.norm0, self.norm1, self.norm2 = (nn.LayerNorm(c) for c in self.channels[:3])
-        self.apply(_init)
+        self.apply(init_linear)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         x, taps = self.patch_embed(images), []
@@ -169,10 +155,3 @@ class SwinEncoder(nn.Module):
             if stage.downsample is not None:
                 x = stage.downsample(x)
         return [*taps, taps[-1]]
-
-
-def _init(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

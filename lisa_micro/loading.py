@@ -1,0 +1,90 @@
+"""Load an assistant by the name of a preset, from a folder or from the hub.
+
+The parts are put together here: the model, the assistant, and the segmenters for large micrographs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lisa_micro.assistant.assistant import Assistant, LanguageAssistant
+from lisa_micro.assistant.engine import Engine
+from lisa_micro.assistant.official import load_official_assistant
+from lisa_micro.large_images import tiled_segmenter
+from lisa_micro.models.checkpoints import sha256
+from lisa_micro.models.device import fast_bf16, pick_device
+from lisa_micro.models.lisa.adapter import find_preset, load_folder
+from lisa_micro.models.lisa.presets import BASE_MODELS, BETWEEN, SEEING, build_preset
+from lisa_micro.models.memory import keep_memory
+from lisa_micro.models.official_lisa.settings import looks_official
+from lisa_micro.types import InputError
+
+
+def load_assistant(
+    preset: str = "micro", device: str = "auto", precision: str = "auto", projectors: str | Path | None = None
+) -> LanguageAssistant:
+    """Load a preset.
+
+    Args:
+        preset: ``"micro"`` (shipped, works offline); ``"smollm2-360m"`` or ``"smollm2-1.7b"`` (larger language models,
+            with untrained projectors unless ``projectors`` brings trained ones); a folder written by ``finetune`` (a
+            full preset, or an adapter, which is applied to the preset that it names); an official LISA checkpoint as a
+            folder or by its name (``"xinlai/LISA-7B-v1"``); or another name on the hub.
+        device: ``"auto"`` (a GPU if there is one, else the CPU), ``"cpu"``, ``"cuda"``, ...
+        precision: of the language model of an official checkpoint: ``"auto"``, ``"fp32"``, ``"bf16"``, ``"fp16"``,
+            ``"8bit"`` or ``"4bit"``.
+        projectors: for the larger presets, folder with the parts between towers and language model.
+
+    Raises:
+        InputError: an unknown preset or device, parts that are missing or do not fit, or ``precision`` or
+            ``projectors`` for a preset to which they do not apply.
+    """
+    larger = preset in BASE_MODELS
+    folder = find_preset("micro" if larger else preset)
+    place = pick_device(device)
+    if projectors is not None and not larger:
+        raise InputError(
+            f"Preset {preset!r} includes its projectors; --projectors applies only to {' and '.join(BASE_MODELS)}."
+        )
+    if looks_official(folder):
+        return load_official_assistant(folder, preset, place, precision)
+    if precision != "auto":
+        raise InputError(
+            f"Preset {preset!r} chooses its precision itself; --precision applies only to official LISA checkpoints."
+        )
+    bf16 = fast_bf16(place)
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    keep_memory()
+    if larger:
+        given = None if projectors is None else Path(projectors)
+        model, tokenizer = build_preset(preset, folder, dtype, given)
+        files = [folder / f"{name}.safetensors" for name in SEEING]
+        if given is not None:
+            files += [given / f"{name}.safetensors" for name in (*BETWEEN, "lora")]
+    else:
+        model, tokenizer, files = load_folder(folder, dtype)
+    model = model.to(place).eval()
+    if place.type == "cpu":
+        for part in (model.sam_tower, model.own_top):
+            if part is not None:
+                _use_channels_last(part)
+    return Assistant(Engine(model, tokenizer, place, bf16), preset, _fingerprint(files), tiled_segmenter)
+
+
+def _use_channels_last(module: nn.Module) -> None:
+    """Convolutions on a CPU are faster with this layout."""
+    module.to(memory_format=torch.channels_last)
+
+
+def _fingerprint(files: Sequence[Path]) -> str:
+    """sha256 over the sha256 of the files that exist."""
+    digest = hashlib.sha256()
+    for path in files:
+        if path.is_file():
+            digest.update(sha256(path).encode())
+    return digest.hexdigest()
