@@ -375,24 +375,6 @@ def test_any_assistant_with_words_and_invalid_requests(tmp_path):
         track(Squares(), frames, "a", resume=True)
 
 
-@pytest.mark.parametrize(
-    ("able", "how", "says"),
-    [
-        (Capabilities(), {"words": "particles"}, "does not understand words"),
-        (Capabilities(words=True), {"boxes": [[1, 1, 9, 9]]}, "cannot track from boxes"),
-        (Capabilities(boxes=True, points=True), {"boxes": [[1, 1, 9, 9]]}, "cannot track from boxes"),
-        (None, {"words": "particles"}, "needs an assistant"),
-    ],
-)
-def test_a_model_without_the_capability_is_refused_in_one_sentence(able, how, says):
-    class Model:
-        preset, weights_sha256, device, capabilities = "tall", "", "cpu", able
-
-    with pytest.raises(InputError, match=says) as error:
-        track(Model() if able else None, np.zeros((3, 30, 40), np.float32), **how)
-    assert str(error.value).count(".") == (1 if able else 2) and "tiles" not in str(error.value)
-
-
 def test_options_are_checked_by_name_and_are_those_of_the_dataclass():
     with pytest.raises(InputError, match="Unknown option 'avarage' of track; choose from average, boxes, checkpoint"):
         track(Squares(), np.zeros((3, 30, 40), np.float32), "the square", avarage=2)
