@@ -1,12 +1,12 @@
-"""Clauses executed on measured instances.
+"""Execute clauses on measured instances.
 
-The language model only writes the clause; which instances it keeps is computed here, exactly, from
-properties in px as :func:`lisa_micro.measure.particle_properties` gives them. Clauses are applied one after
-the other: "isolated; largest 3" keeps the three largest of the isolated ones.
+The language model only writes the clause. Which instances it keeps is computed here, exactly, from properties in px as
+:func:`lisa_micro.measure.particle_properties` gives them. Clauses are applied in order: "isolated; largest 3" keeps the
+three largest of the isolated instances.
 
-Conventions: an instance is where its centroid is; a point on the line between two halves belongs to the
-right or the bottom one; "centre" is the middle half of the width and of the height; ties go to the lower
-label; an instance whose property could not be measured (NaN) fulfils no comparison and no rank.
+Conventions: the position of an instance is its centroid; a point on the line between two halves belongs to the right or
+the bottom half; "centre" is the middle half of the width and of the height; of equal instances the one with the lower
+label comes first; an instance whose property could not be measured (NaN) satisfies no comparison and no rank.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import numpy as np
 from lisa_micro.language import Between, Clause, Compare, Flag, Nearest, Rank, Region, render_clause
 from lisa_micro.language.words import NM_PER_UNIT, PROPERTIES, RANKS, TOLERANCE
 
-_EQUAL = 1e-9  # relative: 3 px of 0.1 nm are not "more than 0.3 nm" by a rounding error
-NO_PIXEL_SIZE = "The pixel size is unknown, so '{clause}' could not be applied; give the pixel size or say it in px."
+_EQUAL = 1e-9
+"""Relative difference below which numbers are equal, so that rounding does not make 3 px of 0.1 nm more than 0.3 nm."""
+NO_PIXEL_SIZE = "The pixel size is unknown, so '{clause}' was not applied; give the pixel size or a value in px."
 
 
 def apply(
@@ -29,16 +30,15 @@ def apply(
     pixel_size_nm: float | None,
     concept: str = "particle",
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Which instances a constraint keeps.
+    """Find the instances that satisfy a constraint.
 
     Args:
         clauses: the constraint, applied in order.
-        props: columns of n values each, in px; ``x``, ``y``, ``area`` are required, others only where a
-            clause needs them.
+        props: columns of n values each, in px; ``x``, ``y`` and ``area`` are required, others only if a clause needs
+            them.
         shape: ``(H, W)`` of the image, px.
-        pixel_size_nm: edge of a pixel in nm, None where unknown: comparisons in nm are then left out, with
-            a note.
-        concept: for a neck, "largest" goes by its width.
+        pixel_size_nm: edge of a pixel in nm; ``None``: unknown, and comparisons in nm are not applied, with a note.
+        concept: what the instances are; necks are ranked by width.
 
     Returns:
         ``(n,)`` bool, and notes for the user, one sentence each.
@@ -51,10 +51,10 @@ def apply(
 
 
 def column(name: str, props: Mapping[str, np.ndarray], concept: str) -> np.ndarray | None:
-    """A property of all instances, px or without unit; None where it was not measured.
+    """A property of all instances, in px or without unit; ``None`` if it was not measured.
 
-    The width of a neck of which only the mask is known is taken from its area: the mask of a chord of
-    length w is w by w/2, so w = sqrt(2 area).
+    If only the mask of a neck is known, its width follows from the area: the mask of a chord of length w is w by w/2,
+    so w = sqrt(2 area).
     """
     if name in ("radius", "neck_radius"):
         whole = column("diameter" if name == "radius" else "neck_width", props, concept)
@@ -99,7 +99,7 @@ def _one(
 
 
 def _first(values: np.ndarray, keep: np.ndarray, clause: Rank | Nearest, notes: list[str]) -> np.ndarray:
-    """The first n of those kept, smallest value first."""
+    """The n instances with the smallest values among those kept so far."""
     usable = np.flatnonzero(keep & ~np.isnan(values))
     n = clause.n
     if isinstance(clause, Rank) and clause.percent:
@@ -123,7 +123,7 @@ def _place(to: str | tuple[float, float], shape: tuple[int, int]) -> tuple[float
 
 def _inside(name: str, props: Mapping[str, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
     height, width = shape
-    # pixel centres lie at integers, so the image runs from -0.5 to width - 0.5
+    # pixel centres lie at integers, so the image extends from -0.5 to width - 0.5
     x, y = np.asarray(props["x"], float) + 0.5, np.asarray(props["y"], float) + 0.5
     if name == "centre":
         return (np.abs(x - width / 2) <= width / 4) & (np.abs(y - height / 2) <= height / 4)
@@ -175,7 +175,8 @@ def _compare(
             return np.ones_like(keep)
         if not clause.unit:
             unit = "nm" if pixel_size_nm else "px"
-            notes.append(f"'{render_clause(clause)}' was taken in {unit}{'2' * (prop.dimension == 'area')}.")
+            power = "2" * (prop.dimension == "area")
+            notes.append(f"'{render_clause(clause)}' has no unit and was read in {unit}{power}.")
         values = values * factor
     if isinstance(clause, Between):
         return _holds(values, ">=", clause.low) & _holds(values, "<=", clause.high)
@@ -183,7 +184,7 @@ def _compare(
 
 
 def _factor(unit: str, dimension: str, pixel_size_nm: float | None) -> float | None:
-    """What turns px (px2) into the unit; None where that needs an unknown pixel size."""
+    """Factor from px (px2) to the unit; ``None`` if it needs an unknown pixel size."""
     if unit in ("px", "px2"):
         return 1.0
     if pixel_size_nm is None:
@@ -203,5 +204,5 @@ def _holds(values: np.ndarray, op: str, limit: float) -> np.ndarray:
 
 
 def _unmeasured(clause: Clause, everything: np.ndarray, notes: list[str]) -> np.ndarray:
-    notes.append(f"'{render_clause(clause)}' could not be applied: that property was not measured.")
+    notes.append(f"'{render_clause(clause)}' was not applied, because that property was not measured.")
     return everything

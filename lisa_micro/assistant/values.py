@@ -1,4 +1,4 @@
-"""Value slots filled: a measure of a set of instances as a number with its unit and its text."""
+"""Fill value slots: a measure of a set of instances as a number with unit and text."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lisa_micro.language.words import PROPERTIES
 from lisa_micro.types import Value
 
 NOT_IN_NM = "The pixel size is unknown, so the numbers are in px."
-ONE_IMAGE = "This is one micrograph; how something changes with time needs a video (lisa-micro track)."
-ONE_MOMENT = "This is one micrograph, so the numbers are of its only moment."
+ONE_IMAGE = "This is one micrograph; changes over time need a video (lisa-micro track)."
+ONE_MOMENT = "This is one micrograph, so the numbers describe its only point in time."
 _SUPERSCRIPT = {"nm2": "nm²", "px2": "px²", "1/um2": "per µm²", "1/px2": "per px²"}
 
 
@@ -29,18 +29,18 @@ def evaluate(
     """Measure a set of instances.
 
     Args:
-        measure: what to measure. Of a moment of a video it is what this one image shows, with a note; changes, rates
-            and events have no value here.
-        props: columns of the instances that the target keeps, in px (:func:`subset` makes them).
+        measure: what to measure. A measure at a point in time of a video is that of this one image, with a note;
+            changes, rates and events have no value here.
+        props: columns of the instances that the target keeps, in px; see :func:`subset`.
         shape: ``(H, W)`` of the image, px.
-        pixel_size_nm: edge of a pixel in nm, None where unknown: then the value is in px, with a note.
+        pixel_size_nm: edge of a pixel in nm; ``None``: unknown, and the value is in px, with a note.
         concept: what the instances are.
-        target: the number of the target in the reply, from 1.
+        target: number of the target in the reply, from 1.
 
     Returns:
-        the value, and notes for the user. ``value`` is NaN where there is nothing to measure; the text says
-        so. The standard deviation is that of a sample (n - 1); D10 and D90 are linearly interpolated percentiles;
-        infinite gaps (a single particle) are left out.
+        the value, and notes for the user. ``value`` is NaN if there is nothing to measure, and the text says so. The
+        standard deviation is that of a sample (n - 1); D10 and D90 are linearly interpolated percentiles; infinite gaps
+        (of a single particle) are left out.
     """
     name = render_measure(measure)
     if measure.of_video:
@@ -81,12 +81,12 @@ def evaluate(
 
 
 def subset(props: Mapping[str, np.ndarray], keep: np.ndarray) -> dict[str, np.ndarray]:
-    """The columns of the instances that are kept. ``keep`` is ``(n,)`` bool."""
+    """Columns of the instances with ``keep``, ``(n,)`` bool."""
     return {name: np.asarray(values)[keep] for name, values in props.items()}
 
 
 def statistic(stat: str, values: np.ndarray) -> float:
-    """A statistic of finite values, NaN where it is not defined."""
+    """A statistic of finite values; NaN if it is not defined."""
     if stat == "total":
         return float(np.sum(values)) if len(values) else float("nan")
     if len(values) == 0 or (stat == "std" and len(values) == 1):
@@ -98,8 +98,8 @@ def statistic(stat: str, values: np.ndarray) -> float:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """The number with at least ``digits`` significant digits and all digits before the point, without
-    exponent unless it is below 0.001: ``12.4``, ``1240``, ``0.031``, ``1.2e-05``."""
+    """Format a number with at least ``digits`` significant digits and all digits before the point, without exponent
+    unless it is below 0.001: ``12.4``, ``1240``, ``0.031``, ``1.2e-05``."""
     if not np.isfinite(value):
         return "no value"
     if value == 0:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,7 @@ def provenance(context: Context) -> dict[str, Any]:
         "hardware": hardware(),
         "python": platform.python_version(),
         "torch": getattr(sys.modules.get("torch"), "__version__", None),
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

@@ -100,10 +100,13 @@ def results_in(folder: Path, names: Sequence[str]) -> list[Path]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """JSON that every reader takes: UTF-8, no NaN (``null`` instead), NumPy numbers and arrays as plain
-    ones."""
-    text = json.dumps(_plain(content), ensure_ascii=False, indent=2, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    """Write JSON that every reader accepts; see :func:`json_text`. UTF-8."""
+    path.write_text(json_text(content) + "\n", encoding="utf-8")
+
+
+def json_text(content: Any) -> str:
+    """Return JSON that every reader accepts: no NaN (``null`` instead), NumPy numbers and arrays as plain ones."""
+    return json.dumps(_plain(content), ensure_ascii=False, indent=2, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Layers that several architectures share, with the parameter names of their official checkpoints."""
+"""Layers shared by several architectures, with the parameter names of their official checkpoints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with GELU between, on ``(..., C)``."""
+    """Two linear layers with GELU between them, on ``(..., C)``."""
 
     def __init__(self, width: int, hidden: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors, written atomically, loaded strictly, identified by sha256."""
+"""Weights on disk: safetensors files, written atomically, loaded strictly, identified by sha256."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from lisa_micro.types import InputError
 
 
 def save_module(state: Mapping[str, Tensor], path: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write a state dictionary; floating-point tensors in ``dtype``. Half precision is for shipping: a value outside
-    its range is an error, not an infinity."""
+    """Write a state dictionary, floating-point tensors as ``dtype``.
+
+    Raises:
+        ValueError: a value lies outside the range of ``dtype``.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     out = {}
     for name, value in state.items():
@@ -36,31 +39,35 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file, floating-point tensors as float32.
 
     Raises:
-        InputError: the file is missing or not a safetensors file.
+        InputError: the file is missing, or not a safetensors file.
     """
     if not path.is_file():
-        raise InputError(f"no weights at {path}")
+        raise InputError(f"No weights at {path}.")
     try:
         state = load_file(path)
     except Exception as error:
-        raise InputError(f"{path} is not a readable safetensors file: {error}") from error
+        raise InputError(f"{path} is not a readable safetensors file: {error}.") from error
     return {n: v.float() if v.is_floating_point() else v for n, v in state.items()}
 
 
-def check_fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], what: str) -> None:
-    """Whether ``state`` holds exactly the tensors of ``own`` (which may be on the meta device), in the same shapes.
+def check_fit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], what: str) -> None:
+    """Check that ``state`` holds exactly the tensors of ``expected`` (which can be on the meta device), in the same
+    shapes.
+
+    Args:
+        what: name of the model, for the message.
 
     Raises:
         InputError: keys are missing, unexpected, or of another shape; the message names the first few of each.
     """
-    shapes = (n for n in own.keys() & state.keys() if own[n].shape != state[n].shape)
-    wrong = misfit(own.keys() - state.keys(), state.keys() - own.keys(), shapes)
+    shapes = (n for n in expected.keys() & state.keys() if expected[n].shape != state[n].shape)
+    wrong = misfit(expected.keys() - state.keys(), state.keys() - expected.keys(), shapes)
     if wrong:
-        raise InputError(f"the checkpoint does not fit {what}: {wrong}")
+        raise InputError(f"The checkpoint does not fit {what}: {wrong}.")
 
 
 def misfit(missing: Iterable[str], unexpected: Iterable[str], shapes: Iterable[str]) -> str:
-    """Which keys do not fit, the first four of each kind by name; empty where all do."""
+    """Describe keys that do not fit, naming the first four of each kind; empty if there are none."""
     kinds = (("missing", sorted(missing)), ("unexpected", sorted(unexpected)), ("of another shape", sorted(shapes)))
     return "; ".join(
         f"{len(names)} {word} ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})"
@@ -70,7 +77,7 @@ def misfit(missing: Iterable[str], unexpected: Iterable[str], shapes: Iterable[s
 
 
 def load_strict(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-    """Load every tensor of ``state`` and of ``module``, or say which do not fit.
+    """Load a state dictionary that must hold exactly the tensors of ``module``.
 
     Raises:
         InputError: see :func:`check_fit`.
@@ -80,7 +87,7 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], what: str) -> No
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
+    """sha256 of a file, hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -1,9 +1,9 @@
-"""Makes ``torchvision`` importable beside a CPU build of torch.
+"""Make ``torchvision`` importable with a CPU build of torch.
 
-``segment_anything``, ``open_clip`` and ``timm`` import torchvision for its image transforms. The package index carries
-one build of torchvision, compiled against the CUDA build of torch; beside a CPU build its extension cannot be
-loaded, and then its import fails because it describes two operators (``nms``, ``qnms``) that nobody defined. Declaring
-them is enough: nothing here calls them (box NMS is our own).
+``segment_anything``, ``open_clip`` and ``timm`` import torchvision for its image transforms. The package index has one
+build of torchvision, compiled against the CUDA build of torch. With a CPU build its extension cannot be loaded, and its
+import fails because it registers two operators (``nms``, ``qnms``) that are not defined. Declaring them is enough:
+nothing here calls them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _library: torch.library.Library | None = None
 
 
 def prepare_torchvision() -> None:
-    """Import torchvision; where its compiled operators are missing, declare them first. Idempotent."""
+    """Import torchvision, after declaring its compiled operators if they are missing. Can be called repeatedly."""
     global _library
     if _library is not None:
         return

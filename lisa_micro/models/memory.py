@@ -1,9 +1,9 @@
-"""Keeps the process's memory from going back and forth between it and the system.
+"""Keep freed memory in the process instead of returning it to the system.
 
-glibc hands large blocks back to the system when they are freed and asks for fresh ones when they are needed again, and
-each fresh page must be cleared. For a network that allocates the same gigabytes at every step this can take more time
-than the arithmetic: on a virtual machine whose host collects free pages, a training step took 6.9 s instead of 1.3 s,
-all of it in the kernel.
+glibc returns large blocks to the system when they are freed and requests new ones when they are needed again, and each
+new page must be cleared. For a network that allocates the same gigabytes at every step this can take more time than the
+arithmetic: on a virtual machine whose host collects free pages, a training step took 6.9 s instead of 1.3 s, all of the
+difference in the kernel.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # malloc.h
 
 
 def keep_memory(pad_mb: int = 64) -> bool:
-    """Tell glibc's allocator to keep what it has: no blocks of their own for large arrays, no trimming.
+    """Configure glibc's allocator to keep freed memory: no separate blocks for large arrays, no trimming.
 
     Args:
-        pad_mb: how much to ask for at once when memory runs out.
+        pad_mb: MB to request at once when more memory is needed.
 
     Returns:
-        whether it took effect; other C libraries and systems are left as they are.
+        whether it took effect; other C libraries and systems are left unchanged.
     """
     if not sys.platform.startswith("linux"):
         return False

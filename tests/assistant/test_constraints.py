@@ -208,7 +208,7 @@ def test_significant():
 def test_one_micrograph_and_a_video_question(props):
     now, notes = evaluate(parse_measure("count at end"), props, SHAPE, 0.5)
     assert now.value == len(props["area"]) and now.measure == "count at end"
-    assert "only moment" in notes[0]
+    assert "only point in time" in notes[0]
     for measure in ("mean diameter rate", "count change", "first coalescence time", "growth exponent"):
         value, notes = evaluate(parse_measure(measure), props, SHAPE, 0.5)
         assert np.isnan(value.value) and "video" in value.text and "video" in notes[0]

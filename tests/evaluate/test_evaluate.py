@@ -661,7 +661,7 @@ def test_command_line(data, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(lisa_micro, "load_assistant", lambda preset, device: Knowing(), raising=False)
     assert run("list")[0] == 0
     code, text = run("nothing")
-    assert code == 2 and "no suite 'nothing'" in text.err
+    assert code == 2 and "'nothing'" in text.err and "'emps'" in text.err
     code, text = run("emps")
     assert code == 2 and "LISA_MICRO_DATA" in text.err
     out = tmp_path / "out"

@@ -19,13 +19,12 @@ from scipy import ndimage
 
 import lisa_micro as lm
 from lisa_micro.assistant.assistant import Assistant
-from lisa_micro.assistant.targets import ImageView
-from lisa_micro.assistant.tiling import TILED_ABOVE
+from lisa_micro.assistant.outline import ImageView
 from lisa_micro.cli.main import main
 from lisa_micro.datasets.derive import derive_truth, enclosed_background
 from lisa_micro.geometry import feathered_tiles, tiles
-from lisa_micro.large_images import tiled_segmenter
 from lisa_micro.large_images.cascade import plan_crops
+from lisa_micro.large_images.segment import TILED_FROM
 from lisa_micro.large_images.split import LargeView, agglomerate_labels, separate_large
 from lisa_micro.measure import neck_labels, particle_properties
 from lisa_micro.metrics import match
@@ -205,7 +204,7 @@ def test_measures_in_bands_of_rows(monkeypatch):
 def test_an_absent_concept_gives_an_empty_answer():
     for pixels, presence in ((scene(), 0.1), (np.zeros((200, 200), np.float32), 0.99)):
         for how in ("tiled", "cascade"):
-            answer = ask(pixels, presence=presence, tiling=how)
+            answer = ask(pixels, presence=presence, how=how)
             assert answer.declined and not answer.segments and "no particles" in answer.text
     alone = discs((200, 200), (60, 60, 20), (150, 140, 15))
     answer = ask(alone, "The necks are [SEG].")
@@ -231,9 +230,7 @@ def test_presence_is_judged_where_an_instance_lies():
 
     engine._outputs = judged
     pixels[:, 300:] *= 0.6
-    answer = lm.segment_large(
-        Assistant(engine, "", "", tiled_segmenter), Micrograph(pixels), "x", tiling="tiled", tile=64, halo=16
-    )
+    answer = lm.segment_large(Assistant(engine, "", ""), Micrograph(pixels), "x", how="tiled", tile=64, halo=16)
     assert answer.segments[0].count == 2
     assert not answer.segments[0].labels[:, 300:].any()
 
@@ -243,79 +240,49 @@ def test_presence_is_judged_where_an_instance_lies():
 
 def test_small_micrographs_are_seen_as_ever_and_large_ones_in_tiles():
     engine = KnownEngine("The particles are [SEG].")
-    assistant = Assistant(engine, "", "", tiled_segmenter)
+    assistant = Assistant(engine, "", "")
     small = Micrograph(scene())
     answer, plain = lm.segment_large(assistant, small, "x"), assistant.ask(small, "x")
     assert (answer.segments[0].labels == plain.segments[0].labels).all() and answer.notes == plain.notes
     assert len(engine.seen) == 1  # one look at the whole, kept for the second answer
     for size in (300, 1000):
         assert len(ask(scene(), tile=size, halo=10).notes) == 0  # a tile that holds everything
-    wide = np.zeros((140, TILED_ABOVE + 1), np.float32)
+    wide = np.zeros((140, TILED_FROM + 1), np.float32)
     wide[:, 1000:1260] = scene(shape=(140, 260), n=20)
     told: list[tuple] = []
     large = lm.segment_large(assistant, Micrograph(wide), "x", progress=lambda *step: told.append(step))
-    assert "tiles of 128 px with a halo of 19 px" in large.notes[0]
+    assert "tiles of 128 px, halo 19 px" in large.notes[0]
     counted = Counter(what for what, *_ in told)
-    assert counted["Segmenting tiles"] == told[-2][2] > 10 and told[-2][1:] == (told[-2][2],) * 2
-    assert engine.prefilled == 2  # the words are read with the micrograph as a whole, once each
+    assert counted["Looking at tiles"] == told[-2][2] > 10 and told[-2][1:] == (told[-2][2],) * 2
+    assert engine.begun == 2  # the words are read on the micrograph as a whole, once each
 
 
-def test_a_model_that_cannot_tile_segments_at_once():
-    assistant = Assistant(KnownEngine("The particles are [SEG]."), "another", "")
-    assert not assistant.capabilities.tiling
+def test_a_model_with_conversations_of_its_own_sees_the_whole():
+    class Another(Assistant):
+        def chat(self, image):
+            return super().chat(image)
+
+    assistant = Another(KnownEngine("The particles are [SEG]."), "another", "")
     wide = Micrograph(np.tile(scene(shape=(40, 300), n=4), (1, 7)))
-    assert wide.shape[1] > TILED_ABOVE and not lm.segment_large(assistant, wide, "x").notes
-    with pytest.raises(InputError, match="'another' cannot segment in tiles; choose the tiling mode auto or off"):
-        lm.segment_large(assistant, wide, "x", tiling="tiled")
-
-
-def test_every_way_to_ask_follows_the_same_tiling_rule():
-    assistant = Assistant(KnownEngine("The particles are [SEG]."), "", "", tiled_segmenter)
-    wide = np.zeros((140, TILED_ABOVE + 1), np.float32)
-    wide[:, 1000:1260] = scene(shape=(140, 260), n=20)
-    image = Micrograph(wide)
-    answers = [
-        assistant.ask(image, "x"),
-        assistant.chat(image).ask("x"),
-        assistant.open_conversation(image).ask("x"),
-        assistant.open_conversation(image, "tiled").ask("x"),
-        lm.segment_large(assistant, image, "x"),
-    ]
-    assert all("tiles of 128 px" in answer.notes[0] for answer in answers)
-    first = answers[0].segments[0].labels
-    assert all((answer.segments[0].labels == first).all() for answer in answers)
-    assert not assistant.open_conversation(image, "off").ask("x").notes
+    assert wide.shape[1] > TILED_FROM and not lm.segment_large(assistant, wide, "x").notes
+    with pytest.raises(InputError, match="another sees a micrograph only as a whole"):
+        lm.segment_large(assistant, wide, "x", how="tiled")
 
 
 def test_large_particles_get_larger_tiles():
     few = ((150, 150, 120), (450, 450, 130))
-    assert "in 2 tiles of 832 px with a halo of 124 px" in ask(discs((600, 1000), *few), tile=None, halo=None).notes[0]
+    assert "in 2 tiles of 832 px, halo 124 px" in ask(discs((600, 1000), *few), tile=None, halo=None).notes[0]
     once = discs((600, 600), *few)  # one tile would hold it all
     answer, plain = ask(once, tile=None, halo=None), whole(once)
     assert answer.notes == () and (answer.segments[0].labels == plain.segments[0].labels).all()
 
 
 def test_a_second_request_goes_on_in_the_same_conversation():
-    assistant = Assistant(KnownEngine("[SEG]"), "", "", tiled_segmenter)
-    chat = assistant.open_conversation(Micrograph(scene()), "tiled", tile=64, halo=16)
+    from lisa_micro.large_images.tiled import TiledConversation
+
+    chat = TiledConversation(Assistant(KnownEngine("[SEG]"), "", ""), Micrograph(scene()), 64, 16)
     assert chat.ask("one").segments[0].count == chat.ask("two").segments[0].count
     assert [answer.prompt for answer in chat.answers] == ["one", "two"] and all(a.notes for a in chat.answers)
-
-
-def test_a_conversation_continues_an_earlier_one():
-    class Turns(KnownEngine):
-        def prefill_turn(self, cache, text, reply, first):
-            turns.append((text, reply, first))
-
-    turns: list[tuple] = []
-    assistant = Assistant(Turns("[SEG]"), "", "", tiled_segmenter)
-    image = Micrograph(scene())
-    earlier = assistant.chat(image)
-    earlier.ask("one")
-    later = assistant.open_conversation(image, history=earlier.answers)
-    later.ask("two")
-    assert turns == [("one", "[SEG]", True)]
-    assert [answer.prompt for answer in later.answers] == ["one", "two"] and len(earlier.answers) == 1
 
 
 @pytest.mark.parametrize(
@@ -323,25 +290,25 @@ def test_a_conversation_continues_an_earlier_one():
     [
         ({"tile": 0}, "A tile of 0 px is too small"),
         ({"tile": -64}, "too small"),
-        ({"tile": 64, "halo": 32}, "too large for a tile"),
-        ({"tile": None, "halo": 400}, "too large for a tile"),
+        ({"tile": 64, "halo": 32}, "leaves nothing of a tile"),
+        ({"tile": None, "halo": 400}, "leaves nothing of a tile"),
         ({"tile": 64, "halo": -1}, "negative"),
         ({"tile": 64.5}, "whole number"),
         ({"tile": True}, "whole number"),
-        ({"tiling": "sideways"}, "choose auto, off, tiled or cascade"),
+        ({"how": "sideways"}, "choose auto, whole, tiled, cascade"),
     ],
 )
 def test_bad_settings_are_refused_in_one_sentence(settings, message):
     for how in ("tiled", "cascade"):
         with pytest.raises(InputError, match=message) as caught:
-            ask(scene(), **{"tiling": how, "tile": 64, "halo": 16, **settings})
+            ask(scene(), **{"how": how, "tile": 64, "halo": 16, **settings})
         assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("tiles", "note"), [("tiled", "tiles of 128 px"), ("off", None), ("auto", None)])
 def test_the_command_line_passes_it_on(tmp_path, monkeypatch, capsys, tiles, note):
     tifffile.imwrite(tmp_path / "film.tif", scene())
-    assistant = Assistant(KnownEngine("The particles are [SEG]."), "known", "", tiled_segmenter)
+    assistant = Assistant(KnownEngine("The particles are [SEG]."), "known", "")
     monkeypatch.setattr(lm, "load_assistant", lambda preset, **how: assistant, raising=False)
     arguments = ["segment", str(tmp_path / "film.tif"), "words", "--out", str(tmp_path / "out"), "--tiles"]
     with pytest.raises(SystemExit) as stop:
@@ -351,7 +318,7 @@ def test_the_command_line_passes_it_on(tmp_path, monkeypatch, capsys, tiles, not
     assert any(note in one for one in notes) if note else not any("tiles" in one for one in notes)
     with pytest.raises(SystemExit) as stop:
         main([*arguments, "many"])
-    assert stop.value.code == 2 and "Unknown tiling mode 'many'" in capsys.readouterr().err
+    assert stop.value.code == 2 and "'auto', 'off', 'tiled', 'cascade'" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------------ cascade
@@ -363,9 +330,8 @@ def test_every_box_lies_in_one_crop_with_its_surroundings():
     boxes = np.hstack([corner, np.minimum(corner + rng.uniform(5, 90, (300, 2)), 3000)])
     boxes = np.vstack([boxes, [[100, 200, 1500, 900]]])  # larger than a crop
     crops = plan_crops(boxes, (3000, 3000), side=384, margin=32)
-    assert sorted(np.concatenate([crop.boxes for crop in crops]).tolist()) == list(range(301))
-    for crop in crops:
-        (y0, y1), (x0, x1), mine = crop.rows, crop.columns, crop.boxes
+    assert sorted(np.concatenate([mine for _, mine in crops]).tolist()) == list(range(301))
+    for (y0, y1, x0, x1), mine in crops:
         assert 0 <= y0 < y1 <= 3000 and 0 <= x0 < x1 <= 3000
         near = np.maximum(boxes[mine, :2] - 32, 0) >= [x0, y0]
         far = np.minimum(boxes[mine, 2:] + 32, 3000) <= [x1, y1]
@@ -377,14 +343,14 @@ def test_every_box_lies_in_one_crop_with_its_surroundings():
 def test_a_cascade_looks_at_crops_and_gives_labels_without_overlap(monkeypatch):
     monkeypatch.setattr("lisa_micro.large_images.cascade.DETECT_SIDE", 300)
     pixels = discs((600, 600), (100, 100, 30), (160, 100, 31), (450, 500, 40), (600, 300, 25))
-    answer, once = ask(pixels, tiling="cascade", tile=None, halo=None), whole(pixels)
+    answer, once = ask(pixels, how="cascade", tile=None, halo=None), whole(pixels)
     labels = answer.segments[0].labels
-    assert "4 particles were detected at 300 x 300 px and segmented in" in answer.notes[0]
+    assert "4 particles detected at 300 x 300 px, outlined in" in answer.notes[0]
     assert labels.max() == 4 and np.unique(labels).tolist() == [0, 1, 2, 3, 4]
     assert min(iou for *_, iou in match(labels, once.segments[0].labels)) > 0.9
-    necks = ask(pixels, "The necks are [SEG].", tiling="cascade", tile=None, halo=None)
+    necks = ask(pixels, "The necks are [SEG].", how="cascade", tile=None, halo=None)
     assert necks.segments[0].count == 1
-    largest = ask(pixels, "[SEG]<where>largest 1</where>", tiling="cascade", tile=None, halo=None).segments[0]
+    largest = ask(pixels, "[SEG]<where>largest 1</where>", how="cascade", tile=None, halo=None).segments[0]
     assert largest.labels[500, 450] == 1 and largest.count == 1
 
 
@@ -419,7 +385,7 @@ def test_small_particles_of_a_large_micrograph_are_found(how):
     truth = simulate_large(2, (1280, 1280), 60, 18, modality="SEM")
     image = Micrograph(truth.pixels, truth.pixel_size_nm)
     assistant = lm.load_assistant("micro", device="cpu")
-    answer = lm.segment_large(assistant, image, "segment all particles", tiling=how)
+    answer = lm.segment_large(assistant, image, "segment all particles", how=how)
     segment = answer.segments[0]
     found = match(segment.labels, truth.particles)
     assert len(found) >= 0.8 * truth.particles.max() and segment.count <= 1.2 * truth.particles.max()

@@ -39,7 +39,7 @@ class Knowing(PromptedSegmenter):
         super().__init__("knowing", torch.nn.Identity(), torch.device("cpu"), "00")
         self.truth, self.quality = truth, {}
 
-    def see(self, pixels):
+    def extract(self, pixels):
         return None, self.truth.shape
 
     def answer(self, prompts: Prompts):
@@ -255,7 +255,7 @@ def test_the_command(truth, tmp_path, monkeypatch, capsys):
     for arguments, message in (
         (["particles", "--segmenter", "knowing"], "takes no words"),
         (["--everything", "--checkpoint", "w.pt"], "belongs to a --segmenter"),
-        (["--everything", "--segmenter", "sam9"], "no segmenter called"),
+        (["--everything", "--segmenter", "sam9"], "Unknown segmenter"),
         ([], "prompt is empty"),
     ):
         code, said = call("segment", path, *arguments, "--out", tmp_path / "b")

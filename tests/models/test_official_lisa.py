@@ -397,7 +397,7 @@ def test_configurations_of_other_models(broken):
     path.unlink()
     with pytest.raises(InputError, match="config.json is missing"):
         load_official(folder)
-    with pytest.raises(InputError, match="there is no folder"):
+    with pytest.raises(InputError, match="No folder"):
         load_official(folder / "not" / "here")
     assert not looks_official(folder)
 
@@ -502,7 +502,7 @@ def test_precisions(monkeypatch):
     assert choose_precision("auto", torch.device("cuda"), 7 * 10**9) == "fp16"
     monkeypatch.setattr(official_load, "fast_bf16", lambda device: True)
     assert choose_precision("auto", cpu, 10**6) == "bf16" and choose_precision("4bit", cpu, 1) == "4bit"
-    with pytest.raises(InputError, match="no precision 'int4'; there are: auto, fp32"):
+    with pytest.raises(InputError, match="Unknown precision 'int4'; choose one of auto, fp32"):
         choose_precision("int4", cpu, 1)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lisa_micro.io import to_unit_range
 from lisa_micro.models.segmenters import BUILDERS, Prediction, Segmenter, build_segmenter
 from lisa_micro.models.segmenters.base import check_prompts
-from lisa_micro.models.segmenters.efficient_sam import (
+from lisa_micro.models.segmenters.efficient_sam.network import (
     SMALL,
     TINY,
     EfficientSam,
@@ -331,7 +331,7 @@ def test_a_swapped_box_is_repaired_and_said_so(segmenter):
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
-        ({}, "no prompt"),
+        ({}, "There is no prompt"),
         ({"point_labels": [[1]]}, "no points"),
         ({"points": [[1, 2]]}, r"\(N, P, 2\)"),
         ({"points": [[[1, 2], [3]]]}, r"\(N, P, 2\)"),
@@ -415,9 +415,9 @@ def test_checkpoints_of_other_models_are_refused_by_name(mini, model, tmp_path):
 
 
 def test_what_is_no_checkpoint_is_refused(mini, tmp_path):
-    with pytest.raises(InputError, match="no weights at"):
+    with pytest.raises(InputError, match="No weights at"):
         build_segmenter(mini, tmp_path / "absent.pt")
-    with pytest.raises(InputError, match="no weights at"):
+    with pytest.raises(InputError, match="No weights at"):
         build_segmenter(mini, tmp_path)
     path = tmp_path / "file.pt"
     for content in (b"", b"not a checkpoint", b"PK\x03\x04" + bytes(50)):
@@ -444,7 +444,7 @@ def test_code_in_a_checkpoint_is_not_run(mini, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(set(BUILDERS) - {"micro"}))
 def test_weights_are_never_made_up(name):
-    with pytest.raises(InputError, match="by path"):
+    with pytest.raises(InputError, match="needs the path of its weights"):
         build_segmenter(name)
 
 

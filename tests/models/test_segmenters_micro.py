@@ -111,7 +111,7 @@ def test_masks_of_boxes_end_at_the_box(micro_random):
 def test_the_shipped_weights_are_the_default(tmp_path):
     segmenter = build_segmenter("micro", device="cpu")
     assert segmenter.name == "micro" and len(segmenter.weights_sha256) == 64
-    with pytest.raises(InputError, match="no model folder"):
+    with pytest.raises(InputError, match="No model folder"):
         build_segmenter("micro", tmp_path / "absent")
     with pytest.raises(InputError, match="config.json is missing"):
         build_segmenter("micro", tmp_path)

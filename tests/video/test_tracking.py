@@ -497,7 +497,7 @@ def test_track_command(tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     assert run("track", tmp_path / "v.tif", "the square", "--out", out, "--frame-time", 0.5, "--pixel-size", 2) == 0
     printed = capsys.readouterr().out
-    assert "1 identities in 4 frames" in printed
+    assert "1 track in 4 frames" in printed
     assert "labels.tif" in printed
     record = json.loads((out / "answer.json").read_text())
     assert record["video"]["frame_time_origin"] == record["video"]["pixel_size_origin"] == "user"

@@ -1,1 +1,1 @@
-"""Official LISA checkpoints as a special case of :class:`lisa_micro.models.lisa.model.LisaModel`."""
+"""Official LISA checkpoints, a special case of :class:`lisa_micro.models.lisa.model.LisaModel`."""

@@ -1,4 +1,4 @@
-"""The files of an official LISA checkpoint: one or several shards, read without loading them, split by part."""
+"""Files of an official LISA checkpoint: one or several shards, mapped into memory and split by part."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ PARTS = {
     "projector": "model.mm_projector.",
     "seg": "model.text_hidden_fcs.0.",
 }
-"""Prefixes of the parts beside the language model, whose keys are all others."""
+"""Prefixes of the parts other than the language model, which has all other keys."""
 
 DERIVED = re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
-"""Written by transformers of 2023, computed from the configuration ever since."""
+"""Keys that transformers wrote in 2023 and has computed from the configuration since."""
 
 
 def shards(folder: Path) -> tuple[list[Path], set[str] | None]:
     """Files with weights in ``folder``, and the keys that its index names (``None`` without an index).
 
     Raises:
-        InputError: there are none, or one that the index names is missing.
+        InputError: there are none, or a file that the index names is missing.
     """
     for name in _NAMES:
         index = folder / f"{name}.index.json"
@@ -39,23 +39,21 @@ def shards(folder: Path) -> tuple[list[Path], set[str] | None]:
             try:
                 places = dict(json.loads(index.read_text())["weight_map"])
             except (OSError, ValueError, KeyError, TypeError) as error:
-                raise InputError(f"{index} is not a readable index of shards; fetch it again") from error
+                raise InputError(f"{index} is not a readable index of shards; download it again.") from error
             files = sorted(set(places.values()))
             missing = [file for file in files if not (folder / file).is_file()]
             if missing:
                 raise InputError(
-                    f"{folder} lacks {', '.join(missing)}, which its index names; fetch the whole checkpoint"
+                    f"{folder} lacks {', '.join(missing)}, which its index names; download the whole checkpoint."
                 )
             return [folder / file for file in files], set(places)
         if (folder / name).is_file():
             return [folder / name], None
-    raise InputError(
-        f"{folder} has no weights: neither pytorch_model.bin nor model.safetensors, nor an index of shards"
-    )
+    raise InputError(f"{folder} has no weights: pytorch_model.bin, model.safetensors or an index of shards is needed.")
 
 
 def read_shard(path: Path) -> dict[str, Tensor]:
-    """Tensors of one file, mapped into memory rather than read where the format allows. No code in it is run.
+    """Tensors of one file, mapped into memory where the format allows. No code in it is run.
 
     Raises:
         InputError: unreadable, or not a dictionary of tensors.
@@ -67,23 +65,23 @@ def read_shard(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         try:
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError:  # written in the format before PyTorch 1.6, which cannot be mapped
+        except RuntimeError:  # the format before PyTorch 1.6 cannot be mapped
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         if isinstance(error, MemoryError):
             raise
-        what = "holds other things than tensors" if isinstance(error, pickle.UnpicklingError) else "is not readable"
-        raise InputError(f"{path} {what}; fetch it again") from error
+        what = "holds objects other than tensors" if isinstance(error, pickle.UnpicklingError) else "is not readable"
+        raise InputError(f"{path} {what}; download it again.") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError(f"{path} is not a dictionary of tensors; fetch it again")
+        raise InputError(f"{path} is not a dictionary of tensors; download it again.")
     return state
 
 
 def read_checkpoint(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a checkpoint by their keys, those left out that are computed from the configuration.
+    """All tensors of a checkpoint by key, without those that are computed from the configuration.
 
     Raises:
-        InputError: see :func:`shards` and :func:`read_shard`; or a shard holds other keys than the index says.
+        InputError: see :func:`shards` and :func:`read_shard`; or the keys differ from those in the index.
     """
     files, named = shards(folder)
     state: dict[str, Tensor] = {}
@@ -92,13 +90,13 @@ def read_checkpoint(folder: Path) -> dict[str, Tensor]:
     if named is not None and named != state.keys():
         wrong = sorted(named ^ state.keys())
         raise InputError(
-            f"the shards in {folder} do not hold what their index says ({', '.join(wrong[:4])}); fetch both"
+            f"The shards in {folder} differ from their index ({', '.join(wrong[:4])}); download both again."
         )
     return {name: value for name, value in state.items() if not DERIVED.fullmatch(name)}
 
 
 def split(state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Keys of a checkpoint -> keys of its parts: ``"sam"``, ``"projector"``, ``"seg"`` without their prefixes, and
+    """Split a checkpoint into its parts: ``"sam"``, ``"projector"`` and ``"seg"``, without their prefixes, and
     ``"language"``."""
     out: dict[str, dict[str, Tensor]] = {part: {} for part in (*PARTS, "language")}
     for name, value in state.items():
@@ -108,7 +106,8 @@ def split(state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def fingerprint(folder: Path) -> str:
-    """sha256 over the sha256 of every file with weights. Reads all of them: a minute for the larger models."""
+    """sha256 over the sha256 of every file with weights. It reads all of them, which takes a minute for large
+    models."""
     digest = hashlib.sha256()
     for file in shards(folder)[0]:
         digest.update(sha256(file).encode())

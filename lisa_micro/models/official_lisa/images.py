@@ -1,7 +1,7 @@
-"""How official LISA shows an image to its two towers.
+"""Preprocessing of images for the two towers of official LISA.
 
-Both sides start from 8-bit RGB and are resized by Pillow, as in the official code: another resampling moves the
-features by more than rounding does.
+Both start from 8-bit RGB and are resized by Pillow, as in the official code: another resampling changes the features
+more than rounding does.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from torch import Tensor
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 SAM_MEAN, SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-"""Mean and standard deviation per channel, R G B: CLIP's in 0..1, SAM's in 0..255."""
+"""Mean and standard deviation per channel (R, G, B): of CLIP in 0..1, of SAM in 0..255."""
 
 
 def photo_range(pixels: np.ndarray) -> np.ndarray | None:
-    """``(H, W)`` intensities of an 8-bit image -> float32 in 0..1 as they are, so that the official numbers come out;
-    ``None`` for all else, which needs its contrast chosen."""
+    """``(H, W)`` intensities of an 8-bit image -> float32 in 0..1, unchanged, so that the official numbers result;
+    ``None`` for all other images, whose contrast has to be chosen."""
     array = np.asarray(pixels)
     if not array.size or not np.isfinite(array).all() or array.min() < 0 or not 128 <= array.max() <= 255:
         return None
@@ -38,7 +38,8 @@ def longest_side(height: int, width: int, side: int) -> tuple[int, int]:
 
 
 def sam_input(rgb: np.ndarray, side: int) -> tuple[Tensor, tuple[int, int]]:
-    """The SAM side: longest side to ``side`` px (bilinear), normalised, then zeros at the bottom and the right.
+    """Input of the SAM tower: longest side scaled to ``side`` px (bilinear), normalised, zero-padded at the bottom and
+    the right.
 
     Args:
         rgb: uint8 ``(H, W, 3)``.
@@ -55,17 +56,18 @@ def sam_input(rgb: np.ndarray, side: int) -> tuple[Tensor, tuple[int, int]]:
 
 
 def clip_input(rgb: np.ndarray, side: int) -> Tensor:
-    """The CLIP side: shortest side to ``side`` px (bicubic), the square in the middle, normalised.
+    """Input of the CLIP tower: shortest side scaled to ``side`` px (bicubic), cropped to the central square,
+    normalised.
 
     Args:
         rgb: uint8 ``(H, W, 3)``.
 
     Returns:
-        float32 ``(1, 3, side, side)``. What lies outside the square is not seen by the language model.
+        float32 ``(1, 3, side, side)``. The language model does not see what lies outside the square.
     """
     height, width = rgb.shape[:2]
     short, long = min(height, width), max(height, width)
-    # of a very long image only the middle is ever used, and the whole of it might not fit into memory when enlarged
+    # of a very long image only the middle is used, and all of it might not fit into memory when enlarged
     keep = max(short, min(long, 16 * short))
     top, left = ((height - keep) // 2, 0) if height > width else (0, (width - keep) // 2)
     rgb = rgb[top : top + keep, :] if height > width else rgb[:, left : left + keep]

@@ -1,12 +1,14 @@
 """Official LISA as a special case of :class:`LisaModel`: Vicuna or Llama 2, CLIP ViT-L/14, SAM ViT-H, no SAM tokens and
-no instance map. Numbers are those of dvlab-research/LISA: the state before [SEG], projected, is SAM's only sparse
+no instance map. The numbers are those of dvlab-research/LISA: the projected state before [SEG] is SAM's only sparse
 prompt.
 
-What differs from the official code is precision: SAM and both projections always stay in float32. Half precision in
-SAM's neck, and 4-bit weights in the projection of [SEG], are what makes masks come out blank there.
+Only the precision differs from the official code: SAM and both projections always stay in float32. Half precision in
+the neck of SAM, and 4-bit weights in the projection of [SEG], make masks come out blank there.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
@@ -23,14 +25,14 @@ from lisa_micro.models.towers.clip import VitClipTower
 from lisa_micro.models.towers.sam import SamFeatures, VitSamTower
 
 ALWAYS = 20.0
-"""Presence logit of every mask: SAM does not say whether a thing is there."""
+"""Presence logit of every mask: SAM does not predict whether an object is present."""
 
 
 class PatchProjector(nn.Linear):
     """CLIP's features ``(B, C, h, w)`` -> one image token per patch ``(B, h * w, hidden)``, by one linear layer."""
 
     def pool(self, features: Tensor) -> Tensor:
-        """``(B, C, h, w)`` -> ``(B, h * w, C)``: nothing is pooled; the part without weights."""
+        """``(B, C, h, w)`` -> ``(B, h * w, C)``, without pooling; this is the part without weights."""
         return features.float().flatten(2).transpose(1, 2)
 
     def project(self, pooled: Tensor) -> Tensor:
@@ -42,8 +44,8 @@ class PatchProjector(nn.Linear):
 
 
 class SamMaskHead(nn.Module):
-    """SAM's own prompt encoder and mask decoder behind the interface of
-    :class:`lisa_micro.models.lisa.mask_head.MaskHead`: one mask per prompt at stride 4, no instance map, no presence.
+    """Prompt encoder and mask decoder of SAM with the interface of :class:`lisa_micro.models.lisa.mask_head.MaskHead`:
+    one mask per prompt at stride 4, no instance map, no presence.
 
     Args:
         prompt_encoder, mask_decoder: of ``segment_anything``, for one embedding size.
@@ -73,11 +75,12 @@ class SamMaskHead(nn.Module):
         """Decode N prompts of one image.
 
         Args:
-            features: batch 1. sparse: prompt tokens ``(N, T, D)``.
-            origin, areas: of no meaning here: SAM sees a whole image, and a box or point as its tokens alone.
+            features: batch 1.
+            sparse: prompt tokens ``(N, T, D)``.
+            origin, areas: unused: SAM sees the whole image, and a box or point as tokens only.
 
         Returns:
-            mask ``(N, 4h, 4w)`` logits float32; ``iou`` as logits like the other head's; ``distance`` and ``border``
+            mask ``(N, 4h, 4w)`` logits float32; ``iou`` as logits, as of the other head; ``distance`` and ``border``
             are 0, ``presence`` is :data:`ALWAYS`.
         """
         count = len(sparse)
@@ -96,12 +99,12 @@ class SamMaskHead(nn.Module):
 
 
 class OfficialLisa(LisaModel):
-    """A :class:`LisaModel` that sees, reads and outlines as official LISA does.
+    """A :class:`LisaModel` that computes what official LISA computes.
 
     Args:
-        config: of this project; says what there is (CLIP only, state before [SEG], 1024 px).
+        config: of this project: CLIP only, state before [SEG], 1024 px.
         sam_tower, mask_head, clip_tower, seg_projector: parts, in float32.
-        language: a Llama model of transformers, in any precision, [SEG] among its vocabulary.
+        language: a Llama model of transformers, in any precision, with [SEG] in its vocabulary.
         patch_projector: between CLIP and the language model.
     """
 
@@ -145,8 +148,9 @@ class OfficialLisa(LisaModel):
         return self.language.get_output_embeddings()(states).float()
 
     def to_micrograph(self, maps: Tensor, features: ImageFeatures, shape: tuple[int, int] | None = None) -> Tensor:
-        """Maps ``(N, h, w)`` -> ``(N, H, W)`` of the micrograph (or another ``shape`` that stands for the whole of it),
-        bilinear in float32: up to the encoder's square, crop, then to that size."""
+        """Maps ``(N, h, w)`` -> ``(N, H, W)`` of the micrograph (or another ``shape`` that covers all of it), bilinear
+        in
+        float32: enlarged to the encoder's square, cropped, then resized."""
         side = self.sam_tower.multiple
         square = F.interpolate(maps.float().unsqueeze(0), (side, side), mode="bilinear", align_corners=False)
         square = square[..., : features.work[0], : features.work[1]]
@@ -154,9 +158,7 @@ class OfficialLisa(LisaModel):
 
 
 def build_sam(config: OfficialConfig) -> nn.ModuleDict:
-    """SAM by its sizes, with the names of its checkpoints: ``image_encoder``, ``prompt_encoder``, ``mask_decoder``."""
-    from functools import partial
-
+    """Build SAM with the names of its checkpoints: ``image_encoder``, ``prompt_encoder``, ``mask_decoder``."""
     sizes, dim = config.visual_model, config.out_dim
     grid = sizes.image_size // sizes.patch
     encoder = ImageEncoderViT(

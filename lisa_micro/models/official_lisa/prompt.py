@@ -1,9 +1,9 @@
-"""How official LISA checkpoints are spoken to: their tokenizer and the format of a conversation.
+"""Tokenizer and conversation format of official LISA checkpoints.
 
-Official inference runs on transformers' slow Llama tokenizer of 2023. What it does to a prompt is part of what the
-models were trained on, and is restated here in a few lines, so that no version of a library changes it: white space
-beside an added token (``<im_start>``, ``[SEG]``, ...) is dropped, the line break after ``<im_end>`` included, and each
-stretch of text between added tokens begins with a space of its own.
+Official inference uses the slow Llama tokenizer of transformers in 2023. The models were trained on what it does to a
+prompt, so it is written here in a few lines that no version of a library changes: white space beside an added token
+(``<im_start>``, ``[SEG]``, ...) is removed, the line break after ``<im_end>`` included, and each text between added
+tokens begins with a space of its own.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ in the official code one in the request prompts a mask, too."""
 
 @dataclass(frozen=True)
 class Template:
-    """A conversation as text: ``opening`` up to the image, ``after`` with the user's ``{words}`` from the image on,
-    ``again`` for later turns. A reply ends with the tokenizer's end token."""
+    """Text of a conversation: ``opening`` before the image, ``after`` with the user's ``{words}`` behind the image,
+    ``again`` for later turns. A reply ends with the end token of the tokenizer."""
 
     opening: str
     after: str
@@ -54,15 +54,15 @@ TEMPLATES = {
         "[INST] {words} [/INST]",
     ),
 }
-"""LISA's conversation formats by their names there. All published checkpoints are trained and shown with ``llava_v1``,
-the 13B ones on Llama 2 too."""
+"""LISA's conversation formats by their official names. All published checkpoints were trained with ``llava_v1``, even
+the 13B ones on Llama 2."""
 
 
-# the vocabulary
+# --------------------------------------------------------------------------------------------------- vocabulary
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Fields of a protocol buffer message: numbers and values (bytes where they have a length or a fixed size)."""
+    """Fields of a protocol buffer message: number and value (bytes for fields with a length or a fixed size)."""
 
     def varint(at: int) -> tuple[int, int]:
         value = shift = 0
@@ -83,37 +83,37 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
             continue
         size, at = varint(at) if kind == 2 else ({1: 8, 5: 4}[kind], at)
         if at + size > len(data):
-            raise ValueError("the file ends early")
+            raise ValueError("the file is truncated")
         yield number, data[at : at + size]
         at += size
 
 
 def read_pieces(path: Path) -> list[tuple[str, float]]:
-    """Pieces and scores of a SentencePiece model of the kind BPE (``tokenizer.model``), by token id.
+    """Pieces and scores of a SentencePiece BPE model (``tokenizer.model``), by token id.
 
     Raises:
-        InputError: not such a file.
+        InputError: the file is not such a model.
     """
     try:
         pieces, kind = [], 1
         for number, value in _fields(path.read_bytes()):
             if number == 1:
                 piece = dict(_fields(value))
-                # a score of 0 is the default, and not written by every writer
+                # a score of 0 is the default, which some writers omit
                 score = struct.unpack("<f", piece[2])[0] if 2 in piece else 0.0
                 pieces.append((piece[1].decode(), score))
             elif number == 2:
                 kind = dict(_fields(value)).get(3, 1)
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error) as error:
-        raise InputError(f"{path} is not a readable SentencePiece model; fetch it again") from error
+        raise InputError(f"{path} is not a readable SentencePiece model; download it again.") from error
     if kind != 2 or not pieces:
-        raise InputError(f"{path} is not a SentencePiece model of the kind BPE, which Llama's is")
+        raise InputError(f"{path} is not a SentencePiece BPE model, as Llama needs; download it again.")
     return pieces
 
 
 def build_bpe(pieces: list[tuple[str, float]]) -> Tokenizer:
-    """A byte-pair tokenizer with the pieces of a SentencePiece model. Which two pieces a third is merged from is not in
-    the file: any two that are pieces themselves may be merged, those with the better score of the result first."""
+    """Build a byte-pair tokenizer with the pieces of a SentencePiece model. The file does not hold the merges: any two
+    pieces whose concatenation is a piece are merged, in order of its score."""
     ids = {piece: number for number, (piece, _) in enumerate(pieces)}
     merges = []
     for piece, score in pieces:
@@ -133,10 +133,12 @@ def build_bpe(pieces: list[tuple[str, float]]) -> Tokenizer:
 
 
 class OfficialTokenizer:
-    """Text to token ids and back, as the slow Llama tokenizer does it.
+    """Converts text to token ids and back, as the slow Llama tokenizer does.
 
     Args:
-        base: tokenizer of plain text. added: added tokens and their ids. start, end: ids of ``<s>`` and ``</s>``.
+        base: tokenizer of plain text.
+        added: added tokens and their ids.
+        start, end: ids of ``<s>`` and ``</s>``.
     """
 
     def __init__(self, base: Tokenizer, added: dict[str, int], start: int = 1, end: int = 2):
@@ -147,13 +149,13 @@ class OfficialTokenizer:
 
     @classmethod
     def read(cls, folder: Path, vocab_size: int, start: int = 1, end: int = 2) -> OfficialTokenizer:
-        """From ``tokenizer.model`` (or ``tokenizer.json``) and ``added_tokens.json``.
+        """Read ``tokenizer.model`` (or ``tokenizer.json``) and ``added_tokens.json``.
 
         Args:
-            vocab_size: rows of the model's embedding, which ids must fit into.
+            vocab_size: rows of the model's embedding; all ids must be smaller.
 
         Raises:
-            InputError: a file is missing or unusable, there is no ``[SEG]``, or an id lies outside the vocabulary.
+            InputError: a file is missing or unreadable, ``[SEG]`` is missing, or an id lies outside the vocabulary.
         """
         slow, fast, path = folder / "tokenizer.model", folder / "tokenizer.json", folder / "added_tokens.json"
         if slow.is_file():
@@ -162,22 +164,25 @@ class OfficialTokenizer:
             try:
                 base = Tokenizer.from_file(str(fast))
             except Exception as error:  # tokenizers raises plain exceptions
-                raise InputError(f"{fast} is not a readable tokenizer; fetch it again") from error
+                raise InputError(f"{fast} is not a readable tokenizer; download it again.") from error
         else:
-            raise InputError(f"{folder} has neither tokenizer.model nor tokenizer.json; fetch the whole checkpoint")
+            raise InputError(f"{folder} has neither tokenizer.model nor tokenizer.json; download the whole checkpoint.")
         try:
             added = json.loads(path.read_text())
             added = {str(token): int(number) for token, number in added.items() if token}
         except (OSError, ValueError, AttributeError, TypeError) as error:
             raise InputError(
-                f"{path} is missing or unreadable; it holds the ids of [SEG] and of the image's marks"
+                f"{path} is missing or unreadable; download it again: it holds the ids of [SEG] and of the image marks."
             ) from error
         absent = [token for token in (SEG, IM_START, IM_END) if token not in added]
         if absent:
-            raise InputError(f"{path} lacks {', '.join(absent)}: this is not a LISA checkpoint with image marks")
+            raise InputError(f"{path} lacks {', '.join(absent)}; give a LISA checkpoint with image marks.")
         outside = [token for token, number in added.items() if not 0 <= number < vocab_size]
         if outside:
-            raise InputError(f"{path}: the ids of {', '.join(outside)} lie outside the vocabulary of {vocab_size}")
+            raise InputError(
+                f"{path} gives {', '.join(outside)} ids outside the vocabulary of {vocab_size} tokens; "
+                "download it again."
+            )
         return cls(base, added, start, end)
 
     @property
@@ -186,7 +191,7 @@ class OfficialTokenizer:
         return self.added[SEG]
 
     def ids(self, text: str) -> list[int]:
-        """Ids of a text with added tokens in it, without ``<s>``."""
+        """Ids of a text that can contain added tokens, without ``<s>``."""
         out: list[int] = []
         parts = self._split.split(text)  # text, added token, text, ...
         for number, part in enumerate(parts):
@@ -200,7 +205,7 @@ class OfficialTokenizer:
         return out
 
     def text(self, ids: list[int]) -> str:
-        """Ids -> text, added tokens by name with a space around them (none before a punctuation mark)."""
+        """Ids -> text. Added tokens are written by name, with spaces around them but not before a punctuation mark."""
         out: list[str] = []
         run: list[int] = []
         for number in [*ids, None]:
@@ -217,11 +222,11 @@ class OfficialTokenizer:
 
 
 class OfficialChat:
-    """The conversation's format in tokens; the same interface as :class:`lisa_micro.models.lisa.chat.ChatFormat`."""
+    """Conversation format in tokens. It is a :class:`lisa_micro.assistant.engine.Chat`."""
 
     def __init__(self, tokenizer: OfficialTokenizer, template: str = "llava_v1"):
         if template not in TEMPLATES:
-            raise InputError(f"no conversation format {template!r}; there are: {', '.join(TEMPLATES)}")
+            raise InputError(f"Unknown conversation format {template!r}; choose one of {', '.join(TEMPLATES)}.")
         self.tokenizer, self.template = tokenizer, TEMPLATES[template]
         self.end = tokenizer.end
 
@@ -236,12 +241,13 @@ class OfficialChat:
         return text.strip()
 
     def shortened(self, text: str, most: int) -> str:
-        """A user's words cut after ``most`` tokens; unchanged where they are no more."""
+        """A user's words, cut after ``most`` tokens."""
         ids = self.tokenizer.ids(self.clean(text))
         return text if len(ids) <= most else self.tokenizer.text(ids[:most]).rstrip("\ufffd")
 
     def user_ids(self, text: str, first: bool) -> tuple[list[int], list[int]]:
-        """Ids before and after the image's embeddings (of a later turn, the first list is empty and there are none)."""
+        """Ids before and after the embeddings of the image. In a later turn there is no image, and the first list is
+        empty."""
         template, words = self.template, self.clean(text)
         if first:
             opening = [self.tokenizer.start, *self.tokenizer.ids(template.opening)]
@@ -251,9 +257,9 @@ class OfficialChat:
         return [], start + self.tokenizer.ids(template.again.format(words=words))
 
     def reply_ids(self, reply: str) -> list[int]:
-        """Ids of a reply that was written before, with the end of the turn."""
+        """Ids of a given reply, with the end of the turn."""
         return [*self.tokenizer.ids(reply), self.end]
 
     def text(self, ids: list[int]) -> str:
-        """Ids of a reply -> text with ``[SEG]`` in it."""
+        """Ids of a reply -> text, ``[SEG]`` included."""
         return self.tokenizer.text([i for i in ids if i not in (self.end, self.tokenizer.start)])

@@ -1,4 +1,4 @@
-"""The SAM of an official LISA checkpoint as a promptable segmenter, on an image that is encoded already."""
+"""The SAM of an official LISA checkpoint as a promptable segmenter for one encoded image."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from lisa_micro.types import InputError
 
 
 class OfficialSam(PromptedSegmenter):
-    """Points and boxes through SAM's decoder; the image encoder has run before.
+    """Answers points and boxes with SAM's decoder for one image, which is encoded already.
 
     Args:
-        lisa: the model. features: of the image. flat: whether all its pixels are the same.
+        lisa: the model.
+        features: of the image.
+        device: where the model is.
+        flat: whether all pixels of the image are equal.
     """
 
     takes_masks = False
@@ -32,9 +35,13 @@ class OfficialSam(PromptedSegmenter):
         window = tuple(math.ceil(length * rows / side) for length in features.work)
         self._image = EncodedImage(features, features.shape, (window[0], window[1]), flat)
 
-    def see(self, pixels: Tensor) -> tuple[Any, tuple[int, int]]:
-        """Not here: the image comes with the segmenter."""
-        raise InputError("this segmenter is for one image only; make another for another image")
+    def extract(self, pixels: Tensor) -> tuple[Any, tuple[int, int]]:
+        """Refuse another image.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("This segmenter is for one image only; make another one for another image.")
 
     def answer(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
         """See :meth:`PromptedSegmenter.answer`."""
@@ -44,7 +51,7 @@ class OfficialSam(PromptedSegmenter):
         if prompts.points.shape[1]:
             points = torch.as_tensor(prompts.points * scale, dtype=torch.float32, device=self.device)
             labels = torch.as_tensor(prompts.labels, device=self.device)
-            # SAM was trained with one more point that is none, where there is no box
+            # without a box, SAM was trained with an additional padding point
             pad = prompts.boxes is None
             tokens.append(self.model.point_tokens(points, labels)[:, : None if pad else -1])
         if prompts.boxes is not None:

@@ -1,7 +1,7 @@
-"""What the ``config.json`` of an official LISA checkpoint says (dvlab-research/LISA, v1 and explanatory).
+"""The ``config.json`` of an official LISA checkpoint (dvlab-research/LISA, v1 and explanatory).
 
-It is the configuration of a Llama model with LLaVA's and LISA's own entries beside it. The sizes of SAM are not in it,
-since the official models all carry SAM ViT-H; a checkpoint with another SAM says so under ``visual_model``.
+It is the configuration of a Llama model with entries of LLaVA and LISA. It does not hold the sizes of SAM, because all
+official models have SAM ViT-H; a checkpoint with another SAM gives them under ``visual_model``.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ OFFICIAL = (
     "xinlai/LISA-13B-llama2-v1",
     "xinlai/LISA-13B-llama2-v1-explanatory",
 )
-"""The published checkpoints, by their names on the hub."""
+"""Hub names of the published checkpoints."""
 
 
 class SamSizes(BaseModel):
-    """Sizes of a SAM; the defaults are ViT-H's.
+    """Sizes of a SAM; the defaults are those of ViT-H.
 
     Attributes:
-        image_size, patch: px. width, depth, heads: of the image encoder. global_blocks: its blocks with attention over
-            the whole image; the others attend within windows of ``window`` patches a side.
-        decoder_depth, decoder_heads, decoder_hidden, quality_hidden: of the mask decoder. mask_channels: of the prompt
-            encoder's path for masks.
+        image_size, patch: px.
+        width, depth, heads: of the image encoder.
+        global_blocks: blocks of the image encoder with attention over the whole image.
+        window: side, in patches, of the windows within which the other blocks attend.
+        decoder_depth, decoder_heads, decoder_hidden, quality_hidden: of the mask decoder.
+        mask_channels: of the mask path of the prompt encoder.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,12 +60,13 @@ class SamSizes(BaseModel):
 
 
 class OfficialConfig(BaseModel):
-    """The entries that matter; others are passed over. Names are the file's.
+    """The entries of the file that are used, by their names in the file; others are ignored.
 
     Attributes:
         hidden_size ... eos_token_id: of the language model, as in transformers' ``LlamaConfig``.
         mm_vision_tower: hub name or folder of the CLIP vision tower, which is not in the checkpoint.
-        mm_hidden_size: its width. mm_vision_select_layer: which of its layers is read.
+        mm_hidden_size: width of that tower.
+        mm_vision_select_layer: the layer of that tower whose features are used.
         out_dim: channels of a prompt embedding of SAM.
         visual_model: sizes of SAM.
     """
@@ -94,22 +97,22 @@ class OfficialConfig(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> OfficialConfig:
-        """From ``folder/config.json``.
+        """Read ``folder/config.json``.
 
         Raises:
-            InputError: missing, or not what an official checkpoint has.
+            InputError: it is missing, or not that of an official checkpoint.
         """
         path = folder / "config.json"
         if not path.is_file():
-            raise InputError(f"{folder} is not a LISA checkpoint: config.json is missing")
+            raise InputError(f"{folder} is not a LISA checkpoint: config.json is missing.")
         try:
             return cls.model_validate_json(path.read_text())
         except ValidationError as error:
             lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise InputError(f"{path} is not that of an official LISA checkpoint: {lines}") from error
+            raise InputError(f"{path} is not the configuration of an official LISA checkpoint: {lines}.") from error
 
     def llama(self) -> LlamaConfig:
-        """The language model's part, for transformers."""
+        """Configuration of the language model for transformers."""
         from transformers import LlamaConfig
 
         return LlamaConfig(
@@ -130,7 +133,7 @@ class OfficialConfig(BaseModel):
 
 
 def looks_official(folder: Path) -> bool:
-    """Whether ``folder/config.json`` is that of a LLaVA-based checkpoint rather than one of this project's own."""
+    """Whether ``folder/config.json`` is that of a LLaVA-based checkpoint and not one of this project."""
     try:
         content: Any = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError):

@@ -1,9 +1,9 @@
-"""Everything mode: many prompts, and of their masks those that are good, stable and new, as labels without overlaps.
+"""Everything mode: decode many prompts, and keep the masks that are good, stable and new as labels without overlaps.
 
-The way is that of SAM's automatic mask generator (Kirillov et al., Segment Anything, arXiv 2304.02643, appendix B): a
-grid of points, filters on predicted IoU and on stability, non-maximum suppression of boxes, small regions cleaned up.
-What is different: a member may propose prompts of its own instead of the grid, and what comes out are instances that
-share no pixel.
+It follows SAM's automatic mask generator (Kirillov et al., Segment Anything, arXiv 2304.02643, appendix B): a grid of
+points, filters on predicted IoU and on stability, non-maximum suppression of boxes, removal of small regions. In two
+points it differs: a segmenter can propose its own prompts instead of the grid, and the resulting instances do not
+overlap.
 """
 
 from __future__ import annotations
@@ -16,34 +16,37 @@ import numpy as np
 from scipy import ndimage
 
 from lisa_micro.geometry import resample_nearest
-from lisa_micro.models.segmenters.base import Instances, Prompts
+from lisa_micro.models.segmenters.base import Prompts
+from lisa_micro.protocols import Instances
 from lisa_micro.types import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 LABEL_SIDE = 1536
-"""Longest side, px, at which masks are put together; the decoders' maps hold no finer detail, and memory stays bounded
-however large the micrograph is."""
+"""Longest side, px, at which masks are combined. The maps of the decoders hold no finer detail, and memory is bounded
+for micrographs of any size."""
 _SQUARE = np.ones((3, 3), bool)
 
 
 @dataclass(frozen=True)
 class Everything:
-    """How everything mode goes.
+    """Settings of everything mode.
 
     Attributes:
-        side: points along the longer side of the grid.
-        score: least predicted IoU. stability: least IoU of the mask cut at logits +``shift`` with that at -``shift``.
-        overlap: of two masks whose boxes have a larger IoU than this, the better one stays.
-        covered: a mask of which better ones hold more than this share already is left out.
-        smallest: regions and holes below this area are cleaned up; px where the longest side is at most
+        side: number of points along the longer side of the grid.
+        score: least predicted IoU.
+        stability: least IoU of the mask at the threshold +``shift`` with the mask at -``shift``.
+        shift: in logits.
+        overlap: of two masks whose boxes have a larger IoU than this, the better one is kept.
+        covered: a mask is left out if better masks cover more than this share of it.
+        smallest: regions and holes below this area are removed; px where the longest side is at most
             :data:`LABEL_SIDE`, else px of the image at that size.
-        largest: of the masks from the grid those are background that cover more than this share of the image, or
-            reach all four of its sides.
+        largest: a mask of the grid is background if it covers more than this share of the image, or reaches all four of
+            its sides.
 
     Raises:
-        InputError: a value out of its range.
+        InputError: a value out of range.
     """
 
     side: int = 32
@@ -57,17 +60,24 @@ class Everything:
 
     def __post_init__(self) -> None:
         if not 1 <= self.side <= 256:
-            raise InputError(f"the grid has 1 to 256 points a side, not {self.side}")
-        for name in ("score", "stability", "overlap", "covered", "largest"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} must lie within 0 and 1, not be {getattr(self, name)}")
+            raise InputError(f"The grid must have 1 to 256 points per side, not {self.side}.")
+        shares = {
+            "score": self.score,
+            "stability": self.stability,
+            "overlap": self.overlap,
+            "covered": self.covered,
+            "largest": self.largest,
+        }
+        for name, value in shares.items():
+            if not 0 <= value <= 1:
+                raise InputError(f"{name} must be between 0 and 1, not {value}.")
         if not self.shift >= 0 or self.smallest < 0:
-            raise InputError("shift and smallest must not be negative")
+            raise InputError(f"shift and smallest must be 0 or more, not {self.shift} and {self.smallest}.")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A mask and where its top left corner lies: ``mask`` ``(h, w)`` bool, ``x``, ``y`` px at the size of
+    """A mask and the position of its top left corner: ``mask`` ``(h, w)`` bool, ``x``, ``y`` px at the size of
     :func:`label_shape`."""
 
     mask: np.ndarray
@@ -87,37 +97,37 @@ class Shape:
 
 @dataclass(frozen=True)
 class Proposals:
-    """Prompts, and, where the model that proposes them knows the objects' outlines already, these: then the decoder's
-    answers say only which of them are objects."""
+    """Prompts, and the masks of the objects where the segmenter knows them already (``shapes``): then the decoder only
+    decides which of them are objects."""
 
     prompts: Prompts
     shapes: tuple[Shape, ...] | None = None
 
 
 class Proposer(Protocol):
-    """The part of a segmenter that everything mode needs; see :class:`lisa_micro.models.segmenters.loop`."""
+    """The part of a segmenter that everything mode needs; see :mod:`lisa_micro.models.segmenters.loop`."""
 
     image: Any
 
     def propose(self, settings: Everything) -> Iterator[Proposals]:
-        """Prompts that together show every object."""
+        """Prompts that together cover every object."""
 
     def decode(self, prompts: Prompts) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
         """Numbers of prompts, logits, predicted IoU, in batches."""
 
     def enlarge(self, logits: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Logits at the size of ``shape``, which stands for the whole micrograph."""
+        """Logits at the size of ``shape``, which covers the whole micrograph."""
 
 
 def label_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    """The size ``(h, w)`` at which masks of a micrograph of ``shape`` ``(H, W)`` are put together."""
+    """The size ``(h, w)`` at which masks of a micrograph of ``shape`` ``(H, W)`` are combined."""
     scale = min(1.0, LABEL_SIDE / max(shape))
     return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 def grid_points(shape: tuple[int, int], side: int) -> np.ndarray:
-    """``(n, 2)`` XY px: the centres of square cells (to rounding), ``side`` of them along the longer side of an image
-    of ``shape`` ``(H, W)``."""
+    """``(n, 2)`` XY px: centres of cells that are square up to rounding, ``side`` of them along the longer side of an
+    image of ``shape`` ``(H, W)``."""
     step = max(shape) / side
     counts = [max(1, round(length / step)) for length in shape]
     y, x = ((np.arange(count) + 0.5) * length / count for count, length in zip(counts, shape, strict=True))
@@ -125,22 +135,24 @@ def grid_points(shape: tuple[int, int], side: int) -> np.ndarray:
 
 
 def stability(logits: Tensor, shift: float) -> Tensor:
-    """IoU of each mask cut at ``+shift`` with the one cut at ``-shift``: the first lies within the second, so their
-    areas' ratio (Kirillov et al. 2023, appendix B). ``(n, h, w)`` logits -> ``(n,)``; 0 for an empty mask."""
+    """IoU of each mask at the threshold ``+shift`` with the mask at ``-shift`` (Kirillov et al. 2023, appendix B). The
+    first lies within the second, so it is the ratio of their areas. ``(n, h, w)`` logits -> ``(n,)``; 0 for an empty
+    mask."""
     inner = (logits > shift).sum((1, 2))
     outer = (logits > -shift).sum((1, 2))
     return inner / outer.clamp_min(1)
 
 
 def box_nms(boxes: np.ndarray, scores: np.ndarray, overlap: float) -> np.ndarray:
-    """Non-maximum suppression: from the best score on, a box stays where its IoU with none of those that stay exceeds
+    """Non-maximum suppression: in order of descending score, keep each box whose IoU with every kept box is at most
     ``overlap``.
 
     Args:
-        boxes: ``(n, 4)`` XYXY. scores: ``(n,)``.
+        boxes: ``(n, 4)`` XYXY.
+        scores: ``(n,)``.
 
     Returns:
-        numbers of the boxes that stay, best first; of equal scores the first one goes first.
+        numbers of the kept boxes, best first; of equal scores the first box comes first.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     areas = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
@@ -158,12 +170,12 @@ def box_nms(boxes: np.ndarray, scores: np.ndarray, overlap: float) -> np.ndarray
 
 
 def cleaned(mask: np.ndarray, smallest: int) -> np.ndarray:
-    """``(h, w)`` bool without pieces below ``smallest`` px, and with its holes below that filled."""
+    """Remove components and fill holes below ``smallest`` px of a mask ``(h, w)`` bool."""
     for inside in (True, False):
         labels, count = ndimage.label(mask == inside, _SQUARE if inside else None)
         small = np.bincount(labels.ravel(), minlength=count + 1) < smallest
         small[0] = False
-        if not inside:  # what reaches the edge of the crop is no hole
+        if not inside:  # background at the edge of the crop is not a hole
             edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
             small[edge] = False
         if small.any():
@@ -172,7 +184,7 @@ def cleaned(mask: np.ndarray, smallest: int) -> np.ndarray:
 
 
 def crop(mask: np.ndarray) -> Shape | None:
-    """``(H, W)`` bool -> its tight crop; ``None`` where it is empty."""
+    """``(H, W)`` bool -> its tight crop; ``None`` if it is empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return None
@@ -180,8 +192,8 @@ def crop(mask: np.ndarray) -> Shape | None:
     return Shape(mask[y : rows[-1] + 1, x : columns[-1] + 1].copy(), x, y)
 
 
-def outline_everything(segmenter: Proposer, settings: Everything) -> Instances:
-    """All objects in the image that a segmenter has encoded. To be called in inference mode."""
+def segment_everything(segmenter: Proposer, settings: Everything) -> Instances:
+    """Segment all objects in the image that a segmenter has encoded. To be called in inference mode."""
     shape = segmenter.image.shape
     size = label_shape(shape)
     shapes: list[Shape] = []
@@ -223,10 +235,10 @@ def _tidy(mask: np.ndarray, smallest: int) -> Shape | None:
 def without_overlaps(
     shapes: list[Shape], scores: list[float], size: tuple[int, int], settings: Everything
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Masks -> labels. From the best score on, each takes what is free of its pixels, and of that the largest piece.
+    """Masks -> labels. In order of descending score, each mask gets the largest component of its free pixels.
 
     Returns:
-        ``(*size)`` int32 labels, 1..n; numbers of the masks that they came from ``(n,)``.
+        ``(*size)`` int32 labels, 1..n; ``(n,)`` numbers of the masks that they come from.
     """
     labels = np.zeros(size, np.int32)
     kept: list[int] = []

@@ -1,4 +1,4 @@
-"""What all members share: prompts decoded in batches, masks brought to the micrograph's size, everything mode."""
+"""Base class of promptable segmenters: prompts in batches, masks at the size of the micrograph, everything mode."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lisa_micro.models.segmenters.base import NO_POINT, Instances, Prediction, Prompts, check_prompts, unit_pixels
-from lisa_micro.models.segmenters.everything import Everything, Proposals, grid_points, outline_everything
+from lisa_micro.models.segmenters.base import NO_POINT, Prompts, check_prompts, unit_pixels
+from lisa_micro.models.segmenters.everything import Everything, Proposals, grid_points, segment_everything
+from lisa_micro.protocols import Instances, Prediction
 from lisa_micro.types import InputError, Micrograph
 
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """What a segmenter remembers of a micrograph.
+    """An encoded micrograph.
 
     Attributes:
-        features: the model's own.
+        features: of the model.
         shape: ``(H, W)`` of the micrograph.
-        window: ``(h, w)``: the top left part of the decoder's maps that stands for the micrograph; the rest is padding.
-        flat: whether all its pixels are the same, so that there is nothing to outline.
+        window: ``(h, w)`` of the top left part of the decoder's maps that covers the micrograph; the rest is padding.
+        flat: whether all its pixels are equal, so that there is nothing to segment.
     """
 
     features: Any
@@ -33,33 +34,35 @@ class EncodedImage:
 
 
 class PromptedSegmenter:
-    """A :class:`lisa_micro.models.segmenters.base.Segmenter`, but for what differs between models: :meth:`see`,
-    :meth:`answer` and :meth:`enlarge`.
+    """Base class of promptable segmenters; a subclass adds :meth:`extract`, :meth:`answer` and :meth:`enlarge`. It is a
+    :class:`lisa_micro.protocols.Segmenter`.
 
     Args:
-        name: the name it was built by. model: with its weights. device: where to run.
-        weights_sha256: of the weights' file.
+        name: the name by which it was built.
+        model: with its weights.
+        device: where to run.
+        weights_sha256: of the weights.
     """
 
     batch = 8
     """Prompts decoded at a time."""
     takes_masks = True
     concept = "object"
-    """What everything mode outlines."""
+    """What everything mode segments."""
     cut_at_box = False
-    """Whether a mask is kept within the pixels that its box touches."""
+    """Whether a mask is cut to the pixels that its box touches."""
     settings = Everything()
-    """How everything mode goes where the caller does not say."""
+    """Default settings of everything mode."""
 
     def __init__(self, name: str, model: nn.Module, device: torch.device, weights_sha256: str):
         self.name, self.weights_sha256, self.device = name, weights_sha256, device
         self.model = model.to(device).eval()
         self._image: EncodedImage | None = None
 
-    # for members to write
+    # ---------------------------------------------------------------------------------------- for subclasses
 
-    def see(self, pixels: Tensor) -> tuple[Any, tuple[int, int]]:
-        """``(1, 1, H, W)`` float32 in 0..1 -> features and window, see :class:`EncodedImage`."""
+    def extract(self, pixels: Tensor) -> tuple[Any, tuple[int, int]]:
+        """``(1, 1, H, W)`` float32 in 0..1 -> features and window; see :class:`EncodedImage`."""
         raise NotImplementedError
 
     def answer(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
@@ -71,15 +74,19 @@ class PromptedSegmenter:
         raise NotImplementedError
 
     def enlarge(self, logits: Tensor, shape: tuple[int, int]) -> Tensor:
-        """Logits of :meth:`answer` -> ``(n, *shape)``, where ``shape`` stands for the whole micrograph."""
+        """Logits of :meth:`answer` -> ``(n, *shape)``, where ``shape`` covers the whole micrograph."""
         raise NotImplementedError
 
     def check(self, prompts: Prompts) -> None:
-        """Refuse prompts that this model cannot take."""
-        if prompts.masks is not None and not self.takes_masks:
-            raise InputError(f"{self.name} takes no masks as prompts; give points or boxes")
+        """Check that the model takes these prompts.
 
-    # the interface
+        Raises:
+            InputError: it does not.
+        """
+        if prompts.masks is not None and not self.takes_masks:
+            raise InputError(f"{self.name} takes no masks as prompts; give points or boxes.")
+
+    # ---------------------------------------------------------------------------------------------- interface
 
     @property
     def image(self) -> EncodedImage:
@@ -89,21 +96,21 @@ class PromptedSegmenter:
             InputError: there is none.
         """
         if self._image is None:
-            raise InputError("there is no image to segment; encode one first")
+            raise InputError("There is no image to segment; encode one first.")
         return self._image
 
     def encode(self, image: Micrograph) -> EncodedImage:
-        """See :meth:`lisa_micro.models.segmenters.base.Segmenter.encode`."""
+        """See :meth:`lisa_micro.protocols.Segmenter.encode`."""
         pixels = unit_pixels(image)
         with torch.inference_mode():
-            seen = self.see(torch.from_numpy(np.ascontiguousarray(pixels))[None, None].to(self.device))
-        self._image = EncodedImage(*seen[:1], image.shape, seen[1], bool(pixels.min() == pixels.max()))
+            features, window = self.extract(torch.from_numpy(np.ascontiguousarray(pixels))[None, None].to(self.device))
+        self._image = EncodedImage(features, image.shape, window, bool(pixels.min() == pixels.max()))
         return self._image
 
     def predict(
         self, points: object = None, point_labels: object = None, boxes: object = None, mask_inputs: object = None
     ) -> Prediction:
-        """See :meth:`lisa_micro.models.segmenters.base.Segmenter.predict`."""
+        """See :meth:`lisa_micro.protocols.Segmenter.predict`."""
         image = self.image
         prompts = check_prompts(points, point_labels, boxes, image.shape, mask_inputs)
         masks = np.zeros((len(prompts), *image.shape), dtype=bool)
@@ -119,7 +126,7 @@ class PromptedSegmenter:
         return Prediction(masks, scores, np.stack(coarse), prompts.notes)
 
     def window(self, box: np.ndarray | None) -> tuple[slice, slice]:
-        """Rows and columns of the micrograph that the mask of a box ``(4,)`` XYXY px may cover; all without a box."""
+        """Rows and columns of the micrograph that the mask of a box ``(4,)`` XYXY px can cover; all without a box."""
         if box is None or not self.cut_at_box:
             return slice(None), slice(None)
         x0, y0 = np.floor(box[:2]).astype(int)
@@ -133,10 +140,10 @@ class PromptedSegmenter:
             numbers of the prompts of the batch ``(n,)``, their logits and predicted IoU as from :meth:`answer`.
 
         Raises:
-            InputError: a prompt of a kind that this model does not take.
+            InputError: a prompt that the model does not take.
         """
         self.check(prompts)
-        # a padded point is not the same as none to every model, so prompts go together by their number of points
+        # not every model treats a padded point as no point, so prompts are grouped by their number of points
         counts = (prompts.labels != NO_POINT).sum(axis=1)
         for count in np.unique(counts):
             rows = np.flatnonzero(counts == count)
@@ -144,7 +151,7 @@ class PromptedSegmenter:
                 some = rows[start : start + self.batch]
                 yield some, *self.answer(prompts.part(some, int(count)))
 
-    # everything
+    # --------------------------------------------------------------------------------------------- everything
 
     def propose(self, settings: Everything) -> Iterator[Proposals]:
         """Prompts that together show every object: a grid of points, one prompt each."""
@@ -154,13 +161,13 @@ class PromptedSegmenter:
             yield Proposals(Prompts(some, np.ones(some.shape[:2], np.int64), None))
 
     def everything(self, settings: Everything | None = None) -> Instances:
-        """See :meth:`lisa_micro.models.segmenters.base.Segmenter.everything`.
+        """See :meth:`lisa_micro.protocols.Segmenter.everything`.
 
         Args:
-            settings: the grid and the filters; the model's own where left out.
+            settings: the grid and the filters; ``None``: the default of the model.
         """
         if self.image.flat:
-            notes = ("All pixels are the same; there is nothing to outline.",)
+            notes = ("All pixels are equal, so there is nothing to segment.",)
             return Instances(np.zeros(self.image.shape, np.int32), np.zeros(0, np.float32), 0, notes, 0.0)
         with torch.inference_mode():
-            return outline_everything(self, settings or self.settings)
+            return segment_everything(self, settings or self.settings)

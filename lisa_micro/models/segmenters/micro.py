@@ -1,8 +1,8 @@
-"""The default tower with its decoder, without the language model, as a promptable segmenter.
+"""The tower and the mask decoder of a LISA model, without the language model, as a promptable segmenter.
 
-Boxes go to the decoder as they are. Points first find the instance of the decoder's own maps that they lie in, and this
-instance is the prompt: its box, and its outline as SAM's mask prompt. A bare point tells the decoder where, but not how
-large: on particles above 50 px it answers with a square around the point.
+Boxes are passed to the decoder unchanged. For points, the instance of the decoder's maps that they lie in becomes the
+prompt: its box, and its mask as SAM's mask prompt. A point alone gives the decoder a position but no size: on particles
+above 50 px it answers with a square around the point.
 """
 
 from __future__ import annotations
@@ -25,25 +25,26 @@ from lisa_micro.models.lisa.instances import SplitConfig, separate
 from lisa_micro.models.lisa.mask_head import box_areas, point_areas
 from lisa_micro.models.lisa.model import ImageFeatures, LisaModel
 from lisa_micro.models.lisa.windows import Window, decode_windows, window_around
-from lisa_micro.models.segmenters.base import INSIDE, MASK_LOGIT, OUTSIDE, Instances, Prompts
+from lisa_micro.models.segmenters.base import INSIDE, MASK_LOGIT, OUTSIDE, Prompts
 from lisa_micro.models.segmenters.everything import Everything, Proposals, Shape, label_shape
 from lisa_micro.models.segmenters.loop import EncodedImage, PromptedSegmenter
+from lisa_micro.protocols import Instances
 from lisa_micro.types import CONCEPTS
 
 REACH = 2
-"""px by which a point may miss an instance."""
+"""px by which a point can miss an instance."""
 
 
 @dataclass
 class MicroFeatures:
-    """An encoded micrograph, and the particles in it once a prompt needs them.
+    """An encoded micrograph, with its particles once a prompt needs them.
 
     Attributes:
-        seen: features of the tower.
-        segmenter: whose they are.
+        image: features of the tower.
+        segmenter: that made them.
     """
 
-    seen: ImageFeatures
+    image: ImageFeatures
     segmenter: MicroSegmenter
 
     @cached_property
@@ -51,9 +52,9 @@ class MicroFeatures:
         model = self.segmenter.model
         with torch.inference_mode(), self.segmenter.cast():
             code = model.mask_head.code_book(torch.tensor([[CONCEPTS.index("particle")]], device=self.segmenter.device))
-            out = model.mask_head(self.seen.sam, code)
+            out = model.mask_head(self.image.sam, code)
         stack = torch.stack([out.mask[0], out.distance[0], out.border[0]])
-        maps = model.to_micrograph(stack, self.seen, label_shape(self.seen.shape)).sigmoid().cpu().numpy()
+        maps = model.to_micrograph(stack, self.image, label_shape(self.image.shape)).sigmoid().cpu().numpy()
         return maps, float(out.presence[0].sigmoid())
 
     @property
@@ -64,19 +65,19 @@ class MicroFeatures:
 
     @property
     def presence(self) -> float:
-        """0..1: probability that there are particles."""
+        """Probability, 0..1, that there are particles."""
         return self._decoded[1]
 
     @cached_property
     def particles(self) -> np.ndarray:
         """``(h, w)`` int32 labels of all particles."""
-        # lengths of the configuration are those of the maps as the tower sees the image
-        scale = max(1.0, max(label_shape(self.seen.shape)) / max(self.seen.work))
+        # the lengths in the configuration refer to maps at the tower's resolution
+        scale = max(1.0, max(label_shape(self.image.shape)) / max(self.image.work))
         return separate(*self.maps, SplitConfig().scaled(scale))
 
     @cached_property
     def enclosed(self) -> np.ndarray:
-        """``(h, w)`` int32 labels of background that reaches no side of the image: pores."""
+        """``(h, w)`` int32 labels of pores: background that does not reach a side of the image."""
         labels, count = ndimage.label(self.particles == 0)
         edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
         numbers = np.arange(count + 1)
@@ -84,19 +85,20 @@ class MicroFeatures:
         return numbers[labels].astype(np.int32)
 
     def region(self, points: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, bool] | None:
-        """What points show.
+        """The region that points mark.
 
         Args:
-            points: ``(P, 2)`` XY px of the micrograph. labels: ``(P,)``, 1 or 0.
+            points: ``(P, 2)`` XY px of the micrograph.
+            labels: ``(P,)``, 1 or 0.
 
         Returns:
-            ``(h, w)`` bool, and whether it is a pore: the union of the particles that points with label 1 lie in, cut
-            half-way where a point with label 0 lies in one of them too; or the pore that they lie in. ``None`` where
-            they lie in neither.
+            ``(h, w)`` bool, and whether it is a pore. It is the union of the particles that points with label 1 lie in,
+            or else the pore that they lie in. Where a point with label 0 lies in one of these particles, the particle
+            is cut half-way. ``None``: they lie in neither.
         """
         particles = self.particles
         height, width = particles.shape
-        scale = np.array([width / self.seen.shape[1], height / self.seen.shape[0]])
+        scale = np.array([width / self.image.shape[1], height / self.image.shape[0]])
         at = points * scale
         cells = np.clip(at.astype(int), 0, (width - 1, height - 1))
         wanted = {_label_near(particles, *cell) for cell in cells[labels == INSIDE]} - {0}
@@ -117,7 +119,7 @@ class MicroFeatures:
 
 
 def _label_near(labels: np.ndarray, x: int, y: int) -> int:
-    """The label at a pixel, or else the commonest one within :data:`REACH`, or 0."""
+    """The label at a pixel, or else the most frequent one within :data:`REACH`, or 0."""
     if labels[y, x]:
         return int(labels[y, x])
     around = labels[max(0, y - REACH) : y + REACH + 1, max(0, x - REACH) : x + REACH + 1]
@@ -125,19 +127,22 @@ def _label_near(labels: np.ndarray, x: int, y: int) -> int:
 
 
 class MicroSegmenter(PromptedSegmenter):
-    """Tower and mask decoder of a LISA model as a :class:`lisa_micro.models.segmenters.base.Segmenter`.
+    """Tower and mask decoder of a LISA model as a promptable segmenter.
 
-    A point in a pore gives the pore as the particles around enclose it: the decoder outlines pores badly. A point in
-    neither particle nor pore goes to the decoder as it is.
+    A point in a pore gives the pore as the particles around enclose it, because the decoder segments pores badly. A
+    point in neither particle nor pore is passed to the decoder unchanged.
 
     Args:
-        name: the name it was built by. model: with its weights; its language model, if any, is not used.
-        device: where to run. weights_sha256: of the weights' files. bf16: compute in bfloat16.
+        name: the name by which it was built.
+        model: with its weights; its language model, if any, is not used.
+        device: where to run.
+        weights_sha256: of the weights.
+        bf16: whether to compute in bfloat16.
     """
 
     batch = 16
     concept = "particle"
-    cut_at_box = True  # the decoder's masks are a little too large: without this, tight boxes give a lower IoU
+    cut_at_box = True  # the decoder's masks are slightly too large: without this, tight boxes give a lower IoU
     settings = Everything(score=0.5, stability=0.7)
     model: LisaModel
 
@@ -152,26 +157,26 @@ class MicroSegmenter(PromptedSegmenter):
             return torch.autocast(self.device.type, torch.bfloat16)
         return contextlib.nullcontext()
 
-    def see(self, pixels: Tensor) -> tuple[MicroFeatures, tuple[int, int]]:
+    def extract(self, pixels: Tensor) -> tuple[MicroFeatures, tuple[int, int]]:
         with self.cast():
-            seen = self.model.encode_image(pixels)
-        return MicroFeatures(seen, self), _window_of(seen)
+            image = self.model.encode_image(pixels)
+        return MicroFeatures(image, self), _window_of(image)
 
-    def use_features(self, seen: ImageFeatures) -> None:
+    def use_features(self, image: ImageFeatures) -> None:
         """Use an image that the same model has encoded elsewhere."""
-        if self._image is None or self._image.features.seen is not seen:
-            self._image = EncodedImage(MicroFeatures(seen, self), seen.shape, _window_of(seen))
+        if self._image is None or self._image.features.image is not image:
+            self._image = EncodedImage(MicroFeatures(image, self), image.shape, _window_of(image))
 
     def enlarge(self, logits: Tensor, shape: tuple[int, int]) -> Tensor:
-        return self.model.to_micrograph(logits, self.image.features.seen, shape)
+        return self.model.to_micrograph(logits, self.image.features.image, shape)
 
     def answer(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
         features: MicroFeatures = self.image.features
-        sam = features.seen.sam
+        sam = features.image.sam
         height, width = sam.embedding.shape[-2:]
         logits = torch.zeros(len(prompts), 8 * height, 8 * width, device=self.device)
         scores = torch.zeros(len(prompts), device=self.device)
-        waiting = defaultdict(list)  # prompts with as many tokens and windows of one size are decoded together
+        waiting = defaultdict(list)  # prompts with equal numbers of tokens and window sizes are decoded together
         for row in range(len(prompts)):
             seed = self._seed(prompts, row)
             if isinstance(seed, _Pore):
@@ -192,7 +197,7 @@ class MicroSegmenter(PromptedSegmenter):
         return logits, scores
 
     def _positions(self) -> Tensor:
-        """Position code of the whole frame, computed once."""
+        """Position encoding of the whole input, computed once."""
         if self._position is None:
             side = self.model.mask_head.prompt_encoder.image_embedding_size[0]
             self._position = self.model.mask_head.position(side, side)
@@ -201,8 +206,8 @@ class MicroSegmenter(PromptedSegmenter):
     def _seed(self, prompts: Prompts, row: int) -> _Seed | _Pore:
         """Tokens, mask prompt and window of one prompt."""
         head, features = self.model.mask_head, self.image.features
-        scale = np.array(features.seen.scale)
-        height, width = features.seen.sam.embedding.shape[-2:]
+        scale = np.array(features.image.scale)
+        height, width = features.image.sam.embedding.shape[-2:]
         points, given = prompts.points[row], prompts.labels[row]
         box = None if prompts.boxes is None else prompts.boxes[row] * np.tile(scale, 2)
         area, region = None, None
@@ -239,19 +244,19 @@ class MicroSegmenter(PromptedSegmenter):
         return _Seed(torch.cat(tokens), area, window)
 
     def _area(self, share: Tensor) -> Tensor:
-        """``(h, w)`` in 0..1, standing for the micrograph -> mask prompt ``(1, 4h, 4w)`` of the padded input."""
-        seen = self.image.features.seen
-        height, width = seen.sam.embedding.shape[-2:]
-        size = tuple(max(1, round(side / 4)) for side in seen.work)
+        """``(h, w)`` in 0..1, covering the micrograph -> mask prompt ``(1, 4h, 4w)`` of the padded input."""
+        image = self.image.features.image
+        height, width = image.sam.embedding.shape[-2:]
+        size = tuple(max(1, round(side / 4)) for side in image.work)
         share = share.float().to(self.device)[None, None]
         if share.shape[-2:] != size:
             share = F.interpolate(share, size, mode="bilinear", antialias=True, align_corners=False)
         return F.pad(share[0], (0, 4 * width - size[1], 0, 4 * height - size[0]))
 
     def _box(self, mask: np.ndarray) -> np.ndarray:
-        """Tight box, px of the tower's input, of a mask that stands for the micrograph."""
+        """Tight box, px of the tower's input, of a mask that covers the micrograph."""
         box = boxes_from_labels(mask.astype(np.int32))[0]
-        work = self.image.features.seen.work
+        work = self.image.features.image.work
         return box * np.tile([work[1] / mask.shape[1], work[0] / mask.shape[0]], 2)
 
     def _inside(self, box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -261,10 +266,10 @@ class MicroSegmenter(PromptedSegmenter):
         return ((y >= box[1]) & (y < box[3]))[:, None] & ((x >= box[0]) & (x < box[2]))
 
     def _pore(self, mask: np.ndarray) -> _Pore:
-        seen = self.image.features.seen
-        height, width = seen.sam.embedding.shape[-2:]
+        image = self.image.features.image
+        height, width = image.sam.embedding.shape[-2:]
         share = torch.from_numpy(mask.astype(np.float32))[None, None].to(self.device)
-        size = tuple(-(-side // 2) for side in seen.work)
+        size = tuple(-(-side // 2) for side in image.work)
         share = F.interpolate(share, size, mode="bilinear", antialias=True, align_corners=False)[0, 0]
         logits = F.pad(share * 2 - 1, (0, 8 * width - size[1], 0, 8 * height - size[0]), value=-1.0) * MASK_LOGIT
         return _Pore(logits, float(1 - self.image.features.maps[0][mask].mean()))
@@ -274,14 +279,13 @@ class MicroSegmenter(PromptedSegmenter):
         return found if self.image.flat else replace(found, presence=self.image.features.presence)
 
     def propose(self, settings: Everything) -> Iterator[Proposals]:
-        """The instances of the decoder's own maps, each as a box and a mask. Their outlines are kept: from the prompts
-        the decoder gives them back no better (simulated scenes and EMPS, panoptic quality), but it says which of them
-        are objects."""
+        """The instances in the decoder's maps, each as a box and a mask. Their masks are kept: decoding them again does
+        not improve them (panoptic quality on simulated scenes and EMPS), but tells which of them are objects."""
         features: MicroFeatures = self.image.features
         labels = features.particles
-        seen = features.seen
-        back = np.tile([seen.shape[1] / labels.shape[1], seen.shape[0] / labels.shape[0]], 2)
-        size = tuple(max(1, round(side / 4)) for side in seen.work)
+        image = features.image
+        back = np.tile([image.shape[1] / labels.shape[1], image.shape[0] / labels.shape[0]], 2)
+        size = tuple(max(1, round(side / 4)) for side in image.work)
         found = [
             (number, Shape(labels[window] == number, window[1].start, window[0].start))
             for number, window in enumerate(ndimage.find_objects(labels), 1)
@@ -302,8 +306,8 @@ class MicroSegmenter(PromptedSegmenter):
 
 
 class _Quarters:
-    """Which share of each of ``size`` ``(h, w)`` cells an instance of ``labels`` has, without looking at the whole
-    image for each of them."""
+    """Share of each of ``size`` ``(h, w)`` cells that an instance of ``labels`` covers, computed within the window of
+    the instance."""
 
     def __init__(self, labels: np.ndarray, size: tuple[int, int]):
         self.size = size
@@ -315,8 +319,8 @@ class _Quarters:
         share, window = np.zeros(self.size, np.float32), self.windows[number - 1]
         if window is not None:
             (y0, y1), (x0, x1) = ((side.start // 4, -(-side.stop // 4)) for side in window)
-            own = self.labels[4 * y0 : 4 * y1, 4 * x0 : 4 * x1] == number
-            share[y0:y1, x0:x1] = own.reshape(y1 - y0, 4, x1 - x0, 4).mean((1, 3), dtype=np.float32)
+            instance = self.labels[4 * y0 : 4 * y1, 4 * x0 : 4 * x1] == number
+            share[y0:y1, x0:x1] = instance.reshape(y1 - y0, 4, x1 - x0, 4).mean((1, 3), dtype=np.float32)
         return share
 
 
@@ -337,6 +341,6 @@ class _Pore:
     score: float
 
 
-def _window_of(seen: ImageFeatures) -> tuple[int, int]:
-    """The part of maps at stride 2 that holds the image."""
-    return -(-seen.work[0] // 2), -(-seen.work[1] // 2)
+def _window_of(image: ImageFeatures) -> tuple[int, int]:
+    """Size of the part of maps at stride 2 that holds the image."""
+    return -(-image.work[0] // 2), -(-image.work[1] // 2)

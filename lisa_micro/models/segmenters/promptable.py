@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from lisa_micro.models.checkpoints import check_fit, load_strict, read_state, sha256
 from lisa_micro.models.device import fast_bf16, pick_device
-from lisa_micro.models.segmenters.base import Segmenter
-from lisa_micro.models.segmenters.efficient_sam import (
+from lisa_micro.models.lisa.adapter import WEIGHTS, load_states, read_parts
+from lisa_micro.models.lisa.build import build_vision
+from lisa_micro.models.segmenters.efficient_sam.network import (
     SMALL,
     TINY,
     EfficientSamConfig,
@@ -24,10 +25,11 @@ from lisa_micro.models.segmenters.efficient_sam import (
 from lisa_micro.models.segmenters.micro import MicroSegmenter
 from lisa_micro.models.segmenters.sam import SamSegmenter, empty_sam, sam_builder
 from lisa_micro.models.segmenters.sam_hub import hub_segmenter
+from lisa_micro.protocols import Segmenter
 from lisa_micro.types import InputError
 
 Builder = Callable[[Path | None, torch.device], Segmenter]
-"""Weights' file, folder or hub name (``None`` where none was given) and device -> segmenter."""
+"""File, folder or hub name of the weights (``None``: not given) and device -> segmenter."""
 
 VISION_PARTS = ("sam_tower", "mask_head")
 
@@ -35,15 +37,15 @@ VISION_PARTS = ("sam_tower", "mask_head")
 def efficient_sam_segmenter(
     name: str, config: EfficientSamConfig, checkpoint: Path | None, device: torch.device
 ) -> EfficientSamSegmenter:
-    """EfficientSAM with the weights of an official checkpoint, ``{"model": state dictionary}``.
+    """Load EfficientSAM from an official checkpoint, ``{"model": state dictionary}``.
 
     Raises:
         InputError: no checkpoint, or one that does not fit.
     """
     if checkpoint is None:
         raise InputError(
-            f"{name} needs its weights by path, as in checkpoint='{name}.pt'; nothing is downloaded here (the official "
-            "ones are in the folder weights of github.com/yformer/EfficientSAM)"
+            f"{name} needs the path of its weights, for example checkpoint='{name}.pt'; download the official ones "
+            "from the folder weights of github.com/yformer/EfficientSAM."
         )
     state = read_checkpoint(checkpoint)
     model = build_efficient_sam(config)
@@ -54,15 +56,15 @@ def efficient_sam_segmenter(
 def sam_segmenter(
     name: str, build: Callable[[], nn.Module], checkpoint: Path | None, device: torch.device
 ) -> SamSegmenter:
-    """SAM with the weights of an official checkpoint, which is a state dictionary.
+    """Load SAM from an official checkpoint, which is a state dictionary.
 
     Raises:
         InputError: no checkpoint, or one that does not fit.
     """
     if checkpoint is None:
         raise InputError(
-            f"{name} needs its weights by path, as in checkpoint='{name}.pth'; nothing is downloaded here (the "
-            "official ones are named in the README of github.com/facebookresearch/segment-anything)"
+            f"{name} needs the path of its weights, for example checkpoint='{name}.pth'; the README of "
+            "github.com/facebookresearch/segment-anything links the official ones."
         )
     state = read_checkpoint(checkpoint)
     model = empty_sam(build)
@@ -72,17 +74,16 @@ def sam_segmenter(
 
 
 def micro_segmenter(checkpoint: Path | None, device: torch.device) -> MicroSegmenter:
-    """Tower and mask decoder of the preset ``micro``, or of a model folder, an adapter's too.
+    """Load tower and mask decoder of the preset ``micro``, of a model folder, or of the folder of an adapter.
 
     Raises:
         InputError: the folder holds no model, or its parts do not fit.
     """
-    from lisa_micro.models.lisa.adapter import WEIGHTS, load_states, read_parts
-    from lisa_micro.models.lisa.build import build_vision
-
     folder = Path(__file__).resolve().parents[2] / "weights" / "micro" if checkpoint is None else checkpoint
     if not folder.is_dir():
-        raise InputError(f"no model folder at {folder}; micro takes a folder with config.json, or none")
+        raise InputError(
+            f"No model folder at {folder}; give a folder with config.json, or none for the shipped weights."
+        )
     parts = read_parts(folder)
     model = build_vision(parts.config)
     load_states(model, parts, folder, VISION_PARTS)
@@ -107,7 +108,7 @@ BUILDERS: dict[str, Builder] = {
     "sam2": partial(hub_segmenter, "sam2"),
     "sam3": partial(hub_segmenter, "sam3"),
 }
-"""What :func:`build_segmenter` knows; more can be added."""
+"""Names that :func:`build_segmenter` knows; more can be added."""
 
 
 def build_segmenter(
@@ -118,40 +119,40 @@ def build_segmenter(
     Args:
         name: one of :data:`BUILDERS`.
         checkpoint: the weights: a file for EfficientSAM and SAM, a folder or hub name for SAM 2 and SAM 3, a model
-            folder for ``micro``, which has its own where none is given.
-        device: ``"auto"`` (a GPU where there is one, else the CPU), ``"cpu"``, ``"cuda"``, ...
-        expected_sha256: what the segmenter's ``weights_sha256`` must be, hexadecimal; not checked where left out.
+            folder for ``micro`` (``None``: the shipped one).
+        device: ``"auto"`` (a GPU if there is one, else the CPU), ``"cpu"``, ``"cuda"``, ...
+        expected_sha256: expected ``weights_sha256`` of the segmenter, hexadecimal; ``None``: not checked.
 
     Raises:
-        InputError: no such segmenter or device; no weights, weights that do not fit, or others than expected.
+        InputError: an unknown segmenter or device; weights that are missing, do not fit, or are not the expected ones.
     """
     if name not in BUILDERS:
-        raise InputError(f"no segmenter called {name!r}; there are: {', '.join(sorted(BUILDERS))}")
+        raise InputError(f"Unknown segmenter {name!r}; choose one of {', '.join(sorted(BUILDERS))}.")
     weights = None if checkpoint is None else Path(checkpoint).expanduser()
     segmenter = BUILDERS[name](weights, pick_device(device))
     if expected_sha256 is not None and segmenter.weights_sha256 != expected_sha256.strip().lower():
         raise InputError(
-            f"the weights of {name} have the sha256 {segmenter.weights_sha256}, not {expected_sha256}; fetch them anew"
+            f"The weights of {name} have sha256 {segmenter.weights_sha256}, not {expected_sha256}; download them again."
         )
     return segmenter
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """State dictionary of a PyTorch checkpoint, which holds it under ``model`` or is one itself, or of a safetensors
-    file. Only tensors are read, no code is run.
+    """Read the state dictionary of a PyTorch checkpoint (under the key ``model``, or at the top) or of a safetensors
+    file. Only tensors are read; no code is run.
 
     Raises:
-        InputError: the file is missing, not a PyTorch checkpoint, or holds other things than tensors.
+        InputError: the file is missing, is not a PyTorch checkpoint, or holds anything other than tensors.
     """
     if not path.is_file():
-        raise InputError(f"no weights at {path}")
+        raise InputError(f"No weights at {path}; give the path of a checkpoint.")
     if path.suffix == ".safetensors":
         return read_state(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} is not a readable PyTorch checkpoint (a .zip archive must be unpacked)") from error
+        raise InputError(f"{path} is not a readable PyTorch checkpoint; unpack it if it is a .zip archive.") from error
     state = content.get("model", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path} holds no state dictionary; a checkpoint is {{'model': names and tensors}}")
+        raise InputError(f"{path} holds no state dictionary; a checkpoint is {{'model': names and tensors}}.")
     return dict(state)

