@@ -74,7 +74,7 @@ def track(
     """Follow what the words mean through a video; write tracks, events, necks, lineage, growth and a movie."""
     from lisa_micro.io import check_output, read_labels, read_video
     from lisa_micro.language import check_prompt
-    from lisa_micro.video.analysis import FINDING_FILES, save_findings
+    from lisa_micro.video.analysis import REPORT_FILES, analyse, write_report
     from lisa_micro.video.track import check_folder
     from lisa_micro.video.track import track as follow_video
 
@@ -87,7 +87,7 @@ def track(
     out = output.folder(video)
     check_folder(out, resume, output.force)
     if not (resume or output.force):
-        check_output(out, False, names=FINDING_FILES)
+        check_output(out, False, names=REPORT_FILES)
     assistant = load_preset(model) if drawn is None else None
     with steps("Tracking") as progress:
         tracks = follow_video(
@@ -106,7 +106,7 @@ def track(
             progress=lambda done, total: progress("Tracking", done, total),
         )
     with busy("Measuring growth, drawing"):
-        _, missing = save_findings(tracks, out, video, options.plots, options.movie)
+        _, missing = write_report(analyse(tracks), out, video, options.plots, options.movie)
     _show(tracks)
     notes((*remarks, *tracks.notes, *missing))
     list_written(sorted(path for path in out.iterdir() if not path.name.startswith(".")))
