@@ -89,7 +89,7 @@ class Installed:
             text=True,
             cwd=self.work,
             env=self.environment,
-            timeout=600,
+            timeout=1800,
             check=False,
         )
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
