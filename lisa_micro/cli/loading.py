@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lisa_micro.cli.options import ImageOptions, ModelOptions
 from lisa_micro.cli.terminal import busy, note, notes, steps
@@ -72,7 +72,9 @@ def prepare_language_model(preset: str) -> None:
             prepare(progress)
 
 
-def load_prompted(segmenter: str | None, checkpoint: str | None, words: str, options: ModelOptions) -> Any:
+def load_prompted(
+    segmenter: str | None, checkpoint: str | None, words: str, options: ModelOptions
+) -> Assistant | WordlessAssistant:
     """Load what answers boxes and segments everything: the assistant of a preset, or the segmenter of a name.
 
     Raises:
@@ -97,7 +99,7 @@ def _load_segmenter(segmenter: str, checkpoint: str | None, device: str) -> Word
         return WordlessAssistant(build_segmenter(segmenter, checkpoint, device))
 
 
-def ask(assistant: Assistant, micrograph: Micrograph, words: str, tiles: str) -> Answer:
+def ask(assistant: Assistant | WordlessAssistant, micrograph: Micrograph, words: str, tiles: str) -> Answer:
     """Answer a request about a micrograph of any size, with progress.
 
     Args:
@@ -136,7 +138,7 @@ class Origin:
         micrograph: what was asked about. page: of its file.
     """
 
-    assistant: Any
+    assistant: Assistant | WordlessAssistant
     preset: str
     micrograph: Micrograph
     page: int = 0

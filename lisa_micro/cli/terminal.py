@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from lisa_micro.types import InputError
 
@@ -52,7 +51,7 @@ def list_written(paths: Iterable[Path]) -> None:
         print(f"wrote {path}")
 
 
-def print_json(content: Mapping[str, Any] | list[Any]) -> None:
+def print_json(content: Mapping[str, object] | Sequence[object]) -> None:
     """Print a JSON document on the standard output; NaN becomes null, NumPy values become plain ones."""
     from lisa_micro.io.files import json_text
 
@@ -64,7 +63,7 @@ def complain(text: str) -> None:
     print(f"error: {' '.join(text.split())}", file=sys.stderr)
 
 
-def run(command: Callable[[], Any]) -> int:
+def run(command: Callable[[], object]) -> int:
     """Call the command line without its own error handling and return the exit code.
 
     0: success. 2: a request or a file that cannot be used, or wrong usage. 1: a defect. 130: interrupted. Every error

@@ -89,7 +89,7 @@ class Installed:
             text=True,
             cwd=self.work,
             env=self.environment,
-            timeout=600,
+            timeout=1800,
             check=False,
         )
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
@@ -101,9 +101,11 @@ class Installed:
 
 
 def pip(*arguments: object) -> None:
-    """The pip of this environment, which also installs into others."""
+    """Run the pip of this environment, which also installs into others."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
+    # what is on PYTHONPATH would count as installed
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-4000:]
 
 
@@ -132,7 +134,7 @@ def installed(wheel, tmp_path_factory) -> Iterator[Installed]:
     work = folder / "work"
     work.mkdir()
     yield Installed(python.parent, next((folder / "venv" / "lib").glob("python3*")) / "site-packages", work)
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_what_the_wheel_holds(wheel):
