@@ -1,4 +1,4 @@
-"""Large micrographs in tiles: nothing is cut, and all is measured on the whole.
+"""Large micrographs in tiles: no instance is cut, and everything is measured on the whole.
 
 Most tests use the decoder of :mod:`known_engine`.
 """
@@ -37,7 +37,7 @@ from lisa_micro.types import CONCEPTS, InputError, Micrograph
 
 
 def seams(shape, tile=64, halo=16) -> tuple[list[int], list[int]]:
-    """Rows and columns at which a core begins, but the first ones."""
+    """Rows and columns at which the core of a tile begins, without the first ones."""
     parts = [part.core for part in tiles(shape, tile, halo)]
     return sorted({p[0] for p in parts} - {0}), sorted({p[2] for p in parts} - {0})
 
@@ -68,8 +68,8 @@ def test_an_instance_on_a_seam_or_a_corner_of_four_tiles_is_one(radius):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("tile", "halo"), [(64, 16), (80, 0), (100, 30), (127, 40), (1000, 100)])
-def test_tiles_give_what_the_whole_gives(seed, tile, halo):
-    pixels = scene(seed)  # 300 x 260 is no multiple of any of these tiles
+def test_tiles_give_the_same_instances_as_the_whole(seed, tile, halo):
+    pixels = scene(seed)  # 300 x 260 is not a multiple of any of these tiles
     labels = ask(pixels, tile=tile, halo=halo).segments[0].labels
     assert labels.dtype == np.int32 and labels.shape == pixels.shape
     if tile < 300:
@@ -107,10 +107,10 @@ def test_pieces_are_separated_as_in_the_whole_and_large_ones_at_a_reduced_size()
         assert abs(int(reduced.max()) - int(once.max())) <= 0.1 * once.max()
 
 
-# --------------------------------------------------------------------------------- what refers to the whole
+# ------------------------------------------------------------------------------- measures of the whole image
 
 
-def test_a_constraint_is_that_of_the_whole():
+def test_a_constraint_refers_to_the_whole():
     sizes = [8, 20, 9, 18, 10, 19, 11]
     pixels = discs((200, 420), *((30 + 60 * k, 40 + 110 * (k % 2), r) for k, r in enumerate(sizes)))
     answer = ask(pixels, "The largest are [SEG]<where>largest 3</where>.")
@@ -121,7 +121,7 @@ def test_a_constraint_is_that_of_the_whole():
     assert left.count == 1 and left.table()["centroid_x_px"][0] == pytest.approx(90, abs=0.5)
 
 
-def test_values_are_those_of_the_whole():
+def test_values_refer_to_the_whole():
     pixels = discs((200, 420), *((30 + 60 * k, 40 + 110 * (k % 2), 8 + k) for k in range(7)))
     reply = (
         "There are <value>count</value> particles [SEG], <value>mean diameter</value>, <value>area fraction</value>."
@@ -137,8 +137,8 @@ def test_values_are_those_of_the_whole():
 
 
 @pytest.mark.parametrize("concept", ["neck", "pore", "agglomerate", "substrate"])
-def test_what_particles_define_is_exact_across_seams(concept):
-    # nothing is symmetric: a pixel that is as near to one particle as to another may fall to either
+def test_structures_defined_by_particles_are_exact_across_seams(concept):
+    # no symmetry: a pixel with the same distance to two particles can be assigned to either
     ring = [(130.3 + 62 * np.cos(a), 150.6 + 62 * np.sin(a), 25 + a / 9) for a in 0.1 + np.arange(8) * np.pi / 4]
     pixels = discs((300, 260), *ring, (20.2, 20.7, 15), (48.1, 21.4, 15.6), (230, 280, 10))
     reply = {
@@ -153,7 +153,7 @@ def test_what_particles_define_is_exact_across_seams(concept):
     assert labels.max() == {"neck": 9, "pore": 1, "agglomerate": 1, "substrate": 1}[concept]
     particles = ask(pixels).segments[0].labels
     assert same(particles, expected(pixels))
-    if concept == "substrate":  # to the known decoder this word shows what all words show
+    if concept == "substrate":  # the known decoder gives the same map for every word
         assert ((labels > 0) == (particles > 0)).all()
     elif concept == "pore":
         assert (labels == enclosed_background(particles)).all()
@@ -199,7 +199,7 @@ def test_measures_in_bands_of_rows(monkeypatch):
         assert values == pytest.approx(once[name], rel=1e-12), name
 
 
-# ------------------------------------------------------------------------------------------------ what is not there
+# -------------------------------------------------------------------------------------------- absent concepts
 
 
 def test_an_absent_concept_gives_an_empty_answer():
@@ -212,24 +212,22 @@ def test_an_absent_concept_gives_an_empty_answer():
     assert answer.declined and "no necks" in answer.text
 
 
-def test_nothing_is_outlined_where_the_reply_points_at_nothing():
+def test_a_reply_without_targets_segments_nothing():
     answer = ask(scene(), "<absent> I see no cats here.")
     assert answer.declined and not answer.segments and not any("tiles" in note for note in answer.notes)
 
 
-def test_presence_is_judged_where_an_instance_lies():
-    """A tile in which the concept is not there drops its instances, and never a part of one."""
+def test_presence_is_decided_where_an_instance_lies():
+    """A tile without the concept removes the instances whose centre it holds, never parts of them."""
     pixels = discs((200, 420), (60, 100, 20), (204, 100, 20), (360, 100, 20))
     engine = KnownEngine("The particles are [SEG].")
     outputs = engine._outputs
 
-    def judged(part, n):
+    def dim_is_absent(part, n):
         out = outputs(part, n)
-        return out._replace(
-            presence=torch.full((n,), 4.0 if part.max() > 0.8 else -4.0)
-        )  # the dim disc is not believed
+        return out._replace(presence=torch.full((n,), 4.0 if part.max() > 0.8 else -4.0))
 
-    engine._outputs = judged
+    engine._outputs = dim_is_absent
     pixels[:, 300:] *= 0.6
     answer = lm.segment_large(
         Assistant(engine, "", "", tiled_segmenter), Micrograph(pixels), "x", tiling="tiled", tile=64, halo=16
@@ -238,18 +236,18 @@ def test_presence_is_judged_where_an_instance_lies():
     assert not answer.segments[0].labels[:, 300:].any()
 
 
-# -------------------------------------------------------------------------------------------------- how to look
+# ------------------------------------------------------------------------------------------------- tiling modes
 
 
-def test_small_micrographs_are_seen_as_ever_and_large_ones_in_tiles():
+def test_small_micrographs_are_segmented_at_once_and_large_ones_in_tiles():
     engine = KnownEngine("The particles are [SEG].")
     assistant = Assistant(engine, "", "", tiled_segmenter)
     small = Micrograph(scene())
     answer, plain = lm.segment_large(assistant, small, "x"), assistant.ask(small, "x")
     assert (answer.segments[0].labels == plain.segments[0].labels).all() and answer.notes == plain.notes
-    assert len(engine.seen) == 1  # one look at the whole, kept for the second answer
+    assert len(engine.seen) == 1  # encoded once, kept for the second answer
     for size in (300, 1000):
-        assert len(ask(scene(), tile=size, halo=10).notes) == 0  # a tile that holds everything
+        assert len(ask(scene(), tile=size, halo=10).notes) == 0  # one tile holds the micrograph
     wide = np.zeros((140, TILED_ABOVE + 1), np.float32)
     wide[:, 1000:1260] = scene(shape=(140, 260), n=20)
     told: list[tuple] = []
@@ -290,12 +288,12 @@ def test_every_way_to_ask_follows_the_same_tiling_rule():
 def test_large_particles_get_larger_tiles():
     few = ((150, 150, 120), (450, 450, 130))
     assert "in 2 tiles of 832 px with a halo of 124 px" in ask(discs((600, 1000), *few), tile=None, halo=None).notes[0]
-    once = discs((600, 600), *few)  # one tile would hold it all
+    once = discs((600, 600), *few)  # one tile would hold it
     answer, plain = ask(once, tile=None, halo=None), whole(once)
     assert answer.notes == () and (answer.segments[0].labels == plain.segments[0].labels).all()
 
 
-def test_a_second_request_goes_on_in_the_same_conversation():
+def test_a_second_request_continues_the_conversation():
     assistant = Assistant(KnownEngine("[SEG]"), "", "", tiled_segmenter)
     chat = assistant.open_conversation(Micrograph(scene()), "tiled", tile=64, halo=16)
     assert chat.ask("one").segments[0].count == chat.ask("two").segments[0].count
@@ -339,7 +337,7 @@ def test_bad_settings_are_refused_in_one_sentence(settings, message):
 
 
 @pytest.mark.parametrize(("tiles", "note"), [("tiled", "tiles of 128 px"), ("off", None), ("auto", None)])
-def test_the_command_line_passes_it_on(tmp_path, monkeypatch, capsys, tiles, note):
+def test_the_command_line_passes_the_mode_on(tmp_path, monkeypatch, capsys, tiles, note):
     tifffile.imwrite(tmp_path / "film.tif", scene())
     assistant = Assistant(KnownEngine("The particles are [SEG]."), "known", "", tiled_segmenter)
     monkeypatch.setattr(lm, "load_assistant", lambda preset, **how: assistant, raising=False)
@@ -374,7 +372,7 @@ def test_every_box_lies_in_one_crop_with_its_surroundings():
     assert plan_crops(np.zeros((0, 4)), (100, 100)) == []
 
 
-def test_a_cascade_looks_at_crops_and_gives_labels_without_overlap(monkeypatch):
+def test_a_cascade_segments_crops_and_gives_labels_without_overlap(monkeypatch):
     monkeypatch.setattr("lisa_micro.large_images.cascade.DETECT_SIDE", 300)
     pixels = discs((600, 600), (100, 100, 30), (160, 100, 31), (450, 500, 40), (600, 300, 25))
     answer, once = ask(pixels, tiling="cascade", tile=None, halo=None), whole(pixels)
@@ -391,7 +389,7 @@ def test_a_cascade_looks_at_crops_and_gives_labels_without_overlap(monkeypatch):
 # ---------------------------------------------------------------------------------------------- the simulator
 
 
-def test_a_large_scene_is_one_geometry_whatever_the_windows(monkeypatch):
+def test_a_large_scene_does_not_depend_on_the_windows(monkeypatch):
     made = []
     for window in (1152, 320):
         monkeypatch.setattr("lisa_micro.sim.large.WINDOW", window)
