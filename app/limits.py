@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
+
+def samples_folder() -> Path:
+    """Folder of the sample micrographs: the installed package ``lisa_micro_samples``, or the checkout."""
+    try:
+        # a package that holds data alone has no __init__.py; its folder is the parent of any file in it
+        return Path(str(resources.files("lisa_micro_samples").joinpath("sintering_tem.tif"))).parent
+    except ModuleNotFoundError:  # a checkout that is not installed
+        return Path(__file__).resolve().parent.parent / "data" / "samples"
+
+
 STATIC = Path(__file__).resolve().parent / "static"
-SAMPLES = Path(__file__).resolve().parent.parent / "data" / "samples"
+SAMPLES = samples_folder()
 
 MIB = 1024 * 1024
 

@@ -1,9 +1,9 @@
-"""Following simulated sintering videos: identity switches, coalescence, onset of contact, neck radius.
+"""Track simulated sintering videos: identity switches, coalescence, onset of contact, neck radius.
 
     python benchmarks/tracking.py                   # true labels without identities, as they are and disturbed
     python benchmarks/tracking.py --micro 40        # and 40 frames of each noise level, segmented by the preset
     python benchmarks/tracking.py --videos 0 --micro 40 --tracker deaot-t=runs/deaot-t/weights/deaot.safetensors
-                                                    # the same outlines followed by overlap and by another tracker
+                                                    # the same detections linked by overlap and by another tracker
     ... --diffusion 6 --drift 4 3                   # particles that jump ten times as far, on a sample that drifts
 
 Seeds from 7,000,000 on are those of validation videos; nothing is trained on them.
@@ -25,10 +25,11 @@ import lisa_micro as lm
 from lisa_micro.io import read_video
 from lisa_micro.metrics.lineage import track_scores
 from lisa_micro.metrics.tracks import track_overlaps
+from lisa_micro.protocols import Detections, FrameDetector
 from lisa_micro.sim import Video, simulate_sintering
 from lisa_micro.sim.growth import MECHANISMS
-from lisa_micro.video.detect import Look, Request
-from lisa_micro.video.track import AVERAGE, follow
+from lisa_micro.video.detectors import IndependentDetector, WordDetector
+from lisa_micro.video.track import AVERAGE, RunOptions, link_detections
 from lisa_micro.video.tracks import Tracks
 
 FIRST_SEED = 7_000_000
@@ -53,19 +54,20 @@ class Beginning:
         return (self.whole.frame(t) for t in range(self.frames))
 
 
-class TrueLabels:
+class TrueLabels(IndependentDetector):
     """True labels in a random order, disturbed as segmentations are: pairs in contact joined, particles missed or cut
     in two."""
 
     def __init__(self, video: Video, seed: int, disturbed: bool):
+        super().__init__()
         self.video, self.rng, self.disturbed = video, np.random.default_rng(seed), disturbed
 
-    def __call__(self, image: lm.Micrograph, t: int) -> Look:
-        labels = self.video.labels(t)
+    def detect(self, frame: lm.Micrograph, number: int) -> Detections:
+        labels = self.video.labels(number)
         if self.disturbed:
-            labels = self._disturb(labels, t)
+            labels = self._disturb(labels, number)
         order = np.concatenate([[0], 1 + self.rng.permutation(labels.max())]).astype(np.int32)
-        return Look(order[labels])
+        return Detections(order[labels])
 
     def _disturb(self, labels: np.ndarray, t: int) -> np.ndarray:
         labels = labels.copy()
@@ -85,20 +87,18 @@ class TrueLabels:
         return np.where(ragged, 0, labels).astype(np.int32)
 
 
-class Kept:
-    """A looker that remembers what it found, so that several trackers follow the same outlines."""
+class CachedDetector(IndependentDetector):
+    """Keeps the detections of another detector, so that several trackers link the same ones."""
 
-    def __init__(self, look: Request):
-        self.look = look
-        self.found: dict[int, Look] = {}
+    def __init__(self, detector: FrameDetector):
+        super().__init__(detector.state)
+        self.detector = detector
+        self.found: dict[int, Detections] = {}
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.look, name)
-
-    def __call__(self, image: lm.Micrograph, t: int) -> Look:
-        if t not in self.found:
-            self.found[t] = self.look(image, t)
-        found = self.found[t]
+    def detect(self, frame: lm.Micrograph, number: int) -> Detections:
+        if number not in self.found:
+            self.found[number] = self.detector.detect(frame, number)
+        found = self.found[number]
         return replace(found, labels=found.labels.copy())
 
 
@@ -241,7 +241,7 @@ def main() -> None:
         video = simulate_sintering(FIRST_SEED + k, noise=NOISE[k % len(NOISE)], **settings)
         for disturbed in (False, True):
             start = time.perf_counter()
-            tracks = follow(
+            tracks = link_detections(
                 read_video(_blank(video), video.pixel_size_nm, video.frame_time_s), TrueLabels(video, k, disturbed)
             )
             seconds = (time.perf_counter() - start) / len(tracks)
@@ -252,13 +252,13 @@ def main() -> None:
             if noise not in options.noise:
                 continue
             video = simulate_sintering(options.seed + k, noise=noise, **settings)
-            look = Kept(Request(assistant, "segment all nanoparticles"))
+            detector = CachedDetector(WordDetector(assistant, "segment all nanoparticles"))
             for spec in ("overlap", *options.tracker):
                 name, _, weights = spec.partition("=")
                 tracker = None if name == "overlap" else lm.build_tracker(name, checkpoint=weights or None)
                 start = time.perf_counter()
                 stream = read_video(Beginning(video, min(options.micro, options.frames)))
-                tracks = follow(stream, look, tracker=tracker, average=AVERAGE)
+                tracks = link_detections(stream, detector, RunOptions(average=AVERAGE), tracker=tracker)
                 seconds = (time.perf_counter() - start) / len(tracks)
                 show(f"{options.seed + k} {options.preset}, noise {noise}, {name}", score(video, tracks), seconds)
 

@@ -11,27 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lisa_micro.types import InputError
 from lisa_micro_finetune.adapt.settings import AdaptStage
+from lisa_micro_finetune.schedule import Schedule
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
-
-
-class Schedule(_Strict):
-    """See :class:`lisa_micro_finetune.loop.LoopConfig`."""
-
-    steps: int = Field(gt=0)
-    batch_size: int = Field(gt=0)
-    lr: float = Field(gt=0)
-    warmup: int = 50
-    final: float = 0.01
-    decay: float = 0.01
-    clip: float = 1.0
-    average: float = Field(0.995, ge=0, lt=1)
-    save_every: float = 180.0
-    log_every: int = 20
-    workers: int = 1
-    seed: int = 0
 
 
 class Simulated(_Strict):

@@ -13,15 +13,11 @@ from lisa_micro.models.checkpoints import load_strict, read_state
 from lisa_micro.models.device import pick_device
 from lisa_micro.types import InputError
 from lisa_micro_finetune.adapt.settings import AdaptStage
-from lisa_micro_finetune.config import ClipStage, LanguageStage, Stage, TrackingStage, VisionStage
+from lisa_micro_finetune.config import ClipStage, LanguageStage, TrackingStage, VisionStage
 from lisa_micro_finetune.data.facts import collect_facts
 from lisa_micro_finetune.data.sources import load_all, prepare_frames, prepare_real, prepare_simulated
-from lisa_micro_finetune.loop import LoopConfig, run_loop
+from lisa_micro_finetune.loop import run_loop
 from lisa_micro_finetune.precision import use_bf16
-
-
-def loop_config(stage: Stage) -> LoopConfig:
-    return LoopConfig(**stage.schedule.model_dump())
 
 
 def training_paths(stage, cache: Path) -> list[Path]:
@@ -68,7 +64,7 @@ def run_vision(stage: VisionStage, folder: Path, cache: Path, device_name: str =
         crop, weights = CropConfig(**stage.crop), VisionWeights(**stage.loss)
     except TypeError as error:
         raise InputError(f"crop or loss of the configuration: {error}") from error
-    config = loop_config(stage)
+    config = stage.schedule
     maker = CropMaker(training_sources(stage, cache), crop, config.batch_size, config.seed)
     step = make_step(model, weights, device, use_bf16(stage.precision, device))
     began = time.monotonic()
@@ -97,7 +93,7 @@ def run_clip(stage: ClipStage, folder: Path, cache: Path, device_name: str = "au
     device = pick_device(device_name)
     torch.manual_seed(stage.schedule.seed)
     model = ClipStageModel().to(device).to(memory_format=torch.channels_last)
-    config = loop_config(stage)
+    config = stage.schedule
     sources = training_sources(stage, cache)
     maker = ClipMaker(sources, training_facts(stage, cache), config.batch_size, config.seed)
     began = time.monotonic()
@@ -121,7 +117,7 @@ def run_language(stage: LanguageStage, folder: Path, cache: Path, device_name: s
     from lisa_micro.models.lisa.build import build_lisa, load_parts
     from lisa_micro.models.lisa.chat import ChatFormat
     from lisa_micro.models.lisa.config import LisaConfig, LoraSettings
-    from lisa_micro_finetune.data.conversations import ConversationMaker, pooled_features
+    from lisa_micro_finetune.data.conversations import ConversationMaker, Images, TextMix, pooled_features
     from lisa_micro_finetune.stages.language import (
         export,
         freeze,
@@ -169,19 +165,11 @@ def run_language(stage: LanguageStage, folder: Path, cache: Path, device_name: s
     rows = [list(range(k * stage.views, (k + 1) * stage.views)) for k in range(len(sources))]
     sides = (config.clip_side, config.sam_side)
     used = {"both": sides, "clip": sides[:1], "sam": sides[1:]}[stage.towers]
-    loop = loop_config(stage)
-    maker = ConversationMaker(
-        facts,
-        rows,
-        source_weights([f["kind"] for f in facts]),
-        chat,
-        sum(side * side for side in used),
-        loop.batch_size,
-        loop.seed,
-        categories=stage.categories,
-        follow_ups=stage.follow_ups,
-        dialogues=stage.dialogues,
-    )
+    loop = stage.schedule
+    images = Images(facts, rows, source_weights([f["kind"] for f in facts]))
+    mix = TextMix(stage.categories, stage.follow_ups, stage.dialogues)
+    tokens = sum(side * side for side in used)
+    maker = ConversationMaker(images, chat, tokens, loop.batch_size, loop.seed, mix)
     model.to(device)
     began = time.monotonic()
     opening = len(chat.user_ids("", first=True)[0])
@@ -219,7 +207,7 @@ def run_tracking(stage: TrackingStage, folder: Path, cache: Path, device_name: s
         clip = ClipConfig(**stage.clip)
     except TypeError as error:
         raise InputError(f"clip of the configuration: {error}") from error
-    loop = loop_config(stage)
+    loop = stage.schedule
     maker = ClipMaker(clip, loop.batch_size, loop.steps, config.objects, loop.seed)
     began = time.monotonic()
     values = run_loop(

@@ -6,14 +6,15 @@ attributes or its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph
 
 Progress = Callable[[str, int, int], None]
 """Progress callback: (name of the stage, steps done, steps in total)."""
@@ -310,3 +311,120 @@ class Segmenter(Protocol):
 
 
 # --------------------------------------------------------------------------- video: frame detectors and trackers
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """The instances detected in one frame.
+
+    Attributes:
+        labels: ``(H, W)`` int32 instance labels, 0 where nothing was detected.
+        selected: labels of the instances that the request selects; ``None`` if it selects all of them.
+        score, presence: 0..1, as in :class:`lisa_micro.results.answer.Segmentation`.
+    """
+
+    labels: np.ndarray
+    selected: tuple[int, ...] | None = None
+    score: float = 1.0
+    presence: float = 1.0
+
+
+@dataclass
+class DetectorState:
+    """What a detector knows about its request. Detectors update it while they run.
+
+    Attributes:
+        concept: concept of the detected instances; ``"particle"`` until the request is known better.
+        reply, raw: as in :class:`lisa_micro.results.answer.Answer`.
+        where: constraint of the request in the reply language, ``""`` if there is none.
+        phrase: noun phrase of what is detected, for messages.
+        tracker, tracker_sha256: name and weights of the tracker that produces the detections, ``""`` if none does.
+        notes: what a user should know, one sentence each.
+    """
+
+    concept: str = "particle"
+    reply: str = ""
+    raw: str = ""
+    where: str = ""
+    phrase: str = ""
+    tracker: str = ""
+    tracker_sha256: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+class FrameDetector(Protocol):
+    """Detects instances in the frames of a video, which it is given in order.
+
+    Attributes:
+        state: what the detector knows about its request.
+        replays: whether a resumed run must detect in all frames again, because the detections of a frame depend on the
+            pixels of earlier ones.
+    """
+
+    state: DetectorState
+    replays: bool
+
+    def detect(self, frame: Micrograph, number: int) -> Detections:
+        """Detect the instances of a frame.
+
+        Args:
+            frame: the frame.
+            number: its number, from 0.
+        """
+        ...
+
+    def memory(self) -> Mapping[str, object] | None:
+        """Return what later frames need from earlier ones as plain JSON values; ``None`` if they need nothing."""
+        ...
+
+    def restore(self, memory: Mapping[str, object]) -> None:
+        """Restore what :meth:`memory` returned in an earlier run."""
+        ...
+
+
+Frame: TypeAlias = "np.ndarray | Micrograph"
+"""A frame of a video: ``(H, W)`` float in 0..1, or a micrograph, which is rescaled with its robust contrast."""
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Propagates labels through a video, one frame at a time.
+
+    The caller chooses the track IDs, which are positive integers. A tracker never renumbers them. Labels are ``(H, W)``
+    int32 at the size of the frame: 0 is background, and k marks the pixels of track k.
+
+    Attributes:
+        name: the name under which :func:`lisa_micro.models.trackers.build_tracker` builds it.
+        weights_sha256: SHA-256 of the weights file, hexadecimal; ``""`` for a tracker without weights.
+    """
+
+    name: str
+    weights_sha256: str
+
+    def reset(self, first_frame: Frame, first_labels: np.ndarray) -> None:
+        """Start a new video and discard the state of the previous one.
+
+        Args:
+            first_frame: first frame of the video.
+            first_labels: ``(H, W)`` integer track IDs in that frame; all 0 if no track is known yet.
+
+        Raises:
+            InputError: if the frame or the labels are invalid, or if their sizes differ.
+        """
+        ...
+
+    def step(self, frame: Frame, labels: np.ndarray | None = None) -> np.ndarray:
+        """Track into the next frame.
+
+        Args:
+            frame: next frame, of the same size as the first.
+            labels: ``(H, W)`` integer track IDs that are known in this frame. Nonzero pixels override the prediction: a
+                new ID starts a track, a known ID is corrected.
+
+        Returns:
+            ``(H, W)`` int32 track IDs.
+
+        Raises:
+            InputError: if :meth:`reset` was not called, or if the frame or the labels are invalid or of another size.
+        """
+        ...

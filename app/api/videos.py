@@ -43,7 +43,6 @@ _FILES = {
 """What following itself leaves in its folder, and is there for the fetching."""
 _PAGE_WORDS = {
     "press “Go on”": "ask for the same again to go on",
-    "give it with --frame-time S": "give it as frame_time_s",
     "wait for it or stop it": "wait for it",
     "choose it again": "send it with ?kind=video, or give the name of a sample",
 }

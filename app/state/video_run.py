@@ -137,7 +137,7 @@ def _track(
     mine: Kept, clip: Clip, text: str, folder: Path, watch: _Watch, ticket: Ticket, desk: Desk, count: int | None = None
 ) -> tuple[Tracks, dict[int, str]]:
     """For the desk: follow, from what was found before where there is such. Tracks and colours of the identities."""
-    from lisa_micro.video.checkpoint import JOURNAL
+    from lisa_micro.video.checkpoint import CHECKPOINT_FILE
     from lisa_micro.video.track import track
 
     ticket.step("Reading your words with the first frame")
@@ -145,13 +145,13 @@ def _track(
     begun = mine.begun if mine.begun is not None and mine.begun.fits(clip, text) else None
     if begun is not None:
         watch.kept = begun.frames
-        shutil.copyfile(begun.path, folder / JOURNAL)
+        shutil.copyfile(begun.path, folder / CHECKPOINT_FILE)
 
     def progress(done: int, total: int | None) -> None:
         watch.step(done)
         ticket.step(f"Frame {done} of {watch.total}")
         if done == len(clip):  # what was found goes with the end of the run, but serves for another frame time
-            shutil.copyfile(folder / JOURNAL, folder / _FOUND)
+            shutil.copyfile(folder / CHECKPOINT_FILE, folder / _FOUND)
         desk.let_others()
 
     tracks = track(desk.opened, clip.stream(count), text, out=folder, resume=begun is not None, progress=progress)
@@ -163,9 +163,9 @@ def _track(
 def _keep_begun(mine: Kept, clip: Clip, text: str, folder: Path, watch: _Watch, path: Path) -> None:
     """For the desk, when a run has ended in whatever way: keep what was found in its frames at ``path``, in place of
     what was kept before. A run without a result leaves nothing else."""
-    from lisa_micro.video.checkpoint import JOURNAL
+    from lisa_micro.video.checkpoint import CHECKPOINT_FILE
 
-    source = next((folder / name for name in (_FOUND, JOURNAL) if (folder / name).is_file()), None)
+    source = next((folder / name for name in (_FOUND, CHECKPOINT_FILE) if (folder / name).is_file()), None)
     frames, old = max(watch.kept, watch.done), mine.begun
     if source is not None and frames and mine.clip is not None and mine.clip.key == clip.key:
         os.replace(source, path)
@@ -315,11 +315,11 @@ def pack_video(session: Session, preset: str) -> Path:
 
 
 def _pack(run: Run, work: Path, path: Path, preset: str) -> Path:
-    from lisa_micro.video.analysis import save_findings
+    from lisa_micro.video.analysis import write_report
 
     name = plain_name(run.clip.name)
     video = Path(name).stem if run.clip.path.is_dir() else name
-    _, missing = save_findings(run.tracks, run.folder, run.clip.stream(len(run.tracks)))
+    _, missing = write_report(run.tracks.findings, run.folder, run.clip.stream(len(run.tracks)))
     # linked, not copied: labels and movie may be large
     shutil.copytree(run.folder, work / "results", copy_function=os.link)
     script = [HEAD, *(f"# {note}" for note in missing)]

@@ -158,7 +158,7 @@ def run_view(
 
     tracks = run.tracks
     kinds = tracks.events["kind"].value_counts()
-    notes = [_for_the_page(note) for note in tracks.notes]
+    notes = list(tracks.notes)
     notes += vague_notes(tracks)
     if not run.whole:
         notes.insert(0, f"Shown are the {len(tracks)} frames that there was time for, of {len(run.clip)}.")
@@ -197,10 +197,6 @@ def vague_notes(tracks: Tracks) -> list[str]:
     return [
         f"Of {vague} of the {len(fitted)} fitted necks the interval of n reaches 0: they do not tell the mechanism."
     ]
-
-
-def _for_the_page(note: str) -> str:
-    return note.replace("give it with --frame-time S.", "type the frame time below the video.")
 
 
 def progress_view(progress: Pending) -> dict[str, Any]:

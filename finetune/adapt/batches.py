@@ -7,22 +7,21 @@ losses are divided are known to all, and several processes learn from the same b
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lisa_micro.datasets.texts import Turn
-from lisa_micro.datasets.texts.custom import sample_own_conversation
+from lisa_micro.datasets.texts.custom import sample_custom_conversation
 from lisa_micro.language import DEFAULT_VOCABULARY, Vocabulary
 from lisa_micro.language.words import ABSENT, SPECIAL_TOKENS
 from lisa_micro.models.lisa.chat import ChatFormat
 from lisa_micro.models.lisa.mask_head import STRIDE
-from lisa_micro.models.towers.sam import SamFeatures
 from lisa_micro.types import CONCEPTS, InputError
 from lisa_micro_finetune.adapt.augment import DEFAULT_VIEWS, Views, Window, piece
 from lisa_micro_finetune.adapt.data import Goal, Item, Said
+from lisa_micro_finetune.adapt.plans import AdaptBatch, Drawing, Look, Plan, Prompting, Share, Sight
 from lisa_micro_finetune.data.conversations import IGNORE, conversation_about, encode_turns
 from lisa_micro_finetune.data.crops import Maps, box_of, compacted, pick_instance, presence_of, target_maps
 from lisa_micro_finetune.data.facts import scene_facts
@@ -35,88 +34,21 @@ OWN_SHARE = 0.7
 """Of the drawn conversations about an image with labels of a concept that users taught: so many are about it."""
 
 
-@dataclass
-class Look:
-    """What the decoder is asked about one window.
-
-    seg: which [SEG] of the batch prompt it ``(T,)``. codes: which codes prompt it ``(C,)``. boxes ``(K, 4)`` XYXY px of
-    the frame. maps: targets of the T + C + K prompts. features: of the window, put in before the step; those of the
-    encoder where a top-down path of users' own concepts learns.
-    """
-
-    item: int
-    view: int
-    row: int
-    window: Window
-    seg: Tensor
-    codes: Tensor
-    boxes: Tensor
-    maps: Maps
-    features: SamFeatures | tuple[Tensor, ...] | None = None
-
-
-@dataclass
-class AdaptBatch:
-    """B conversations: ids, labels ``(B, T)``; seg ``(S, 2)``: row and position of each [SEG]; code ``(S,)``: of its
-    concept, -1 without; views: item and view of each row; looks: what is outlined; totals: of the whole step, over all
-    processes. clip, sam: pooled features, put in before the step; images: whole views where the tower learns."""
-
-    ids: Tensor
-    labels: Tensor
-    seg: Tensor
-    code: Tensor
-    views: list[tuple[int, int]]
-    looks: list[Look]
-    totals: dict[str, float]
-    clip: Tensor | None = None
-    sam: Tensor | None = None
-    images: list[Tensor] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Sight:
-    """A window that codes and boxes prompt, without a conversation; as in :class:`Plan`."""
-
-    item: int
-    view: int
-    window: Window
-    codes: tuple[Goal, ...]
-    boxes: tuple[tuple[np.ndarray, np.ndarray], ...]
-    asked: tuple[tuple[int, Goal], ...] = ()
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One conversation before anything costly is made. asked: (number of the [SEG], goal) of those to outline; codes:
-    goals that are prompted by their codes."""
-
-    item: int
-    view: int
-    ids: list[int]
-    labels: list[int]
-    seg: list[int]
-    goals: tuple[Goal, ...]
-    window: Window
-    asked: tuple[tuple[int, Goal], ...]
-    codes: tuple[Goal, ...]
-    boxes: tuple[tuple[np.ndarray, np.ndarray], ...]
-    """(box XYXY px of the frame, its instance's mask in the window)."""
-    more: tuple[Sight, ...] = ()
+DEFAULT_PROMPTING, WHOLE = Prompting(), Share()
 
 
 class AdaptMaker:
-    """step -> what this process learns from in it.
+    """Make the part of a step's batch that belongs to this process.
 
     Args:
-        items: own ones and the default's scenes. chat, image_tokens: as in the stage ``language``.
-        crop: px. share: of the conversations, on scenes. templates: see
-        :class:`lisa_micro_finetune.adapt.settings.AdaptStage`.
-        vocabulary: of the model. own_from: number of the first concept that is new; its code learns, so that it prompts
-            the decoder too.
-        decodes, boxes: whether anything is outlined, whether by boxes too. keeps: prompt by the default's codes on its
-            scenes too, where the decoder or the tower learns. looks: further windows for each conversation. apart: the
-            decoder learns for new concepts alone, so that nothing else is outlined. lies: how views lie.
-        rank, processes, accumulate: which part of the batch this process has, and in how many pieces.
+        items: the user's images and the default's scenes.
+        chat: format of conversations in tokens. image_tokens: number of tokens of an image.
+        drawing, prompting, share: see these classes.
+        vocabulary: concepts of the model.
+        augment: geometry of the augmented views.
+
+    Raises:
+        InputError: the batch is too small for the processes and pieces.
     """
 
     def __init__(
@@ -124,53 +56,36 @@ class AdaptMaker:
         items: list[Item],
         chat: ChatFormat,
         image_tokens: int,
-        batch_size: int,
-        seed: int,
-        *,
-        crop: int = 288,
-        share: float = 0.3,
-        templates: float = 0.5,
-        views: int = 4,
-        longest: int = 256,
+        drawing: Drawing,
+        prompting: Prompting = DEFAULT_PROMPTING,
+        share: Share = WHOLE,
         vocabulary: Vocabulary = DEFAULT_VOCABULARY,
-        own_from: int = len(CONCEPTS),
-        decodes: bool = True,
-        boxes: bool = True,
-        keeps: bool = False,
-        box_weight: float = 0.5,
-        looks: int = 0,
-        apart: bool = False,
-        lies: Views = DEFAULT_VIEWS,
-        rank: int = 0,
-        processes: int = 1,
-        accumulate: int = 1,
+        augment: Views = DEFAULT_VIEWS,
     ):
-        if batch_size < processes * accumulate:
+        if drawing.batch_size < share.processes * share.accumulate:
             raise InputError(
-                f"a batch of {batch_size} cannot be dealt out to {processes} processes in {accumulate} pieces; raise "
-                "schedule.batch_size or lower schedule.accumulate"
+                f"a batch of {drawing.batch_size} cannot be divided among {share.processes} processes in "
+                f"{share.accumulate} pieces; raise schedule.batch_size or lower schedule.accumulate"
             )
         self.items, self.chat, self.image_tokens = items, chat, image_tokens
-        self.batch_size, self.seed, self.crop = batch_size, seed, crop
+        self.drawing, self.prompting, self.part = drawing, prompting, share
+        self.vocabulary, self.lies = vocabulary, augment
         self.own = [k for k, item in enumerate(items) if item.kind == "own" and (item.turns or item.facts)]
         self.scenes = [k for k, item in enumerate(items) if item.kind == "sim"]
-        self.share = share if self.scenes else 0.0
-        self.templates, self.views, self.longest, self.own_from = templates, views, longest, own_from
-        self.vocabulary, self.keeps = vocabulary, keeps and decodes and not apart
-        self.apart, self.lies = apart, lies
-        self.decodes, self.boxes, self.box_weight = decodes, boxes and decodes and not apart, box_weight
-        self.looks = looks if keeps and decodes else 0
+        self.share = drawing.share if self.scenes else 0.0
+        self.keeps = prompting.keeps and prompting.decodes and not prompting.apart
+        self.boxes = prompting.boxes and prompting.decodes and not prompting.apart
+        self.windows = drawing.windows if prompting.keeps and prompting.decodes else 0
         self.shown = {k: self.known(item) for k, item in enumerate(items)}
-        self.rank, self.processes, self.accumulate = rank, processes, accumulate
         self.seg_id = chat.special[SPECIAL_TOKENS[0]]
 
     def __call__(self, step: int) -> list[AdaptBatch]:
         """The pieces of this process's part of a step's batch."""
-        rng = np.random.default_rng((self.seed, 13, step))
-        scenes = self.share * self.batch_size
+        rng = np.random.default_rng((self.drawing.seed, 13, step))
+        scenes = self.share * self.drawing.batch_size
         # the same share in every batch, but for the odd one that is drawn
         count = int(scenes) + int(rng.random() < scenes - int(scenes))
-        kinds = [k < count for k in range(self.batch_size)]
+        kinds = [k < count for k in range(self.drawing.batch_size)]
         plans = [self.plan(rng, kind) for kind in kinds]
         plans = [replace(plan, more=self.further(rng, kind)) for plan, kind in zip(plans, kinds, strict=True)]
         return self.deal(plans)
@@ -179,15 +94,15 @@ class AdaptMaker:
         """This process's batches from the plans of all."""
         order = sorted(range(len(plans)), key=lambda k: (len(plans[k].ids), k))
         totals = self.totals(plans)
-        own = [plans[k] for k in order[self.rank :: self.processes]]
+        own = [plans[k] for k in order[self.part.process :: self.part.processes]]
         # the same number of pieces in every process, for some of them wait for each other in every piece
-        edges = [len(own) * k // self.accumulate for k in range(self.accumulate + 1)]
+        edges = [len(own) * k // self.part.accumulate for k in range(self.part.accumulate + 1)]
         return [self.batch(own[a:b], totals) for a, b in itertools.pairwise(edges)]
 
     def totals(self, plans: list[Plan]) -> dict[str, float]:
         """What losses are divided by: learnt tokens, coded [SEG], prompts of the decoder by their weights."""
         seen = [sight for plan in plans for sight in (plan, *plan.more)]
-        prompts = sum(len(s.asked) + len(s.codes) + self.box_weight * len(s.boxes) for s in seen)
+        prompts = sum(len(s.asked) + len(s.codes) + self.prompting.box_weight * len(s.boxes) for s in seen)
         return {
             "tokens": max(1, sum(label != IGNORE for p in plans for label in p.labels)),
             "codes": max(1, sum(goal.code >= 0 for p in plans for goal in p.goals)),
@@ -199,12 +114,12 @@ class AdaptMaker:
         image is too few to tell which weights are better."""
         plans = []
         for k in self.own[:most]:
-            rng = np.random.default_rng((self.seed, 17, k))
+            rng = np.random.default_rng((self.drawing.seed, 17, k))
             plan = self.plan(rng, False, item=k, view=0)
-            plans.append(replace(plan, more=self.sights(rng, [k] * self.looks, 1)))
+            plans.append(replace(plan, more=self.sights(rng, [k] * self.windows, 1)))
         return [
-            self.batch(plans[s : s + self.batch_size], self.totals(plans))
-            for s in range(0, len(plans), self.batch_size)
+            self.batch(plans[s : s + self.drawing.batch_size], self.totals(plans))
+            for s in range(0, len(plans), self.drawing.batch_size)
         ]
 
     def plan(self, rng: np.random.Generator, scene: bool, item: int | None = None, view: int | None = None) -> Plan:
@@ -221,25 +136,25 @@ class AdaptMaker:
                 continue
             ids, labels = encode_turns(turns, self.chat, self.image_tokens)
             seg = [p for p, t in enumerate(ids) if t == self.seg_id]
-            if len(ids) > self.longest or len(seg) != len(goals):
+            if len(ids) > self.drawing.longest or len(seg) != len(goals):
                 continue
-            number = int(rng.integers(1 if scene else self.views)) if view is None else view
+            number = int(rng.integers(1 if scene else self.drawing.views)) if view is None else view
             return self.outlines(rng, k, number, ids, labels, seg, goals)
         raise InputError(
             f"no conversation about {self.items[pool[0] if item is None else item].name} or its like has at most "
-            f"{self.longest} tokens; raise longest"
+            f"{self.drawing.longest} tokens; raise longest"
         )
 
     def conversation(self, item: Item, rng: np.random.Generator) -> tuple[list[Turn] | None, tuple[Goal, ...]]:
         """Turns and a goal for each [SEG]: the record's own, or drawn from the default's texts."""
-        if item.turns and (item.facts is None or rng.random() >= self.templates):
+        if item.turns and (item.facts is None or rng.random() >= self.drawing.templates):
             return [as_turn(turn, self.vocabulary) for turn in item.turns], tuple(
                 g for turn in item.turns for g in turn.goals
             )
         taught = [c for c in self.vocabulary.own if item.kind == "own" and c.name in item.labels]
         if taught and (rng.random() < OWN_SHARE or "particle" not in item.labels):
             concept = taught[int(rng.integers(len(taught)))]
-            turns = sample_own_conversation(rng, concept, scene_facts(item.facts, rng))
+            turns = sample_custom_conversation(rng, concept, scene_facts(item.facts, rng))
         else:
             turns = conversation_about(item.facts, rng)
         if turns is None:
@@ -258,18 +173,22 @@ class AdaptMaker:
         goals: tuple[Goal, ...],
     ) -> Plan:
         item = self.items[k]
-        least = self.own_from if self.apart else -1
-        known = [(n, g) for n, g in enumerate(goals) if g.key is not None and g.code >= least] if self.decodes else []
+        least = self.prompting.custom_from if self.prompting.apart else -1
+        known = (
+            [(n, g) for n, g in enumerate(goals) if g.key is not None and g.code >= least]
+            if self.prompting.decodes
+            else []
+        )
         if len(known) > MOST_GOALS:
             picks = sorted(rng.choice(len(known), MOST_GOALS, replace=False).tolist())
             known = [known[p] for p in picks]
-        codes = list(dict.fromkeys(goal for _, goal in known if goal.code >= self.own_from))
+        codes = list(dict.fromkeys(goal for _, goal in known if goal.code >= self.prompting.custom_from))
         if self.keeps and item.kind == "sim":
             # what necks and pores are found by, whatever the words ask for
             names = ("particle", KEPT[int(rng.integers(len(KEPT)))])
             codes += [Goal(name, CONCEPTS.index(name)) for name in names]
         window, boxes = Window(0, 0, 1, 1), ()
-        if self.decodes:
+        if self.prompting.decodes:
             aim = known[int(rng.integers(len(known)))][1].key if known else "particle"
             window = self.window(rng, item, view, aim)
             boxes = self.drawn_boxes(rng, item, view, window)
@@ -289,15 +208,15 @@ class AdaptMaker:
         names = self.vocabulary.names
         wanted = ("particle", *KEPT) if item.kind == "sim" else ("particle", *(c.name for c in self.vocabulary.own))
         goals = [Goal(name, names.index(name)) for name in wanted if name in item.labels]
-        return [goal for goal in goals if goal.code >= self.own_from] if self.apart else goals
+        return [goal for goal in goals if goal.code >= self.prompting.custom_from] if self.prompting.apart else goals
 
     def further(self, rng: np.random.Generator, scene: bool) -> tuple[Sight, ...]:
         """Further windows, of any images of the same kind: the decoder learns from them without the language
         model."""
-        scene = scene and not self.apart
+        scene = scene and not self.prompting.apart
         pool = [k for k in (self.scenes if scene else self.own) if self.shown[k]]
-        chosen = [pool[int(rng.integers(len(pool)))] for _ in range(self.looks if pool else 0)]
-        return self.sights(rng, chosen, 1 if scene else self.views)
+        chosen = [pool[int(rng.integers(len(pool)))] for _ in range(self.windows if pool else 0)]
+        return self.sights(rng, chosen, 1 if scene else self.drawing.views)
 
     def sights(self, rng: np.random.Generator, chosen: list[int], views: int) -> tuple[Sight, ...]:
         """A window of each of these items that has something to prompt by."""
@@ -320,7 +239,7 @@ class AdaptMaker:
         turned = self.lies(item, view)(labels)
         # the tower sees the image padded to a multiple of 64 px
         cells = [-(-side // 64) * 4 for side in turned.shape]
-        h, w = (min(self.crop // STRIDE, n) for n in cells)
+        h, w = (min(self.drawing.crop // STRIDE, n) for n in cells)
         y, x = (int(rng.integers(n - s + 1)) for n, s in zip(cells, (h, w), strict=True))
         inside = np.argwhere(turned[::5, ::5] > 0)
         if len(inside) and rng.random() < 0.8:
@@ -373,7 +292,7 @@ class AdaptMaker:
             target = compacted(labels[goal.key])
             rows.append(target_maps(target, valid, item.instances, presence_of(target), 1.0))
         for _, mask in plan.boxes:
-            rows.append(target_maps(mask.astype(np.int32), valid, False, -1.0, self.box_weight))
+            rows.append(target_maps(mask.astype(np.int32), valid, False, -1.0, self.prompting.box_weight))
         columns = [torch.as_tensor(np.array(column, np.float32)) for column in zip(*rows, strict=True)]
         boxes = np.array([box for box, _ in plan.boxes], np.float32).reshape(-1, 4)
         return Look(

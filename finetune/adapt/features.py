@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,37 +18,46 @@ from lisa_micro.models.lisa.model import LisaModel
 from lisa_micro.models.towers.sam import SamFeatures
 from lisa_micro.types import InputError
 from lisa_micro_finetune.adapt.augment import DEFAULT_VIEWS, Views, Window
-from lisa_micro_finetune.adapt.batches import AdaptBatch
 from lisa_micro_finetune.adapt.data import Item
+from lisa_micro_finetune.adapt.plans import AdaptBatch
 from lisa_micro_finetune.data.crops import photometric
 
 
-class FeatureStore:
-    """Puts into batches what the towers see.
+@dataclass(frozen=True)
+class Seeing:
+    """How the towers see, and where their features are kept.
 
-    Args:
-        model: whose towers see. items: by their numbers in the batches.
-        folder: where features are kept. key: names the towers' weights and what else features depend on.
-        live: the SAM tower learns, so that its features are computed in every step and only CLIP's are kept.
-        staged: a top-down path beside the SAM tower's learns: of windows, the encoder's features are kept.
-        lies: how views lie.
+    Attributes:
+        folder: receives the features.
+        key: names the towers' weights and all else that features depend on.
+        device: where they are computed. bf16: whether in bfloat16.
+        live: whether the SAM tower is trained; then its features are computed in every step and only CLIP's are kept.
+        staged: whether a top-down path beside the SAM tower's is trained; then the encoder's features are kept.
+        augment: geometry of the augmented views.
     """
 
-    def __init__(
-        self,
-        model: LisaModel,
-        items: list[Item],
-        folder: Path,
-        key: str,
-        device: torch.device,
-        bf16: bool,
-        live: bool = False,
-        staged: bool = False,
-        lies: Views = DEFAULT_VIEWS,
-    ):
-        self.model, self.items, self.device, self.bf16 = model, items, device, bf16
-        self.live, self.staged, self.lies = live, staged, lies
-        self.folder = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
+    folder: Path
+    key: str
+    device: torch.device
+    bf16: bool = False
+    live: bool = False
+    staged: bool = False
+    augment: Views = DEFAULT_VIEWS
+
+
+class FeatureStore:
+    """Add the towers' features to batches.
+
+    Args:
+        model: its towers compute the features.
+        items: images by their numbers in the batches.
+        seeing: see there.
+    """
+
+    def __init__(self, model: LisaModel, items: list[Item], seeing: Seeing):
+        self.model, self.items, self.device, self.bf16 = model, items, seeing.device, seeing.bf16
+        self.live, self.staged, self.lies = seeing.live, seeing.staged, seeing.augment
+        self.folder = seeing.folder / hashlib.sha256(seeing.key.encode()).hexdigest()[:16]
         self._digests: dict[int, str] = {}
 
     def fill(self, batch: AdaptBatch) -> AdaptBatch:
@@ -57,8 +67,8 @@ class FeatureStore:
             batch.images = [self.image(*view).to(self.device) for view in batch.views]
         else:
             batch.sam = self._pooled(batch, "sam")
-        for name in ("ids", "labels", "seg", "code"):
-            setattr(batch, name, getattr(batch, name).to(self.device))
+        batch.ids, batch.labels = batch.ids.to(self.device), batch.labels.to(self.device)
+        batch.seg, batch.code = batch.seg.to(self.device), batch.code.to(self.device)
         for look in batch.looks:
             look.seg, look.codes, look.boxes = (t.to(self.device) for t in (look.seg, look.codes, look.boxes))
             look.maps = type(look.maps)(*(t.to(self.device) for t in look.maps))
@@ -89,7 +99,8 @@ class FeatureStore:
 
     def _pooled(self, batch: AdaptBatch, tower: str) -> Tensor | None:
         """``(B, K, C)`` of every row's view; ``None`` where the language model does not see through that tower."""
-        if getattr(self.model, f"{tower}_projector") is None:
+        projector = self.model.clip_projector if tower == "clip" else self.model.sam_projector
+        if projector is None:
             return None
         rows = []
         for view in batch.views:

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lisa_micro.models.lisa.mask_head import MaskOutputs
-from lisa_micro_finetune.adapt.batches import AdaptBatch
 from lisa_micro_finetune.adapt.model import AdaptOutputs
+from lisa_micro_finetune.adapt.plans import AdaptBatch
 from lisa_micro_finetune.adapt.settings import Loss
 from lisa_micro_finetune.data.crops import Maps
 from lisa_micro_finetune.losses import OTHERS, outline_terms, prompt_terms

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lisa_micro.extras import missing_extra
 from lisa_micro.models.lisa.adapter import Parts, load_states
 from lisa_micro.models.lisa.base_lm import quiet
 from lisa_micro.models.lisa.build import add_lora, add_lora_weights, build_lisa
@@ -15,9 +16,9 @@ from lisa_micro.models.lisa.config import LisaConfig, LoraSettings
 from lisa_micro.models.lisa.mask_head import MaskOutputs, box_areas
 from lisa_micro.models.lisa.model import LisaModel
 from lisa_micro.models.towers.sam import SamFeatures, TopDown
-from lisa_micro.types import CONCEPTS, InputError
+from lisa_micro.types import CONCEPTS
 from lisa_micro_finetune.adapt.augment import Window
-from lisa_micro_finetune.adapt.batches import AdaptBatch
+from lisa_micro_finetune.adapt.plans import AdaptBatch
 from lisa_micro_finetune.adapt.settings import AdaptStage, Learn, Lora
 from lisa_micro_finetune.data.conversations import IGNORE
 from lisa_micro_finetune.stages.language import image_slots
@@ -174,7 +175,7 @@ def quantise(language: nn.Module, modules: tuple[str, ...], compute: torch.dtype
     try:
         import bitsandbytes as bnb
     except ImportError as error:
-        raise InputError("language: qlora needs the package bitsandbytes; install it, or set language: lora") from error
+        raise missing_extra("language: qlora", "bitsandbytes") from error
     for name, layer in list(language.named_modules()):
         if name.rsplit(".", 1)[-1] not in modules or not isinstance(layer, nn.Linear):
             continue

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import gc
-import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from lisa_micro.models.lisa.adapter import WEIGHTS, AdapterConfig, base_of, find_preset, fingerprints, is_adapter
 from lisa_micro.models.lisa.config import LisaConfig
 from lisa_micro.types import InputError
+from lisa_micro_finetune.adapt.before_after import Evaluation
 from lisa_micro_finetune.adapt.data import (
     Item,
-    Records,
     fingerprint,
     learnt_replies,
     read_items,
@@ -24,11 +20,11 @@ from lisa_micro_finetune.adapt.data import (
     split_records,
     with_concepts,
 )
-from lisa_micro_finetune.adapt.evaluate import Case, evaluate, make_cases, picture
+from lisa_micro_finetune.adapt.evaluate import make_cases
 from lisa_micro_finetune.adapt.export import adapter_state, card, write_adapter, write_json, write_text
 from lisa_micro_finetune.adapt.model import lora_settings
 from lisa_micro_finetune.adapt.settings import AdaptStage
-from lisa_micro_finetune.adapt.train import Task, short_digest, start_processes, train_model
+from lisa_micro_finetune.adapt.train import Task, start_processes, train_model
 
 
 def run_adapt(stage: AdaptStage, folder: Path, cache: Path, device_name: str = "auto") -> None:
@@ -58,8 +54,9 @@ def run_adapt(stage: AdaptStage, folder: Path, cache: Path, device_name: str = "
     seed = stage.schedule.seed
     cases = [] if held_back is None else make_cases(held_back, config.vocabulary, stage.judge, seed)
     preset = str(home if begun is None else stage.start)
+    evaluation = Evaluation(held_back, cases, stage.judge, seed, device_name, log)
     if main:
-        before(folder, preset, held_back, cases, stage, device_name, log)
+        evaluation.before(preset, folder)
     accelerator.wait_for_everyone()
     began = time.monotonic()
     scenes: list[Item] = []
@@ -91,7 +88,9 @@ def run_adapt(stage: AdaptStage, folder: Path, cache: Path, device_name: str = "
     write_adapter(out, adapter, state)
     log(f"the adapter is {out}, {(out / WEIGHTS).stat().st_size / 1e6:.1f} MB")
     training = {"steps": history[0], "seconds": round(time.monotonic() - began, 1), "validation": history[1]}
-    finish(out, folder, adapter, held_back, cases, stage, device_name, training, log)
+    metrics = {"training": training, **evaluation.after(out, folder)}
+    write_json(out / "metrics.json", metrics)
+    write_text(out / "README.md", card(adapter, metrics))
     accelerator.wait_for_everyone()
 
 
@@ -163,76 +162,3 @@ def _with(config: LisaConfig, concepts: dict[str, Any]) -> LisaConfig:
     return LisaConfig.model_validate(
         {**config.model_dump(), "concepts": {**config.model_dump()["concepts"], **concepts}}
     )
-
-
-def _load(preset: str, device_name: str):
-    from lisa_micro.loading import load_assistant
-
-    return load_assistant(preset, device=device_name)
-
-
-def before(
-    folder: Path,
-    preset: str,
-    part: Records | None,
-    cases: list[Case],
-    stage: AdaptStage,
-    device_name: str,
-    log: Callable[[str], None],
-) -> None:
-    """Judge the model as it is, once a run: ``before.json`` and the masks in ``before.npz``."""
-    if not (cases or stage.judge.scenes):
-        return
-    # what was judged: another model or other requests are judged anew
-    key = short_digest({"preset": preset, "judge": stage.judge.model_dump_json(), "cases": str(_described(cases))})
-    if (folder / "before.json").is_file():
-        kept = json.loads((folder / "before.json").read_text(encoding="utf-8"))
-        if kept.get("key") == key:
-            return
-    log(f"judging {preset} before: {len(cases)} requests, {stage.judge.scenes} scenes")
-    figures, masks = evaluate(_load(preset, device_name), part, cases, stage.judge, stage.schedule.seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    packed = {f"m{k}": np.packbits(mask) for k, mask in enumerate(masks)}
-    np.savez_compressed(folder / "before.npz", **packed)
-    write_json(folder / "before.json", {"key": key, **figures})
-    gc.collect()
-
-
-def _described(cases: list[Case]) -> list[tuple]:
-    return [(c.image, c.name, c.prompt, c.concept, c.truth.shape, int((c.truth > 0).sum())) for c in cases]
-
-
-def finish(
-    out: Path,
-    folder: Path,
-    adapter: AdapterConfig,
-    part: Records | None,
-    cases: list[Case],
-    stage: AdaptStage,
-    device_name: str,
-    training: dict[str, Any],
-    log: Callable[[str], None],
-) -> None:
-    """Judge the adapter and write ``metrics.json``, ``README.md`` and ``cases.png`` into its folder."""
-    metrics: dict[str, Any] = {"training": training}
-    if cases or stage.judge.scenes:
-        log(f"judging {out}")
-        figures, masks = evaluate(_load(str(out), device_name), part, cases, stage.judge, stage.schedule.seed)
-        was = json.loads((folder / "before.json").read_text(encoding="utf-8"))
-        if "own" in figures and "own" in was:
-            metrics |= {"before": was["own"], "after": figures["own"]}
-            metrics["gain"] = figures["own"]["giou"] - was["own"]["giou"]
-            with np.load(folder / "before.npz") as packed:
-                former = [
-                    np.unpackbits(packed[f"m{k}"], count=case.truth.size).reshape(case.truth.shape) > 0
-                    for k, case in enumerate(cases)
-                ]
-            picture(part, cases, former, masks, out / "cases.png")
-            log(f"gIoU on the validation part: {was['own']['giou']:.3f} before, {figures['own']['giou']:.3f} after")
-        if "remembered" in figures and "remembered" in was:
-            old, new = was["remembered"], figures["remembered"]
-            lost = {n: old[n] - new[n] for n in ("giou", "exact") if n in old and n in new}
-            metrics["forgetting"] = {"before": old, "after": new, "lost": lost}
-            log("forgotten: " + ", ".join(f"{n} {v:+.3f}" for n, v in lost.items()))
-    write_json(out / "metrics.json", metrics)
-    write_text(out / "README.md", card(adapter, metrics))

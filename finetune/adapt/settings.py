@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from lisa_micro_finetune.schedule import Schedule
 
 
 class _Strict(BaseModel):
@@ -96,32 +98,23 @@ class Loss(_Strict):
         return max(self.mask, self.distance, self.border, self.iou, self.presence) > 0
 
 
-class AdaptSchedule(_Strict):
-    """Of the loop; ``save_every`` in seconds, all else in steps."""
+class AdaptSchedule(Schedule):
+    """Schedule of the stage, with learning-rate factors.
+
+    fast_lr: factor for projectors, new tokens and new class embeddings. seeing_lr: factor for mask decoder and tower.
+    """
 
     steps: int = Field(300, gt=0)
     batch_size: int = Field(8, gt=0)
-    accumulate: int = Field(1, gt=0)
     lr: float = Field(3e-4, gt=0)
     fast_lr: float = Field(1.0, gt=0)
     seeing_lr: float = Field(1.0, gt=0)
     warmup: int = Field(20, ge=0)
-    final: float = Field(0.05, ge=0, le=1)
-    decay: float = Field(0.01, ge=0)
-    clip: float = Field(1.0, gt=0)
-    average: float = Field(0.98, ge=0, lt=1)
-    validate_every: int = Field(25, gt=0)
-    patience: int = Field(6, gt=0)
+    min_lr_ratio: float = Field(0.05, ge=0, le=1, validation_alias=AliasChoices("min_lr_ratio", "final"))
+    ema_decay: float = Field(0.98, ge=0, lt=1, validation_alias=AliasChoices("ema_decay", "average"))
     save_every: float = Field(60.0, ge=0)
     log_every: int = Field(5, gt=0)
     workers: int = Field(0, ge=0)
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _whole_batches(self) -> AdaptSchedule:
-        if self.accumulate > self.batch_size:
-            raise ValueError("accumulate cannot exceed batch_size: a part of a batch would be empty")
-        return self
 
 
 class Replay(_Strict):

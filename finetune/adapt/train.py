@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lisa_micro.extras import missing_extra
 from lisa_micro.models.checkpoints import read_state
 from lisa_micro.models.device import pick_device
 from lisa_micro.models.lisa.adapter import WEIGHTS, AdapterConfig, part_of, read_parts
@@ -24,12 +23,15 @@ from lisa_micro_finetune.adapt.augment import Views
 from lisa_micro_finetune.adapt.batches import AdaptMaker
 from lisa_micro_finetune.adapt.data import Item
 from lisa_micro_finetune.adapt.export import load_adapter_state
-from lisa_micro_finetune.adapt.features import FeatureStore
-from lisa_micro_finetune.adapt.loop import Job, Trainer
+from lisa_micro_finetune.adapt.features import FeatureStore, Seeing
 from lisa_micro_finetune.adapt.losses import adapt_loss
 from lisa_micro_finetune.adapt.model import FAST, SEEING, AdaptModel, build_model
+from lisa_micro_finetune.adapt.plans import Drawing, Prompting, Share
 from lisa_micro_finetune.adapt.settings import AdaptStage
+from lisa_micro_finetune.digest import short_digest
+from lisa_micro_finetune.loop import Job, Trainer, add
 from lisa_micro_finetune.precision import use_bf16
+from lisa_micro_finetune.processes import AcceleratedProcesses
 
 FREE = ("judge", "name", "tensorboard", "start")
 """Settings that may change when a run goes on; of the schedule, those that say when to write."""
@@ -139,11 +141,6 @@ def run_settings(stage: AdaptStage, data: dict[str, str], base: dict[str, str], 
     return flat
 
 
-def short_digest(content: dict[str, str]) -> str:
-    """Sixteen hexadecimal digits that name plain content."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def train_model(task: Task, machine: Machine) -> tuple[AdaptModel, dict[str, torch.Tensor], tuple[int, list]]:
     """Build, train, and give back the model, its best weights by name, and (steps done, validation figures)."""
     stage, config, begun, device = task.stage, task.config, task.begun, machine.device
@@ -171,11 +168,11 @@ def train_model(task: Task, machine: Machine) -> tuple[AdaptModel, dict[str, tor
         key += "+" + short_digest({n: str(v.double().sum()) for n, v in task.begun_state.items() if "tower" in n})
     key += f"+{config.work_side}+{config.least_side}+{config.clip_side}+{config.sam_side}+{machine.bf16}"
     key += f"+{live}+{staged}+{stage.zoom}"
-    kept = (machine.cache / "adapt", key, device, machine.bf16, live, staged, task.lies)
-    store = FeatureStore(lisa, task.items, *kept)
+    seen = Seeing(machine.cache / "adapt", key, device, machine.bf16, live, staged, task.lies)
+    store = FeatureStore(lisa, task.items, seen)
     fixed, own = None, None
     if task.judged:
-        own = FeatureStore(lisa, task.judged, *kept)
+        own = FeatureStore(lisa, task.judged, seen)
         fixed = _maker(task, chat, tokens, task.judged, taught, None)
 
     def loss_of(
@@ -190,26 +187,24 @@ def train_model(task: Task, machine: Machine) -> tuple[AdaptModel, dict[str, tor
         total: dict[str, float] = {}
         for batch in fixed.validation(JUDGED_IMAGES):
             loss, sums = loss_of(wrapped, batch, own)
-            for name, value in {"loss": float(loss), "#loss": 1, **sums}.items():
-                total[name] = total.get(name, 0.0) + value
+            add(total, {"loss": float(loss), "#loss": 1, **sums})
         return total
 
     settings = run_settings(stage, task.data, task.weights, machine.accelerator.num_processes)
     track, close = tracker(machine.folder, stage.tensorboard and machine.accelerator.is_main_process)
-    trainer = Trainer(
-        machine.accelerator,
-        module,
-        schedule,
-        machine.folder,
-        Job(make, loss_of, judge if task.judged else None, settings),
+    job = Job(
+        make,
+        loss_of,
+        judge if task.judged else None,
+        settings,
         factors=((FAST, schedule.fast_lr), (SEEING, schedule.seeing_lr)),
-        plain=("lisa.mask_head.code_book",),
-        log=machine.log,
+        without_decay=("lisa.mask_head.code_book",),
         track=track,
     )
+    processes = AcceleratedProcesses(machine.accelerator)
+    trainer = Trainer(module, job, schedule, machine.folder, processes, machine.log)
     count = sum(p.numel() for p in trainer.parameters.values())
-    processes = machine.accelerator.num_processes
-    machine.log(f"{count / 1e6:.2f} million weights learn, on {device.type}, {processes} process(es)")
+    machine.log(f"{count / 1e6:.2f} million weights are trained, on {device.type}, {processes.count} process(es)")
     try:
         values = trainer.run()
     finally:
@@ -219,32 +214,27 @@ def train_model(task: Task, machine: Machine) -> tuple[AdaptModel, dict[str, tor
 
 def _maker(task: Task, chat: ChatFormat, tokens: int, items: list[Item], taught: int, parts: Any) -> AdaptMaker:
     stage = task.stage
-    schedule = stage.schedule
-    return AdaptMaker(
-        items,
-        chat,
-        tokens,
-        schedule.batch_size,
-        schedule.seed,
+    drawing = Drawing(
+        stage.schedule.batch_size,
+        stage.schedule.seed,
         crop=stage.crop,
         share=stage.replay.share,
         templates=stage.templates,
         views=stage.views,
         longest=stage.longest,
-        vocabulary=task.config.vocabulary,
-        own_from=taught,
+        # where the tower is trained for all concepts, a window takes a whole image through it
+        windows=stage.looks if task.apart or stage.learn.tower == "no" else 0,
+    )
+    prompting = Prompting(
         decodes=stage.loss.decodes,
         boxes=stage.loss.box > 0 and stage.learn.seeing,
-        keeps=stage.learn.seeing,
         box_weight=stage.loss.box,
-        # where the tower learns for all, a window takes a whole image through it
-        looks=stage.looks if task.apart or stage.learn.tower == "no" else 0,
+        keeps=stage.learn.seeing,
+        custom_from=taught,
         apart=task.apart,
-        lies=task.lies,
-        rank=0 if parts is None else parts.process_index,
-        processes=1 if parts is None else parts.num_processes,
-        accumulate=1 if parts is None else schedule.accumulate,
     )
+    share = Share() if parts is None else Share(parts.process_index, parts.num_processes, stage.schedule.accumulate)
+    return AdaptMaker(items, chat, tokens, drawing, prompting, share, task.config.vocabulary, task.lies)
 
 
 def tracker(folder: Path, wanted: bool) -> tuple[Callable[[str, int, dict[str, float]], None], Callable[[], None]]:
@@ -258,7 +248,7 @@ def tracker(folder: Path, wanted: bool) -> tuple[Callable[[str, int, dict[str, f
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise InputError("tensorboard: true needs the package tensorboard: pip install 'lisa-micro[train]'") from error
+        raise missing_extra("tensorboard: true", "tensorboard") from error
     writer = SummaryWriter(str(folder / "tensorboard"))
 
     def track(part: str, step: int, figures: dict[str, float]) -> None:

@@ -50,8 +50,6 @@ def measure_speed(job: dict[str, Any]) -> dict[str, Any]:
     environment = dict(os.environ)
     if job.get("threads"):
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(job["threads"]))
-    root = str(Path(__file__).resolve().parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.json"
         write_json(path, job)

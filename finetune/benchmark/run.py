@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from lisa_micro import __version__
-from lisa_micro.evaluate.runner import commit, hardware
+from lisa_micro.evaluate.provenance import commit, hardware
 from lisa_micro.models.device import pick_device
 from lisa_micro.models.segmenters.semantic import count_parameters
 from lisa_micro.types import InputError, Micrograph
@@ -65,7 +65,7 @@ def benchmark(settings: Settings, log: Log = print) -> list[Path]:
             curves[row["title"]] = curve
         log(summary(rows[-1]))
         done = name == settings.models[-1]
-        facts["finished"] = datetime.now(timezone.utc).isoformat(timespec="seconds") if done else None
+        facts["finished"] = datetime.now(UTC).isoformat(timespec="seconds") if done else None
         written = write_report(settings.out, dataset.name, rows, facts, curves)
     return written
 

@@ -27,8 +27,9 @@ from lisa_micro_finetune.benchmark.data import Dataset, TileBatch, TileMaker
 from lisa_micro_finetune.benchmark.models import SPECS, ModelSpec, build_model, resize_images
 from lisa_micro_finetune.benchmark.predict import predict
 from lisa_micro_finetune.benchmark.settings import Settings
-from lisa_micro_finetune.loop import LoopConfig, run_loop
+from lisa_micro_finetune.loop import run_loop
 from lisa_micro_finetune.precision import use_bf16
+from lisa_micro_finetune.schedule import Schedule
 
 PLAN, CLOCK, WEIGHTS = "plan.json", "clock.json", "weights.safetensors"
 POINTS, HELD_OUT_POINTS, HELD_OUT_TILES = 60, 8, 3
@@ -121,7 +122,8 @@ def train(
     steps, weights = int(plan["steps"]), folder / WEIGHTS
     model = fresh_model()
     if not weights.is_file():
-        _run(model, spec, maker, dataset, settings, device, folder, steps, resolution, bf16, log)
+        run = Run(spec, dataset, settings, device, folder, steps, resolution, bf16)
+        run.train(model, maker, log)
     load_strict(model, read_state(weights), spec.title)
     seconds = json.loads((folder / CLOCK).read_text())["seconds"]
     return Trained(model.eval(), resolution, batch, steps, seconds, read_curve(folder / "log.jsonl"), weights)
@@ -169,64 +171,72 @@ def measure_pace(model: nn.Module, step: Callable[[TileBatch], Tensor], maker: T
     return float(np.median(times[1:]))
 
 
-def _run(
-    model: nn.Module,
-    spec: ModelSpec,
-    maker: TileMaker,
-    dataset: Dataset,
-    settings: Settings,
-    device: torch.device,
-    folder: Path,
-    steps: int,
-    resolution: int,
-    bf16: bool,
-    log: Callable[[str], None],
-) -> None:
-    loss_of = make_step(model, spec, resolution, device, bf16)
-    every = max(1, steps // HELD_OUT_POINTS)
-    shown = dataset.test[:HELD_OUT_TILES]
+@dataclass(frozen=True)
+class Run:
+    """The training of one model.
 
-    def step(batch: TileBatch) -> tuple[Tensor, dict[str, float]]:
-        loss = loss_of(batch)
-        if (batch.step + 1) % every:
-            return loss, {}
-        model.eval()
-        masks = [predict(model, item.pixels, settings.tile, resolution, device, bf16) for item in shown]
-        model.train()
-        return loss, {"held_out_iou": float(np.mean([iou(m, i.mask) for m, i in zip(masks, shown, strict=True)]))}
+    Attributes:
+        spec: the model. dataset, settings: of the comparison.
+        device, folder: where it takes place. steps, resolution: of the training. bf16: whether it uses bfloat16.
+    """
 
-    clock = folder / CLOCK
-    # a kill loses the steps since the last checkpoint and their time with them
-    before = json.loads(clock.read_text())["seconds"] if clock.is_file() and (folder / "last.pt").is_file() else 0.0
-    began = time.monotonic()
+    spec: ModelSpec
+    dataset: Dataset
+    settings: Settings
+    device: torch.device
+    folder: Path
+    steps: int
+    resolution: int
+    bf16: bool
 
-    def on_save(_: int, __: dict[str, Tensor]) -> None:
-        seconds = before + time.monotonic() - began
-        write_files(folder, {CLOCK: lambda path: write_json(path, {"seconds": seconds})})
+    def train(self, model: nn.Module, maker: TileMaker, log: Callable[[str], None]) -> None:
+        """Train ``model`` and write its weights; a checkpoint is resumed."""
+        spec, settings, device, folder, steps = self.spec, self.settings, self.device, self.folder, self.steps
+        loss_of = make_step(model, spec, self.resolution, device, self.bf16)
+        every = max(1, steps // HELD_OUT_POINTS)
+        shown = self.dataset.test[:HELD_OUT_TILES]
 
-    config = LoopConfig(
-        steps=steps,
-        batch_size=maker.batch,
-        lr=spec.lr,
-        warmup=min(50, max(1, steps // 10)),
-        seed=settings.seed,
-        log_every=max(1, steps // POINTS),
-        workers=0 if device.type == "cpu" else 4,
-        betas=(0.9, 0.99),
-    )
-    # pretrained weights of EfficientSAM's encoder are worth keeping near
-    groups = [(["sam.image_encoder."], 0.2)] if settings.checkpoint is not None else []
-    values = run_loop(
-        model, maker, step, config, folder, groups, on_save, log=lambda line: log(f"{spec.title}: {line}")
-    )
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name in values:
-                parameter.copy_(values[name])
-    settle_norms(model, maker, resolution, device)
-    # the checkpoint may go once the weights are there
-    save_module(model.state_dict(), folder / WEIGHTS, torch.float32)
-    (folder / "last.pt").unlink(missing_ok=True)
+        def step(batch: TileBatch) -> tuple[Tensor, dict[str, float]]:
+            loss = loss_of(batch)
+            if (batch.step + 1) % every:
+                return loss, {}
+            model.eval()
+            masks = [predict(model, item.pixels, settings.tile, self.resolution, device, self.bf16) for item in shown]
+            model.train()
+            return loss, {"held_out_iou": float(np.mean([iou(m, i.mask) for m, i in zip(masks, shown, strict=True)]))}
+
+        clock = folder / CLOCK
+        # a kill loses the steps since the last checkpoint and their time with them
+        before = json.loads(clock.read_text())["seconds"] if clock.is_file() and (folder / "last.pt").is_file() else 0.0
+        began = time.monotonic()
+
+        def on_save(_: int, __: dict[str, Tensor]) -> None:
+            seconds = before + time.monotonic() - began
+            write_files(folder, {CLOCK: lambda path: write_json(path, {"seconds": seconds})})
+
+        schedule = Schedule(
+            steps=steps,
+            batch_size=maker.batch,
+            lr=spec.lr,
+            warmup=min(50, max(1, steps // 10)),
+            seed=settings.seed,
+            log_every=max(1, steps // POINTS),
+            workers=0 if device.type == "cpu" else 4,
+            betas=(0.9, 0.99),
+        )
+        # pretrained weights of EfficientSAM's encoder are worth keeping near
+        groups = [(["sam.image_encoder."], 0.2)] if settings.checkpoint is not None else []
+        values = run_loop(
+            model, maker, step, schedule, folder, groups, on_save, log=lambda line: log(f"{spec.title}: {line}")
+        )
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name in values:
+                    parameter.copy_(values[name])
+        settle_norms(model, maker, self.resolution, device)
+        # the checkpoint may go once the weights are there
+        save_module(model.state_dict(), folder / WEIGHTS, torch.float32)
+        (folder / "last.pt").unlink(missing_ok=True)
 
 
 @torch.no_grad()

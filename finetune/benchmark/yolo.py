@@ -24,8 +24,8 @@ from lisa_micro.models.segmenters.images import pad_to_multiple, three_channels
 from lisa_micro.types import InputError
 
 MISSING = (
-    "YOLOv8n-seg needs the package ultralytics, which is under the AGPL-3.0; install it with the extra [yolo], or "
-    "leave yolo out of --models"
+    "YOLOv8n-seg needs the package ultralytics, which is under the AGPL-3.0; run: pip install "
+    '"lisa-micro[yolo]", or leave yolo out of --models'
 )
 CLASSES, STRIDE, MASK_STRIDE = 80, 32, 4
 CONFIDENCE, OVERLAP, MOST = 0.25, 0.7, 300

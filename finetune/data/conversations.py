@@ -65,6 +65,33 @@ def encode_turns(turns: list[Turn], chat: ChatFormat, image_tokens: int) -> tupl
     return ids, labels
 
 
+@dataclass(frozen=True)
+class Images:
+    """Images that conversations are about.
+
+    Attributes:
+        facts: facts of each image.
+        rows: rows of the pooled features of each image, one per augmented view.
+        weights: how often each image is drawn, relative to the others, ``(N,)``.
+    """
+
+    facts: list[dict]
+    rows: list[list[int]]
+    weights: np.ndarray
+
+
+@dataclass(frozen=True)
+class TextMix:
+    """Which texts are drawn; see :func:`lisa_micro.datasets.texts.sample_conversation`."""
+
+    categories: dict[str, float] | None = None
+    follow_ups: int | None = None
+    dialogues: float | None = None
+
+
+DEFAULT_MIX = TextMix()
+
+
 class ConversationMaker:
     """step -> :class:`LanguageBatch`, the same for the same seed and step. Conversations of four steps are made
     together, sorted by length, so that little is padded, and dealt out in batches of about the same number of tokens
@@ -74,22 +101,19 @@ class ConversationMaker:
 
     def __init__(
         self,
-        facts: list[dict],
-        rows: list[list[int]],
-        weights: np.ndarray,
+        images: Images,
         chat: ChatFormat,
         image_tokens: int,
         batch_size: int,
         seed: int,
+        mix: TextMix = DEFAULT_MIX,
         longest: int = 224,
-        categories: dict[str, float] | None = None,
-        follow_ups: int | None = None,
-        dialogues: float | None = None,
     ):
-        self.facts, self.rows, self.weights = facts, rows, weights / weights.sum()
+        self.facts, self.rows = images.facts, images.rows
+        self.weights = images.weights / images.weights.sum()
         self.chat, self.image_tokens = chat, image_tokens
         self.batch_size, self.seed, self.longest = batch_size, seed, longest
-        self.drawn = {"follow_ups": follow_ups, "categories": categories, "dialogues": dialogues}
+        self.drawn = {"follow_ups": mix.follow_ups, "categories": mix.categories, "dialogues": mix.dialogues}
         self.kept: tuple[int, list[list[Example]]] | None = None
 
     def __call__(self, step: int) -> LanguageBatch:

@@ -1,1 +1,1 @@
-"""Videos: instances found, linked, measured, and questions about them answered."""
+"""Videos: detect, link and measure particles, find events, and answer questions."""

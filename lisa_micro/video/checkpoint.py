@@ -1,8 +1,7 @@
-"""What was segmented, kept frame by frame while a video is followed, so that a run that was killed can go on.
+"""Checkpoint of a running track job: the detections of each frame, so that an interrupted run can resume.
 
-Segmenting takes nearly all the time. What it gave is appended to one file, each frame as a whole or not at all; a run
-that goes on reads those frames back and does all the rest again, so that its result cannot differ from that of a run
-that was never interrupted.
+Detection takes most of the time. The detections of each frame are appended to one file, each as a whole or not at all.
+A resumed run reads them back and repeats all other steps, so that its result equals that of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -11,37 +10,54 @@ import json
 import os
 import struct
 import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from lisa_micro.protocols import Detections
 from lisa_micro.types import InputError
 
-JOURNAL = "frames.part"
-"""Name of the file in the folder of results; it is gone when the run is complete."""
+CHECKPOINT_FILE = "frames.part"
+"""Name of the file in the results folder; it is removed when the run is complete."""
 _MAGIC = b"LISAMJ01"
-_HEAD = struct.Struct("<II")  # length and CRC-32 of what follows
+_HEAD = struct.Struct("<II")  # length and CRC-32 of the record that follows
 
 
-class Journal:
-    """Records of frames: a small dictionary and a label image each.
-
-    Args:
-        folder: of the results.
-        request: what the segmentation depends on (prompt, weights, video ...), of plain JSON values.
-        resume: whether to go on with the records that are there.
+@dataclass(frozen=True, eq=False)
+class SavedFrame:
+    """One record of a checkpoint.
 
     Attributes:
-        kept: how many frames are there from an earlier run.
-
-    Raises:
-        InputError: records of another request are to be gone on with, or the folder cannot be written.
+        detections: detections of the frame.
+        notes: notes that the detector added in this frame.
+        memory: memory of the detector, ``None`` if it did not change.
     """
 
-    def __init__(self, folder: Path, request: dict[str, Any], resume: bool):
-        self.path = folder / JOURNAL
-        self.kept = 0
+    detections: Detections
+    notes: Sequence[str] = ()
+    memory: Mapping[str, object] | None = None
+
+
+class Checkpoint:
+    """File with one record per frame.
+
+    Args:
+        folder: results folder.
+        request: plain JSON values that determine the detections (prompt, weights, video, ...).
+        resume: whether to use the records of an earlier run.
+
+    Attributes:
+        saved: number of frames from an earlier run.
+
+    Raises:
+        InputError: if the records belong to another request, or the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, request: Mapping[str, object], resume: bool):
+        self.path = folder / CHECKPOINT_FILE
+        self.saved = 0
         self._offsets: list[int] = []
         head = json.dumps(request, sort_keys=True).encode()
         try:
@@ -53,18 +69,17 @@ class Journal:
                 self._file.write(_MAGIC + _HEAD.pack(len(head), zlib.crc32(head)) + head)
                 self._file.flush()
         except OSError as error:
-            raise InputError(f"{folder} cannot be written: {error.strerror or error}.") from error
+            raise InputError(f"Cannot write to {folder}: {error.strerror or error}.") from error
 
     def _restore(self, head: bytes, folder: Path) -> None:
-        """Find the whole records; what a killed run left of another one behind them is cut off."""
+        """Find the complete records and remove an incomplete one at the end."""
         file = self._file
         magic = file.read(len(_MAGIC))
-        written = self._record()
-        if magic != _MAGIC or written != head:
+        if magic != _MAGIC or self._record() != head:
             file.close()
             raise InputError(
-                f"What was begun in {folder} was another request, video or model; "
-                "take another folder, or begin anew with --force."
+                f"{folder} has an interrupted run of another request, video or model; "
+                "choose another folder, or start over with --force."
             )
         end = file.tell()
         while self._record() is not None:
@@ -72,7 +87,7 @@ class Journal:
             end = file.tell()
         file.seek(end)
         file.truncate()
-        self.kept = len(self._offsets)
+        self.saved = len(self._offsets)
 
     def _record(self) -> bytes | None:
         head = self._file.read(_HEAD.size)
@@ -82,37 +97,52 @@ class Journal:
         body = self._file.read(length)
         return body if len(body) == length and zlib.crc32(body) == check else None
 
-    def read(self, number: int) -> tuple[dict[str, Any], np.ndarray]:
-        """Frame ``number`` of those kept: its dictionary and its ``(H, W)`` int32 labels."""
+    def read(self, number: int) -> SavedFrame:
+        """Read the record of a saved frame.
+
+        Args:
+            number: frame number below :attr:`saved`.
+        """
         self._file.seek(self._offsets[number])
         body = self._record()
-        assert body is not None  # its checksum was right when the file was opened
+        assert body is not None  # the checksum was correct when the file was opened
         (length,) = struct.unpack_from("<I", body)
         facts = json.loads(body[4 : 4 + length])
-        height, width = facts.pop("shape")
-        labels = np.frombuffer(zlib.decompress(body[4 + length :]), "<i4").reshape(height, width)
-        return facts, labels.astype(np.int32)
+        labels = np.frombuffer(zlib.decompress(body[4 + length :]), "<i4").reshape(facts["shape"]).astype(np.int32)
+        selected = None if facts["asked"] is None else tuple(facts["asked"])
+        detections = Detections(labels, selected, facts["score"], facts["presence"])
+        return SavedFrame(detections, facts["notes"], facts["memory"])
 
-    def append(self, facts: dict[str, Any], labels: np.ndarray) -> None:
-        """Keep the next frame.
+    def append(self, frame: SavedFrame) -> None:
+        """Append the record of the next frame.
 
         Raises:
-            InputError: the disk is full, or the file cannot be written any more.
+            InputError: if the disk is full, or the file cannot be written.
         """
-        text = json.dumps({**facts, "shape": list(labels.shape)}).encode()
-        body = struct.pack("<I", len(text)) + text + zlib.compress(np.ascontiguousarray(labels, "<i4").tobytes(), 1)
+        found = frame.detections
+        facts = {
+            "asked": None if found.selected is None else list(found.selected),
+            "score": float(found.score),
+            "presence": float(found.presence),
+            "notes": list(frame.notes),
+            "memory": frame.memory,
+            "shape": list(found.labels.shape),
+        }
+        text = json.dumps(facts).encode()
+        packed = zlib.compress(np.ascontiguousarray(found.labels, "<i4").tobytes(), 1)
+        body = struct.pack("<I", len(text)) + text + packed
         try:
             self._file.seek(0, os.SEEK_END)
             self._file.write(_HEAD.pack(len(body), zlib.crc32(body)) + body)
             self._file.flush()
         except OSError as error:
-            raise InputError(f"{self.path.parent} cannot be written: {error.strerror or error}.") from error
+            raise InputError(f"Cannot write to {self.path.parent}: {error.strerror or error}.") from error
 
     def close(self) -> None:
-        """Leave the file for another run."""
+        """Close the file and keep it for a later run."""
         self._file.close()
 
     def remove(self) -> None:
-        """The run is complete."""
+        """Remove the file after a complete run."""
         self._file.close()
         self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Tracks as the tools of the Cell Tracking Challenge read them."""
+"""Export tracks in the format of the Cell Tracking Challenge."""
 
 from __future__ import annotations
 
@@ -6,44 +6,51 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lisa_micro.types import InputError
+from lisa_micro.video.events import LineageEntry
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def ctc_rows(
-    tracks: pd.DataFrame, lineage: Mapping[int, Mapping[str, Any]]
+    tracks: pd.DataFrame, lineage: Mapping[int, LineageEntry]
 ) -> tuple[list[tuple[int, int, int, int]], dict[tuple[int, int], int]]:
-    """Tracks without gaps and with one parent at most, as the format has them.
+    """Convert tracks to rows without gaps and with at most one parent, as the format requires.
 
-    A particle that is missing for some frames is another track behind the gap, whose parent is the one before it. Of
-    several parents the one with the largest area when last seen is kept.
+    After a gap, a particle continues as a new label whose parent is the label before the gap. Of several parents, the
+    one with the largest last area is kept.
 
     Args:
-        tracks: with the columns ``frame``, ``identity``, ``area_px2``.
-        lineage: with ``parents`` of each identity.
+        tracks: table with the columns ``frame``, ``identity`` and ``area_px2``.
+        lineage: ``parents`` of each track.
 
     Returns:
-        rows (label, first frame, last frame, parent or 0) with labels 1, 2 ...; and (frame, identity) -> label.
+        rows (label, first frame, last frame, parent or 0) with labels 1, 2, ...; and (frame, track ID) -> label.
     """
     runs: dict[int, list[tuple[int, int]]] = {}
     last_area: dict[int, float] = {}
-    for identity, rows in tracks.sort_values("frame").groupby("identity"):
-        frames = rows["frame"].to_numpy(np.int64)
+    if not len(tracks):
+        return [], {}
+    ids, frame = (tracks[name].to_numpy(np.int64) for name in ("identity", "frame"))
+    area = tracks["area_px2"].to_numpy(float)
+    order = np.lexsort((frame, ids))
+    names, begins = np.unique(ids[order], return_index=True)
+    for identity, rows in zip(names.tolist(), np.split(order, begins[1:]), strict=True):
+        frames = frame[rows]
         breaks = np.flatnonzero(np.diff(frames) > 1)
         starts, stops = np.r_[frames[0], frames[breaks + 1]], np.r_[frames[breaks], frames[-1]]
-        runs[int(identity)] = list(zip(starts.tolist(), stops.tolist(), strict=True))
-        last_area[int(identity)] = float(rows["area_px2"].iloc[-1])
+        runs[identity] = list(zip(starts.tolist(), stops.tolist(), strict=True))
+        last_area[identity] = float(area[rows[-1]])
     result: list[tuple[int, int, int, int]] = []
     of: dict[tuple[int, int], int] = {}
-    final: dict[int, int] = {}  # identity -> label of its last run
+    final: dict[int, int] = {}  # track ID -> label of its last run
     for identity in sorted(runs, key=lambda k: (runs[k][0][0], k)):
-        parents = [p for p in lineage.get(identity, {}).get("parents", ()) if p in final]
+        parents = [p for p in lineage[identity]["parents"] if p in final] if identity in lineage else []
         parent = final[max(parents, key=lambda p: last_area[p])] if parents else 0
         for start, stop in runs[identity]:
             label = len(result) + 1
@@ -54,26 +61,26 @@ def ctc_rows(
 
 
 def write_ctc(
-    labels: Iterable[np.ndarray], tracks: pd.DataFrame, lineage: Mapping[int, Mapping[str, Any]], folder: Path
+    labels: Iterable[np.ndarray], tracks: pd.DataFrame, lineage: Mapping[int, LineageEntry], folder: Path
 ) -> Path:
-    """Writes ``mask000.tif``, ``mask001.tif`` ... (uint16) and ``res_track.txt``; an older export is replaced.
+    """Write ``mask000.tif``, ``mask001.tif``, ... (uint16) and ``res_track.txt``; an earlier export is replaced.
 
     Args:
-        labels: ``(H, W)`` identities of each frame.
+        labels: ``(H, W)`` track IDs of each frame.
         tracks, lineage: see :func:`ctc_rows`.
-        folder: appears when it is complete.
+        folder: output folder; it appears when it is complete.
 
     Returns:
         ``folder``.
 
     Raises:
-        InputError: it cannot be written, or there are more tracks than the format's 65535.
+        InputError: if it cannot be written, or if there are more than 65535 labels, the limit of the format.
     """
     import tifffile
 
     rows, of = ctc_rows(tracks, lineage)
     if len(rows) > np.iinfo(np.uint16).max:
-        raise InputError(f"{len(rows)} tracks are more than the Cell Tracking Challenge's format holds (65535).")
+        raise InputError(f"The Cell Tracking Challenge format holds at most 65535 labels, but there are {len(rows)}.")
     frames = tracks["frame"].max() if len(tracks) else 0
     digits = max(3, len(str(int(frames))))
     try:
@@ -92,5 +99,5 @@ def write_ctc(
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror or error}.") from error
+        raise InputError(f"Cannot write to {folder}: {error.strerror or error}.") from error
     return folder

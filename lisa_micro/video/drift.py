@@ -1,4 +1,4 @@
-"""Drift of the sample under the microscope, measured frame by frame to a fraction of a pixel."""
+"""Measure the drift of the sample, frame by frame, with subpixel accuracy."""
 
 from __future__ import annotations
 
@@ -8,73 +8,74 @@ from scipy import ndimage
 from lisa_micro.types import InputError
 
 STEPS = 20
-"""A pixel is resolved into so many steps."""
-_MEMORY = 0.2  # weight of the newest frame in the reference: the noise of one frame hardly counts
-_CLEAR = 0.1  # share of a side by which the reference may lie aside before it begins anew
+"""Subpixel resolution: number of steps per pixel."""
+_UPDATE = 0.2  # weight of the newest frame in the reference, low so that its noise matters little
+_MAX_OFFSET = 0.1  # displacement, as a share of the side, at which the reference is replaced
 
 
 class Drift:
-    """Follows the drift of a video by registration against a running reference.
+    """Measures the drift of a video by registration to a running reference.
 
-    The reference is a mean of the last frames, brought into register, so that noise and particles that move on their
-    own matter little. It stays on whole pixels (nothing is blurred by moving it again and again), and begins anew at
-    the present frame when that has moved far from it.
+    The reference is an exponential moving average of the registered frames, so that noise and particles that move
+    individually matter little. It is shifted by whole pixels only, since repeated subpixel shifts would blur it, and is
+    replaced by the current frame when that has moved too far.
 
-    Frames are not resampled: where things are is told in the pixels of their own frame, and the drift beside it.
+    Frames are not resampled: positions stay in the pixels of their frame, and the drift is reported separately.
     """
 
     def __init__(self) -> None:
         self._reference: np.ndarray | None = None
-        self._origin = np.zeros(2)  # where the reference lies, y, x px from the first frame
+        self._origin = np.zeros(2)  # position of the reference, y, x px from the first frame
 
     def step(self, pixels: np.ndarray) -> np.ndarray:
         """Register the next frame.
 
         Args:
-            pixels: ``(H, W)`` float, of one size in all frames; NaN and infinities count as the mean.
+            pixels: ``(H, W)`` float, of the same size in all frames; NaN and infinities are replaced by the mean.
 
         Returns:
-            ``(2,)`` float64 x, y px: by how much what is seen has moved since the first frame (0, 0).
+            ``(2,)`` float64, displacement of the image since the first frame, x, y px.
 
         Raises:
-            InputError: a frame of another size than the first.
+            InputError: if the frame has another size than the first.
         """
-        frame = prepared(pixels)
+        frame = high_pass(pixels)
         if self._reference is None:
             self._reference = frame
             return np.zeros(2)
         if frame.shape != self._reference.shape:
-            raise InputError(f"all frames must be of one size, {self._reference.shape} px (H, W), not {frame.shape}")
-        away = _away(self._reference, frame)
-        if away is None:
+            first = self._reference.shape
+            raise InputError(f"The frame has the shape {frame.shape} (H, W), but the first frame has {first}.")
+        offset = _displacement(self._reference, frame)
+        if offset is None:
             return self._origin[::-1].copy()
-        where = self._origin + away
-        whole = np.rint(away)
-        if (np.abs(whole) > _CLEAR * np.array(frame.shape)).any():
-            self._reference, self._origin = frame, where
-            return where[::-1].copy()
+        position = self._origin + offset
+        whole = np.rint(offset)
+        if (np.abs(whole) > _MAX_OFFSET * np.array(frame.shape)).any():
+            self._reference, self._origin = frame, position
+            return position[::-1].copy()
         self._origin = self._origin + whole
         kept = np.roll(self._reference, tuple(whole.astype(int)), axis=(0, 1))
-        registered = ndimage.shift(frame, whole - away, order=1, mode="nearest")
-        self._reference = (1 - _MEMORY) * kept + _MEMORY * registered
-        return where[::-1].copy()
+        registered = ndimage.shift(frame, whole - offset, order=1, mode="nearest")
+        self._reference = (1 - _UPDATE) * kept + _UPDATE * registered
+        return position[::-1].copy()
 
 
 def frame_shift(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """By how much what is seen has moved from one frame to another.
+    """Return the displacement of the image between two frames.
 
     Args:
-        first, second: ``(H, W)``, of one size, as :func:`prepared` gives them.
+        first, second: ``(H, W)``, of one size, from :func:`high_pass`.
 
     Returns:
-        ``(2,)`` float64 x, y px, to a :data:`STEPS`-th of a pixel; 0, 0 where there is nothing to hold on to.
+        ``(2,)`` float64 x, y px with a resolution of 1 / :data:`STEPS` px; 0, 0 if a frame has no structure.
     """
-    away = _away(first, second)
-    return np.zeros(2) if away is None else away[::-1]
+    offset = _displacement(first, second)
+    return np.zeros(2) if offset is None else offset[::-1]
 
 
-def _away(reference: np.ndarray, frame: np.ndarray) -> np.ndarray | None:
-    """y, x px by which a frame lies aside of a reference, both prepared; ``None``: there is nothing to hold on to."""
+def _displacement(reference: np.ndarray, frame: np.ndarray) -> np.ndarray | None:
+    """Return the displacement of a frame from a reference, y, x px; ``None`` if one has no structure."""
     from skimage.registration import phase_cross_correlation
 
     if min(frame.shape) < 8 or not frame.any() or not reference.any():
@@ -84,9 +85,12 @@ def _away(reference: np.ndarray, frame: np.ndarray) -> np.ndarray | None:
     return -np.asarray(found, float)
 
 
-def prepared(pixels: np.ndarray) -> np.ndarray:
-    """A frame ``(H, W)`` as frames are registered by: without its mean, its slow shading, and the noise of single
-    pixels, none of which moves with the sample. NaN and infinities count as the mean."""
+def high_pass(pixels: np.ndarray) -> np.ndarray:
+    """Filter a frame ``(H, W)`` for registration.
+
+    Removes what does not move with the sample: the mean, slow shading, and pixel noise. NaN and infinities are replaced
+    by the mean.
+    """
     pixels = np.asarray(pixels, np.float64)
     good = np.isfinite(pixels)
     if not good.all():
@@ -96,5 +100,5 @@ def prepared(pixels: np.ndarray) -> np.ndarray:
 
 
 def _window(shape: tuple[int, int]) -> np.ndarray:
-    """``(H, W)``: falls to 0 at the borders, where things come and go."""
+    """Return a Hann window ``(H, W)``, which suppresses the borders, where particles enter and leave."""
     return np.hanning(shape[0] + 2)[1:-1, None] * np.hanning(shape[1] + 2)[None, 1:-1]

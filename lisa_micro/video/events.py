@@ -1,15 +1,16 @@
-"""What happens in a video: particles appear, touch, grow a neck, become one, split, vanish, leave.
+"""Find events in a video: particles appear, touch, form necks, coalesce, split, vanish, or leave the field.
 
-Events are read from final identities and measured necks, frame by frame, and do not flicker: a contact or a neck
-begins when it is there in two of three frames in a row, at the first of them, and a contact has ended when it was not
-there for :data:`APART` frames. What a pair has been through is not told again of the particle that one of them becomes.
+Events are derived from final track IDs and measured necks, frame by frame, with hysteresis against flicker: a contact
+or a neck starts at the first of three consecutive frames of which two show it, and a contact ends after :data:`APART`
+frames without it. A particle that results from coalescence inherits the contacts of its parents, so that these are not
+reported again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -20,11 +21,33 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KINDS = ("appear", "contact", "neck", "coalesce", "split", "vanish", "leave")
-"""Of events, in the order in which those of one frame are listed."""
+"""Kinds of events, in the order in which those of one frame are listed."""
 NECK_RATIO = 0.1
-"""x / R above which a contact is a neck."""
+"""Ratio x/R above which a contact counts as a neck."""
 APART = 5
-"""Frames without contact after which the next one is a new contact."""
+"""Number of frames without contact after which the next contact counts as new."""
+
+
+class LineageEntry(TypedDict):
+    """The life of one track.
+
+    Attributes:
+        parents, children: track IDs.
+        first_frame, last_frame: frames of the first and the last detection.
+        frames: number of frames with a detection.
+        end: ``"coalesced"``, ``"split"``, ``"vanished"``, ``"left"`` or ``"video end"``.
+    """
+
+    parents: list[int]
+    children: list[int]
+    first_frame: int
+    last_frame: int
+    frames: int
+    end: str
+
+
+Lineage = dict[int, LineageEntry]
+"""Track ID -> life of the track."""
 
 
 @dataclass
@@ -33,14 +56,14 @@ class Event:
 
     Attributes:
         kind: one of :data:`KINDS`.
-        frame: the first frame in which it has happened.
-        before, after: identities before and after it. ``contact`` and ``neck``: the two, twice; ``coalesce``: the
-            parents, and the new one; ``split``: the one, and its pieces; ``appear``: none, and the new one; ``vanish``
-            and ``leave`` (of the field): the one, and none.
-        x, y: px, where.
-        uncertainty: frames within which it happened, counted back from ``frame``: 1 where it lies between two
-            neighbouring frames, more where what was seen went to and fro; 0 for what was there in the first frame
-            already, so that nobody knows when it happened.
+        frame: first frame after the event.
+        before, after: track IDs before and after it. ``contact`` and ``neck``: the pair in both; ``coalesce``: the
+            parents and the new track; ``split``: the parent and its pieces; ``appear``: none and the new track;
+            ``vanish`` and ``leave`` (the field): the track and none.
+        x, y: position in px.
+        uncertainty: number of frames, counted back from ``frame``, within which the event happened: 1 between two
+            neighbouring frames, more if the detections alternated, 0 if the state existed in the first frame, so that
+            its start is unknown.
     """
 
     kind: str
@@ -54,29 +77,29 @@ class Event:
 
 @dataclass
 class Onset:
-    """When something that flickers begins: it must be there in two of three frames."""
+    """Detects the start of a state that may flicker: it must be observed in two of three consecutive frames."""
 
     recent: list[tuple[int, bool]] = field(default_factory=list)
-    first: int | None = None  # when it was first there, since it last was surely not
-    since: int | None = None  # when it began
+    first: int | None = None  # first observation since the state was last clearly absent
+    since: int | None = None  # start of the state
     quiet: int = 0
 
-    def feed(self, frame: int, there: bool) -> bool:
-        """Whether it has turned out in this frame that it began, at :attr:`since`."""
-        self.recent = [*self.recent[-2:], (frame, there)]
-        self.quiet = 0 if there else self.quiet + 1
-        if there and self.first is None:
+    def update(self, frame: int, present: bool) -> bool:
+        """Add a frame; return whether it confirms that the state started, at :attr:`since`."""
+        self.recent = [*self.recent[-2:], (frame, present)]
+        self.quiet = 0 if present else self.quiet + 1
+        if present and self.first is None:
             self.first = frame
         if self.since is None and self.quiet >= APART:
             self.first = None
         seen = [t for t, value in self.recent if value]
-        if self.since is not None or not there or len(seen) < 2:
+        if self.since is not None or not present or len(seen) < 2:
             return False
         self.since = seen[0]
         return True
 
     def uncertainty(self) -> int:
-        """See :class:`Event`."""
+        """Return the uncertainty as in :class:`Event`."""
         if not self.since or self.first is None:
             return 0 if self.since == 0 else 1
         return self.since - self.first + 1
@@ -101,14 +124,14 @@ class _Life:
 
 
 class EventLog:
-    """Collects events and the lineage while the frames of a video pass by in order.
+    """Collects events and the lineage while the frames of a video arrive in order.
 
     Args:
-        gap: frames for which a missing particle may come back, as in the tracker.
-        contacts: whether contacts and necks mean anything for what is followed.
+        gap: number of frames for which a missing particle may come back, as in the tracker.
+        contacts: whether to report contacts and necks; they are defined between particles only.
 
     Attributes:
-        events: so far, in no particular order until :meth:`finish`.
+        events: events so far, unordered until :meth:`finish`.
     """
 
     def __init__(self, gap: int = 5, contacts: bool = True):
@@ -126,14 +149,14 @@ class EventLog:
         necks: Sequence[Neck],
         births: Mapping[int, Birth],
     ) -> None:
-        """The next frame.
+        """Add the next frame.
 
         Args:
-            frame: its number; numbers ascend.
-            properties: of the particles in it, ``label`` being identities; as from
+            frame: frame number, larger than the previous one.
+            properties: properties of its particles, with track IDs as ``label``; see
                 :func:`lisa_micro.measure.particle_properties`.
-            necks: the contacts in it, between identities; as from :func:`lisa_micro.measure.find_necks`.
-            births: how identities began; may tell of more than are in the frame.
+            necks: contacts between track IDs; see :func:`lisa_micro.measure.find_necks`.
+            births: starts of tracks; may contain tracks that are not in the frame.
         """
         if self._first is None:
             self._first = frame
@@ -160,7 +183,7 @@ class EventLog:
         for k in born:
             parents = self._births[k].parents
             if len(parents) > 1:
-                self._become_one(frame, k, parents, place[k])
+                self._coalesce(frame, k, parents, place[k])
             elif parents:
                 pieces.setdefault(parents[0], []).append(k)
             elif frame != self._first:
@@ -173,9 +196,9 @@ class EventLog:
             for name in names:
                 self._inherit(name, (parent,), drop=name == names[-1])
 
-    def _become_one(self, frame: int, new: int, parents: tuple[int, ...], place: tuple[float, float]) -> None:
+    def _coalesce(self, frame: int, new: int, parents: tuple[int, ...], place: tuple[float, float]) -> None:
         for (a, b), pair in self._pairs.items():
-            if a in parents and b in parents:  # what was too short to be sure of has happened all the same
+            if a in parents and b in parents:  # a contact too short for confirmation has happened all the same
                 for kind, onset in (("contact", pair.contact), ("neck", pair.neck)):
                     if onset.since is None and onset.first is not None:
                         onset.since = onset.first
@@ -188,7 +211,7 @@ class EventLog:
         self._inherit(new, parents, drop=True)
 
     def _inherit(self, new: int, parents: tuple[int, ...], drop: bool) -> None:
-        """A child is in contact with whom its parents were in contact."""
+        """Pass the contacts of the parents on to a child."""
         for pair in [pair for pair in self._pairs if set(pair) & set(parents)]:
             state = self._pairs.pop(pair) if drop else self._pairs[pair]
             others = [k for k in pair if k not in parents]
@@ -216,11 +239,11 @@ class EventLog:
             neck = now.get(pair)
             if neck is not None:
                 state.place = neck.centre
-            for kind, onset, there in (
+            for kind, onset, present in (
                 ("contact", state.contact, neck is not None),
                 ("neck", state.neck, neck is not None and neck.x_over_R > NECK_RATIO),
             ):
-                if onset.feed(frame, there):
+                if onset.update(frame, present):
                     assert onset.since is not None
                     old = onset.since == self._first
                     uncertainty = 0 if old else onset.uncertainty()
@@ -234,7 +257,7 @@ class EventLog:
         self.events.append(Event(kind, life.last + 1, (identity,), (), life.x, life.y))
 
     def finish(self, last_frame: int) -> None:
-        """End with the video: what has been missing for its last two frames or more is gone."""
+        """Finish the video; a particle that is missing in the last two frames or more has vanished or left."""
         for identity, life in self._lives.items():
             if not life.ended:
                 if last_frame - life.last >= 2:
@@ -243,9 +266,8 @@ class EventLog:
                     life.ended = "video end"
         self.events.sort(key=lambda event: (event.frame, KINDS.index(event.kind), event.before, event.after))
 
-    def lineage(self) -> dict[int, dict[str, object]]:
-        """Identity -> ``parents`` and ``children`` (identities), ``first_frame``, ``last_frame``, ``frames`` (in how
-        many it is seen), ``end``: ``"coalesced"``, ``"split"``, ``"vanished"``, ``"left"`` or ``"video end"``."""
+    def lineage(self) -> Lineage:
+        """Return the lineage, ordered by track ID."""
         children: dict[int, list[int]] = {}
         for k in self._lives:
             for parent in self._births[k].parents:
@@ -266,16 +288,16 @@ class EventLog:
 def event_table(
     events: Sequence[Event], frame_time_s: float | None = None, pixel_size_nm: float | None = None
 ) -> pd.DataFrame:
-    """Events as a table.
+    """Return events as a table.
 
     Returns:
-        one row an event: ``kind``, ``frame``, ``time_s`` (NaN where the frame time is unknown), ``before``, ``after``
-        (tuples of identities), ``x_px``, ``y_px``, ``uncertainty_frames``, and with a pixel size ``x_nm``, ``y_nm``.
+        one row per event: ``kind``, ``frame``, ``time_s`` (NaN if the frame time is unknown), ``before``, ``after``
+        (tuples of track IDs), ``x_px``, ``y_px``, ``uncertainty_frames``, and with a pixel size ``x_nm``, ``y_nm``.
     """
     import pandas as pd
 
     frames = np.array([event.frame for event in events], np.int64)
-    table = {
+    table: dict[str, Any] = {
         "kind": [event.kind for event in events],
         "frame": frames,
         "time_s": frames * (np.nan if frame_time_s is None else frame_time_s),

@@ -1,384 +1,423 @@
-"""A video and a request in; identities, tracks, events and lineage out."""
+"""Track the particles of a video: detect in each frame, link to tracks, measure, and find events."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack, cast
 
 import numpy as np
 
-from lisa_micro.assistant.assistant import Assistant
 from lisa_micro.assistant.conversation import Clock
 from lisa_micro.io import LabelStack, LabelStackWriter, check_output
 from lisa_micro.io.video import VideoStream, read_video
-from lisa_micro.models.trackers.base import Tracker
+from lisa_micro.models.trackers import BUILDERS, build_tracker
+from lisa_micro.protocols import Assistant, Detections, FrameDetector, Tracker
 from lisa_micro.types import InputError, Micrograph
-from lisa_micro.video.checkpoint import JOURNAL, Journal
+from lisa_micro.video.checkpoint import CHECKPOINT_FILE, Checkpoint, SavedFrame
 from lisa_micro.video.denoise import averaged
-from lisa_micro.video.detect import Asking, Boxed, Carried, Look, Looker, Request
+from lisa_micro.video.detectors import (
+    AnswerDetector,
+    BoxDetector,
+    LabelPropagator,
+    VideoAssistant,
+    WordDetector,
+)
 from lisa_micro.video.drift import Drift
 from lisa_micro.video.events import EventLog, event_table
-from lisa_micro.video.link import GAP, Followed, Following
-from lisa_micro.video.tracks import TRACK_FILES, PackedLabels, Tables, Tracks
+from lisa_micro.video.linker import GAP, LinkedFrame, TrackLinker
+from lisa_micro.video.track_data import PackedLabels
+from lisa_micro.video.track_files import TRACK_FILES
+from lisa_micro.video.track_tables import TableBuilder
+from lisa_micro.video.tracks import Tracks
 
 Progress = Callable[[int, "int | None"], None]
-"""(frames done, frames in all or ``None`` where the file does not say)."""
-_DRAFT = "labels.part.tif"
+"""Called with the number of frames done, and of all frames or ``None`` if the file does not state it."""
+
 AVERAGE, MOST_AVERAGED = 1, 10
+"""Default and largest number of frames before and after each frame with which it is averaged."""
+_DRAFT = "labels.part.tif"
 
 
-def track(
-    assistant: Any,
-    video: Any,
-    words: str = "",
-    *,
-    boxes: object = None,
-    labels: np.ndarray | None = None,
-    tracker: str | Tracker | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    drift: bool = False,
-    average: int | None = None,
-    pixel_size_nm: float | None = None,
-    frame_time_s: float | None = None,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    force: bool = False,
-    progress: Progress | None = None,
-) -> Tracks:
-    """Follows every particle that a request means through a video.
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options of a track run.
 
-    The words are read once, with the first frame; a constraint in them ("the three largest") says which of the
-    particles of that frame are followed, with all that becomes of them. Where the first frame shows nothing of the
-    kind, that happens in the first frame that does, and a note says so.
+    Attributes:
+        drift: measure the drift of the sample, and also give positions in the frame of the sample.
+        average: instances are detected on the mean of each frame and this many frames before and after it, registered
+            to each other, which reduces noise (see :func:`lisa_micro.video.denoise.averaged`); 0 uses each frame alone.
+            ``None`` chooses 1 if the frames are segmented by ``micro`` or labels are propagated, otherwise 0.
+        out: results folder for all files (see :func:`lisa_micro.video.track_files.write_tracks`) and, during the run,
+            for the checkpoint.
+        resume: resume the run that was started in ``out``, with the same result as without the interruption; a complete
+            run is read back.
+        force: replace the results in ``out``.
+        progress: called after each frame.
+    """
 
-    Memory does not grow with the length of the video but for the tables and, without ``out``, some kilobytes of labels
-    a frame.
+    drift: bool = False
+    average: int | None = None
+    out: str | os.PathLike[str] | None = None
+    resume: bool = False
+    force: bool = False
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackOptions(RunOptions):
+    """Options of :func:`track`.
+
+    Attributes:
+        boxes: ``(N, 4)`` XYXY px in the first frame, instead of words: the particles in them are tracked.
+        labels: ``(H, W)`` integer track IDs in the first frame, instead of words. They are propagated by the network of
+            the tracker, whatever they mark. Two tracks that coalesce both continue until one is lost.
+        tracker: name known to :func:`lisa_micro.models.trackers.build_tracker`, or a tracker. ``None`` chooses
+            ``"overlap"``, or ``"deaot-t"`` for labels.
+        checkpoint: weights file of the tracker, unless its weights are included in the package.
+        pixel_size_nm, frame_time_s: replace the values of the file.
+    """
+
+    boxes: object = None
+    labels: np.ndarray | None = None
+    tracker: str | Tracker | None = None
+    checkpoint: str | os.PathLike[str] | None = None
+    pixel_size_nm: float | None = None
+    frame_time_s: float | None = None
+
+
+class TrackKeywords(TypedDict, total=False):
+    """The fields of :class:`TrackOptions` as keyword arguments."""
+
+    drift: bool
+    average: int | None
+    out: str | os.PathLike[str] | None
+    resume: bool
+    force: bool
+    progress: Progress | None
+    boxes: object
+    labels: np.ndarray | None
+    tracker: str | Tracker | None
+    checkpoint: str | os.PathLike[str] | None
+    pixel_size_nm: float | None
+    frame_time_s: float | None
+
+
+def track(assistant: Assistant | None, video: object, words: str = "", **options: Unpack[TrackKeywords]) -> Tracks:
+    """Track every particle that a request means through a video.
+
+    The request is read once, with the first frame. A constraint in it ("the three largest") selects particles in the
+    first frame that contains any; these are tracked with all that they become. Memory does not grow with the length of
+    the video, except for the tables and, without ``out``, for some kilobytes of labels per frame.
 
     Args:
-        assistant: from :func:`lisa_micro.load_assistant`; None where ``labels`` are given, which need none.
+        assistant: from :func:`lisa_micro.load_assistant`; may be ``None`` if ``labels`` are given.
         video: as for :func:`lisa_micro.read_video`.
         words: the request.
-        boxes: ``(N, 4)`` XYXY px of the first frame, in place of words: the particles in them are followed.
-        labels: ``(H, W)`` integers, identities in the first frame, in place of words: they are carried on by the
-            tracker's network alone, whatever they are of. Where two coalesce, both go on until one is lost.
-        tracker: a name that :func:`lisa_micro.models.trackers.build_tracker` knows, or a tracker. None: ``"overlap"``,
-            with ``labels`` ``"deaot-t"``.
-        checkpoint: weights of the tracker, where it has any and they do not come with the package.
-        drift: measure the drift of the sample, and tell positions without it too.
-        average: outlines are drawn on the mean of each frame with so many before and after it, brought into register,
-            which has less noise (see :func:`lisa_micro.video.denoise.averaged`); 0 takes each frame alone. None:
-            1, or 0 for an assistant of another kind, which gets the frames as they are.
-        pixel_size_nm, frame_time_s: go before what the file says.
-        out: folder that gets all files (see :meth:`lisa_micro.video.tracks.Tracks.save`) and, while it runs, what
-            is needed to go on when it is killed.
-        resume: go on with the run that was begun in ``out``; a complete one is read back. The result is the same as
-            without the interruption.
-        force: replace results that are in ``out``.
-        progress: told after each frame.
+        options: fields of :class:`TrackOptions`.
 
     Raises:
-        InputError: not one of words, boxes and labels; ``average`` is not between 0 and 10; a video, boxes or a tracker
-            that cannot be used; ``out`` holds other results; one sentence each.
+        InputError: if not exactly one of words, boxes and labels is given; if an option is unknown or out of range; if
+            the video, the boxes, the labels or the tracker cannot be used; if the model lacks the capability; if
+            ``out`` has other results.
+
+    Examples:
+        >>> import lisa_micro as lm
+        >>> video = lm.simulate_sintering(seed=1, frames=3, shape=(96, 96), n_particles=3)
+        >>> tracks = lm.track(lm.load_assistant(), video, "segment all nanoparticles")  # doctest: +SKIP
+        >>> len(tracks)  # doctest: +SKIP
+        3
     """
-    if bool(words.strip()) + (boxes is not None) + (labels is not None) != 1:
-        raise InputError(
-            "Say in words what to follow, or give boxes or labels of it in the first frame: one of the three."
-        )
-    stream = read_video(video, pixel_size_nm, frame_time_s)
-    device = str(getattr(assistant, "device", "auto"))
-    chosen = _tracker(tracker or ("overlap" if labels is None else "deaot-t"), checkpoint, device)
-    if labels is not None:
-        if chosen is None:
-            raise InputError("The tracker 'overlap' cannot carry labels on; take deaot-t, or another DeAOT.")
-        look: Any = Carried(chosen, labels, stream.shape)
-    elif boxes is not None:
-        look = Boxed(assistant, boxes, stream.shape)
-    elif isinstance(assistant, Assistant):
-        look = Request(assistant, words)
-    else:
-        look = Asking(assistant, words)
-    asked = {
+    chosen = _options(options)
+    labels = chosen.labels
+    if bool(words.strip()) + (chosen.boxes is not None) + (labels is not None) != 1:
+        raise InputError("Give words, or boxes or labels of the first frame: exactly one of the three.")
+    stream = read_video(video, chosen.pixel_size_nm, chosen.frame_time_s)
+    tracker = _tracker(chosen, "auto" if assistant is None else str(assistant.device))
+    detector = _detector(assistant, stream, words, chosen, tracker)
+    request: dict[str, object] = {
         "prompt": words,
-        "boxes_px": None if boxes is None else np.asarray(look.boxes).tolist(),
-        "preset": getattr(assistant, "preset", ""),
-        "weights_sha256": getattr(assistant, "weights_sha256", None),
+        "boxes_px": detector.boxes.tolist() if isinstance(detector, BoxDetector) else None,
+        "preset": "" if assistant is None else assistant.preset,
+        "weights_sha256": None if assistant is None else assistant.weights_sha256,
     }
-    if labels is not None:
-        digest = hashlib.sha256(np.ascontiguousarray(look.labels).tobytes()).hexdigest()
-        asked |= {"labels_sha256": digest, "carried_by": f"{chosen.name} {chosen.weights_sha256}"}
-    if average is None:
-        average = AVERAGE if isinstance(assistant, Assistant) or labels is not None else 0
-    return follow(
-        stream,
-        look,
-        tracker=None if labels is not None else chosen,
-        drift=drift,
-        average=average,
-        out=out,
-        resume=resume,
-        force=force,
-        progress=progress,
-        asked=asked,
-    )
+    if isinstance(detector, LabelPropagator):
+        digest = hashlib.sha256(np.ascontiguousarray(detector.labels).tobytes()).hexdigest()
+        request |= {"labels_sha256": digest, "carried_by": f"{detector.tracker.name} {detector.tracker.weights_sha256}"}
+        tracker = None  # it detects, and does not predict positions for the linking
+    if chosen.average is None:
+        alone = isinstance(detector, AnswerDetector)
+        chosen = replace(chosen, average=0 if alone else AVERAGE)
+    return link_detections(stream, detector, chosen, tracker=tracker, request=request)
 
 
-def _tracker(tracker: str | Tracker, checkpoint: str | os.PathLike[str] | None, device: str) -> Tracker | None:
+def _options(keywords: TrackKeywords) -> TrackOptions:
+    known = [field.name for field in fields(TrackOptions)]
+    unknown = [name for name in keywords if name not in known]
+    if unknown:
+        raise InputError(f"Unknown option {unknown[0]!r} of track; choose from {', '.join(sorted(known))}.")
+    return TrackOptions(**keywords)
+
+
+def _tracker(options: TrackOptions, device: str) -> Tracker | None:
+    """Build the tracker; ``None`` for overlap, which every run uses."""
+    tracker = options.tracker or ("overlap" if options.labels is None else "deaot-t")
     if not isinstance(tracker, str):
-        return None if getattr(tracker, "name", "") == "overlap" else tracker
+        return None if tracker.name == "overlap" else tracker
     if tracker == "overlap":
-        if checkpoint is not None:
-            raise InputError("The tracker 'overlap' has no weights; leave the checkpoint out.")
+        if options.checkpoint is not None:
+            raise InputError("Tracker 'overlap' has no weights; omit checkpoint.")
         return None
-    from lisa_micro.models.trackers import BUILDERS, build_tracker
-
     if tracker not in BUILDERS:
-        raise InputError(f"There is no tracker {tracker!r}; choose one of overlap, {', '.join(BUILDERS)}.")
-    return build_tracker(tracker, None if checkpoint is None else Path(checkpoint), device)
+        raise InputError(f"Unknown tracker {tracker!r}; choose one of {', '.join(BUILDERS)}.")
+    return build_tracker(tracker, None if options.checkpoint is None else Path(options.checkpoint), device)
 
 
-def follow(
+def _detector(
+    assistant: Assistant | None, video: VideoStream, words: str, options: TrackOptions, tracker: Tracker | None
+) -> FrameDetector:
+    if options.labels is not None:
+        if tracker is None:
+            raise InputError("Tracker 'overlap' cannot propagate labels; choose deaot-t or another DeAOT.")
+        return LabelPropagator(tracker, options.labels, video.shape)
+    if assistant is None:
+        raise InputError("Tracking by words or boxes needs an assistant; pass lisa_micro.load_assistant().")
+    able = assistant.capabilities
+    if options.boxes is not None:
+        if not (able.video and able.boxes):
+            raise InputError(f"Preset {assistant.preset!r} cannot track from boxes; use words or labels instead.")
+        return BoxDetector(cast(VideoAssistant, assistant), options.boxes, video.shape)
+    if able.video:
+        return WordDetector(cast(VideoAssistant, assistant), words)
+    if able.words:
+        return AnswerDetector(assistant, words)
+    raise InputError(f"Preset {assistant.preset!r} does not understand words; use labels of the first frame instead.")
+
+
+def link_detections(
     video: VideoStream,
-    look: Looker,
+    detector: FrameDetector,
+    options: RunOptions | None = None,
     *,
     tracker: Tracker | None = None,
-    drift: bool = False,
-    average: int = 0,
-    out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    force: bool = False,
-    progress: Progress | None = None,
-    asked: dict[str, Any] | None = None,
+    request: Mapping[str, object] | None = None,
 ) -> Tracks:
-    """:func:`track` with anything that finds the instances of a frame.
+    """Track what any frame detector detects.
 
     Args:
         video: the video.
-        look: frame and its number -> what is in it. It may have ``concept`` (what is followed) and ``notes``; one that
-            depends on earlier frames also ``memory()``, a dictionary of plain values, and ``recall(memory)``.
-        tracker: ``None`` for overlap.
-        asked: what the segmentation depends on, of plain JSON values; goes into the record.
-        average: as for :func:`track`, but 0 where it is not given: ``look`` may know its frames by their number.
-        drift, out, resume, force, progress: as for :func:`track`.
+        detector: detects the instances of each frame.
+        options: options of the run; ``average`` of ``None`` means 0.
+        tracker: predicts positions for the linking; ``None`` uses overlap alone.
+        request: plain JSON values that determine the detections; they are added to the record.
 
     Raises:
-        InputError: as :func:`track`.
+        InputError: as for :func:`track`.
     """
+    options = options or RunOptions()
+    average = options.average or 0
     if not 0 <= average <= MOST_AVERAGED:
-        raise InputError(f"A frame is averaged with 0 to {MOST_AVERAGED} before and after it, not with {average}.")
-    asked = {**(asked or {}), "average": average}
-    folder = None if out is None else Path(out)
-    if resume and folder is None:
-        raise InputError("A run is gone on with in its folder of results; give out.")
-    journal = None
+        raise InputError(f"Each frame can be averaged with 0 to {MOST_AVERAGED} frames on each side, not {average}.")
+    request = {**(request or {}), "average": average}
+    folder = None if options.out is None else Path(options.out)
+    if options.resume and folder is None:
+        raise InputError("To resume a run, pass its results folder as out.")
+    checkpoint = None
     if folder is not None:
-        if check_folder(folder, resume, force):
-            return _complete(folder, asked)
+        if check_folder(folder, options.resume, options.force):
+            return _complete(folder, request)
         facts = {"source": video.source, "shape": list(video.shape), "pixel_size_nm": video.pixel_size_nm}
-        journal = Journal(folder, {**asked, **facts}, resume)
+        checkpoint = Checkpoint(folder, {**request, **facts}, options.resume)
     try:
-        return _Run(video, look, tracker, drift, average, folder, journal, progress, asked).result(force or resume)
+        run = _Run(video, detector, tracker, replace(options, average=average), checkpoint, request)
+        return run.result()
     finally:
-        if journal is not None:
-            journal.close()
-            (journal.path.parent / _DRAFT).unlink(missing_ok=True)
+        if checkpoint is not None:
+            checkpoint.close()
+            (checkpoint.path.parent / _DRAFT).unlink(missing_ok=True)
 
 
 def check_folder(folder: str | os.PathLike[str], resume: bool, force: bool) -> bool:
-    """Sees to it, before anything long begins, that a run may use a folder, and makes it.
+    """Check the output folder before any long computation, and create it.
 
     Returns:
-        whether it is complete already and only to be read back.
+        whether it has a complete run that only needs to be read back.
 
     Raises:
-        InputError: it cannot be written, or holds results or a run that was begun, and neither ``resume`` nor ``force``
-            says what to do with it.
+        InputError: if the folder cannot be written, or has results or an interrupted run while neither ``resume`` nor
+            ``force`` is set.
     """
     folder = Path(folder)
-    begun = (folder / JOURNAL).is_file()
-    if resume and not force and not begun and (folder / "answer.json").is_file():
+    started = (folder / CHECKPOINT_FILE).is_file()
+    if resume and not force and not started and (folder / "answer.json").is_file():
         return True
-    if begun and not (resume or force):
-        raise InputError(
-            f"{folder} holds a run that was not completed; go on with --resume, or begin anew with --force."
-        )
-    check_output(folder, force or (resume and begun), names=TRACK_FILES)
+    if started and not (resume or force):
+        raise InputError(f"{folder} has an interrupted run; continue it with --resume, or start over with --force.")
+    check_output(folder, force or (resume and started), names=TRACK_FILES)
     return False
 
 
-def _complete(folder: Path, asked: dict[str, Any]) -> Tracks:
+def _complete(folder: Path, request: Mapping[str, object]) -> Tracks:
     tracks = Tracks.load(folder)
-    if any(tracks.record.get(key) != value for key, value in asked.items()):
-        raise InputError(f"{folder} holds the results of another request; take another folder, or use --force.")
+    if any(tracks.record.get(key) != value for key, value in request.items()):
+        raise InputError(f"{folder} has the results of another request; choose another folder, or use --force.")
     return tracks
 
 
-@dataclass
 class _Run:
-    video: VideoStream
-    look: Any
-    tracker: Tracker | None
-    with_drift: bool
-    average: int
-    folder: Path | None
-    journal: Journal | None
-    progress: Progress | None
-    asked: dict[str, Any]
+    """One pass through a video."""
 
-    def result(self, force: bool) -> Tracks:
+    def __init__(
+        self,
+        video: VideoStream,
+        detector: FrameDetector,
+        tracker: Tracker | None,
+        options: RunOptions,
+        checkpoint: Checkpoint | None,
+        request: Mapping[str, object],
+    ):
+        self.video, self.detector, self.tracker = video, detector, tracker
+        self.options, self.checkpoint, self.request = options, checkpoint, request
+        self.linker = TrackLinker(tracker)
+        self.folder = None if options.out is None else Path(options.out)
+        self.path: list[np.ndarray] = []  # drift of each frame, x, y px
+        self.first_found: int | None = None  # first frame with a detection
+        self.count = self.resumed = 0
+        # whether contacts are measured depends on the concept, which may be known only after the first detection
+        self.tables = TableBuilder(video.pixel_size_nm, video.frame_time_s, contacts=True)
+        self.log = EventLog(GAP, contacts=True)
+
+    def result(self) -> Tracks:
+        """Run, write the files, and remove the checkpoint."""
         clock = Clock()
-        following = Following(self.tracker)
-        drift = Drift() if self.with_drift else None
-        self.path: list[np.ndarray] = []
-        self.first_found: int | None = None
-        count = kept = 0
-        writer = (
-            None
-            if self.folder is None
-            else LabelStackWriter(self.folder / _DRAFT, self.video.pixel_size_nm, self.video.frame_time_s)
-        )
-        self.store = writer or PackedLabels()
-        # whether contacts mean anything, is known when the first instances are
-        self.tables: Tables | None = None
-        self.log: EventLog | None = None
-        for image, clear in averaged(self.video.micrographs(), self.average):
+        writer = None
+        if self.folder is not None:
+            writer = LabelStackWriter(self.folder / _DRAFT, self.video.pixel_size_nm, self.video.frame_time_s)
+        store = PackedLabels() if writer is None else writer
+        drift = Drift() if self.options.drift else None
+        for image, mean in averaged(self.video.micrographs(), self.options.average or 0):
             clock.lap("average")
-            found, old = self._look(clear, count)
-            kept += old
+            detections = self._detect(mean, self.count)
             clock.lap("segment")
-            if self.first_found is None and found.labels.any():
-                self.first_found = count
+            if self.first_found is None and detections.labels.any():
+                self.first_found = self.count
             shift = None
             if drift is not None:
                 self.path.append(drift.step(image.pixels))
-                shift = tuple((self.path[-1] - self.path[-2]).tolist()) if count else None
+                if self.count:
+                    x, y = (self.path[-1] - self.path[-2]).tolist()
+                    shift = (x, y)
                 clock.lap("drift")
-            ready = list(following.step(image, found, shift))
+            ready = list(self.linker.step(image, detections, shift))
             clock.lap("track")
-            for followed in ready:
-                self._measure(followed, following)
+            for linked in ready:
+                self._measure(linked, store)
             clock.lap("measure")
-            count += 1
-            if self.progress is not None:
-                self.progress(count, self.video.length)
-        for followed in following.finish():
-            self._measure(followed, following)
+            self.count += 1
+            if self.options.progress is not None:
+                self.options.progress(self.count, self.video.length)
+        for linked in self.linker.finish():
+            self._measure(linked, store)
         clock.lap("measure")
-        if not count:
-            raise InputError(f"{self.video.source} holds no frame.")
-        assert self.tables is not None and self.log is not None
-        self.log.finish(count - 1)
-        if writer is not None:
-            writer.close()
-        tracks, necks = self.tables.tables()
-        size, interval = self.video.pixel_size_nm, self.video.frame_time_s
-        notes = self._notes(following, count)
-        result = Tracks(
-            tracks,
-            event_table(self.log.events, interval, size),
-            necks,
-            self.log.lineage(),
-            self.store if writer is None else LabelStack(writer.path),
-            self.video.shape,
-            size,
-            interval,
-            self.concept,
-            np.array(self.path) if drift is not None else None,
-            notes,
-        )
-        result.record = self._record(result, count, kept, clock.seconds)
+        if not self.count:
+            raise InputError(f"{self.video.source} has no frame.")
+        self.log.finish(self.count - 1)
+        if isinstance(store, LabelStackWriter):
+            store.close()
+        result = self._tracks(LabelStack(store.path) if isinstance(store, LabelStackWriter) else store)
+        result.record = self._record(result, clock.seconds)
         if self.folder is not None:
             (self.folder / _DRAFT).replace(self.folder / "labels.tif")
             result.labels = LabelStack(self.folder / "labels.tif")
             result.save(self.folder, force=True)
-            if self.journal is not None:
-                self.journal.remove()
+            if self.checkpoint is not None:
+                self.checkpoint.remove()
         return result
 
-    @property
-    def concept(self) -> str:
-        return getattr(self.look, "concept", "particle")
+    def _detect(self, image: Micrograph, number: int) -> Detections:
+        """Detect in a frame, or read the detections of an earlier run."""
+        notes = self.detector.state.notes
+        saved = self.checkpoint is not None and number < self.checkpoint.saved
+        if self.checkpoint is not None and saved and not self.detector.replays:
+            frame = self.checkpoint.read(number)
+            notes += [note for note in frame.notes if note not in notes]
+            if frame.memory is not None:
+                self.detector.restore(frame.memory)
+            self.resumed += 1
+            return frame.detections
+        known, before = len(notes), self.detector.memory()
+        detections = self.detector.detect(image, number)
+        if detections.labels.shape != self.video.shape:
+            shapes = f"{detections.labels.shape}, not {self.video.shape}"
+            raise InputError(f"The detector returned labels of the shape {shapes}, for frame {number}.")
+        if self.checkpoint is not None and not saved:
+            after = self.detector.memory()
+            # with the first frame all notes are saved, those from before it included
+            new = notes[known if number else 0 :]
+            self.checkpoint.append(SavedFrame(detections, new, after if after != before else None))
+        return detections
 
-    def _look(self, image: Micrograph, number: int) -> tuple[Look, bool]:
-        """What is in a frame, and whether an earlier run had found that."""
-        notes = getattr(self.look, "notes", [])
-        known_before = self.journal is not None and number < self.journal.kept
-        if known_before and not getattr(self.look, "replays", False):
-            facts, labels = self.journal.read(number)
-            notes += [note for note in facts["notes"] if note not in notes]
-            if facts["memory"] is not None:
-                self.look.recall(facts["memory"])
-            asked = None if facts["asked"] is None else tuple(facts["asked"])
-            return Look(labels, asked, facts["score"], facts["presence"]), True
-        known = len(notes)
-        memory = self._memory()
-        found = self.look(image, number)
-        if found.labels.shape != self.video.shape:
-            raise InputError(f"labels of frame {number} are of shape {found.labels.shape}, not {self.video.shape}")
-        if self.journal is not None and not known_before:
-            news = self._memory()
-            facts = {
-                "asked": None if found.asked is None else list(found.asked),
-                "score": float(found.score),
-                "presence": float(found.presence),
-                # the notes of the first frame are all there are, those from before it included
-                "notes": list(notes[known if number else 0 :]),
-                "memory": news if news != memory else None,
-            }
-            self.journal.append(facts, found.labels)
-        return found, False
+    def _measure(self, linked: LinkedFrame, store: PackedLabels | LabelStackWriter) -> None:
+        self.tables.contacts = self.log.contacts = self.detector.state.concept == "particle"
+        drift = self.path[linked.frame].tolist() if self.path else None
+        properties, necks = self.tables.add(linked.frame, linked.labels, linked.image.pixels, drift)
+        self.log.update(linked.frame, properties, necks, self.linker.overlap.births)
+        store.append(linked.labels)
 
-    def _memory(self) -> dict[str, Any] | None:
-        return self.look.memory() if hasattr(self.look, "memory") else None
+    def _tracks(self, labels: LabelStack | PackedLabels) -> Tracks:
+        tracks, necks = self.tables.tables()
+        size, interval = self.video.pixel_size_nm, self.video.frame_time_s
+        return Tracks(
+            tracks,
+            event_table(self.log.events, interval, size),
+            necks,
+            self.log.lineage(),
+            labels,
+            self.video.shape,
+            size,
+            interval,
+            self.detector.state.concept,
+            np.array(self.path) if self.options.drift else None,
+            self._notes(),
+        )
 
-    def _measure(self, followed: Followed, following: Following) -> None:
-        if self.tables is None or self.log is None:
-            contacts = self.concept == "particle"
-            self.tables = Tables(self.video.pixel_size_nm, self.video.frame_time_s, contacts)
-            self.log = EventLog(GAP, contacts)
-        self.tables.contacts = self.log.contacts = self.concept == "particle"
-        at = self.path[followed.frame] if self.path else None
-        properties, necks = self.tables.add(followed.frame, followed.labels, followed.image.pixels, at)
-        self.log.update(followed.frame, properties, necks, following.linker.births)
-        self.store.append(followed.labels)
-
-    def _notes(self, following: Following, count: int) -> tuple[str, ...]:
-        notes = [*self.video.notes, *getattr(self.look, "notes", [])]
+    def _notes(self) -> tuple[str, ...]:
+        notes = [*self.video.notes, *self.detector.state.notes]
         if self.first_found is None:
-            notes.append("Nothing of what was asked for was found in any frame.")
+            notes.append("Nothing that the request means was detected in any frame.")
         elif self.first_found:
             notes.append(
-                f"Nothing of what was asked for was found before frame {self.first_found}; it is followed from there."
+                f"Nothing that the request means was detected before frame {self.first_found}; tracks start there."
             )
-        if following.applied:
-            notes.append(following.applied)
-        if self.video.frame_time_s is None and count > 1:
-            notes.append("No frame time is known, so times are not given; give it with --frame-time S.")
+        if self.linker.note:
+            notes.append(self.linker.note)
+        if self.video.frame_time_s is None and self.count > 1:
+            notes.append("The frame time is unknown, so that times are not given; give it to get seconds.")
         return tuple(dict.fromkeys(notes))
 
-    def _record(self, result: Tracks, count: int, kept: int, seconds: dict[str, float]) -> dict[str, Any]:
+    def _record(self, result: Tracks, seconds: dict[str, float]) -> dict[str, object]:
         try:
             release = version("lisa-micro")
         except PackageNotFoundError:  # run from a folder without being installed
             release = ""
-        facts = self.video.facts
-        tracker = getattr(self.look, "tracker", self.tracker)
+        facts, state = self.video.facts, self.detector.state
+        name, weights = ("overlap", "") if self.tracker is None else (self.tracker.name, self.tracker.weights_sha256)
         kinds = result.events["kind"].value_counts()
         return {
             "prompt": "",
-            **self.asked,
-            "reply": getattr(self.look, "reply", ""),
-            "raw": getattr(self.look, "raw", ""),
-            "where": getattr(self.look, "where", ""),
-            "concept": self.concept,
+            **self.request,
+            "reply": state.reply,
+            "raw": state.raw,
+            "where": state.where,
+            "concept": state.concept,
             "notes": list(result.notes),
             "video": {
                 "source": self.video.source,
-                "frames": count,
+                "frames": self.count,
                 "width_px": self.video.shape[1],
                 "height_px": self.video.shape[0],
                 "pixel_size_nm": facts.pixel_size_nm,
@@ -387,12 +426,12 @@ class _Run:
                 "frame_time_origin": facts.frame_time_origin,
                 "modality": facts.modality,
             },
-            "tracker": "overlap" if tracker is None else tracker.name,
-            "tracker_sha256": "" if tracker is None else tracker.weights_sha256,
-            "drift_corrected": self.with_drift,
+            "tracker": state.tracker or name,
+            "tracker_sha256": state.tracker_sha256 if state.tracker else weights,
+            "drift_corrected": self.options.drift,
             "identities": len(result.lineage),
             "events": {str(kind): int(number) for kind, number in kinds.items()},
-            "frames_resumed": kept,
+            "frames_resumed": self.resumed,
             "version": release,
             "seconds": seconds,
         }

@@ -184,7 +184,7 @@ def test_one_video_at_a_time(user, desk):
     frames = zipped({f"f{t}.png": picture(t) for t in (2, 10)})
     second = track(user, desk, sent(user, frames, "frames.zip", "zip"))
     assert second["frames"] == 2 and second["pixel_size_nm"] is None and second["frame_time_s"] is None
-    assert any("give it as frame_time_s" in note for note in second["notes"])
+    assert any("frame time is unknown" in note for note in second["notes"])
     assert "first_diameter_px" in second["tracks"]["columns"]
     for name in ("key", first["video"]):
         with pytest.raises(InputError, match="taken the place"):

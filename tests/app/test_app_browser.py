@@ -33,7 +33,7 @@ PATIENCE = 60_000
 
 @pytest.fixture(scope="module")
 def url():
-    from lisa_micro_app.__main__ import serve
+    from lisa_micro_app.serve import AppSettings, serve
 
     found, ended, started = [], threading.Event(), threading.Event()
 
@@ -41,8 +41,8 @@ def url():
         found.append(address.rstrip("/"))
         started.set()
 
-    settings = {"load": StandIn, "ready": ready, "ended": ended, "upload_mib": 2}
-    server = threading.Thread(target=serve, args=(0,), kwargs=settings, daemon=True)
+    arguments = (AppSettings(upload_mib=2), StandIn, ready, ended)
+    server = threading.Thread(target=serve, args=arguments, daemon=True)
     server.start()
     assert started.wait(120)
     yield found[0]

@@ -24,7 +24,7 @@ STAGE = "#lm-video .lm-stage"
 @pytest.fixture(scope="module")
 def served():
     """The app's address, and the stand-in behind it."""
-    from lisa_micro_app.__main__ import serve
+    from lisa_micro_app.serve import AppSettings, serve
 
     watching, found, ended, started = Watching(), [], threading.Event(), threading.Event()
 
@@ -32,8 +32,8 @@ def served():
         found.append(address.rstrip("/"))
         started.set()
 
-    settings = {"load": lambda: watching, "ready": ready, "ended": ended, "upload_mib": 2}
-    server = threading.Thread(target=serve, args=(0,), kwargs=settings, daemon=True)
+    arguments = (AppSettings(upload_mib=2), lambda: watching, ready, ended)
+    server = threading.Thread(target=serve, args=arguments, daemon=True)
     server.start()
     assert started.wait(120)
     yield found[0], watching

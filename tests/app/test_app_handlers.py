@@ -20,9 +20,10 @@ from stand_in_app import StandIn, film, squares
 
 from lisa_micro.types import InputError
 from lisa_micro_app import exports, handlers
-from lisa_micro_app.__main__ import main, users
+from lisa_micro_app.__main__ import main
 from lisa_micro_app.jobs import Cancelled, Desk
 from lisa_micro_app.limits import SAMPLES, Limits
+from lisa_micro_app.serve import AppSettings, parse_users
 from lisa_micro_app.state import comparison as comparing
 from lisa_micro_app.state import conversation as state
 from lisa_micro_app.state import session
@@ -578,28 +579,26 @@ def test_large_micrographs_are_repeated_as_they_were_seen():
 
 
 def test_options(capsys):
-    assert users(None) is None
-    assert users(["a:b:c"], "d:e") == [("a", "b:c"), ("d", "e")]
+    assert parse_users([]) is None
+    assert parse_users(["a:b:c"], "d:e") == [("a", "b:c"), ("d", "e")]
     for wrong in ("a", "a:", ":b"):
         with pytest.raises(InputError, match="USER:PASSWORD"):
-            users([wrong])
+            parse_users([wrong])
     assert main(["--auth", "x"]) == 2 and main(["--upload-mib", "0"]) == 2
     assert capsys.readouterr().err.count("error: ") == 2
 
 
-def test_the_command_line_offers_the_app(monkeypatch, capsys):
-    from lisa_micro.cli import main as cli
-    from lisa_micro.cli import terminal
-
-    called = []
-    monkeypatch.setattr("subprocess.call", lambda command, env: called.append(command) or 0)
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["app", "--port", "9000", "--share"])
-    assert stop.value.code == 0 and called[0][1:] == ["-m", "lisa_micro_app", "--port", "9000", "--share"]
-    monkeypatch.setattr(terminal, "__file__", "/nowhere/lisa_micro/terminal.py")
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["app"])
-    assert stop.value.code == 2 and "The app runs from a checkout" in capsys.readouterr().err
+def test_the_command_line_serves_the_app_in_its_own_process(monkeypatch, tmp_path):
+    served = []
+    monkeypatch.setattr("lisa_micro_app.serve.serve", served.append)
+    monkeypatch.setenv("LISA_MICRO_APP_AUTH", "c:d")
+    options = ["--port", "9000", "--share", "--auth", "a:b", "--preset", "x", "--device", "cpu", "--upload-mib", "7"]
+    assert main([*options, "--teach", str(tmp_path)]) == 0
+    assert served == [
+        AppSettings(
+            port=9000, preset="x", device="cpu", share=True, auth=[("a", "b"), ("c", "d")], upload_mib=7, teach=tmp_path
+        )
+    ]
 
 
 def test_samples_are_where_the_app_looks():

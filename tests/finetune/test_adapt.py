@@ -18,14 +18,15 @@ from lisa_micro.models.lisa.chat import ChatFormat
 from lisa_micro.models.lisa.config import LisaConfig
 from lisa_micro.types import InputError
 from lisa_micro_finetune.adapt.augment import DEFAULT_VIEWS, Views, Window, piece
-from lisa_micro_finetune.adapt.batches import AdaptMaker
+from lisa_micro_finetune.adapt.batches import WHOLE, AdaptMaker
 from lisa_micro_finetune.adapt.data import read_items, simulated_items, split_records, with_concepts
 from lisa_micro_finetune.adapt.evaluate import make_cases, score
-from lisa_micro_finetune.adapt.features import FeatureStore
-from lisa_micro_finetune.adapt.loop import put, whole
+from lisa_micro_finetune.adapt.features import FeatureStore, Seeing
 from lisa_micro_finetune.adapt.losses import adapt_loss
 from lisa_micro_finetune.adapt.model import AdaptModel, build_model
+from lisa_micro_finetune.adapt.plans import Drawing, Prompting, Share
 from lisa_micro_finetune.adapt.settings import AdaptStage, Loss
+from lisa_micro_finetune.checkpoints import copy_into, gather_tensor
 from lisa_micro_finetune.config import load_config
 
 CONFIG = ROOT / "finetune" / "configs" / "adapt.yaml"
@@ -90,15 +91,16 @@ def built(preset, config):
     return lisa, ChatFormat(tokenizer)
 
 
-def maker(items, chat, **more) -> AdaptMaker:
-    return AdaptMaker(items, chat, 2, 4, 3, crop=64, longest=900, share=0.5, **more)
+def maker(items, chat, share=WHOLE, looks=0, keeps=False) -> AdaptMaker:
+    drawing = Drawing(4, 3, crop=64, longest=900, share=0.5, windows=looks)
+    return AdaptMaker(items, chat, 2, drawing, Prompting(keeps=keeps), share)
 
 
 def test_the_parts_of_the_processes_are_the_batch_of_one(items, built):
     _, chat = built
     whole = maker(items, chat)(5)
     assert len(whole) == 1
-    parts = [maker(items, chat, rank=r, processes=2, accumulate=2)(5) for r in range(2)]
+    parts = [maker(items, chat, share=Share(r, 2, 2))(5) for r in range(2)]
     assert [len(p) for p in parts] == [2, 2]
     flat = [batch for part in parts for batch in part]
     assert all(batch.totals == whole[0].totals for batch in flat)
@@ -110,14 +112,14 @@ def test_the_parts_of_the_processes_are_the_batch_of_one(items, built):
     assert rows(maker(items, chat)(6)) != rows(whole)
     kinds = [items[k].kind for k, _ in whole[0].views]
     assert kinds.count("sim") == 2
-    with pytest.raises(InputError, match="cannot be dealt out to 3 processes"):
-        maker(items, chat, processes=3, accumulate=2)
+    with pytest.raises(InputError, match="cannot be divided among 3 processes"):
+        maker(items, chat, share=Share(0, 3, 2))
 
 
 def test_losses_and_gradients_of_the_parts_add_up(items, built, tmp_path):
     lisa, chat = built
     module = AdaptModel(lisa, len(chat.user_ids("", first=True)[0])).eval()
-    store = FeatureStore(lisa, items, tmp_path, "key", torch.device("cpu"), False)
+    store = FeatureStore(lisa, items, Seeing(tmp_path, "key", torch.device("cpu")))
     codes = lisa.mask_head.code_book.weight.detach()
     weights = Loss()
 
@@ -131,7 +133,7 @@ def test_losses_and_gradients_of_the_parts_add_up(items, built, tmp_path):
         return total, {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None}
 
     one, gradients = learn(maker(items, chat)(2))
-    many, parts = learn([b for r in range(2) for b in maker(items, chat, rank=r, processes=2, accumulate=2)(2)])
+    many, parts = learn([b for r in range(2) for b in maker(items, chat, share=Share(r, 2, 2))(2)])
     assert many == pytest.approx(one, rel=1e-4)
     for name in ("lisa.seg_projector.0.weight", "lisa.mask_head.mask_decoder.mask_tokens.weight"):
         torch.testing.assert_close(parts[name], gradients[name], rtol=1e-3, atol=1e-5)
@@ -141,7 +143,7 @@ def test_losses_and_gradients_of_the_parts_add_up(items, built, tmp_path):
 
 def test_windows_and_their_maps_lie_on_the_same_pixels(items, built, tmp_path):
     lisa, chat = built
-    store = FeatureStore(lisa, items, tmp_path, "key", torch.device("cpu"), False)
+    store = FeatureStore(lisa, items, Seeing(tmp_path, "key", torch.device("cpu")))
     particles = 0
     for step in range(3):
         for look in maker(items, chat)(step)[0].looks:
@@ -180,7 +182,7 @@ def test_further_windows_are_prompted_by_codes_and_dealt_out_with_the_rest(items
     assert len(extra) >= 2 * len(more.ids) and all(len(k.codes) for k in extra)
     assert {items[k.item].kind for k in extra} == {"own", "sim"}
     assert more.totals["prompts"] > plain.totals["prompts"] and more.totals["tokens"] == plain.totals["tokens"]
-    parts = [maker(items, built[1], keeps=True, looks=2, rank=r, processes=2)(1)[0] for r in range(2)]
+    parts = [maker(items, built[1], keeps=True, looks=2, share=Share(r, 2))(1)[0] for r in range(2)]
     assert sum(len(p.looks) for p in parts) == len(more.looks)
     assert not any(len(k.codes) for k in maker(items, built[1], looks=2)(1)[0].looks)
 
@@ -223,7 +225,7 @@ def test_windows_of_what_a_top_down_path_of_its_own_sees(items, preset, config, 
     lisa, _ = build_model(read_parts(preset), preset, config, stage, torch.float32, torch.device("cpu"), own_top=True)
     assert {n.split(".")[0] for n, p in lisa.named_parameters() if p.requires_grad} >= {"own_top", "mask_head"}
     assert not any(p.requires_grad for p in lisa.sam_tower.parameters())
-    store = FeatureStore(lisa, items, tmp_path, "key", torch.device("cpu"), False, staged=True)
+    store = FeatureStore(lisa, items, Seeing(tmp_path, "key", torch.device("cpu"), staged=True))
     with torch.no_grad():
         image = store.image(0, 1)
         whole = lisa.see_detail(image)[0]
@@ -265,33 +267,23 @@ def test_a_concept_of_ones_own_gets_a_code_that_learns_alone(preset, config, tmp
     stage = load_config(CONFIG, ["learn={language: no, tokens: no, projections: yes, decoder: no}"])
     lisa, tokenizer = build_model(read_parts(preset), preset, wider, stage, torch.float32, torch.device("cpu"))
     chat = ChatFormat(tokenizer)
-    make = AdaptMaker(items, chat, 2, 2, 0, crop=64, longest=900, vocabulary=wider.vocabulary, own_from=5)
+    drawing = Drawing(2, 0, crop=64, longest=900)
+    make = AdaptMaker(items, chat, 2, drawing, Prompting(custom_from=5), vocabulary=wider.vocabulary)
     batch = next(b for step in range(20) for b in make(step) if len(b.code) and (b.code == 5).any())
     assert any(5 in look.codes for look in batch.looks)
-    store = FeatureStore(lisa, items, tmp_path / "cache", "key", torch.device("cpu"), False)
+    store = FeatureStore(lisa, items, Seeing(tmp_path / "cache", "key", torch.device("cpu")))
     codes = lisa.mask_head.code_book.weight
     module = AdaptModel(lisa, len(chat.user_ids("", first=True)[0]))
     adapt_loss(module(store.fill(batch)), batch, codes.detach(), Loss())[0].backward()
     assert not codes.grad[:5].any() and codes.grad[5].any()
     # the default's scenes are prompted by the default's codes, which stay where they are
     mixed = items + simulated_items(tmp_path / "sim", 1, 90, 64, wider)
-    make = AdaptMaker(
-        mixed,
-        chat,
-        2,
-        2,
-        0,
-        crop=64,
-        longest=900,
-        share=0.5,
-        vocabulary=wider.vocabulary,
-        own_from=5,
-        keeps=True,
-        looks=1,
-    )
+    drawing = Drawing(2, 0, crop=64, longest=900, share=0.5, windows=1)
+    prompting = Prompting(custom_from=5, keeps=True)
+    make = AdaptMaker(mixed, chat, 2, drawing, prompting, vocabulary=wider.vocabulary)
     batch = make(0)[0]
     assert any((look.codes < 5).any() for look in batch.looks) and any((look.codes == 5).any() for look in batch.looks)
-    store = FeatureStore(lisa, mixed, tmp_path / "cache", "key", torch.device("cpu"), False)
+    store = FeatureStore(lisa, mixed, Seeing(tmp_path / "cache", "key", torch.device("cpu")))
     codes.grad = None
     adapt_loss(module(store.fill(batch)), batch, codes.detach(), Loss())[0].backward()
     assert not codes.grad[:5].any() and codes.grad[5].any()
@@ -309,14 +301,14 @@ def test_checkpoints_hold_what_is_spread_over_processes(tmp_path):
         mesh = torch.distributed.init_device_mesh("cpu", (1,))
         value = torch.arange(12.0).reshape(4, 3)
         spread = distribute_tensor(value, mesh, [Shard(0)])
-        assert isinstance(spread, DTensor) and torch.equal(whole(spread), value)
-        put(spread, value + 1)
-        assert torch.equal(whole(spread), value + 1)
+        assert isinstance(spread, DTensor) and torch.equal(gather_tensor(spread), value)
+        copy_into(spread, value + 1)
+        assert torch.equal(gather_tensor(spread), value + 1)
     finally:
         torch.distributed.destroy_process_group()
     plain = torch.zeros(4, 3)
-    put(plain, value)
-    assert torch.equal(whole(plain), value)
+    copy_into(plain, value)
+    assert torch.equal(gather_tensor(plain), value)
 
 
 def test_scores_know_perfect_and_empty(data, config):

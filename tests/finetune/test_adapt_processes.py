@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
@@ -45,7 +44,6 @@ def test_two_processes_have_the_loss_curve_of_one(tmp_path):
             ]
             + ["--out", str(out), "--cache", str(tmp_path / "cache"), "--device", "cpu", "--threads", "1"],
             cwd=CHECKOUT,
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
             capture_output=True,
             text=True,
             timeout=600,

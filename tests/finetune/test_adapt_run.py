@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shutil
 import signal
@@ -26,8 +25,8 @@ from lisa_micro.models.checkpoints import read_state
 from lisa_micro.models.lisa.adapter import AdapterConfig
 from lisa_micro.sim import simulate_scene
 from lisa_micro.types import InputError
-from lisa_micro_finetune.adapt.loop import save_checkpoint
 from lisa_micro_finetune.adapt.run import run_adapt
+from lisa_micro_finetune.checkpoints import save_checkpoint
 from lisa_micro_finetune.config import load_config
 
 CHECKOUT = ROOT
@@ -84,10 +83,8 @@ def test_a_run_that_is_killed_goes_on_to_the_same_weights(place, uninterrupted, 
     out = tmp_path / "killed"
     words = [word for setting in settings(place) for word in ("--set", setting)]
     words += ["--out", str(out), "--cache", str(place["cache"]), "--device", "cpu", "--threads", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
     process = subprocess.Popen(
         [sys.executable, "-m", "lisa_micro_finetune", str(CONFIG), *words],
-        env=environment,
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

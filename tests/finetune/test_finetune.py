@@ -19,10 +19,11 @@ from lisa_micro_finetune.config import load_config
 from lisa_micro_finetune.data.conversations import Example, even_chunks
 from lisa_micro_finetune.data.crops import CropConfig, CropMaker, halve, instance_maps
 from lisa_micro_finetune.data.sources import Source, prepare_simulated, read_source, write_source
-from lisa_micro_finetune.loop import LoopConfig, learning_rate, run_loop
+from lisa_micro_finetune.loop import run_loop
 from lisa_micro_finetune.losses import dice_loss, mask_loss, rare_weight, soft_iou
+from lisa_micro_finetune.schedule import Schedule
 
-CONFIGS = sorted((ROOT / "finetune" / "configs").glob("*.yaml"))
+CONFIGS = sorted([*(ROOT / "finetune" / "configs").glob("*.yaml"), *(ROOT / "experiments").glob("*.yaml")])
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
@@ -43,8 +44,8 @@ def test_configurations_refuse_unknown_keys(tmp_path):
 
 
 def test_learning_rate_warms_up_and_falls():
-    config = LoopConfig(steps=100, batch_size=1, lr=1.0, warmup=10, final=0.1)
-    rates = [learning_rate(k, config) for k in range(100)]
+    schedule = Schedule(steps=100, batch_size=1, lr=1.0, warmup=10, min_lr_ratio=0.1)
+    rates = [schedule.learning_rate(k) for k in range(100)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(1.0)
     assert rates[-1] == pytest.approx(0.1, abs=0.01)
     assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
@@ -69,8 +70,8 @@ def _train(folder: Path, kill_at: int | None) -> dict[str, torch.Tensor]:
             raise Killed
         return (model(batch[0]) - batch[1]).pow(2).mean(), {}
 
-    config = LoopConfig(steps=30, batch_size=4, lr=1e-2, warmup=3, workers=0, save_every=0.0)
-    return run_loop(model, make, loss, config, folder, log=lambda _: None)
+    schedule = Schedule(steps=30, batch_size=4, lr=1e-2, warmup=3, workers=0, save_every=0.0)
+    return run_loop(model, make, loss, schedule, folder, log=lambda _: None)
 
 
 def test_a_killed_run_goes_on_to_the_same_result(tmp_path):

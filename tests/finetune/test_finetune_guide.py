@@ -26,7 +26,6 @@ from lisa_micro.cli import main as cli
 from lisa_micro.cli import terminal
 from lisa_micro.sim import simulate_scene
 from lisa_micro_finetune.__main__ import main as train
-from lisa_micro_finetune.adapt import judge as adapt_judge
 
 CHECKOUT = ROOT
 GUIDE = CHECKOUT / "docs" / "finetune.md"
@@ -69,7 +68,6 @@ def place(tmp_path, monkeypatch) -> Path:
     write_preset(tmp_path / "tiny")
     (tmp_path / "finetune").symlink_to(CHECKOUT / "finetune")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
     return tmp_path
 
 
@@ -87,7 +85,7 @@ def perform(command: str) -> int:
     if words[:2] == ["lisa-micro", "finetune"]:
         return train([*words[2:], "--device", "cpu"])
     if words[:2] == ["lisa-micro", "judge"]:
-        return adapt_judge.main([*words[2:], "--images", "1", "--wordings", "1", "--device", "cpu"])
+        words += ["--images", "1", "--wordings", "1", "--device", "cpu"]
     if words[0] == "lisa-micro":
         return terminal.run(lambda: cli.app(args=words[1:], standalone_mode=False))
     if words[:2] == ["accelerate", "launch"]:

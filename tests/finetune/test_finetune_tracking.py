@@ -108,18 +108,18 @@ def mini_config(tmp_path, monkeypatch) -> Path:
 def test_a_killed_run_goes_on_to_the_same_tracker(tmp_path, mini_config, monkeypatch):
     stage = load_config(mini_config)
     run.RUNNERS[stage.stage](stage, tmp_path / "whole", tmp_path)
-    from lisa_micro_finetune import loop
+    from lisa_micro_finetune import checkpoints
 
     class Killed(Exception):
         pass
 
-    def kill(state, path, save=loop.save_atomic):
+    def kill(state, path, save=checkpoints.save_atomic):
         save(state, path)
-        if state["step"] == 2:
+        if state["state"]["step"] == 2:
             raise Killed
 
     with monkeypatch.context() as context:
-        context.setattr(loop, "save_atomic", kill)
+        context.setattr(checkpoints, "save_atomic", kill)
         with pytest.raises(Killed):
             run.RUNNERS[stage.stage](stage, tmp_path / "killed", tmp_path)
     run.RUNNERS[stage.stage](stage, tmp_path / "killed", tmp_path)

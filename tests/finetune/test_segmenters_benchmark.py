@@ -20,7 +20,8 @@ from lisa_micro.models.segmenters.semantic import count_parameters
 from lisa_micro.models.segmenters.swin_unet import SwinBlock, SwinUnet
 from lisa_micro.models.segmenters.vmamba import VMambaUnet, cross_merge, cross_scan
 from lisa_micro.models.windows import from_windows, to_windows, window_mask
-from lisa_micro.types import Answer, InputError, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError
 from lisa_micro_finetune.benchmark import run as bench
 from lisa_micro_finetune.benchmark import yolo
 from lisa_micro_finetune.benchmark.__main__ import main
@@ -405,15 +406,14 @@ def test_a_killed_training_goes_on_to_the_same_result(scenes, tmp_path, monkeypa
     asked = Settings(scenes, ("swin-unet",), tmp_path, tmp_path, steps=6, batch=1, resolution=32, tile=64)
 
     def trained(folder, kill_at=None):
-        def loop(module, make_batch, step, config, *args, **kwargs):
+        def loop(module, make_batch, step, schedule, *args, **kwargs):
             def killed(batch):
                 if batch.step == kill_at:
                     raise Killed
                 return step(batch)
 
-            from dataclasses import replace
-
-            return run_loop(module, make_batch, killed, replace(config, save_every=0.0), *args, **kwargs)
+            often = schedule.model_copy(update={"save_every": 0.0})
+            return run_loop(module, make_batch, killed, often, *args, **kwargs)
 
         monkeypatch.setattr("lisa_micro_finetune.benchmark.train.run_loop", loop)
         result = train("swin-unet", dataset, asked, CPU, folder, {}, lambda _: None)

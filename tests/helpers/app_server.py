@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -11,9 +11,9 @@ from stand_in_app import StandIn
 
 
 @contextmanager
-def running(**settings) -> Iterator[str]:
-    """Its address, without a slash at the end."""
-    from lisa_micro_app.__main__ import serve
+def running(load: Callable[[], Any] = StandIn, **settings: Any) -> Iterator[str]:
+    """Its address, without a slash at the end. ``settings`` are those of ``AppSettings``."""
+    from lisa_micro_app.serve import AppSettings, serve
 
     found, ended, started = [], threading.Event(), threading.Event()
 
@@ -21,8 +21,8 @@ def running(**settings) -> Iterator[str]:
         found.append(address.rstrip("/"))
         started.set()
 
-    settings = {"load": StandIn, "ready": ready, "ended": ended} | settings
-    server = threading.Thread(target=serve, args=(0,), kwargs=settings, daemon=True)
+    arguments = (AppSettings(**settings), load, ready, ended)
+    server = threading.Thread(target=serve, args=arguments, daemon=True)
     server.start()
     try:
         assert started.wait(240)

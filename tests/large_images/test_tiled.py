@@ -349,7 +349,7 @@ def test_the_command_line_passes_the_mode_on(tmp_path, monkeypatch, capsys, tile
     assert any(note in one for one in notes) if note else not any("tiles" in one for one in notes)
     with pytest.raises(SystemExit) as stop:
         main([*arguments, "many"])
-    assert stop.value.code == 2 and "Unknown tiling mode 'many'" in capsys.readouterr().err
+    assert stop.value.code == 2 and "'auto', 'off', 'tiled', 'cascade'" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------------ cascade

@@ -1,4 +1,4 @@
-"""DeAOT: official names and numbers, tracking at the frame's own size, memory, bad input. No trained weights needed."""
+"""DeAOT: official names and numbers, tracking at the size of the frame, memory limits, invalid input."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _same_random_numbers():
 
 
 def shaken(network: torch.nn.Module) -> torch.nn.Module:
-    """With biases, norms and statistics that are not 0 and 1, so that each of them matters."""
+    """Randomize biases, norms and statistics, so that each of them affects the output."""
     with torch.no_grad():
         for value in network.state_dict().values():
             if value.ndim == 1 and value.is_floating_point():
@@ -59,7 +59,7 @@ def frame(seed: int = 0, shape: tuple[int, int] = (40, 61)) -> np.ndarray:
 
 
 def blocks(count: int, shape: tuple[int, int] = (40, 61)) -> np.ndarray:
-    """``count`` identities 10, 20, 30, ... side by side, with background above and below."""
+    """``count`` objects 10, 20, 30, ... side by side, with background above and below."""
     labels = np.zeros(shape, np.int32)
     edges = np.linspace(0, shape[1], count + 1).astype(int)
     for k in range(count):
@@ -178,13 +178,13 @@ def test_names_and_shapes_are_the_official_ones(name):
         shapes = {k: tuple(v.shape) for k, v in build_deaot(CONFIGS[name]).state_dict().items()}
     expected = COMMON | OF_MODEL[name]
     assert {k: shapes.get(k) for k in expected} == expected
-    # that many the official modules have, none of them num_batches_tracked (their batch norm is frozen)
+    # the number of tensors in the official modules; frozen batch normalization has no num_batches_tracked
     assert len(shapes) == COUNTS[name] and not any("num_batches" in k for k in shapes)
 
 
-def test_numbers_are_those_of_an_independent_statement():
-    """A reference frame, then a frame from long- and short-term memory, then one whose short-term memory is the second
-    frame, and one that has both in long-term memory. The grid is longer than the window."""
+def test_numbers_agree_with_an_independent_implementation():
+    """A reference frame, then three predicted frames: from the reference, with a predicted frame in short-term memory,
+    and with two frames in long-term memory. The grid is longer than the window."""
     network = shaken(build_deaot(MINI)).double()
     reference = Reference({k: v.numpy() for k, v in network.state_dict().items()}, MINI.layers, MINI.window)
     images = torch.rand(4, 3, 257, 33, dtype=torch.float64)
@@ -192,10 +192,10 @@ def test_numbers_are_those_of_an_independent_statement():
     with torch.inference_mode():
         features = [network.encode(images[k : k + 1]) for k in range(4)]
         bank = Bank(network, gap=2, limit=8)
-        bank.refer(features[0], one_hot(labels[0], 0, 3).double(), 0)
+        bank.add_reference(features[0], one_hot(labels[0], 0, 3).double(), 0)
         got = []
         for time in (1, 2, 3):
-            got.append(bank.follow(features[time], used=2)[0].numpy())
+            got.append(bank.predict(features[time], used=2)[0].numpy())
             bank.remember(one_hot(labels[time], 0, 3).double(), time)
     plain = [[f[0].numpy() for f in frame] for frame in features]
     ids = [reference.identities(frame.numpy()) for frame in labels]
@@ -223,14 +223,14 @@ def test_windowed_attention_is_that_of_a_naive_loop(height, width, window, seed)
     np.testing.assert_allclose(got[0].numpy(), expected, atol=1e-12)
 
 
-def test_attention_in_portions_is_the_same(monkeypatch):
+def test_attention_in_chunks_is_the_same(monkeypatch):
     query, key, value = torch.randn(2, 30, 4), torch.randn(2, 70, 4), torch.randn(2, 70, 5)
     whole = attend(query, key, value)
     monkeypatch.setattr("lisa_micro.models.trackers.deaot.lstt.LOGITS_AT_ONCE", 1000)
     torch.testing.assert_close(attend(query, key, value), whole)
 
 
-def test_mobilenet_is_torchvisions_with_the_last_halving_dilated_away():
+def test_mobilenet_agrees_with_torchvision_with_a_dilated_last_stage():
     import torchvision
 
     own, other = shaken(MobileNetV2()), torchvision.models.mobilenet_v2(weights=None).eval()
@@ -244,7 +244,7 @@ def test_mobilenet_is_torchvisions_with_the_last_halving_dilated_away():
     torch.testing.assert_close(taps[-1], other.features(x), atol=1e-5, rtol=1e-5)
 
 
-def test_resnet_is_torchvisions_without_its_last_stage():
+def test_resnet_agrees_with_torchvision_without_its_last_stage():
     import torchvision
 
     own, other = shaken(ResNet50()), torchvision.models.resnet50(weights=None).eval()
@@ -256,7 +256,7 @@ def test_resnet_is_torchvisions_without_its_last_stage():
         torch.testing.assert_close(tap, y, atol=1e-4, rtol=1e-4)
 
 
-def test_swin_is_timms():
+def test_swin_agrees_with_timm():
     import timm
 
     own = shaken(SwinEncoder(width=16, depths=(2, 2, 4), heads=(1, 2, 4), window=7, blocks=8))
@@ -266,7 +266,7 @@ def test_swin_is_timms():
 
     def renamed(name: str) -> str:
         parts = name.split(".")
-        if "downsample" in parts:  # theirs begins a stage, ours ends one
+        if "downsample" in parts:  # timm downsamples at the start of a stage, this encoder at its end
             parts[1] = str(int(parts[1]) + 1)
         return "norm" + name.removeprefix("norm2") if name.startswith("norm2.") else ".".join(parts)
 
@@ -279,7 +279,7 @@ def test_swin_is_timms():
         theirs = other.forward_features(x).permute(0, 3, 1, 2)
     assert [t.shape[1] for t in taps] == [16, 32, 64, 64]
     torch.testing.assert_close(taps[-1], theirs, atol=1e-4, rtol=1e-4)
-    # a grid that is no multiple of windows nor even
+    # a grid that is not a multiple of the window and not even
     assert own(torch.rand(1, 3, 48, 84))[-1].shape == (1, 64, 3, 6)
 
 
@@ -288,7 +288,7 @@ def test_swin_is_timms():
 
 @pytest.fixture
 def mini(monkeypatch) -> str:
-    """A small DeAOT among the builders."""
+    """Register a small DeAOT."""
     monkeypatch.setitem(loader_module.CONFIGS, "mini", MINI)
     monkeypatch.setitem(BUILDERS, "mini", lambda *a, **k: loader_module.deaot_tracker("mini", *a, **k))
     return "mini"
@@ -325,16 +325,16 @@ def test_checkpoints_that_do_not_fit_are_refused(tmp_path, network, mini):
     for path, message in (
         ("list.pth", "no state dictionary"),
         ("text.pth", "not a readable"),
-        ("none.pth", "no weights"),
+        ("none.pth", "There is no weights file"),
     ):
         with pytest.raises(InputError, match=message):
             build_tracker(mini, tmp_path / path, "cpu")
 
 
-def test_what_cannot_be_built_is_refused(tmp_path, network, mini):
-    with pytest.raises(InputError, match="no tracker called 'deaot-x'; there are: deaot-b"):
+def test_trackers_that_cannot_be_built_are_refused(tmp_path, network, mini):
+    with pytest.raises(InputError, match="Unknown tracker 'deaot-x'; choose one of deaot-b"):
         build_tracker("deaot-x")
-    with pytest.raises(InputError, match="needs its weights by path"):
+    with pytest.raises(InputError, match="needs a weights file"):
         build_tracker("deaot-s")
     path = tmp_path / "w.safetensors"
     save_module(network.state_dict(), path)
@@ -357,7 +357,7 @@ def test_sizes_are_those_of_the_official_code():
     assert network_size((1, 1), 1040, True) == (17, 17) and network_size((9000, 2), 1040, False) == (1040, 16)
 
 
-def test_only_given_identities_come_back_at_the_frames_size(tracker):
+def test_only_given_track_ids_are_returned_at_the_size_of_the_frame(tracker):
     tracker.reset(frame(0), blocks(2))
     for k in range(1, 4):
         labels = tracker.step(frame(k))
@@ -365,7 +365,7 @@ def test_only_given_identities_come_back_at_the_frames_size(tracker):
         assert set(np.unique(labels)) <= {0, 10, 20}
 
 
-def test_a_step_is_the_same_whatever_the_identities_are_called(tracker):
+def test_a_step_does_not_depend_on_the_track_ids(tracker):
     out = []
     for names in ([0, 1, 2], [0, 7, 2_000_000_000]):
         tracker.reset(frame(0), np.array(names, np.int64)[blocks(2) // 10])
@@ -376,19 +376,19 @@ def test_a_step_is_the_same_whatever_the_identities_are_called(tracker):
 
 
 @pytest.mark.parametrize("count", [3, 4, 8])
-def test_more_identities_than_a_bank_holds(tracker, count):
+def test_more_objects_than_a_bank_holds(tracker, count):
     labels = blocks(count)
     tracker.reset(frame(0), labels)
     assert len(tracker._banks) == -(-count // MINI.objects)
     assert set(np.unique(tracker.step(frame(1)))) <= set(np.unique(labels))
-    # each bank sees the identities of the others as background
+    # each bank treats the objects of the others as background
     small = torch.from_numpy(labels // 10).long()
     shares = torch.cat([one_hot(small, k, MINI.objects)[0, 1:] for k in range(len(tracker._banks))])
     assert (shares.sum(0) == (small > 0)).all() and len(shares) >= count
 
 
 def plain_merge(logits: list[torch.Tensor]) -> torch.Tensor:
-    """As published: foregrounds concatenated, backgrounds multiplied, clamped, turned into logits."""
+    """The published rule: concatenate foregrounds, multiply backgrounds, clamp, convert to logits."""
     probabilities = [bank.softmax(0) for bank in logits]
     background = torch.stack([p[0] for p in probabilities]).prod(0)
     merged = torch.cat([background[None], *(p[1:] for p in probabilities)]).clamp(1e-5, 1 - 1e-5)
@@ -405,7 +405,7 @@ def test_banks_are_merged_as_published(banks, scale):
     assert (merge_banks(logits[:1]) == logits[0].argmax(0)).all()
 
 
-def test_without_identities_there_is_nothing_to_follow(tracker):
+def test_without_labels_nothing_is_tracked(tracker):
     tracker.reset(frame(0), np.zeros((40, 61), int))
     assert not tracker.step(frame(1)).any() and tracker.memory_frames == 0
     first = tracker.step(frame(2), blocks(2))
@@ -413,7 +413,7 @@ def test_without_identities_there_is_nothing_to_follow(tracker):
     assert set(np.unique(tracker.step(frame(3), np.zeros((40, 61))))) <= {0, 10, 20}
 
 
-def test_labels_of_a_later_frame_add_identities_and_correct(tracker):
+def test_labels_of_a_later_frame_add_and_correct_tracks(tracker):
     tracker.reset(frame(0), blocks(2))
     new = np.zeros((40, 61), np.int32)
     new[:8, :5], new[33:, 50:] = 99, 20
@@ -422,7 +422,7 @@ def test_labels_of_a_later_frame_add_identities_and_correct(tracker):
     out = tracker.step(frame(1), new)
     assert (out[new > 0] == new[new > 0]).all()
     assert len(tracker._banks) == 3 and list(tracker._identities) == [0, 10, 20, 99, *range(200, 205)]
-    # a bank that was there keeps its frames and gets the labelled one, a new one begins with it
+    # an existing bank keeps its frames and adds the labelled one, a new bank starts with it
     assert [len(bank.long_term.frames) for bank in tracker._banks] == [2, 1, 1]
     assert set(np.unique(tracker.step(frame(2)))) <= {0, *tracker._identities}
 
@@ -435,7 +435,7 @@ def test_long_term_memory_is_capped(tracker):
         tracker.step(frame(k))
         assert tracker.memory_frames == min(3, k + 2)
     memory = tracker._banks[0].long_term
-    # the first frame stays, of the others the latest
+    # the first frame is kept, and the latest of the others
     assert memory.frames[0] is first and [labelled for labelled, _ in memory.frames] == [True, False, False]
     assert memory[0].key.shape == (1, 3 * 15, MINI.attention)
     for k in range(4):
@@ -448,7 +448,7 @@ def test_long_term_memory_is_capped(tracker):
     assert [[labelled for labelled, _ in bank.long_term.frames] for bank in tracker._banks] == [[True]] * 2
 
 
-def test_many_banks_share_the_memory_that_is_allowed(tracker):
+def test_banks_share_the_memory_limit(tracker):
     one = 15 * MINI.layers * (MINI.attention + 2 * MINI.expansion) * 4 / 1e6
     tracker.settings = TrackingSettings(memory_frames=8, memory_mb=4.5 * one)
     tracker.reset(frame(0), blocks(2))
@@ -459,7 +459,7 @@ def test_many_banks_share_the_memory_that_is_allowed(tracker):
     assert len(tracker._banks) == 2 and tracker.memory_frames == 2
 
 
-def test_reset_begins_anew_at_any_size(tracker):
+def test_reset_starts_a_new_video_of_any_size(tracker):
     tracker.reset(frame(0), blocks(5))
     tracker.step(frame(1))
     tracker.reset(frame(0, (20, 30)), blocks(1, (20, 30)))
@@ -479,7 +479,7 @@ def test_frames_of_any_size(tracker, monkeypatch, shape):
     assert (tracker.step(frame(2, shape), labels) == 1).all()
 
 
-def test_swin_follows_on_its_own_grid():
+def test_swin_tracks_on_an_unaligned_grid():
     config = replace(MINI, aligned=False)
     network = build_deaot(config)
     network.encoder = SwinEncoder(width=16, depths=(2, 2, 2), heads=(1, 2, 4), blocks=6)
@@ -492,24 +492,24 @@ def test_swin_follows_on_its_own_grid():
     assert tracker.step(frame(1)).shape == (40, 61)
 
 
-def test_bad_input_gets_one_clear_sentence(tracker):
+def test_invalid_input_is_refused_in_one_sentence(tracker):
     good = frame(), blocks(2)
-    with pytest.raises(InputError, match="call reset with its first frame"):
+    with pytest.raises(InputError, match="call reset with the first frame"):
         tracker.step(frame())
     tracker.reset(*good)
     kept = tracker.step(frame(1))
     for bad, message in (
         (np.full((40, 61), 7.0), "in 0..1"),
         (np.full((40, 61), np.nan), "in 0..1"),
-        (frame()[None], r"not of shape \(1, 40, 61\)"),
+        (frame()[None], r"not \(1, 40, 61\)"),
         (np.zeros((0, 5)), "at least one pixel"),
-        ("film.tif", "a frame must be"),
-        (frame(0, (41, 61)), "the frame is 61 x 41 px, the first one was 61 x 40 px"),
+        ("film.tif", "A frame must be"),
+        (frame(0, (41, 61)), "The frame is 61 x 41 px, but the first frame is 61 x 40 px"),
     ):
         with pytest.raises(InputError, match=message):
             tracker.step(bad)
     for bad, message in (
-        (blocks(2)[1:], "of the frame's size 61 x 40 px"),
+        (blocks(2)[1:], "frame's size of 61 x 40 px"),
         (blocks(2) + 0.5, "whole numbers"),
         (blocks(2) - 1, r"0\.\.2147483647"),
         (np.full((40, 61), 2**31), r"0\.\.2147483647"),
@@ -519,7 +519,7 @@ def test_bad_input_gets_one_clear_sentence(tracker):
             tracker.step(frame(), bad)
         with pytest.raises(InputError, match=message):
             tracker.reset(frame(), bad)
-    # nothing of all that has changed the video
+    # none of these calls has changed the state
     tracker.reset(*good)
     assert (tracker.step(frame(1)) == kept).all()
 
@@ -540,7 +540,7 @@ def test_the_shipped_network_carries_labels_through_noise_and_drift():
     for t in range(1, 9):
         labels = tracker.step(to_unit_range(video.frame(t)))
     truth = video.labels(8)
-    rows, columns = slice(20, -20), slice(20, -20)  # what leaves the field or comes in is another matter
+    rows, columns = slice(20, -20), slice(20, -20)  # without particles that enter or leave the field
     there = [k for k in np.unique(first)[1:] if (truth[rows, columns] == k).sum() > 200]
     overlaps = [((labels == k) & (truth == k)).sum() / ((labels == k) | (truth == k)).sum() for k in there]
     assert len(there) >= 4 and np.mean(overlaps) > 0.8 and min(overlaps) > 0.5

@@ -1,4 +1,4 @@
-"""Questions about videos of discs whose fate is exact: who is meant, units, laws of growth, and what cannot be told."""
+"""Questions about videos of discs with exact truth: selections, units, growth laws, and what cannot be measured."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from lisa_micro.assistant.assistant import Assistant
 from lisa_micro.assistant.engine import RawReply
 from lisa_micro.io import read_video
 from lisa_micro.language import parse_reply
+from lisa_micro.protocols import Detections
 from lisa_micro.types import InputError
-from lisa_micro.video.detect import Look
-from lisa_micro.video.questions.answer import answer_reply, drawn
+from lisa_micro.video.detectors import FunctionDetector
+from lisa_micro.video.questions.answer import answer_reply
+from lisa_micro.video.questions.dialogue import draw_labels
 from lisa_micro.video.questions.lineage import descendants, neck_lines
-from lisa_micro.video.questions.values import Measuring
-from lisa_micro.video.track import follow
+from lisa_micro.video.questions.values import VideoMeasurements
+from lisa_micro.video.track import link_detections
 
 SHAPE = (96, 128)
 NM, SECONDS = 0.5, 2.0
@@ -34,21 +36,15 @@ def discs(*rows: tuple[float, float, float], shape: tuple[int, int] = SHAPE) -> 
     return labels
 
 
-def followed(frames: list[np.ndarray], nm: float | None = NM, seconds: float | None = SECONDS, concept="particle"):
-    class Given:
-        notes: tuple[str, ...] = ()
-
-        def __call__(self, image, t):
-            return Look(frames[t])
-
-    Given.concept = concept
-    return follow(read_video(np.zeros((len(frames), *frames[0].shape), np.float32), nm, seconds), Given())
+def tracked(frames: list[np.ndarray], nm: float | None = NM, seconds: float | None = SECONDS, concept="particle"):
+    stream = read_video(np.zeros((len(frames), *frames[0].shape), np.float32), nm, seconds)
+    return link_detections(stream, FunctionDetector(lambda image, t: Detections(frames[t]), concept))
 
 
 def ask(tracks, measure: str, noun: str = "particles", where: str = ""):
     clause = f"<where>{where}</where>" if where else ""
     reply = f"Of the {noun} [SEG]{clause} it is <value>{measure}</value>."
-    return answer_reply(Measuring(tracks), parse_reply(reply))
+    return answer_reply(VideoMeasurements(tracks), parse_reply(reply))
 
 
 def diameter(labels: np.ndarray, k: int) -> float:
@@ -57,18 +53,18 @@ def diameter(labels: np.ndarray, k: int) -> float:
 
 @pytest.fixture(scope="module")
 def fates():
-    """1 and 2 become one at frame 6, what they become grows, and touches 3 all the time; 4 shrinks and vanishes at
-    frame 10; 5 comes at frame 4."""
+    """1 and 2 coalesce in frame 6 and then grow, in contact with 3 throughout; 4 shrinks and vanishes in frame 10; 5
+    appears in frame 4."""
     frames = []
     for t in range(16):
         rows = [(24, 40, 13), (48, 40, 13), (74, 40, 13)] if t < 6 else [(40, 40, 17 + 0.2 * (t - 6)), (72, 40, 14)]
         rows += [(20, 80, 9 - 0.3 * t)] if t < 10 else []
         rows += [(110, 80, 7)] if t >= 4 else []
         frames.append(discs(*rows))
-    return frames, followed(frames)
+    return frames, tracked(frames)
 
 
-def test_who_becomes_whom(fates):
+def test_descendants_and_necks_after_coalescence(fates):
     _, tracks = fates
     (new,) = [k for k, entry in tracks.lineage.items() if len(entry["parents"]) == 2]
     assert descendants(tracks.lineage, [1]) == {1, new}
@@ -77,17 +73,17 @@ def test_who_becomes_whom(fates):
     of = {}
     for line, a, b in zip(lines, tracks.necks["particle_a"], tracks.necks["particle_b"], strict=True):
         of.setdefault((a, b), set()).add(line)
-    # the neck between 2 and 3 goes on between 3 and what 2 became; that between 1 and 2 has ended
+    # the neck between 2 and 3 continues between 3 and the new track; that between 1 and 2 has ended
     assert of[2, 3] == of[3, new] != of[1, 2]
     assert len(np.unique(lines)) == 2
 
 
-def test_the_chosen_are_followed_through_coalescence(fates):
+def test_selected_tracks_continue_through_coalescence(fates):
     frames, tracks = fates
     answer = ask(tracks, "mean diameter change", where="nearest 1 to top left corner")
     assert answer.values[0].value == pytest.approx(diameter(frames[-1], 1) - diameter(frames[0], 1))
     assert answer.values[0].unit == "nm" and answer.targets[0].identities == (1,)
-    assert any("What became of them counts too" in note for note in answer.notes)
+    assert any("Tracks that result from them are included" in note for note in answer.notes)
     small = ask(tracks, "mean diameter rate", where="smallest 1")
     sizes = [diameter(frames[t], int(frames[t][80, 20])) for t in range(10)]
     assert small.values[0].value == pytest.approx(np.polyfit(SECONDS * np.arange(10), sizes, 1)[0])
@@ -95,18 +91,18 @@ def test_the_chosen_are_followed_through_coalescence(fates):
     assert any("frame 0 (0 s) to frame 9 (18 s)" in note for note in small.notes)
 
 
-def test_several_that_are_chosen_change_each_by_itself(fates):
+def test_changes_of_several_selected_tracks_are_individual(fates):
     frames, tracks = fates
     answer = ask(tracks, "mean diameter change", where="in left half; smallest 2")
     one = diameter(frames[9], int(frames[9][80, 20])) - diameter(frames[0], int(frames[0][80, 20]))
-    # the one in the middle is cut by both neighbours
+    # the middle one touches both neighbours
     other = diameter(frames[-1], 1) - diameter(frames[0], 2)
     assert answer.targets[0].identities == (2, 4)
     assert answer.values[0].value == pytest.approx((one + other) / 2)
-    assert "own changes" in answer.notes[0]
+    assert "individual changes" in answer.notes[0]
 
 
-def test_set_statistics_are_of_all_that_are_there(fates):
+def test_statistics_without_a_constraint_are_of_all_instances(fates):
     frames, tracks = fates
     mean = [np.mean([diameter(f, k) for k in np.unique(f[f > 0])]) for f in frames]
     assert ask(tracks, "mean diameter change").values[0].value == pytest.approx(mean[-1] - mean[0])
@@ -119,10 +115,10 @@ def test_set_statistics_are_of_all_that_are_there(fates):
     assert change.values[0].text.endswith("percentage points")
     touching = ask(tracks, "count change", where="in contact")
     assert touching.values[0].text == "-1"  # three at the start, two at the end
-    assert "The constraint was applied anew in each frame." in touching.notes
+    assert "The constraint was applied to each frame separately." in touching.notes
 
 
-def test_events_of_all_and_of_the_chosen(fates):
+def test_events_of_all_and_of_selected_tracks(fates):
     _, tracks = fates
     assert ask(tracks, "first coalescence time").values[0].value == 6 * SECONDS
     assert ask(tracks, "last disappearance time").values[0].text == "20 s"
@@ -143,13 +139,13 @@ def test_events_of_all_and_of_the_chosen(fates):
     assert ask(tracks, "contact count").values[0].value == 0
 
 
-def test_a_moment_that_is_not_named_is_the_last_and_the_note_tells_the_first(fates):
+def test_without_a_moment_the_last_frame_counts_and_a_note_gives_the_first(fates):
     frames, tracks = fates
     answer = ask(tracks, "count")
     assert answer.values[0].value == len(np.unique(frames[-1])) - 1
-    assert any("last frame, frame 15 (30 s); in the first it is 4." in note for note in answer.notes)
+    assert any("last frame, frame 15 (30 s); in the first frame it is 4." in note for note in answer.notes)
     assert any(note == "Frames count from 0, as in the tables." for note in answer.notes)
-    assert any(f"{len(tracks.lineage)} identities" in note for note in answer.notes)
+    assert any(f"{len(tracks.lineage)} tracks" in note for note in answer.notes)
 
 
 # ------------------------------------------------------------------------------------------- necks, pores
@@ -163,10 +159,10 @@ def pair():
         x.append(0.8 * radius * ((t + 1) / 36) ** (1 / n))
         half = np.sqrt(radius**2 - x[-1] ** 2)
         frames.append(discs((90 - half, 50, radius), (90 + half, 50, radius), shape=(100, 180)))
-    return followed(frames), np.array(x)
+    return tracked(frames), np.array(x)
 
 
-def test_a_neck_grows_as_it_was_made_to(pair):
+def test_a_neck_grows_at_the_rate_of_its_law(pair):
     tracks, x = pair
     rate = ask(tracks, "mean neck width rate", "neck", "largest 1")
     true = np.polyfit(SECONDS * np.arange(36), 2 * NM * x, 1)[0]
@@ -183,7 +179,7 @@ def test_a_neck_grows_as_it_was_made_to(pair):
     assert np.isnan(none.values[0].value) and none.text.startswith("There are no necks with neck width above 900 nm")
 
 
-def test_the_exponent_is_that_of_the_law_with_and_without_frame_time(pair):
+def test_the_exponent_is_that_of_the_law_with_and_without_a_frame_time(pair):
     tracks, _ = pair
     answer = ask(tracks, "growth exponent", "necks")
     fitted = tracks.findings.growth.iloc[0]
@@ -193,36 +189,36 @@ def test_the_exponent_is_that_of_the_law_with_and_without_frame_time(pair):
     assert ask(tracks, "growth exponent", "particles", "largest 1").values[0].value == fitted["n"]
     untimed = replace(tracks, frame_time_s=None)
     assert ask(untimed, "growth exponent", "necks").values[0].value == pytest.approx(3, rel=0.35)
-    still = followed([discs((30, 40, 14), (54, 40, 14))] * 8)
-    assert "None of 1 necks could be fitted" in ask(still, "growth exponent", "necks").text
+    still = tracked([discs((30, 40, 14), (54, 40, 14))] * 8)
+    assert "None of the 1 necks could be fitted" in ask(still, "growth exponent", "necks").text
 
 
 def test_pores_and_agglomerates_from_labels():
     ring = [(64 + 24 * np.cos(a), 48 + 24 * np.sin(a), 13.2) for a in np.arange(6) * np.pi / 3]
     frames = [discs(*ring)] * 4 + [discs(*ring, (64, 48, 15))] * 4
-    tracks = followed(frames)
+    tracks = tracked(frames)
     assert [ask(tracks, f"count at frame {t}", "pores").values[0].value for t in (0, 7)] == [1, 0]
     assert ask(tracks, "count at end", "agglomerate").values[0].value == 1
     porosity = ask(tracks, "area fraction at start", "pores").values[0]
     assert 0 < porosity.value < 100 * np.pi * 15**2 / np.prod(SHAPE) and porosity.unit == "%"
     assert ask(tracks, "area fraction change", "pores").values[0].value == -porosity.value
-    assert "What happens to pores is not followed" in ask(tracks, "disappearance count", "pores").text
+    assert "Events are not determined for pores" in ask(tracks, "disappearance count", "pores").text
 
 
-# ------------------------------------------------------------------------------------------- what is not known
+# ------------------------------------------------------------------------------------------- unknown facts
 
 
 def test_without_pixel_size_and_frame_time():
-    tracks = followed([discs((30, 40, 12 + t), (100, 60, 8)) for t in range(6)], None, None)
+    tracks = tracked([discs((30, 40, 12 + t), (100, 60, 8)) for t in range(6)], None, None)
     rate = ask(tracks, "max diameter rate")
     assert rate.values[0].unit == "px/frame" and rate.values[0].value == pytest.approx(2, rel=0.05)
     assert any("pixel size is unknown" in note for note in rate.notes)
-    assert any("No frame time is known" in note for note in rate.notes)
-    later = followed([discs((30, 40, 12), *([(100, 60, 8)] if t > 2 else [])) for t in range(8)], None, None)
+    assert any("frame time is unknown" in note for note in rate.notes)
+    later = tracked([discs((30, 40, 12), *([(100, 60, 8)] if t > 2 else [])) for t in range(8)], None, None)
     first = ask(later, "first appearance time")
     assert (first.values[0].value, first.values[0].unit, first.values[0].text) == (3, "frame", "frame 3")
-    assert "--frame-time" in " ".join(first.notes)
-    assert "No frame time is known" in ask(later, "count at 3 s").text
+    assert "give it when tracking" in " ".join(first.notes)
+    assert "frame time is unknown" in ask(later, "count at 3 s").text
 
 
 @pytest.mark.parametrize(
@@ -230,40 +226,40 @@ def test_without_pixel_size_and_frame_time():
     [
         ("count at frame 6", "necks", "There is no frame 6; the video has 6 frames, 0 to 5 (10 s)."),
         ("count at 2 min", "necks", "2 min is after the end"),
-        ("count at end", "particles", "The particles were not followed in this video, the necks were"),
-        ("growth exponent", "necks", "particles were not followed"),
-        ("first contact time", "necks", "particles were not followed"),
-        ("mean neck ratio at end", "necks", "cannot be told"),
+        ("count at end", "particles", "This video has tracks of necks, not of particles"),
+        ("growth exponent", "necks", "no tracks of particles"),
+        ("first contact time", "necks", "no tracks of particles"),
+        ("mean neck ratio at end", "necks", "not defined"),
     ],
 )
-def test_a_video_of_which_the_necks_were_followed(measure, noun, says):
-    tracks = followed([discs((30, 40, 6 + t), (100, 60, 8)) for t in range(6)], concept="neck")
+def test_a_video_of_which_the_necks_were_tracked(measure, noun, says):
+    tracks = tracked([discs((30, 40, 6 + t), (100, 60, 8)) for t in range(6)], concept="neck")
     answer = ask(tracks, measure, noun)
     assert np.isnan(answer.values[0].value)
     assert says in answer.text
     assert ask(tracks, "count at end", "necks").values[0].value == 2
 
 
-def test_one_frame_nothing_at_all_and_only_some():
-    single = followed([discs((30, 40, 12))])
-    assert "one frame only" in ask(single, "mean diameter rate").text
+def test_a_single_frame_no_instance_and_a_selection():
+    single = tracked([discs((30, 40, 12))])
+    assert "single frame" in ask(single, "mean diameter rate").text
     assert ask(single, "count").values[0].value == 1
-    empty = followed([np.zeros(SHAPE, np.int32)] * 5)
+    empty = tracked([np.zeros(SHAPE, np.int32)] * 5)
     assert ask(empty, "count at end").values[0].value == 0
     for measure in ("mean diameter at end", "mean diameter change", "growth exponent", "first coalescence time"):
         answer = ask(empty, measure, "necks" if "growth" in measure else "particles")
         assert np.isnan(answer.values[0].value) and answer.text.endswith(".") and "no value" not in answer.text
     assert ask(empty, "mean diameter change", where="largest 1").text
     some = replace(single, record={"where": "largest 1"})
-    assert any("Only what 'largest 1' meant was followed" in note for note in ask(some, "count").notes)
+    assert any("Only the instances that 'largest 1' selects were tracked" in note for note in ask(some, "count").notes)
 
 
-def test_a_value_that_fails_beside_one_that_does_not():
-    tracks = followed([discs((30, 40, 12))] * 4)
+def test_one_of_two_values_fails():
+    tracks = tracked([discs((30, 40, 12))] * 4)
     reply = parse_reply("Of the particles [SEG]: <value>count at start</value> and <value>count at frame 9</value>.")
-    answer = answer_reply(Measuring(tracks), reply)
+    answer = answer_reply(VideoMeasurements(tracks), reply)
     assert answer.text.startswith("Of the particles: 1 and no value (there is no frame 9")
-    unread = answer_reply(Measuring(tracks), parse_reply("Of the particles [SEG]: <value>colour</value>."))
+    unread = answer_reply(VideoMeasurements(tracks), parse_reply("Of the particles [SEG]: <value>colour</value>."))
     assert "not understood" in unread.text and np.isnan(unread.values[0].value)
 
 
@@ -271,7 +267,7 @@ def test_a_value_that_fails_beside_one_that_does_not():
 
 
 class Turns(KnownEngine):
-    """Writes one reply after the other, and keeps what it was shown and told."""
+    """Writes one reply after the other, and records the frames and turns that it was given."""
 
     def __init__(self, *replies: str):
         super().__init__("")
@@ -289,10 +285,10 @@ class Turns(KnownEngine):
         self.recited.append((text, reply))
 
 
-def test_what_the_model_does_not_see_is_looked_for_in_other_frames():
+def test_what_is_absent_from_the_shown_frame_is_searched_in_other_frames():
     ring = [(64 + 24 * np.cos(a), 48 + 24 * np.sin(a), 13.2) for a in np.arange(6) * np.pi / 3]
     frames = [discs(*ring[:5])] * 3 + [discs(*ring)] * 3
-    tracks = followed(frames)
+    tracks = tracked(frames)
     pixels = np.stack([np.where(f > 0, 0.2 + 0.1 * t, 0.9) for t, f in enumerate(frames)])
     engine = Turns(
         "The particles are [SEG].",
@@ -310,21 +306,19 @@ def test_what_the_model_does_not_see_is_looked_for_in_other_frames():
     assert cats.declined and cats.text == "There are no cats in frame 3, with which the question was read."
     assert len(engine.shown) == 2
     none = Turns("<absent>There are no agglomerates in this micrograph.")
-    alone = followed([discs((30, 40, 12))] * 4)
+    alone = tracked([discs((30, 40, 12))] * 4)
     assert alone.ask(Assistant(none, "known", ""), "clusters?").text == "There are no agglomerates in any frame."
 
 
-def test_bad_videos_and_assistants():
-    tracks = followed([discs((30, 40, 12))] * 4)
+def test_videos_that_cannot_be_used():
+    tracks = tracked([discs((30, 40, 12))] * 4)
     assistant = Assistant(KnownEngine("The particles are [SEG]."), "known", "")
     with pytest.raises(InputError, match="same video"):
         tracks.chat(assistant, np.zeros((4, 10, 10), np.float32))
     with pytest.raises(InputError):
         tracks.chat(assistant, "no such file.mp4")
-    with pytest.raises(InputError, match="reply language"):
-        tracks.chat(object())
-    late = followed([np.zeros(SHAPE, np.int32)] * 3 + [discs((30, 40, 12))] * 4)
+    late = tracked([np.zeros(SHAPE, np.int32)] * 3 + [discs((30, 40, 12))] * 4)
     with pytest.raises(InputError, match="ends before frame 3"):
         late.ask(assistant, "how many?", np.zeros((2, *SHAPE), np.float32))
-    picture = drawn(tracks.labels[0])
+    picture = draw_labels(tracks.labels[0])
     assert picture.shape == SHAPE and picture[40, 30] < 0.3 < 0.7 < picture[90, 120]

@@ -1,4 +1,4 @@
-"""Frames averaged with their neighbours: less noise, nothing blurred or haunted, and the same after a kill."""
+"""Averaging of frames with their neighbours: less noise, no blur, no ghosts, and the same result after a resume."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import pytest
 from scipy import ndimage
 
 from lisa_micro.io import read_video
+from lisa_micro.protocols import Detections
 from lisa_micro.types import InputError, Micrograph
 from lisa_micro.video.denoise import averaged
-from lisa_micro.video.detect import Look
-from lisa_micro.video.track import follow
+from lisa_micro.video.detectors import IndependentDetector
+from lisa_micro.video.track import RunOptions, link_detections
 
 
 def discs(*centres, radius=9.0, shape=(96, 96)):
@@ -29,7 +30,7 @@ def test_noise_falls_as_in_a_mean(reach, left):
     clean = discs((30, 30), (62, 58))
     frames = noisy([clean] * 9)
     pairs = list(averaged(iter(frames), reach))
-    assert [id(frame) for frame, _ in pairs] == [id(frame) for frame in frames]  # in order, as they were
+    assert [id(frame) for frame, _ in pairs] == [id(frame) for frame in frames]  # in order and unchanged
     rest = [float((mean.pixels - clean).std()) for _, mean in pairs]
     assert np.allclose(rest[reach : 9 - reach], 0.1 * left, rtol=0.12)
     assert max(rest) < 0.11
@@ -42,7 +43,7 @@ def test_a_drifting_sample_stays_sharp():
         assert (mean.pixels - truth).std() < 0.75 * (frame.pixels - truth).std()
 
 
-def test_what_jumps_leaves_no_ghost():
+def test_a_particle_that_jumps_leaves_no_ghost():
     before, after = discs((30, 30), (66, 66)), discs((66, 66), (30, 66))
     frames = noisy([before, before, after, after], 0.03)
     means = [mean.pixels for _, mean in averaged(frames, 1)]
@@ -63,41 +64,44 @@ def test_frames_with_holes_and_other_brightness():
     assert len(list(averaged(frames[:1], 3))) == 1
 
 
-class Dark:
-    """Dark regions, as numbered components; may fail at a frame."""
-
-    concept = "particle"
+class Dark(IndependentDetector):
+    """Detects dark regions; may be interrupted at a frame."""
 
     def __init__(self, stop=None):
+        super().__init__()
         self.stop, self.seen = stop, {}
 
-    def __call__(self, image, t):
-        if t == self.stop:
+    def detect(self, frame, number):
+        if number == self.stop:
             raise KeyboardInterrupt
-        self.seen[t] = image.pixels.copy()
-        return Look(ndimage.label(ndimage.gaussian_filter(image.pixels, 1) < 0.75)[0].astype(np.int32))
+        self.seen[number] = frame.pixels.copy()
+        return Detections(ndimage.label(ndimage.gaussian_filter(frame.pixels, 1) < 0.75)[0].astype(np.int32))
 
 
-def test_outlines_come_from_the_mean_and_intensities_from_the_frame(tmp_path):
+def tracked(frames, detector, **options):
+    return link_detections(read_video(np.stack(frames), 1.0, 1.0), detector, RunOptions(**options))
+
+
+def test_detections_use_the_mean_and_intensities_the_frame(tmp_path):
     clean = discs((30, 30), (66, 66))
     frames = [frame.pixels for frame in noisy([clean] * 6, 0.08)]
-    look = Dark()
-    tracks = follow(read_video(np.stack(frames), 1.0, 1.0), look, average=1, out=tmp_path / "whole")
-    assert (look.seen[2] - clean).std() < 0.7 * (frames[2] - clean).std()
+    detector = Dark()
+    tracks = tracked(frames, detector, average=1, out=tmp_path / "whole")
+    assert (detector.seen[2] - clean).std() < 0.7 * (frames[2] - clean).std()
     inside = tracks.labels[2] == 1
     row = tracks.tracks[(tracks.tracks["frame"] == 2) & (tracks.tracks["identity"] == 1)].iloc[0]
     assert row["mean_intensity"] == pytest.approx(frames[2][inside].mean(), abs=1e-5)
     with pytest.raises(KeyboardInterrupt):
-        follow(read_video(np.stack(frames), 1.0, 1.0), Dark(stop=3), average=1, out=tmp_path / "cut")
+        tracked(frames, Dark(stop=3), average=1, out=tmp_path / "cut")
     with pytest.raises(InputError, match="another request"):
-        follow(read_video(np.stack(frames), 1.0, 1.0), Dark(), average=2, out=tmp_path / "cut", resume=True)
-    again = follow(read_video(np.stack(frames), 1.0, 1.0), Dark(), average=1, out=tmp_path / "cut", resume=True)
+        tracked(frames, Dark(), average=2, out=tmp_path / "cut", resume=True)
+    again = tracked(frames, Dark(), average=1, out=tmp_path / "cut", resume=True)
     assert again.record["frames_resumed"] == 3 and again.record["average"] == 1
     for one, other in zip(again.labels, tracks.labels, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("average", [-1, 11])
-def test_a_reach_that_cannot_be_is_refused(average):
-    with pytest.raises(InputError, match="averaged with 0 to 10"):
-        follow(read_video(np.zeros((2, 32, 32), np.float32), 1.0, 1.0), Dark(), average=average)
+def test_an_invalid_number_of_averaged_frames_is_refused(average):
+    with pytest.raises(InputError, match="averaged with 0 to 10 frames on each side, not"):
+        tracked(np.zeros((2, 32, 32), np.float32), Dark(), average=average)

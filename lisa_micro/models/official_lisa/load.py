@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lisa_micro.extras import missing_extra
 from lisa_micro.models.checkpoints import check_fit
 from lisa_micro.models.device import fast_bf16
 from lisa_micro.models.hub import WEIGHTS, fetch, is_hub_name
@@ -90,9 +91,7 @@ def quantisation(precision: str, device: torch.device) -> tuple[torch.dtype, Any
     try:
         import bitsandbytes  # noqa: F401
     except ImportError as error:
-        raise InputError(
-            f'Precision {precision} needs bitsandbytes: pip install "lisa-micro[quant]", or choose another precision.'
-        ) from error
+        raise missing_extra(f"Precision {precision}", "bitsandbytes") from error
     from transformers import BitsAndBytesConfig
 
     if device.type == "cpu":

@@ -1,4 +1,4 @@
-"""Which instance of a frame is which particle of the frame before: one assignment over overlap and distance."""
+"""Frame-to-frame linking: one linear assignment over overlap and distance."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from lisa_micro.measure.contacts import compact
-from lisa_micro.models.trackers.base import Frame
+from lisa_micro.protocols import Frame
 from lisa_micro.types import InputError, Micrograph
 
-REACH = 1.5  # radii that a particle may move without overlapping where it was expected
-ALIKE = 2.5  # largest ratio of areas of two regions that do not overlap but may be one particle
+REACH = 1.5  # largest displacement without overlap, in radii of the expected region
+AREA_RATIO = 2.5  # largest area ratio of two regions that are linked without overlap
 _NEVER = 1e3
 
 
 @dataclass(frozen=True)
 class Regions:
-    """Labels as a table: ``ids`` ``(n,)`` ascending, ``area`` ``(n,)`` px, ``centre`` ``(n, 2)`` x, y px."""
+    """Regions of a label image: ``ids`` ``(n,)`` ascending, ``area`` ``(n,)`` px², ``centre`` ``(n, 2)`` x, y px."""
 
     ids: np.ndarray
     area: np.ndarray
@@ -28,7 +28,7 @@ class Regions:
 
     @classmethod
     def of(cls, labels: np.ndarray) -> Regions:
-        """The regions of ``(H, W)`` labels, 0 = background."""
+        """Measure the regions of ``(H, W)`` labels, 0 = background."""
         rows, columns = np.nonzero(labels)
         which, ids = compact(labels[rows, columns][None])  # (1, K) numbered 1..n
         area = np.bincount(which[0], minlength=len(ids) + 1)[1:].astype(float)
@@ -38,12 +38,12 @@ class Regions:
 
 @dataclass(frozen=True)
 class Links:
-    """What belongs together.
+    """Links between expected and detected regions.
 
     Attributes:
-        expected, found: the regions compared, n and m of them.
-        common: ``(n, m)`` px that both have.
-        pairs: ``(p, 2)`` indices into ``expected`` and ``found``, each at most once.
+        expected, found: the n expected and the m detected regions.
+        common: ``(n, m)`` intersection areas in px².
+        pairs: ``(p, 2)`` linked pairs as indices into ``expected`` and ``found``; each index occurs at most once.
     """
 
     expected: Regions
@@ -53,14 +53,20 @@ class Links:
 
     @property
     def shift(self) -> np.ndarray:
-        """``(2,)`` x, y px: the median step of what was linked; 0 for fewer than three."""
+        """``(2,)`` x, y px: median displacement of the linked regions; 0 for fewer than three links."""
         if len(self.pairs) < 3:
             return np.zeros(2)
         return np.median(self.found.centre[self.pairs[:, 1]] - self.expected.centre[self.pairs[:, 0]], axis=0)
 
     def pieces(self, least: float) -> dict[int, list[int]]:
-        """Index of an expected region -> indices of found ones that lie in it, by ``least`` of their area or more,
-        beside the one assigned to it."""
+        """Return the unlinked detected regions that lie inside an expected region, beside the one linked to it.
+
+        Args:
+            least: share of a detected region's area that the expected region must cover.
+
+        Returns:
+            index of the expected region -> indices of the detected regions.
+        """
         pieces: dict[int, list[int]] = defaultdict(list)
         linked_from, linked_to = set(self.pairs[:, 0].tolist()), set(self.pairs[:, 1].tolist())
         for j in range(len(self.found.ids) if len(self.expected.ids) else 0):
@@ -71,14 +77,15 @@ class Links:
 
 
 def link(expected: np.ndarray, found: np.ndarray) -> Links:
-    """Assign regions to one another, each at most once, at the least total cost.
+    """Link regions one to one at the lowest total cost.
 
-    The cost of a pair is 1 minus the intersection over the union, plus its distance as a share of the farthest that is
-    allowed (:data:`REACH` radii). Pairs without overlap count only within that reach, and where their areas are alike.
+    The cost of a pair is 1 - IoU plus the distance of the centres divided by the largest allowed distance
+    (:data:`REACH` radii), capped at 1. Regions without overlap are linked only within that distance, and only if the
+    ratio of their areas is below :data:`AREA_RATIO`.
 
     Args:
-        expected: ``(H, W)`` labels, where identities should be.
-        found: ``(H, W)`` labels of the frame.
+        expected: ``(H, W)`` labels, the predicted positions of the tracks.
+        found: ``(H, W)`` labels detected in the frame.
     """
     one, other = Regions.of(expected), Regions.of(found)
     n, m = len(one.ids), len(other.ids)
@@ -92,19 +99,19 @@ def link(expected: np.ndarray, found: np.ndarray) -> Links:
     distance = np.hypot(step[..., 0], step[..., 1])
     reach = REACH * np.sqrt(one.area / np.pi)[:, None] + 2
     ratio = one.area[:, None] / other.area[None]
-    possible = (common > 0) | ((distance < reach) & (ratio < ALIKE) & (ratio > 1 / ALIKE))
+    possible = (common > 0) | ((distance < reach) & (ratio < AREA_RATIO) & (ratio > 1 / AREA_RATIO))
     cost = np.where(possible, 1 - common / union + np.minimum(distance / reach, 1), _NEVER)
     pairs = np.stack(linear_sum_assignment(cost), axis=1)
     return Links(one, other, common, pairs[possible[pairs[:, 0], pairs[:, 1]]])
 
 
 def identities(labels: np.ndarray) -> list[int]:
-    """The numbers in ``(H, W)`` labels, ascending, without 0."""
+    """Return the track IDs in ``(H, W)`` labels, ascending, without 0."""
     return compact(labels)[1].tolist()
 
 
 def _position(ids: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Where each value stands in ``ids`` (all of them do)."""
+    """Return the index of each value in the sorted ``ids``, which contain all values."""
     if len(ids) and ids[-1] < 2**20:
         table = np.zeros(ids[-1] + 1, np.int64)
         table[ids] = np.arange(len(ids))
@@ -113,7 +120,7 @@ def _position(ids: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def moved(labels: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
-    """``(H, W)`` labels moved by x, y whole px; what leaves the image is lost, what comes in is 0."""
+    """Shift ``(H, W)`` labels by x, y whole pixels and fill with 0."""
     x, y = shift
     if not (x or y):
         return labels
@@ -128,8 +135,8 @@ def moved(labels: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Revision:
-    """A decision about frames that were given out already: from ``first_frame`` on, ``names`` says what each old
-    identity is called (0 = it was none)."""
+    """A change of labels that were returned earlier: from ``first_frame`` on, ``names`` maps old track IDs to new ones
+    (0 removes the track)."""
 
     first_frame: int
     names: dict[int, int]
@@ -137,8 +144,13 @@ class Revision:
 
 @dataclass(frozen=True)
 class Birth:
-    """How an identity began: ``frame``; ``parents``, two or more that became one, one that split, or none;
-    ``uncertainty`` in frames, 1 where it lies between two neighbouring frames."""
+    """The start of a track.
+
+    Attributes:
+        frame: first frame.
+        parents: track IDs of the two or more particles that coalesced, of the one that split, or empty.
+        uncertainty: number of frames within which the track started; 1 = between two neighbouring frames.
+    """
 
     frame: int
     parents: tuple[int, ...] = ()
@@ -146,15 +158,15 @@ class Birth:
 
 
 class Lost(dict[int, tuple[np.ndarray, int]]):
-    """Particles that are missing: identity -> (rows and columns ``(2, n)`` where it should be, last frame seen)."""
+    """Missing particles: track ID -> (predicted pixels ``(2, n)`` as rows and columns, frame of the last detection)."""
 
     def move(self, step: np.ndarray) -> None:
-        """All have moved by x, y px."""
+        """Shift all predicted pixels by x, y px."""
         for identity, (place, seen) in self.items():
             self[identity] = (place + np.array([[step[1]], [step[0]]]), seen)
 
     def paint(self, labels: np.ndarray) -> None:
-        """Put them into ``(H, W)`` labels where nothing else is."""
+        """Write the missing particles into the background of ``(H, W)`` labels."""
         for identity, ((rows, columns), _) in self.items():
             inside = (rows >= 0) & (columns >= 0) & (rows < labels.shape[0]) & (columns < labels.shape[1])
             rows, columns = rows[inside], columns[inside]
@@ -163,21 +175,22 @@ class Lost(dict[int, tuple[np.ndarray, int]]):
 
 
 def around(windows: Iterable[tuple[slice, slice]], shape: tuple[int, int]) -> tuple[slice, slice]:
-    """The window that holds all of them and a pixel around."""
+    """Return the smallest window around several windows, with a margin of one pixel."""
     rows, columns = zip(*windows, strict=True)
-    return tuple(
-        slice(max(min(s.start for s in axis) - 1, 0), min(max(s.stop for s in axis) + 1, length))
-        for axis, length in zip((rows, columns), shape, strict=True)
-    )
+
+    def span(axis: tuple[slice, ...], length: int) -> slice:
+        return slice(max(min(s.start for s in axis) - 1, 0), min(max(s.stop for s in axis) + 1, length))
+
+    return span(rows, shape[0]), span(columns, shape[1])
 
 
 def frame_shape(frame: Frame) -> tuple[int, int]:
-    """``(H, W)`` of a frame.
+    """Return ``(H, W)`` of a frame.
 
     Raises:
-        InputError: it has other than two axes.
+        InputError: if the frame is not 2-D.
     """
     shape = np.shape(frame.pixels if isinstance(frame, Micrograph) else frame)
     if len(shape) != 2:
-        raise InputError(f"a frame must be (H, W), not of shape {shape}")
+        raise InputError(f"A frame must have the shape (H, W), not {shape}.")
     return int(shape[0]), int(shape[1])

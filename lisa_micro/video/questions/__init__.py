@@ -1,1 +1,1 @@
-"""Questions about a tracked video."""
+"""Answer questions about a tracked video."""

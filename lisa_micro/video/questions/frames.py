@@ -1,8 +1,8 @@
-"""What is in each frame of a followed video, for questions: instances of every concept, from tables and labels.
+"""Instances of every concept in the frames of a tracked video, from its tables and labels.
 
-What was followed is read from its table. Where that is particles, the necks between them are read from theirs, and
-pores, agglomerates, substrate and the masks of necks are derived from the labels by their definitions, as on a single
-micrograph. Of anything else nothing is known.
+The tracked instances are read from the table of tracks. If these are particles, necks are read from their table, and
+pores, agglomerates, substrate and neck masks are derived from the labels by the same definitions as on a micrograph.
+Nothing is known of other concepts.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from lisa_micro.language.clauses import moment, number_text
 from lisa_micro.language.words import PROPERTIES, RANKS
 from lisa_micro.measure import column, neck_labels, particle_properties
 from lisa_micro.measure.contacts import agglomerates, compact, facing
+from lisa_micro.video.track_data import TrackData
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lisa_micro.video.tracks import Tracks
 
 DERIVED = ("neck", "pore", "agglomerate", "substrate")
-"""What follows from particles."""
+"""Concepts that are derived from particles."""
 FRAMES_COUNT_FROM_0 = "Frames count from 0, as in the tables."
 
 _READ = (
     *("label", "x", "y", "area", "diameter", "length", "width", "perimeter", "circularity", "aspect_ratio"),
     *("intensity", "touches_border", "contacts", "agglomerate", "gap", "neck_width", "neck_ratio"),
 )
-# of the masks of necks these would be said of necks that lie side by side
+# for neck masks these properties would describe neighbouring necks, and are left out
 _BETWEEN = ("contacts", "agglomerate", "gap", "neck_width", "neck_ratio")
 _OF_CHORDS = ("neck_width", "neck_radius", "neck_ratio")
 
@@ -39,17 +39,17 @@ Properties = dict[str, np.ndarray]
 
 
 class VideoFrames:
-    """Instances of every concept in every frame of a followed video.
+    """Instances of every concept in every frame of a tracked video.
 
     Args:
-        tracks: the video.
+        tracks: tracks of the video.
     """
 
-    def __init__(self, tracks: Tracks):
+    def __init__(self, tracks: TrackData):
         self.tracks = tracks
         self._rows = _by_frame(tracks.tracks)
         self._necks = _by_frame(tracks.necks)
-        self._kept: dict[tuple[str, int, bool], Properties] = {}
+        self._cache: dict[tuple[str, int, bool], Properties] = {}
         self._first: dict[str, int | None] = {}
 
     @property
@@ -58,37 +58,36 @@ class VideoFrames:
         return len(self.tracks) - 1
 
     def unknown(self, concept: str) -> str:
-        """Why nothing can be said of a concept, one sentence; ``""`` where it can."""
-        followed = self.tracks.concept
-        if concept == followed or (followed == "particle" and concept in DERIVED):
+        """Return one sentence why nothing is known of a concept, or ``""`` if it is known."""
+        tracked = self.tracks.concept
+        if concept == tracked or (tracked == "particle" and concept in DERIVED):
             return ""
-        asked, known = nouns(concept)[1], nouns(followed)[1]
+        asked, known = nouns(concept)[1], nouns(tracked)[1]
         return (
-            f"The {asked} were not followed in this video, the {known} were; "
-            f"follow the {asked} in a run of their own to ask about them."
+            f"This video has tracks of {known}, not of {asked}; track the {asked} in a separate run to ask about them."
         )
 
     def properties(self, concept: str, t: int, masks: bool = False) -> Properties:
-        """Instances of a concept in a frame, as :func:`lisa_micro.measure.particle_properties`, in px.
+        """Return the properties of the instances of a concept in a frame, in px.
 
         Args:
-            concept: one of which something is known.
-            t: the frame.
-            masks: of necks, also what their masks tell; without, there are ``x`` and ``y`` (the middle of the chord),
-                ``neck_width``, ``neck_ratio``, and an ``area`` of NaN.
+            concept: a concept for which :meth:`unknown` returns ``""``.
+            t: frame number.
+            masks: for necks, also measure their masks; otherwise there are ``x`` and ``y`` (the middle of the chord),
+                ``neck_width``, ``neck_ratio`` and an ``area`` of NaN.
 
         Returns:
-            columns of one length; ``label`` is the identity of what was followed, of a neck its row in
-            ``Tracks.necks``. Intensities of what is derived are NaN.
+            columns as of :func:`lisa_micro.measure.particle_properties`. ``label`` is the track ID of a tracked
+            instance, or the row of a neck in ``TrackData.necks``. Derived instances have no intensities (NaN).
         """
         key = (concept, t, masks and concept == "neck")
-        if key not in self._kept:
-            self._kept[key] = self._found(*key)
-        return self._kept[key]
+        if key not in self._cache:
+            self._cache[key] = self._measured(*key)
+        return self._cache[key]
 
-    def _found(self, concept: str, t: int, masks: bool) -> Properties:
+    def _measured(self, concept: str, t: int, masks: bool) -> Properties:
         if concept == self.tracks.concept:
-            return self._followed(t)
+            return self._tracked(t)
         if concept == "neck":
             chords = self._chords(t)
             return self._masks(chords, t) if masks and len(chords["area"]) else chords
@@ -101,7 +100,7 @@ class VideoFrames:
         group = agglomerates(len(names), np.unique(facing(numbered).pair, axis=0))
         return particle_properties(paint_agglomerates(numbered, group, close_gaps(numbered > 0)))
 
-    def _followed(self, t: int) -> Properties:
+    def _tracked(self, t: int) -> Properties:
         table = self.tracks.tracks
         rows = table.iloc[self._rows.get(t, [])]
         columns = {"label": "identity"} | {name: column(name) for name in _READ[1:]}
@@ -123,11 +122,11 @@ class VideoFrames:
         rows = self.tracks.necks.iloc[chords["label"]]
         row_of = {(a, b): k for k, (a, b) in enumerate(zip(rows["particle_a"], rows["particle_b"], strict=True))}
         found = particle_properties(painted)
-        # labels that meet without a contact of their bodies have no row
+        # labels that touch without a contact of their bodies have no row
         known = np.array([(necks[k - 1].a, necks[k - 1].b) in row_of for k in found["label"]], bool)
         found = {name: np.asarray(values)[known] for name, values in found.items()}
         order = np.array([row_of[necks[k - 1].a, necks[k - 1].b] for k in found["label"]], np.int64)
-        # a neck without a pixel of its own, in images of a few pixels, keeps what its chord tells
+        # a neck without any pixel, in images of a few pixels, keeps the properties of its chord
         out = {name: np.full(len(rows), np.nan) for name in found if name not in _BETWEEN}
         for name in out:
             out[name][order] = found[name]
@@ -135,20 +134,20 @@ class VideoFrames:
         return out | {name: chords[name] for name in ("label", "neck_width", "neck_ratio")}
 
     def first(self, concept: str) -> int | None:
-        """The first frame that shows anything of a concept."""
+        """Return the first frame with an instance of a concept, ``None`` if there is none."""
         if concept not in self._first:
             shown = (t for t in range(len(self.tracks)) if len(self.properties(concept, t)["area"]))
             self._first[concept] = next(shown, None)
         return self._first[concept]
 
     def at(self, when: str) -> tuple[int | None, str]:
-        """The frame of a moment.
+        """Return the frame of a moment.
 
         Args:
-            when: ``Measure.when`` that begins with ``at``.
+            when: a ``Measure.when`` that starts with ``at``.
 
         Returns:
-            the frame, and a note or ``""``; or ``None``, and one sentence why there is none.
+            the frame number and a note or ``""``; or ``None`` and one sentence that says why there is none.
         """
         kind, value = moment(when)
         interval = self.tracks.frame_time_s
@@ -158,13 +157,13 @@ class VideoFrames:
         if kind != "time":
             return (0 if kind == "start" else self.last), ""
         if interval is None:
-            return None, f"No frame time is known, so nobody can tell which frame is {when}; ask for a frame instead."
-        # half a frame beyond the last one is still nearest to it
+            return None, f"The frame time is unknown, so that there is no frame {when}; ask for a frame number instead."
+        # up to half a frame after the last frame, that frame is the nearest
         if value > (self.last + 0.5) * interval:
             return None, f"{when.removeprefix('at ')} is after the end; {self._extent()}."
         t = min(round(value / interval), self.last)
         exact = abs(t * interval - value) < 1e-6 * interval
-        return t, "" if exact else f"Nearest to {when.removeprefix('at ')} is {self.named(t)}."
+        return t, "" if exact else f"The frame nearest to {when.removeprefix('at ')} is {self.named(t)}."
 
     def _extent(self) -> str:
         count = len(self.tracks)
@@ -172,18 +171,18 @@ class VideoFrames:
         return f"the video has {frames}"
 
     def named(self, t: int, word: str = "frame ") -> str:
-        """``frame 12 (6 s)``, or ``frame 12`` where the frame time is unknown."""
+        """Return ``frame 12 (6 s)``, or ``frame 12`` if the frame time is unknown."""
         interval = self.tracks.frame_time_s
         return f"{word}{t}" if interval is None else f"{word}{t} ({number_text(t * interval)} s)"
 
 
 def nouns(concept: str) -> tuple[str, str]:
-    """Singular and plural; what users taught a model is called by its name."""
+    """Return the singular and the plural of a concept; a custom concept is called by its name."""
     return DEFAULT_VOCABULARY.nouns(concept) if DEFAULT_VOCABULARY.knows(concept) else (concept, f"{concept}s")
 
 
 def needs_masks(measure: Measure | None, clauses: tuple[Clause, ...]) -> bool:
-    """Whether chords of necks are not enough for a measure and a constraint."""
+    """Whether a measure and a constraint need the masks of necks, beyond their chords."""
     names = [PROPERTIES[measure.prop].key] if measure and measure.prop else []
     if measure and measure.stat == "area fraction":
         names.append("area")
@@ -198,5 +197,8 @@ def needs_masks(measure: Measure | None, clauses: tuple[Clause, ...]) -> bool:
 
 
 def _by_frame(table: pd.DataFrame) -> dict[int, np.ndarray]:
-    """Frame -> positions of its rows."""
-    return {int(t): rows for t, rows in table.groupby("frame").indices.items()} if len(table) else {}
+    """Return the row positions of each frame."""
+    frames = table["frame"].to_numpy(np.int64)
+    order = np.argsort(frames, kind="stable")
+    numbers, starts = np.unique(frames[order], return_index=True)
+    return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True)) if len(frames) else {}

@@ -1,11 +1,13 @@
-"""Who becomes whom: identities with all that comes of them, and necks beyond the coalescence of a neighbour."""
+"""Descendants of tracks, and necks that persist while one of their particles coalesces with a third."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from lisa_micro.video.events import LineageEntry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,12 +15,12 @@ if TYPE_CHECKING:
 Pair = tuple[int, int]
 
 
-def descendants(lineage: Mapping[int, Mapping[str, Any]], identities: Iterable[int]) -> set[int]:
-    """The identities and all that they become, by coalescence or by splitting.
+def descendants(lineage: Mapping[int, LineageEntry], identities: Iterable[int]) -> set[int]:
+    """Return tracks together with all tracks that result from them by coalescence or splitting.
 
     Args:
-        lineage: as in :class:`lisa_micro.video.tracks.Tracks`.
-        identities: where to begin.
+        lineage: as in :class:`lisa_micro.video.track_data.TrackData`.
+        identities: track IDs to start from.
     """
     found, waiting = set(), list(identities)
     while waiting:
@@ -29,19 +31,19 @@ def descendants(lineage: Mapping[int, Mapping[str, Any]], identities: Iterable[i
     return found
 
 
-def neck_lines(necks: pd.DataFrame, lineage: Mapping[int, Mapping[str, Any]]) -> np.ndarray:
-    """Which rows of a table of necks are of one neck.
+def neck_lines(necks: pd.DataFrame, lineage: Mapping[int, LineageEntry]) -> np.ndarray:
+    """Group the rows of a table of necks into necks over time.
 
-    A neck between a and b goes on as that between c and b when a, with a third particle, has become c; where c has two
-    such predecessors (the third touched b as well), it goes on from the one that was wider in its last frame, and the
-    other has ended. A neck ends when its two particles become one.
+    A neck between a and b continues as the neck between c and b when a coalesces with a third particle to c. If c has
+    two such predecessors, because the third particle touched b as well, the one that was wider in its last frame
+    continues and the other ends. A neck ends when its two particles coalesce.
 
     Args:
-        necks: as in :class:`lisa_micro.video.tracks.Tracks`.
-        lineage: of the particles.
+        necks: as in :class:`lisa_micro.video.track_data.TrackData`.
+        lineage: lineage of the particles.
 
     Returns:
-        ``(rows,)`` int64: number of the neck, from 0 in order of the first frames.
+        ``(rows,)`` int64 neck numbers, from 0 in order of the first frames.
     """
     if not len(necks):
         return np.zeros(0, np.int64)
@@ -52,7 +54,7 @@ def neck_lines(necks: pd.DataFrame, lineage: Mapping[int, Mapping[str, Any]]) ->
         rows_of.setdefault(pairs[k], []).append(k)
     line: dict[Pair, int] = {}
     number = 0
-    ended: set[Pair] = set()  # those that another pair goes on from
+    ended: set[Pair] = set()  # pairs that continue as another pair
     for pair in sorted(rows_of, key=lambda p: (frames[rows_of[p][0]], -width[rows_of[p][0]], p)):
         start = frames[rows_of[pair][0]]
         before = [
@@ -69,8 +71,8 @@ def neck_lines(necks: pd.DataFrame, lineage: Mapping[int, Mapping[str, Any]]) ->
     return np.array([line[pair] for pair in pairs], np.int64)
 
 
-def _predecessors(pair: Pair, lineage: Mapping[int, Mapping[str, Any]]) -> set[Pair]:
-    """Pairs that may have become this one: either of the two, or both, replaced by a parent."""
+def _predecessors(pair: Pair, lineage: Mapping[int, LineageEntry]) -> set[Pair]:
+    """Return the pairs that may continue as this one: either particle, or both, replaced by a parent."""
     first, second = ([k, *(lineage[k]["parents"] if k in lineage else [])] for k in pair)
     pairs = {(min(a, b), max(a, b)) for a in first for b in second if a != b}
     return pairs - {pair}

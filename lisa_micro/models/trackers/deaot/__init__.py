@@ -1,4 +1,4 @@
-"""DeAOT: identities propagated by gated attention to remembered frames."""
+"""DeAOT: a network that propagates labels by gated attention to reference frames."""
 
 from lisa_micro.models.trackers.deaot.config import CONFIGS, DeaotConfig, TrackingSettings
 from lisa_micro.models.trackers.deaot.engine import DeaotTracker

@@ -1,4 +1,4 @@
-"""Sizes of the published DeAOT models (Yang and Yang, NeurIPS 2022, arXiv 2210.09782; yoxu515/aot-benchmark)."""
+"""Configurations of the published DeAOT models (Yang and Yang, NeurIPS 2022, arXiv 2210.09782)."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from typing import Literal
 from lisa_micro.types import InputError
 
 STRIDE = 16
-"""Pixels of the network's input for one token."""
+"""Side of a token in pixels of the network's input."""
 
 
 @dataclass(frozen=True)
 class DeaotConfig:
-    """The defaults are those that all published models share.
+    """Architecture of DeAOT. The defaults are shared by all published models (yoxu515/aot-benchmark).
 
     Attributes:
-        encoder: which image encoder.
-        layers: gated propagation layers.
-        long_term_gap: frames between two that are remembered for good; 9999 = the first one only.
-        dim: channels D of the visual and of the identity branch.
+        encoder: image encoder.
+        layers: number of gated propagation layers.
+        long_term_gap: interval, in frames, of additions to the long-term memory; 9999 keeps only the first frame.
+        dim: channels D of the visual branch and of the identification branch.
         attention: channels of queries and keys.
         expansion: channels of values and gates of one branch.
-        window: side of the short-term window, tokens, odd.
-        objects: identities of one bank, without the background.
-        aligned: corners of grids are aligned when resizing, and inputs have sides 16 k + 1; else 16 k.
-        drop_path, drop_channel: shares left out while training, of residuals per clip and of gated channels.
+        window: side of the short-term attention window in tokens, odd.
+        objects: number of objects per bank, without the background.
+        aligned: resize with aligned corners, with input sides of 16 k + 1; otherwise 16 k.
+        drop_path: probability of dropping a residual branch during training, per clip.
+        drop_channel: probability of dropping a gated channel during training.
     """
 
     encoder: Literal["mobilenetv2", "resnet50", "swin_base"] = "mobilenetv2"
@@ -51,23 +52,23 @@ CONFIGS: dict[str, DeaotConfig] = {
     "deaot-r50-l": replace(_TINY, encoder="resnet50", layers=3, long_term_gap=5),
     "deaot-swinb-l": replace(_TINY, encoder="swin_base", layers=3, long_term_gap=5, aligned=False),
 }
-"""The published models by name."""
+"""Published models by name."""
 
 
 @dataclass(frozen=True)
 class TrackingSettings:
-    """How a video is followed; nothing here changes the weights.
+    """Settings of inference; none of them changes the weights.
 
     Attributes:
-        long_side: frames are shrunk to this many px at most on their longer side (the published models: 1040).
-        memory_frames: how many frames the long-term memory holds at most. When it is full, the oldest goes that nobody
-            labelled; then the oldest labelled one but the first.
-        memory_mb: what the long-term memories of all banks may take together, in MB; with many identities each bank
-            holds fewer frames, but one at least.
-        long_term_gap: in place of the model's own.
+        long_side: longest side, in px, to which frames are scaled down (1040 in the published models).
+        memory_frames: largest number of frames in the long-term memory. When it is full, the oldest unlabelled frame is
+            removed first, then the oldest labelled one except the first.
+        memory_mb: memory, in MB, that the long-term memories of all banks may use together. With many objects each bank
+            holds fewer frames, but at least one.
+        long_term_gap: replaces the ``long_term_gap`` of the model if given.
 
     Raises:
-        InputError: a value out of range.
+        InputError: if a value is out of range.
     """
 
     long_side: int = 1040

@@ -1,5 +1,7 @@
-"""Feature pyramid decoder of DeAOT: tokens at stride 16 -> logits of identities at stride 4, with the official
-checkpoints' names."""
+"""Feature pyramid decoder of DeAOT: tokens at stride 16 -> object logits at stride 4.
+
+Parameter names are those of the official checkpoints.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from lisa_micro.models.trackers.deaot.layers import init_xavier
 
 
 class ConvNorm(nn.Module):
-    """Convolution and group norm of 8 groups."""
+    """Convolution followed by group normalization with 8 groups."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int):
         super().__init__()
@@ -24,12 +26,14 @@ class ConvNorm(nn.Module):
 
 
 class PyramidDecoder(nn.Module):
-    """Adds the encoder's features where it passes their resolution.
+    """Upsamples tokens and adds the encoder features of each resolution.
 
     Args:
-        inputs: channels of the tokens. hidden: channels at strides 16 and 8; half of them at stride 4.
-        shortcuts: channels of the encoder's features at strides 4, 8 and 16.
-        outputs: identities with the background. aligned: whether corners are aligned when enlarging.
+        inputs: channels of the tokens.
+        hidden: channels at strides 16 and 8; half of them at stride 4.
+        shortcuts: channels of the encoder features at strides 4, 8 and 16.
+        outputs: number of objects, background included.
+        aligned: upsample with aligned corners.
     """
 
     def __init__(self, inputs: int, hidden: int, shortcuts: Sequence[int], outputs: int, aligned: bool):
@@ -47,7 +51,7 @@ class PyramidDecoder(nn.Module):
         init_xavier(self)
 
     def forward(self, x: Tensor, quarter: Tensor, eighth: Tensor, sixteenth: Tensor) -> Tensor:
-        """Tokens ``(B, C, h, w)`` and features at strides 4, 8, 16 -> logits at stride 4."""
+        """Decode tokens ``(B, C, h, w)`` and encoder features at strides 4, 8, 16 to logits at stride 4."""
         x = F.relu(self.conv_in(x))
         x = F.relu(self.conv_16x(self.adapter_16x(sixteenth) + x))
         x = F.relu(self.conv_8x(self.adapter_8x(eighth) + enlarge(x, eighth.shape[-2:], self.aligned)))
@@ -56,5 +60,5 @@ class PyramidDecoder(nn.Module):
 
 
 def enlarge(x: Tensor, size: Sequence[int], aligned: bool) -> Tensor:
-    """``(B, C, h, w)`` -> ``(B, C, *size)``, bilinear."""
+    """Resize ``(B, C, h, w)`` to ``(B, C, *size)`` by bilinear interpolation."""
     return F.interpolate(x, tuple(size), mode="bilinear", align_corners=aligned)

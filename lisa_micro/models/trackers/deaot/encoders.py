@@ -1,8 +1,8 @@
 """Image encoders of DeAOT: features at strides 4, 8, 16 and 16.
 
-Names of parameters are those of the official checkpoints (yoxu515/aot-benchmark, BSD-3), so that these load strictly.
-MobileNetV2 (Sandler et al., arXiv 1801.04381) and ResNet-50 (He et al., arXiv 1512.03385) end at stride 16: what would
-come after the last halving is dilated, or left out.
+Parameter names are those of the official checkpoints (yoxu515/aot-benchmark, BSD-3), which load strictly. MobileNetV2
+(Sandler et al., arXiv 1801.04381) and ResNet-50 (He et al., arXiv 1512.03385) end at stride 16: the stage at stride 32
+is dilated in the former and left out in the latter.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lisa_micro.models.trackers.deaot.swin import SwinEncoder
 from lisa_micro.types import InputError
 
 Norm = Callable[[int], nn.Module]
-"""Channels -> normalisation of ``(B, C, H, W)``."""
+"""Builds the normalization layer of ``(B, C, H, W)`` features from the number of channels."""
 
 MOBILENET_STAGES = (
     # expansion, channels, blocks, stride, dilation of the first block, of the others
@@ -30,11 +30,11 @@ MOBILENET_STAGES = (
     (6, 320, 1, 1, 2, 2),
 )
 MOBILENET_TAPS = (4, 7, 14, 19)
-"""Each stage of features ends before these."""
+"""Indices of the blocks before which the features of strides 4, 8, 16 and 16 are taken."""
 
 
 class FrozenBatchNorm(nn.Module):
-    """Batch norm with fixed statistics and fixed affine parameters; all four are buffers."""
+    """Batch normalization with fixed statistics and fixed affine parameters, all of them buffers."""
 
     eps = 1e-5
 
@@ -52,7 +52,7 @@ class FrozenBatchNorm(nn.Module):
 
 
 class ConvNormAct(nn.Sequential):
-    """Convolution without bias, norm, ReLU6."""
+    """Convolution without bias, normalization and ReLU6."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, norm: Norm, stride: int = 1, dilation: int = 1, groups: int = 1
@@ -66,7 +66,7 @@ class ConvNormAct(nn.Sequential):
 
 
 class InvertedResidual(nn.Module):
-    """Widen (not where ``expansion`` is 1), filter each channel, narrow; added to the input where that fits."""
+    """Inverted residual block: expansion, depthwise convolution, projection; with a skip connection if sizes match."""
 
     def __init__(self, inputs: int, outputs: int, expansion: int, norm: Norm, stride: int = 1, dilation: int = 1):
         super().__init__()
@@ -85,7 +85,7 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """``(B, 3, H, W)`` -> 24, 32, 96 and 1280 channels."""
+    """MobileNetV2: ``(B, 3, H, W)`` -> features with 24, 32, 96 and 1280 channels."""
 
     channels = (24, 32, 96, 1280)
 
@@ -116,7 +116,7 @@ class MobileNetV2(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Narrow, filter, widen four times; added to the input, which ``downsample`` brings to its shape."""
+    """Bottleneck block: 1 x 1, 3 x 3 and 1 x 1 convolutions, with a projected skip connection if sizes differ."""
 
     def __init__(self, inputs: int, planes: int, norm: Norm, stride: int = 1):
         super().__init__()
@@ -139,7 +139,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50(nn.Module):
-    """``(B, 3, H, W)`` -> 256, 512, 1024 and again 1024 channels; there is no fourth stage."""
+    """ResNet-50 without its last stage: ``(B, 3, H, W)`` -> features with 256, 512, 1024 and 1024 channels."""
 
     channels = (256, 512, 1024, 1024)
 
@@ -172,10 +172,14 @@ def _init_convolutions(module: nn.Module) -> None:
 
 
 def build_encoder(name: str, norm: Norm = FrozenBatchNorm) -> nn.Module:
-    """An encoder by name, with random weights. ``norm`` is that of the two convolutional ones.
+    """Build an encoder with random weights.
+
+    Args:
+        name: ``"mobilenetv2"``, ``"resnet50"`` or ``"swin_base"``.
+        norm: normalization of the two convolutional encoders.
 
     Raises:
-        InputError: no such encoder.
+        InputError: if the name is unknown.
     """
     if name == "mobilenetv2":
         return MobileNetV2(norm)
@@ -183,4 +187,4 @@ def build_encoder(name: str, norm: Norm = FrozenBatchNorm) -> nn.Module:
         return ResNet50(norm)
     if name == "swin_base":
         return SwinEncoder(width=128, depths=(2, 2, 18), heads=(4, 8, 16), window=7, drop_path=0.3, blocks=24)
-    raise InputError(f"no encoder {name!r}; choose mobilenetv2, resnet50 or swin_base")
+    raise InputError(f"Unknown encoder {name!r}; choose mobilenetv2, resnet50 or swin_base.")

@@ -1,4 +1,4 @@
-"""DeAOT as a tracker: frames and labels in and out at their own size, any number of identities."""
+"""DeAOT behind the tracker interface, for frames of any size and any number of objects."""
 
 from __future__ import annotations
 
@@ -9,43 +9,51 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lisa_micro.models.trackers.base import Frame, check_labels, frame_pixels
+from lisa_micro.models.trackers.base import check_labels, frame_pixels
 from lisa_micro.models.trackers.deaot.config import STRIDE, DeaotConfig, TrackingSettings
 from lisa_micro.models.trackers.deaot.decoder import enlarge
 from lisa_micro.models.trackers.deaot.memory import Bank, merge_banks
 from lisa_micro.models.trackers.deaot.network import DeAOT
+from lisa_micro.protocols import Frame
 from lisa_micro.types import InputError
 
 DECODED_SIDE = 2048
-"""Identities are decided on a grid of at most so many px a side; on larger frames each decides for a small block."""
+"""Largest side, in px, of the grid on which objects are assigned; larger frames are upsampled from it."""
 
 
 def network_size(shape: tuple[int, int], long_side: int, aligned: bool) -> tuple[int, int]:
-    """Size ``(h, w)`` at which the network sees a frame of ``shape`` ``(H, W)``: the longer side at most ``long_side``
-    or so, each side brought to the nearest 16 k + 1 (16 k where grids are not aligned)."""
+    """Return the size ``(h, w)`` to which a frame of ``shape`` ``(H, W)`` is resized for the network.
+
+    The longer side becomes at most about ``long_side``; each side is rounded to 16 k + 1, or to 16 k if grids are not
+    aligned.
+    """
     scale = min(1.0, long_side / max(shape))
     rest = 1 if aligned else 0
     return tuple(max(1, round((int(side * scale) - rest) / STRIDE)) * STRIDE + rest for side in shape)
 
 
 def one_hot(numbers: Tensor, bank: int, objects: int) -> Tensor:
-    """``(H, W)`` numbers of identities -> ``(1, 1 + objects, H, W)`` float of a bank; those of other banks are
-    background."""
-    own = numbers - bank * objects
-    own = torch.where((own > 0) & (own <= objects), own, 0)
-    return F.one_hot(own, objects + 1).permute(2, 0, 1)[None].float()
+    """Encode object numbers ``(H, W)`` as one-hot ``(1, 1 + objects, H, W)`` float for one bank; objects of other banks
+    are background."""
+    numbers = numbers - bank * objects
+    numbers = torch.where((numbers > 0) & (numbers <= objects), numbers, 0)
+    return F.one_hot(numbers, objects + 1).permute(2, 0, 1)[None].float()
 
 
 class DeaotTracker:
-    """DeAOT behind :class:`lisa_micro.models.trackers.base.Tracker`.
+    """DeAOT as a :class:`lisa_micro.models.trackers.base.Tracker`.
 
-    The network knows ten identities; more are kept in banks of ten side by side, which share the encoder's features. A
-    bank is never given back, so a step takes the longer the more identities there have been. Frames are shrunk with a
-    filter against aliasing, which the official code leaves out: micrographs have more noise than films.
+    The network tells ten objects apart. Further objects are assigned to additional banks of ten, which share the
+    encoder features. Banks are never released, so that a step takes longer the more objects there have been. Frames are
+    downscaled with an anti-aliasing filter, unlike in the official code, since micrographs are noisier than films.
 
     Args:
-        name: the name it was built by. network: with its weights. config: its sizes. device: where to run.
-        weights_sha256: of the weights' file. settings: how a video is followed.
+        name: name under which it was built.
+        network: network with its weights.
+        config: configuration of the network.
+        device: device to run on.
+        weights_sha256: SHA-256 of the weights file.
+        settings: settings of inference.
     """
 
     def __init__(
@@ -60,7 +68,7 @@ class DeaotTracker:
         self.name, self.weights_sha256, self.device = name, weights_sha256, device
         self.network = network.to(device).eval()
         if device.type == "cpu":
-            # its convolutions take a fifth less time so
+            # convolutions take a fifth less time in this memory format
             self.network.to(memory_format=torch.channels_last)
         self.settings = settings or TrackingSettings()
         self._gap = self.settings.long_term_gap or config.long_term_gap
@@ -70,7 +78,7 @@ class DeaotTracker:
 
     @property
     def memory_frames(self) -> int:
-        """How many frames the long-term memory of the fullest bank holds."""
+        """Number of frames in the long-term memory of the fullest bank."""
         return 0 if self._shape is None else max((len(bank.long_term.frames) for bank in self._banks), default=0)
 
     @torch.inference_mode()
@@ -80,19 +88,19 @@ class DeaotTracker:
         labels = check_labels(first_labels, pixels.shape)
         self._shape, self._time = pixels.shape, 0
         self._banks: list[Bank] = []
-        self._identities = np.zeros(1, np.int32)  # number -> identity
+        self._identities = np.zeros(1, np.int32)  # object number -> track ID
         if labels.any():
-            self._refer(self._encode(pixels), self._number(labels))
+            self._add_reference(self._encode(pixels), self._number(labels))
 
     @torch.inference_mode()
     def step(self, frame: Frame, labels: np.ndarray | None = None) -> np.ndarray:
         """See :meth:`lisa_micro.models.trackers.base.Tracker.step`."""
         if self._shape is None:
-            raise InputError("there is no video to follow; call reset with its first frame and labels")
+            raise InputError("The tracker has not been started; call reset with the first frame and its labels.")
         pixels = frame_pixels(frame)
         if pixels.shape != self._shape:
             size, first = (f"{s[1]} x {s[0]} px" for s in (pixels.shape, self._shape))
-            raise InputError(f"the frame is {size}, the first one was {first}; call reset to begin another video")
+            raise InputError(f"The frame is {size}, but the first frame is {first}; call reset to start another video.")
         given = None if labels is None else check_labels(labels, self._shape)
         self._time += 1
         if given is not None and not given.any():
@@ -100,16 +108,16 @@ class DeaotTracker:
         if not self._banks and given is None:
             return np.zeros(self._shape, np.int32)
         features = self._encode(pixels)
-        numbers = self._follow(features)
+        numbers = self._predict(features)
         if given is None:
             self._remember(numbers)
         else:
             numbers = np.where(given > 0, self._number(given), numbers)
-            self._refer(features, numbers)
+            self._add_reference(features, numbers)
         return self._identities[numbers]
 
     def _number(self, labels: np.ndarray) -> np.ndarray:
-        """Identities -> their numbers; new ones get the next."""
+        """Map track IDs to object numbers; new track IDs get the next numbers."""
         present, inverse = np.unique(labels, return_inverse=True)
         new = np.setdiff1d(present, self._identities)
         self._identities = np.concatenate([self._identities, new.astype(np.int32)])
@@ -125,17 +133,17 @@ class DeaotTracker:
         return self.network.encode(image.expand(-1, 3, -1, -1))
 
     def _used(self, bank: int) -> int:
-        """How many identities of a bank somebody has."""
+        """Number of objects of a bank that are in use."""
         return min(self._objects, len(self._identities) - 1 - bank * self._objects)
 
     def _small(self, numbers: np.ndarray) -> Tensor:
-        """Numbers ``(H, W)`` at the size at which the network sees frames."""
+        """Resize object numbers ``(H, W)`` to the input size of the network."""
         size = network_size(self._shape, self.settings.long_side, self._aligned)
         full = torch.from_numpy(numbers).float()[None, None]
         return F.interpolate(full, size, mode="nearest")[0, 0].long().to(self.device)
 
-    def _refer(self, features: list[Tensor], numbers: np.ndarray) -> None:
-        """Take a labelled frame into all banks, and open those that are missing."""
+    def _add_reference(self, features: list[Tensor], numbers: np.ndarray) -> None:
+        """Add a labelled frame to all banks, and open missing banks."""
         small = self._small(numbers)
         missing = -(-(len(self._identities) - 1) // self._objects) - len(self._banks)
         if missing > 0:
@@ -144,10 +152,10 @@ class DeaotTracker:
                 bank.long_term.shrink(limit)
             self._banks += [Bank(self.network, self._gap, limit) for _ in range(missing)]
         for k, bank in enumerate(self._banks):
-            bank.refer(features, one_hot(small, k, self._objects), self._time)
+            bank.add_reference(features, one_hot(small, k, self._objects), self._time)
 
     def _limit(self, small: Tensor, banks: int) -> int:
-        """Frames that each of so many banks may keep."""
+        """Number of frames that each of ``banks`` banks may keep."""
         tokens = -(-small.shape[0] // STRIDE) * -(-small.shape[1] // STRIDE)
         one = tokens * self._floats_per_token * 4 / 1e6
         return max(1, min(self.settings.memory_frames, int(self.settings.memory_mb / (banks * one))))
@@ -157,13 +165,13 @@ class DeaotTracker:
         for k, bank in enumerate(self._banks):
             bank.remember(one_hot(small, k, self._objects), self._time)
 
-    def _follow(self, features: list[Tensor]) -> np.ndarray:
-        """Numbers ``(H, W)`` int64 of the next frame."""
+    def _predict(self, features: list[Tensor]) -> np.ndarray:
+        """Predict the object numbers ``(H, W)`` int64 of the next frame."""
         if not self._banks:
             return np.zeros(self._shape, np.int64)
         size = _at_most(self._shape, DECODED_SIDE)
         logits = (
-            enlarge(bank.follow(features, self._used(k)), size, self._aligned)[0] for k, bank in enumerate(self._banks)
+            enlarge(bank.predict(features, self._used(k)), size, self._aligned)[0] for k, bank in enumerate(self._banks)
         )
         numbers = merge_banks(logits)
         if size != self._shape:

@@ -1,4 +1,4 @@
-"""Small layers that several parts of DeAOT share."""
+"""Small layers shared by the parts of DeAOT."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 
 class DropPath(nn.Module):
-    """While training, leaves a residual out for a random share of the clips, and scales the others up to make up for
-    it. The batch is the first axis."""
+    """Stochastic depth: during training, drops a residual branch for random items of the batch (the first axis) and
+    scales up the rest."""
 
     def __init__(self, share: float):
         super().__init__()
@@ -22,7 +22,7 @@ class DropPath(nn.Module):
 
 
 class GroupNormTokens(nn.Module):
-    """Group norm of tokens ``(B, N, C)`` over groups of channels and all tokens."""
+    """Group normalization of tokens ``(B, N, C)`` over groups of channels and all tokens."""
 
     def __init__(self, groups: int, channels: int):
         super().__init__()
@@ -33,8 +33,7 @@ class GroupNormTokens(nn.Module):
 
 
 class DepthwiseTokens(nn.Module):
-    """A 5 x 5 filter for each channel of tokens ``(B, N, C)`` on a grid; while training, a share of the channels is
-    left out."""
+    """Depthwise 5 x 5 convolution of tokens ``(B, N, C)`` on their grid, with channel dropout during training."""
 
     def __init__(self, channels: int, dropout: float):
         super().__init__()
@@ -46,17 +45,17 @@ class DepthwiseTokens(nn.Module):
 
 
 def to_grid(tokens: Tensor, size: tuple[int, int]) -> Tensor:
-    """``(B, h w, C)`` -> ``(B, C, h, w)``."""
+    """Reshape tokens ``(B, h w, C)`` to a grid ``(B, C, h, w)``."""
     return tokens.transpose(1, 2).unflatten(2, size)
 
 
 def to_tokens(grid: Tensor) -> Tensor:
-    """``(B, C, h, w)`` -> ``(B, h w, C)``."""
+    """Reshape a grid ``(B, C, h, w)`` to tokens ``(B, h w, C)``."""
     return grid.flatten(2).transpose(1, 2)
 
 
 def init_xavier(module: nn.Module) -> None:
-    """Every matrix of the module anew, Glorot and Bengio's way."""
+    """Initialize all matrices of a module with the Glorot uniform scheme."""
     for parameter in module.parameters():
         if parameter.ndim > 1:
             nn.init.xavier_uniform_(parameter)

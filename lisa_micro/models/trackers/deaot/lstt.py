@@ -1,13 +1,13 @@
-"""Gated propagation of DeAOT: attention to frames remembered for long, to the frame before, and to the frame itself.
+"""Gated propagation of DeAOT: attention to long-term memory, to the previous frame, and within the frame.
 
-There are two branches, what is seen (visual) and who it is (identity), with one attention map for both: section 4 of
-Yang and Yang, "Decoupling Features in Hierarchical Propagation for Video Object Segmentation", arXiv 2210.09782. Of a
-layer, with Q = K the keys, V and I the values and U the gates of a frame,
+A visual branch and an identification branch share one attention map: section 4 of Yang and Yang, "Decoupling Features
+in Hierarchical Propagation for Video Object Segmentation", arXiv 2210.09782. With queries and keys Q = K, values V and
+gates U of a frame, a layer computes
 
     GP(U, Q, K, V) = Linear(DepthwiseConv(U * softmax(Q K^T / sqrt(d)) V)).
 
-Names of parameters are those of the official checkpoints (yoxu515/aot-benchmark, BSD-3), so that these load strictly.
-Tokens are ``(B, N, C)`` with N = h w, row by row.
+Parameter names are those of the official checkpoints (yoxu515/aot-benchmark, BSD-3), which load strictly. Tokens are
+``(B, N, C)`` with N = h w in row-major order.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from lisa_micro.models.trackers.deaot.layers import (
 )
 
 LOGITS_AT_ONCE = 1 << 24
-"""Attention logits held at a time; more queries than that allows are done in portions."""
+"""Largest number of attention logits in memory; more queries are processed in chunks."""
 BAND = 8
-"""Rows of queries whose windows are done together."""
+"""Number of query rows processed together in windowed attention."""
 
 
 class Memory(NamedTuple):
-    """What a layer remembers of M frames: keys ``(B, M N, A)``, values of both branches ``(B, M N, 2 E)``."""
+    """Memory of one layer for M frames: keys ``(B, M N, A)``, values of both branches ``(B, M N, 2 E)``."""
 
     key: Tensor
     value: Tensor
 
 
-class Seen(NamedTuple):
-    """What a layer has computed of a frame before it is known who is where: keys, values, and the normalised identity
-    branch ``(B, N, D)`` (``None`` in the first layer, where that branch is empty)."""
+class FrameState(NamedTuple):
+    """State of one layer for a frame before its labels are known: keys, values, and the normalized identification
+    branch ``(B, N, D)``, which is ``None`` in the first layer."""
 
     key: Tensor
     value: Tensor
@@ -52,7 +52,16 @@ class Seen(NamedTuple):
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(Q K^T / sqrt(A)) V of one head: ``(B, N, A)``, ``(B, M, A)``, ``(B, M, C)`` -> ``(B, N, C)``."""
+    """Compute single-head attention softmax(Q K^T / sqrt(A)) V.
+
+    Args:
+        query: ``(B, N, A)``.
+        key: ``(B, M, A)``.
+        value: ``(B, M, C)``.
+
+    Returns:
+        ``(B, N, C)``.
+    """
     scale = 1 / math.sqrt(query.shape[-1])
     rows = max(1, LOGITS_AT_ONCE // (len(query) * key.shape[1]))
     parts = [torch.softmax(q @ key.transpose(1, 2), dim=-1) @ value for q in (query * scale).split(rows, dim=1)]
@@ -62,12 +71,18 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def attend_window(
     query: Tensor, key: Tensor, value: Tensor, relative: Tensor, size: tuple[int, int], window: int
 ) -> Tensor:
-    """The same, but each token attends only to the ``window`` x ``window`` tokens around it.
+    """Single-head attention of each token to the ``window`` x ``window`` tokens around it.
 
     Args:
-        query, key: ``(B, N, A)``. value: ``(B, N, C)``. size: h, w of the grid.
-        relative: ``(B, N, window window)``, added to the logits: entry (dy + r) window + dx + r for the token dy rows
-            below and dx columns to the right, where r is half the window.
+        query, key: ``(B, N, A)``.
+        value: ``(B, N, C)``.
+        relative: ``(B, N, window window)`` relative position bias of the logits. Entry (dy + r) window + dx + r belongs
+            to the token dy rows below and dx columns to the right, with r = window // 2.
+        size: h, w of the grid.
+        window: side of the window, odd.
+
+    Returns:
+        ``(B, N, C)``.
     """
     height, width = size
     reach, scale = window // 2, 1 / math.sqrt(query.shape[-1])
@@ -91,10 +106,12 @@ def attend_window(
 
 
 class GatedPropagation(nn.Module):
-    """Attended values, gated, filtered and brought back to both branches' channels.
+    """Gates and filters attended values and projects them to the channels of both branches.
 
     Args:
-        dim: D of a branch. expansion: E, values of a branch. dropout: of channels.
+        dim: channels D of a branch.
+        expansion: value channels E of a branch.
+        dropout: channel dropout.
     """
 
     def __init__(self, dim: int, expansion: int, dropout: float):
@@ -103,19 +120,19 @@ class GatedPropagation(nn.Module):
         self.projection = nn.Linear(2 * expansion, 2 * dim)
 
     def propagate(self, attended: Tensor, gate: Tensor, size: tuple[int, int]) -> Tensor:
-        """``(B, N, 2 E)`` twice -> ``(B, N, 2 D)``."""
+        """Combine attended values and gates, ``(B, N, 2 E)`` each, to ``(B, N, 2 D)``."""
         return self.projection(self.dw_conv(attended * gate, size))
 
 
 class LongTermPropagation(GatedPropagation):
-    """From all tokens of all frames that are remembered."""
+    """Propagation from all tokens of all frames in the long-term memory."""
 
     def forward(self, query: Tensor, memory: Memory, gate: Tensor, size: tuple[int, int]) -> Tensor:
         return self.propagate(attend(query, memory.key, memory.value), gate, size)
 
 
 class ShortTermPropagation(GatedPropagation):
-    """From the tokens around in the frame before; what is where relative to the query has its own weight."""
+    """Propagation from neighbouring tokens of the previous frame, with a relative position bias."""
 
     def __init__(self, dim: int, attention: int, expansion: int, dropout: float, window: int):
         super().__init__(dim, expansion, dropout)
@@ -129,7 +146,7 @@ class ShortTermPropagation(GatedPropagation):
 
 
 class SelfPropagation(GatedPropagation):
-    """From the frame itself; keys come from both branches, values and gates from each."""
+    """Propagation within the frame: keys from both branches together, values and gates from each branch."""
 
     def __init__(self, dim: int, attention: int, expansion: int, dropout: float):
         super().__init__(dim, expansion, dropout)
@@ -147,11 +164,11 @@ class SelfPropagation(GatedPropagation):
 
 
 class GatedPropagationLayer(nn.Module):
-    """One layer. The first one finds the identity branch empty.
+    """One gated propagation layer.
 
     Args:
-        first: whether it is the first. The other arguments are those of
-            :class:`lisa_micro.models.trackers.deaot.config.DeaotConfig`.
+        first: whether this is the first layer, in which the identification branch is empty. The other arguments are
+            fields of :class:`lisa_micro.models.trackers.deaot.config.DeaotConfig`.
     """
 
     def __init__(
@@ -176,10 +193,10 @@ class GatedPropagationLayer(nn.Module):
         self.droppath = DropPath(drop_path)
         init_xavier(self)
 
-    def remember(self, seen: Seen, id_emb: Tensor) -> Memory:
-        """What was seen, and who was where ``(B, N, D)`` -> memory of the frame."""
-        given = id_emb if seen.identity is None else torch.cat([seen.identity, id_emb], dim=-1)
-        return Memory(seen.key, torch.cat([seen.value, F.silu(self.linear_ID_V(given))], dim=-1))
+    def remember(self, state: FrameState, id_emb: Tensor) -> Memory:
+        """Combine the state of a frame with its label embedding ``(B, N, D)`` to the memory of that frame."""
+        given = id_emb if state.identity is None else torch.cat([state.identity, id_emb], dim=-1)
+        return Memory(state.key, torch.cat([state.value, F.silu(self.linear_ID_V(given))], dim=-1))
 
     def forward(
         self,
@@ -189,34 +206,39 @@ class GatedPropagationLayer(nn.Module):
         id_emb: Tensor | None,
         long_term: Memory | None,
         short_term: Memory | None,
-    ) -> tuple[Tensor, Tensor, Seen]:
-        """Both branches ``(B, N, D)`` after this layer, and what it saw. Either ``id_emb`` is given (the frame is a
-        reference, and looks at itself) or both memories are."""
+    ) -> tuple[Tensor, Tensor, FrameState]:
+        """Apply the layer.
+
+        Either ``id_emb`` is given, for a reference frame, which then attends to itself, or both memories are.
+
+        Returns:
+            the visual and the identification branch, ``(B, N, D)`` each, and the state of the frame.
+        """
         normed = self.norm1(visual)
         key, value = self.linear_QV(normed).split(self.sizes, dim=-1)
         gate = F.silu(self.linear_U(normed))
         if identity is None:
-            seen = Seen(key, F.silu(value), None)
+            state = FrameState(key, F.silu(value), None)
             gate = torch.cat([gate, torch.ones_like(gate)], dim=-1)
         else:
-            seen = Seen(key, F.silu(value), self.id_norm1(identity))
-            gate = torch.cat([gate, F.silu(self.linear_ID_U(seen.identity))], dim=-1)
+            state = FrameState(key, F.silu(value), self.id_norm1(identity))
+            gate = torch.cat([gate, F.silu(self.linear_ID_U(state.identity))], dim=-1)
         if id_emb is not None:
-            long_term = short_term = self.remember(seen, id_emb)
+            long_term = short_term = self.remember(state, id_emb)
         moved = self.long_term_attn(key, long_term, gate, size) + self.short_term_attn(key, short_term, gate, size)
         for_visual, for_identity = moved.chunk(2, dim=-1)
         visual = visual + for_visual
         identity = for_identity if identity is None else identity + for_identity
         moved = self.self_attn(self.norm2(visual), self.id_norm2(identity), size)
         for_visual, for_identity = moved.chunk(2, dim=-1)
-        return visual + self.droppath(for_visual), identity + self.droppath(for_identity), seen
+        return visual + self.droppath(for_visual), identity + self.droppath(for_identity), state
 
 
 class LongShortTermPropagation(nn.Module):
-    """All layers.
+    """Stack of gated propagation layers.
 
     Args:
-        layers: how many. The other arguments are those of
+        layers: number of layers. The other arguments are fields of
             :class:`lisa_micro.models.trackers.deaot.config.DeaotConfig`.
     """
 
@@ -235,7 +257,7 @@ class LongShortTermPropagation(nn.Module):
             GatedPropagationLayer(k == 0, dim, attention, expansion, window, drop_path, drop_channel)
             for k in range(layers)
         )
-        # a list of one, because that is its name in the checkpoints
+        # a list of one, to match the names in the checkpoints
         self.decoder_norms = nn.ModuleList([GroupNormTokens(2, 2 * dim)])
 
     def forward(
@@ -245,16 +267,19 @@ class LongShortTermPropagation(nn.Module):
         id_emb: Tensor | None = None,
         long_term: Sequence[Memory] | None = None,
         short_term: Sequence[Memory] | None = None,
-    ) -> tuple[Tensor, list[Seen]]:
-        """``(B, N, D)`` -> both branches of the last layer, normalised, ``(B, N, 2 D)``, and what each layer saw.
-        Memories are one a layer; see :meth:`GatedPropagationLayer.forward`."""
-        identity, all_seen = None, []
+    ) -> tuple[Tensor, list[FrameState]]:
+        """Apply all layers to ``(B, N, D)`` visual tokens; see :meth:`GatedPropagationLayer.forward`.
+
+        Returns:
+            both branches of the last layer, normalized, ``(B, N, 2 D)``, and the state of the frame in each layer.
+        """
+        identity, states = None, []
         for k, layer in enumerate(self.layers):
             memories = (None, None) if id_emb is not None else (long_term[k], short_term[k])
-            visual, identity, seen = layer(visual, identity, size, id_emb, *memories)
-            all_seen.append(seen)
-        return self.decoder_norms[0](torch.cat([visual, identity], dim=-1)), all_seen
+            visual, identity, state = layer(visual, identity, size, id_emb, *memories)
+            states.append(state)
+        return self.decoder_norms[0](torch.cat([visual, identity], dim=-1)), states
 
-    def remember(self, seen: list[Seen], id_emb: Tensor) -> list[Memory]:
-        """Memory of a frame, one a layer, from what was seen and who was where ``(B, N, D)``."""
-        return [layer.remember(s, id_emb) for layer, s in zip(self.layers, seen, strict=True)]
+    def remember(self, states: list[FrameState], id_emb: Tensor) -> list[Memory]:
+        """Return the memory of a frame, one entry per layer, from its states and its label embedding ``(B, N, D)``."""
+        return [layer.remember(state, id_emb) for layer, state in zip(self.layers, states, strict=True)]

@@ -1,4 +1,4 @@
-"""What DeAOT remembers of a video, and who is in which bank."""
+"""Memory of DeAOT: long- and short-term memory of each bank of objects, and the merging of banks."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from lisa_micro.models.trackers.deaot.lstt import Memory
+from lisa_micro.models.trackers.deaot.lstt import FrameState, Memory
 from lisa_micro.models.trackers.deaot.network import DeAOT
 
-LEAST_SURE = 1e-5
-"""Probabilities of merged banks stay this far from 0 and 1."""
+LEAST_PROBABILITY = 1e-5
+"""Probabilities are clamped to this distance from 0 and 1 before banks are merged."""
 
 
 class LongTermMemory(Sequence):
-    """Frames that are kept for good, ``limit`` at most. As a sequence: all of them one after another, an entry a layer.
+    """Long-term memory of at most ``limit`` frames. As a sequence it has one entry per layer, with all frames joined.
 
-    When it is full, the oldest frame goes that nobody labelled; where all were, the oldest but the first.
+    When it is full, the oldest unlabelled frame is removed; if all are labelled, the oldest except the first.
     """
 
     def __init__(self, limit: int):
@@ -28,30 +28,32 @@ class LongTermMemory(Sequence):
         return len(self.frames[0][1]) if self.frames else 0
 
     def __getitem__(self, layer: int) -> Memory:
-        # Joined each time anew: that is little beside the attention to it, and to keep it would take the memory twice.
-        # The order of the frames does not matter to attention.
+        # Joined on each access: this is cheap compared with attention, and a joined copy would double the memory.
+        # Attention does not depend on the order of the frames.
         keys, values = zip(*(memories[layer] for _, memories in self.frames), strict=True)
         return Memory(torch.cat(keys, dim=1), torch.cat(values, dim=1))
 
     def add(self, memories: list[Memory], labelled: bool) -> None:
-        """Keep a frame: its memory, one a layer, and whether somebody labelled it."""
+        """Add a frame: its memory, one entry per layer, and whether it was labelled."""
         self.frames.append((labelled, memories))
         self.shrink(self.limit)
 
     def shrink(self, limit: int) -> None:
-        """Keep ``limit`` frames at most from now on."""
+        """Reduce the largest number of frames to ``limit``."""
         self.limit = limit
         while len(self.frames) > limit:
             tracked = [k for k, (labelled, _) in enumerate(self.frames) if not labelled]
-            # the newest is never the one to go where all are labelled: it may hold what no other frame holds
+            # if all are labelled, the newest is kept: it may have objects that no other frame has
             del self.frames[tracked[0] if tracked else min(1, limit - 1)]
 
 
 class Bank:
-    """Memories of the identities of one bank, which the network can tell apart.
+    """Memory of one bank: as many objects as the network can tell apart.
 
     Args:
-        network: shared by all banks. gap: frames between two that are kept for good. limit: how many are.
+        network: network shared by all banks.
+        gap: interval, in frames, at which a frame is added to the long-term memory.
+        limit: largest number of frames in the long-term memory.
     """
 
     def __init__(self, network: DeAOT, gap: int, limit: int):
@@ -59,54 +61,53 @@ class Bank:
         self.long_term = LongTermMemory(limit)
         self.short_term: list[Memory] = []
         self._last_kept = 0
-        self._seen = None
+        self._states: list[FrameState] = []
 
-    def refer(self, features: list[Tensor], one_hot: Tensor, time: int) -> None:
-        """Learn from a labelled frame, ``(1, 1 + objects, H, W)``, number ``time`` of the video."""
+    def add_reference(self, features: list[Tensor], one_hot: Tensor, time: int) -> None:
+        """Add a labelled frame, ``(1, 1 + objects, H, W)`` one-hot, with frame number ``time``, to both memories."""
         id_emb = self.network.identify(one_hot)
-        _, seen = self.network.propagate(features, id_emb)
-        self.short_term = self.network.LSTT.remember(seen, id_emb)
+        _, states = self.network.propagate(features, id_emb)
+        self.short_term = self.network.LSTT.remember(states, id_emb)
         self.long_term.add(self.short_term, labelled=True)
         self._last_kept = time
 
-    def follow(self, features: list[Tensor], used: int) -> Tensor:
-        """Logits ``(1, 1 + objects, h, w)`` of the next frame, of which ``used`` identities may be there."""
-        tokens, self._seen = self.network.propagate(features, None, self.long_term, self.short_term)
+    def predict(self, features: list[Tensor], used: int) -> Tensor:
+        """Return the logits ``(1, 1 + objects, h, w)`` of the next frame for the first ``used`` objects."""
+        tokens, self._states = self.network.propagate(features, None, self.long_term, self.short_term)
         return self.network.decode(tokens, features, used)
 
     def remember(self, one_hot: Tensor, time: int) -> None:
-        """Who was where in the frame that was followed to last."""
-        self.short_term = self.network.LSTT.remember(self._seen, self.network.identify(one_hot))
+        """Add the labels of the last predicted frame to the short-term memory, and if due to the long-term memory."""
+        self.short_term = self.network.LSTT.remember(self._states, self.network.identify(one_hot))
         if time - self._last_kept >= self.gap:
             self.long_term.add(self.short_term, labelled=False)
             self._last_kept = time
 
 
 def merge_banks(logits: Iterable[Tensor]) -> Tensor:
-    """The most probable identity of each pixel, over all banks.
+    """Return the most probable object of each pixel over all banks.
 
-    Each bank knows its own identities, and takes those of the others for background. The probability of the
-    background is the product of the banks' own, that of an identity is its own bank's; all are held between
-    :data:`LEAST_SURE` and 1 - :data:`LEAST_SURE`. With one bank its logits decide.
+    Each bank treats the objects of the other banks as background. The probability of the background is the product over
+    the banks, that of an object comes from its own bank; all are clamped to :data:`LEAST_PROBABILITY` from 0 and 1.
+    With a single bank, the largest logit decides.
 
     Args:
-        logits: ``(1 + objects, H, W)`` a bank, background first; one is held at a time.
+        logits: ``(1 + objects, H, W)`` of each bank, background first; consumed one at a time.
 
     Returns:
-        ``(H, W)`` int64: 0 = background, else the identity's number: those of the first bank from 1 on, then those of
-        the second, ...
+        ``(H, W)`` int64 object numbers: 0 = background, 1, 2, ... for the first bank, continued for the next banks.
     """
     first, background, best, winner, offset = None, 1.0, None, None, 0
     for k, bank in enumerate(logits):
         first = bank if k == 0 else None
         probability = bank.softmax(0)
         background = background * probability[0]
-        top, index = probability[1:].clamp(LEAST_SURE, 1 - LEAST_SURE).max(0)
+        top, index = probability[1:].clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY).max(0)
         index = index + 1 + offset
-        # of equals the earlier one wins
+        # on ties the earlier bank wins
         winner = index if best is None else torch.where(top > best, index, winner)
         best = top if best is None else torch.maximum(top, best)
         offset += len(bank) - 1
     if first is not None:
         return first.argmax(0)
-    return torch.where(best > background.clamp(LEAST_SURE, 1 - LEAST_SURE), winner, 0)
+    return torch.where(best > background.clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY), winner, 0)

@@ -1,4 +1,4 @@
-"""The network of DeAOT: encoder, bank of identities, propagation, decoder."""
+"""The DeAOT network: encoder, object embedding, gated propagation and decoder."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from lisa_micro.models.trackers.deaot.config import STRIDE, DeaotConfig
 from lisa_micro.models.trackers.deaot.decoder import PyramidDecoder
 from lisa_micro.models.trackers.deaot.encoders import FrozenBatchNorm, Norm, build_encoder
 from lisa_micro.models.trackers.deaot.layers import to_grid, to_tokens
-from lisa_micro.models.trackers.deaot.lstt import LongShortTermPropagation, Memory, Seen
+from lisa_micro.models.trackers.deaot.lstt import FrameState, LongShortTermPropagation, Memory
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 UNUSED = -1e10
-"""Logit of an identity of the bank that nobody has."""
+"""Logit of an object number that is not in use."""
 
 
 class DeAOT(nn.Module):
-    """Names of parts and parameters are the official ones.
+    """DeAOT with the module and parameter names of the official code.
 
     Args:
-        encoder: images -> features at strides 4, 8, 16, 16; its ``channels`` are their channels.
-        lstt: propagation. decoder: tokens and features -> logits.
-        dim: D of a branch. objects: identities of a bank. aligned: whether grids have aligned corners.
+        encoder: maps images to features at strides 4, 8, 16 and 16; its ``channels`` are their channels.
+        lstt: gated propagation.
+        decoder: maps tokens and features to logits.
+        dim: channels D of a branch.
+        objects: number of objects per bank.
+        aligned: whether grids have aligned corners.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class DeAOT(nn.Module):
         self.encoder_projector = nn.Conv2d(encoder.channels[-1], dim, 1)
         self.LSTT = lstt
         self.decoder = decoder
-        # with aligned corners a token stands on a pixel, so its patch has a pixel more
+        # with aligned corners a token is centred on a pixel, so its patch is one pixel larger
         kernel = STRIDE + 1 if aligned else STRIDE
         self.patch_wise_id_bank = nn.Conv2d(objects + 1, dim, kernel, STRIDE, STRIDE // 2 if aligned else 0)
         self.id_norm = nn.LayerNorm(dim)
@@ -54,12 +57,12 @@ class DeAOT(nn.Module):
             self.patch_wise_id_bank.weight.copy_(flat.view_as(self.patch_wise_id_bank.weight))
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """``(B, 3, H, W)`` in 0..1 -> features at strides 4, 8, 16 and, projected to D channels, 16."""
+        """Encode images ``(B, 3, H, W)`` in 0..1 to features at strides 4, 8, 16 and, projected to D channels, 16."""
         *shortcuts, last = self.encoder((images - self.pixel_mean) / self.pixel_std)
         return [*shortcuts, self.encoder_projector(last)]
 
     def identify(self, one_hot: Tensor) -> Tensor:
-        """Who is where ``(B, 1 + objects, H, W)``, background first -> ``(B, N, D)``."""
+        """Embed one-hot labels ``(B, 1 + objects, H, W)``, background first, as ``(B, N, D)``."""
         return self.id_norm(to_tokens(self.patch_wise_id_bank(one_hot)))
 
     def propagate(
@@ -68,18 +71,27 @@ class DeAOT(nn.Module):
         id_emb: Tensor | None = None,
         long_term: Sequence[Memory] | None = None,
         short_term: Sequence[Memory] | None = None,
-    ) -> tuple[Tensor, list[Seen]]:
-        """Features of a frame -> tokens ``(B, N, 2 D)`` and what each layer saw. With ``id_emb`` ``(B, N, D)`` the
-        frame is a reference; else it takes both memories, one a layer."""
+    ) -> tuple[Tensor, list[FrameState]]:
+        """Propagate the features of a frame.
+
+        Args:
+            features: of :meth:`encode`.
+            id_emb: label embedding ``(B, N, D)`` of a reference frame; ``None`` for a frame to be predicted.
+            long_term, short_term: memories of a frame to be predicted, one entry per layer.
+
+        Returns:
+            tokens ``(B, N, 2 D)`` and the state of the frame in each layer.
+        """
         grid = features[-1]
         return self.LSTT(to_tokens(grid), grid.shape[-2:], id_emb, long_term, short_term)
 
     def decode(self, tokens: Tensor, features: list[Tensor], used: Tensor | int) -> Tensor:
-        """Tokens and features of a frame -> logits ``(B, 1 + objects, h, w)`` at stride 4.
+        """Decode tokens and features of a frame to logits ``(B, 1 + objects, h, w)`` at stride 4.
 
         Args:
-            used: how many identities of the bank are in use, or which channels are, ``(B, 1 + objects)`` bool; the
-                others get :data:`UNUSED`.
+            tokens, features: of :meth:`propagate` and :meth:`encode`.
+            used: number of objects in use, or the used channels as ``(B, 1 + objects)`` bool; the logits of the others
+                are :data:`UNUSED`.
         """
         logits = self.decoder(to_grid(tokens, features[-1].shape[-2:]), *features[:3])
         if isinstance(used, int):
@@ -88,7 +100,7 @@ class DeAOT(nn.Module):
 
 
 def build_deaot(config: DeaotConfig, norm: Norm = FrozenBatchNorm) -> DeAOT:
-    """The network with random weights. ``norm`` is that of a convolutional encoder; checkpoints hold the frozen one."""
+    """Build the network with random weights; ``norm`` is the normalization of a convolutional encoder."""
     encoder = build_encoder(config.encoder, norm)
     lstt = LongShortTermPropagation(
         config.layers,

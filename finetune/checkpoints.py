@@ -1,0 +1,89 @@
+"""Checkpoints of training runs: written whole or not at all, read without unpickling code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lisa_micro.types import InputError
+
+LAST, BEST = "last.pt", "best.pt"
+
+
+def save_atomic(state: Any, path: Path) -> None:
+    """Write a state through a temporary file in the same folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(path.suffix + ".part")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def save_checkpoint(state: Any, path: Path) -> None:
+    """Write a checkpoint with :func:`save_atomic`.
+
+    Raises:
+        InputError: it cannot be written, for example because the disk is full; an earlier checkpoint is intact.
+    """
+    try:
+        save_atomic(state, path)
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
+        path.with_suffix(path.suffix + ".part").unlink(missing_ok=True)
+        left = (
+            "the one before it is intact; make room and run the same command again" if path.is_file() else "make room"
+        )
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"the checkpoint {path} could not be written ({reason}); {left}") from error
+
+
+def read_checkpoint(path: Path, settings: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """Read a checkpoint.
+
+    Args:
+        settings: settings that the run must have been started with; ``None`` skips this check.
+
+    Returns:
+        its state, or ``None`` if there is no such file.
+
+    Raises:
+        InputError: it was written by an earlier version or another program, or the settings differ.
+    """
+    if not path.is_file():
+        return None
+    try:
+        # tensors and plain values only: a checkpoint cannot run code
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        kept = state["settings"]
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"the checkpoint {path} cannot be read; delete it, or give another folder by --out, to train from the start"
+        ) from error
+    if settings is not None:
+        changed = sorted(k for k in kept.keys() | settings.keys() if kept.get(k) != settings.get(k))
+        if changed:
+            raise InputError(
+                f"{path.parent} holds a run with other settings ({', '.join(changed)}); give another folder by --out, "
+                "or the settings that it was started with"
+            )
+    return state
+
+
+def gather_tensor(value: Tensor) -> Tensor:
+    """A tensor, which may be sharded over processes (FSDP 2), as a whole on the CPU."""
+    from torch.distributed.tensor import DTensor
+
+    return (value.full_tensor() if isinstance(value, DTensor) else value).detach().cpu().clone()
+
+
+@torch.no_grad()
+def copy_into(target: Tensor, value: Tensor) -> None:
+    """Copy a whole tensor into one that may be sharded over processes."""
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    if isinstance(target, DTensor):
+        value = distribute_tensor(value.to(target.device, target.dtype), target.device_mesh, target.placements)
+    target.copy_(value)

@@ -1,0 +1,98 @@
+"""``lisa-micro info``: what is read from files of micrographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lisa_micro.cli.options import AsJson, PixelSize
+from lisa_micro.cli.terminal import complain, print_json
+from lisa_micro.types import InputError
+
+if TYPE_CHECKING:
+    from lisa_micro.types import Micrograph
+
+
+def info(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Micrographs, or labels.")],
+    pixel_size: PixelSize = None,
+    page: Annotated[int, typer.Option(help="Page of a stack, from 0; negative numbers count from the end.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is read from files: size, type, pages, pixel size and its origin, modality, intensities, notes.
+
+    A file that cannot be read is an error on a line of its own; the others are shown all the same.
+    """
+    from lisa_micro.io import read_micrograph
+
+    records, failed = [], 0
+    for path in images:
+        try:
+            record = describe(path, read_micrograph(path, pixel_size, page))
+        except InputError as error:
+            failed += 1
+            complain(str(error))
+            continue
+        records.append(record)
+        if not as_json:
+            print(("\n" if len(records) > 1 else "") + as_text(record))
+    if as_json:
+        print_json(records)
+    if failed:
+        raise typer.Exit(2)
+
+
+def describe(path: Path, micrograph: Micrograph) -> dict[str, Any]:
+    """The facts about a micrograph, as plain values.
+
+    Keys: ``file``, ``bytes``, ``width_px``, ``height_px``, ``format``, ``type`` (of the file's pixels), ``pages``,
+    ``pixel_size_nm``, ``pixel_size_origin``, ``field_of_view_nm`` (width, height), ``modality``, ``intensity`` (least
+    and greatest finite one), ``not_finite`` (pixels that are NaN or infinite), ``notes``.
+    """
+    import numpy as np
+
+    height, width = micrograph.shape
+    metadata, nm = micrograph.metadata, micrograph.pixel_size_nm
+    finite = micrograph.pixels[np.isfinite(micrograph.pixels)]
+    return {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "width_px": width,
+        "height_px": height,
+        "format": metadata.get("format") or _format(path),
+        "type": metadata.get("dtype") or metadata.get("mode") or "",
+        "pages": int(metadata.get("pages", 1)),
+        "pixel_size_nm": nm,
+        "pixel_size_origin": micrograph.pixel_size_origin,
+        "field_of_view_nm": None if nm is None else [width * nm, height * nm],
+        "modality": micrograph.modality,
+        "intensity": [float(finite.min()), float(finite.max())] if finite.size else None,
+        "not_finite": int(micrograph.pixels.size - finite.size),
+        "notes": list(micrograph.notes),
+    }
+
+
+def _format(path: Path) -> str:
+    suffix = path.suffix.lstrip(".").upper()
+    return {"TIF": "TIFF", "JPG": "JPEG"}.get(suffix, suffix)
+
+
+def as_text(record: dict[str, Any]) -> str:
+    """One line per fact; the file first."""
+    from lisa_micro.io import format_length
+
+    nm, view = record["pixel_size_nm"], record["field_of_view_nm"]
+    kind = " ".join(part for part in (record["format"], record["type"]) if part)
+    facts = {
+        "size": f"{record['width_px']} x {record['height_px']} px, {kind}",
+        "pages": str(record["pages"]) if record["pages"] > 1 else "",
+        "pixel size": "unknown" if nm is None else f"{nm:.6g} nm ({record['pixel_size_origin']})",
+        "field of view": "" if view is None else " x ".join(format_length(side) for side in view),
+        "modality": record["modality"] or "",
+        "intensity": "" if record["intensity"] is None else "{:.6g} to {:.6g}".format(*record["intensity"]),
+        "not finite": f"{record['not_finite']} pixels are NaN or infinite" if record["not_finite"] else "",
+    }
+    lines = [record["file"], *(f"  {name:14}{value}" for name, value in facts.items() if value)]
+    return "\n".join([*lines, *(f"  {'note':14}{text}" for text in record["notes"])])

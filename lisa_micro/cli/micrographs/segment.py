@@ -1,0 +1,91 @@
+"""``lisa-micro segment``: masks, tables and an overlay of what the words, boxes or everything mode give."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Literal
+
+import typer
+
+from lisa_micro.cli.loading import Origin, ask, load_prompted, parse_boxes, read_image, show_notes, with_segment
+from lisa_micro.cli.options import AsJson, ImageOptions, ModelOptions, OutputOptions, grouped
+from lisa_micro.cli.summary import show_summary
+from lisa_micro.cli.terminal import busy, list_written, print_json
+
+Tiles = Literal["auto", "off", "tiled", "cascade"]  # the values of TilingMode, which would bring NumPy into --help
+SEGMENTERS = (
+    "micro", "efficient_sam_vitt", "efficient_sam_vits", "sam_vit_b", "sam_vit_l", "sam_vit_h", "sam2", "sam3",
+)  # fmt: skip
+"""Offered by completion; a table of builders has the last word."""
+
+
+@dataclass(frozen=True)
+class PromptOptions:
+    """What to segment besides words, and how."""
+
+    box: Annotated[
+        list[str] | None,
+        typer.Option(metavar="X0,Y0,X1,Y1", help="Box in px around one object; repeatable."),
+    ] = None
+    everything: Annotated[bool, typer.Option("--everything", help="Segment all objects, without a prompt.")] = False
+    segmenter: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Segmenter for boxes and everything: {', '.join(SEGMENTERS)}.", autocompletion=lambda: SEGMENTERS
+        ),
+    ] = None
+    checkpoint: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Weights of the segmenter: a file, or a hub name.")
+    ] = None
+    tiles: Annotated[
+        Tiles,
+        typer.Option(
+            help="How a large micrograph is segmented: auto uses tiles above 2048 px, off scales it down, tiled uses "
+            "tiles at full resolution, cascade detects first and then segments crops."
+        ),
+    ] = "auto"
+
+
+@grouped
+def segment(
+    source: ImageOptions,
+    prompting: PromptOptions,
+    model: ModelOptions,
+    output: OutputOptions,
+    prompt: Annotated[str, typer.Argument(help='What to segment, such as "all sintering necks".')] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Segment what the words ask for, what is in the boxes, or everything; write masks, tables and an overlay."""
+    from lisa_micro.geometry import check_boxes
+    from lisa_micro.io import check_output
+    from lisa_micro.language import check_prompt
+    from lisa_micro.results.summary import summarise_segments
+
+    words, notes = check_prompt(prompt, needed=not (prompting.box or prompting.everything))
+    boxes = parse_boxes(prompting.box or [])
+    micrograph = read_image(source)
+    if boxes:
+        repaired, remarks = check_boxes(boxes, micrograph.shape)
+        boxes, notes = repaired.tolist(), (*notes, *remarks)
+    folder = check_output(output.folder(source.image), output.force)  # before minutes of work, not after
+    assistant = load_prompted(prompting.segmenter, prompting.checkpoint, words, model)
+    answer = ask(assistant, micrograph, words, prompting.tiles) if words else None
+    with busy("Segmenting"):
+        if boxes:
+            answer = with_segment(answer, assistant.segment_boxes(micrograph, boxes), words, " from boxes")
+        if prompting.everything:
+            answer = with_segment(answer, assistant.segment_everything(micrograph), words)
+    assert answer is not None  # check_prompt saw to it that there are words or boxes, or that everything is wanted
+    answer = replace(answer, notes=(*notes, *answer.notes))
+    origin = Origin(assistant, model.preset, micrograph, source.page)
+    written = origin.save(answer, folder, output.force, boxes or None)
+    summary = summarise_segments(answer.segments)
+    show_notes(answer, micrograph)
+    if as_json:
+        record = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+        print_json({**record, "summary": [asdict(row) for row in summary], "files": [str(path) for path in written]})
+        return
+    print(answer.text)
+    show_summary(summary)
+    list_written(written)
