@@ -59,7 +59,7 @@ def ious(masks: np.ndarray, labels: np.ndarray, numbers: np.ndarray) -> list[flo
 
 def bare_points(segmenter: MicroSegmenter, points: np.ndarray) -> np.ndarray:
     """``(n, H, W)`` bool: what the decoder makes of each point alone."""
-    seen = segmenter.image.features.seen
+    seen = segmenter.image.features.image
     found = []
     with torch.inference_mode():
         for point in torch.from_numpy(points).float():

@@ -44,7 +44,8 @@ def apply(
         ``(n,)`` bool, and notes for the user, one sentence each.
     """
     n = len(props["area"])
-    keep, notes = np.ones(n, bool), []
+    keep = np.ones(n, bool)
+    notes: list[str] = []
     for clause in clauses:
         keep = keep & _one(clause, keep, props, shape, pixel_size_nm, concept, notes)
     return keep, tuple(notes)

@@ -1,4 +1,4 @@
-"""Clauses and measures on instances whose properties are written down by hand."""
+"""Clauses and measures on instances with hand-written properties."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def kept(text, props, pixel_size_nm=None, concept="particle"):
     ("text", "labels"),
     [
         ("largest 1", [5]),
-        ("largest 2", [3, 5]),  # 3 and 4 are equal: the lower label
+        ("largest 2", [3, 5]),  # 3 and 4 are equal: the lower label comes first
         ("smallest 2", [1, 6]),
         ("longest 1", [4]),
         ("roundest 1", [6]),
-        ("darkest 2", [4, 5]),  # the one without intensity never counts
+        ("darkest 2", [4, 5]),  # an instance without intensity is never ranked
         ("brightest 1", [1]),
         ("largest 50 %", [3, 4, 5]),
         ("smallest 1 %", [6]),
@@ -105,7 +105,7 @@ def test_every_pair_of_opposites_splits_the_set(props):
 
 
 def test_units(props):
-    assert kept("diameter > 10 nm", props, 0.5)[0] == [3, 4, 5]  # 20 px are 10 nm, not more
+    assert kept("diameter > 10 nm", props, 0.5)[0] == [3, 4, 5]  # 20 px are exactly 10 nm
     assert kept("diameter >= 0.3 nm", props, 0.1)[0] == [1, 2, 3, 4, 5, 6]
     assert kept("diameter > 0.02 um", props, 1.0)[0] == [3, 4, 5]
     assert kept("diameter > 150 A", props, 0.5)[0] == [5]
@@ -151,7 +151,7 @@ def test_empty(props):
     assert np.isnan(value.value) and "nothing was found" in value.text
 
 
-def test_necks_go_by_their_width():
+def test_necks_are_ranked_by_width():
     necks = {
         "label": np.arange(1, 4),
         "x": np.zeros(3),

@@ -1,5 +1,5 @@
-"""A stand-in for the model whose maps are known: the pixels themselves carry them, so that a tile's maps are exactly
-those of the whole in that tile, and what comes out can be compared with the whole image without tiles."""
+"""A stand-in for the model with known maps: the pixels encode them, so that the maps of a tile are exactly those of the
+whole in that tile, and results can be compared with those without tiles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lisa_micro.types import Micrograph
 
 
 class KnownEngine:
-    """Stands for the model. A pixel of 0 is background; inside a particle a pixel is 0.4 + 0.6 of the distance to its
+    """A known model. A pixel of 0 is background; inside a particle a pixel is 0.4 + 0.6 of the distance to its
     edge over the largest such distance. Words are answered with ``reply``."""
 
     def __init__(self, reply: str, presence: float = 0.99):
@@ -76,7 +76,7 @@ class KnownEngine:
 
 
 def discs(shape, *xyr) -> np.ndarray:
-    """The image of a :class:`KnownEngine` that shows these discs."""
+    """The image in which a :class:`KnownEngine` finds these discs."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     image = np.zeros(shape, np.float32)
     for x, y, r in xyr:
@@ -95,15 +95,14 @@ def whole(pixels, reply="The particles are [SEG].", **more):
 
 
 def same(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two label images are the same but for the order of numbers, and numbered without gaps."""
+    """Whether two label images are equal up to the order of numbers, and numbered without gaps."""
     pairs = np.unique(np.stack([one.ravel(), other.ravel()]), axis=1)
     n = int(one.max())
     return pairs.shape[1] == n + 1 == len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == int(other.max()) + 1
 
 
 def expected(pixels: np.ndarray) -> np.ndarray:
-    """The instances of the whole, without tiles, from its maps in the steps of 1/255 in which a large image keeps
-    them."""
+    """The instances of the whole without tiles, from maps in steps of 1/255, as they are kept for a large image."""
     engine = KnownEngine("")
     out = engine.decode_concept(engine.encode(lm.to_unit_range(pixels)), 0)
     maps = expit(np.stack([out.mask[0], out.distance[0], out.border[0]]))

@@ -1,4 +1,4 @@
-"""Adapters: laid over their base and no other, merged into a preset that answers the same, sent to the hub."""
+"""Adapters: applied to their base and no other, merged into a preset that answers the same, uploaded to the hub."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def base(tmp_path_factory) -> Path:
 
 
 def write_adapter(folder: Path, base: Path, rank: int = 3, alpha: int = 5, **more) -> Path:
-    """One with random values for the language model, a few of the decoder's and the [SEG] projector's."""
+    """Write an adapter with random values for the language model, the decoder and the [SEG] projector."""
     folder.mkdir()
     generator = torch.Generator().manual_seed(4)
     own = read_state(base / "lora.safetensors")
@@ -110,7 +110,7 @@ def test_two_loras_on_top_of_each_other_are_one():
     assert both.rank == 5
     add_lora_weights(language, stacked, both, "both")
     torch.testing.assert_close(language["q_proj"].weight, expected)
-    # a scale that is no whole number of the sum of ranks
+    # a scale that is not a whole multiple of the sum of ranks
     assert stack_lora(one, LoraSettings(rank=3, alpha=4, modules=("q_proj",)), two, settings[1])[1].alpha in (5, 8)
     with pytest.raises(InputError, match="other layers"):
         stack_lora(one, settings[0], {"x.lora_A.weight": two[f"{key}.lora_A.weight"]}, settings[1])
@@ -145,7 +145,7 @@ def test_an_adapter_that_does_not_fit_its_base_is_refused(base, tmp_path):
         read_parts(folder)
 
 
-def test_a_concept_of_its_own_adds_a_code(base, tmp_path):
+def test_a_custom_concept_adds_a_class_embedding(base, tmp_path):
     folder = write_adapter(tmp_path / "mine", base, concepts={"shell": {"nouns": ["shell", "shells"]}})
     state = read_state(folder / "adapter.safetensors")
     codes = read_state(base / "mask_head.safetensors")["code_book.weight"]
@@ -157,7 +157,7 @@ def test_a_concept_of_its_own_adds_a_code(base, tmp_path):
 
 
 @pytest.mark.parametrize("top", [False, True])
-def test_a_decoder_of_its_own_outlines_its_concepts_and_no_other(base, micrograph, tmp_path, top):
+def test_a_decoder_for_custom_concepts_leaves_the_others_unchanged(base, micrograph, tmp_path, top):
     folder = write_adapter(
         tmp_path / "mine", base, concepts={"shell": {"nouns": ["shell", "shells"]}}, own_decoder=True
     )
@@ -186,7 +186,7 @@ def test_a_decoder_of_its_own_outlines_its_concepts_and_no_other(base, micrograp
             torch.testing.assert_close(own.mask, model.own_head(through, codes[-1][None, None]).mask)
             assert not torch.allclose(own.mask, model.mask_head(features.sam, codes[-1][None, None]).mask)
             assert not top or not torch.allclose(own.mask, model.own_head(features.sam, codes[-1][None, None]).mask)
-            # each prompt by the decoder of the concept that it lies nearest to, in the order asked
+            # each prompt goes to the decoder of its nearest concept, in the order of the request
             order = [5, 0, 5, 1]
             both = model.decode_prompts(features, codes[order], model.nearest_concepts(codes[order]))
             for k, number in enumerate(order):

@@ -87,7 +87,7 @@ def test_stability_by_hand():
     assert stability(logits, 1.0).tolist() == pytest.approx([1 / 3, 1, 0])
 
 
-def test_nms_keeps_the_better_of_two_and_those_apart():
+def test_nms_keeps_the_better_of_two_and_distant_boxes():
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 20, 30, 30], [0, 0, 10, 10]])
     assert box_nms(boxes, np.array([0.5, 0.9, 0.1, 0.5]), 0.7).tolist() == [1, 2]
     assert box_nms(boxes, np.array([0.5, 0.9, 0.1, 0.5]), 1.0).tolist() == [1, 0, 3, 2]
@@ -96,7 +96,7 @@ def test_nms_keeps_the_better_of_two_and_those_apart():
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(*[st.integers(0, 20)] * 4, st.floats(0, 1)), max_size=12), st.floats(0, 1))
-def test_nms_leaves_no_two_that_overlap_more(rows, most):
+def test_nms_leaves_no_two_boxes_that_overlap_more(rows, most):
     boxes = np.array([(min(a, c), min(b, d), max(a, c) + 1, max(b, d) + 1) for a, b, c, d, _ in rows]).reshape(-1, 4)
     scores = np.array([row[4] for row in rows])
     stay = box_nms(boxes, scores, most)
@@ -111,7 +111,7 @@ def test_nms_leaves_no_two_that_overlap_more(rows, most):
     assert all(any(iou(boxes[i], boxes[j]) > most and scores[j] >= scores[i] for j in stay) for i in gone)
 
 
-def test_small_regions_and_holes_are_cleaned_up():
+def test_small_regions_and_holes_are_removed():
     mask = np.zeros((20, 20), bool)
     mask[2:15, 2:15], mask[5:7, 5:7], mask[9:14, 9:14], mask[18, 18] = True, False, False, True
     clean = cleaned(mask, 8)
@@ -122,7 +122,7 @@ def test_small_regions_and_holes_are_cleaned_up():
     assert (cleaned(open_at_edge, 8) == open_at_edge).all()
 
 
-def test_background_is_told_from_an_object():
+def test_background_is_distinguished_from_an_object():
     frame = np.ones((10, 10), bool)
     frame[3:8, 3:8] = False
     assert is_background(frame, 0.9) and is_background(np.ones((10, 10), bool), 0.9)
@@ -141,11 +141,11 @@ def test_shapes_become_labels_without_overlaps():
     assert np.bincount(labels.ravel())[1:].tolist() == [100, 60, 36]
     ring = np.ones((3, 30), bool)
     labels, kept = without_overlaps([square(4, 0, 3), Shape(ring, 0, 0)], [1, 0.5], (40, 40), Everything(smallest=5))
-    assert kept.tolist() == [0, 1] and (labels == 2).sum() == 3 * 23  # the larger of the two pieces that are left
+    assert kept.tolist() == [0, 1] and (labels == 2).sum() == 3 * 23  # the larger of the two remaining components
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (300, 500), (1536, 10), (3000, 2000), (16384, 16384)])
-def test_labels_are_put_together_in_bounded_size(shape):
+def test_labels_are_combined_at_a_bounded_size(shape):
     size = label_shape(shape)
     assert max(size) <= LABEL_SIDE and (size == shape) == (max(shape) <= LABEL_SIDE)
 
@@ -166,7 +166,7 @@ def test_settings_out_of_range_are_refused(setting):
         Everything(**setting)
 
 
-# ---------------------------------------------------------------------------------------------------- the whole
+# ------------------------------------------------------------------------------------------------- everything
 
 
 def test_a_grid_finds_every_object_once(truth):
@@ -177,7 +177,7 @@ def test_a_grid_finds_every_object_once(truth):
     assert found.labels.dtype == np.int32 and found.scores == pytest.approx([0.9] * 3)
 
 
-def test_doubtful_objects_are_left_out(truth):
+def test_uncertain_objects_are_left_out(truth):
     segmenter = Knowing(truth)
     segmenter.quality[2] = 0.3
     segmenter.encode(micrograph(60, 80))
@@ -198,7 +198,7 @@ def test_a_flat_image_holds_nothing(truth):
     for value in (0.0, 7.5, np.nan):
         segmenter.encode(Micrograph(np.full((60, 80), value, np.float32)))
         found = segmenter.everything()
-        assert not found.labels.any() and found.labels.shape == (60, 80) and "same" in found.notes[0]
+        assert not found.labels.any() and found.labels.shape == (60, 80) and "equal" in found.notes[0]
     with pytest.raises(InputError, match="encode"):
         Knowing(truth).everything()
 
@@ -213,10 +213,10 @@ def test_the_default_decoder_proposes_its_own_instances(shape):
     assert same_partition(found.labels, segmenter.image.features.particles)
 
 
-# -------------------------------------------------------------------------------- in the assistant's place, command
+# --------------------------------------------------------------------------------- as an assistant, command line
 
 
-def test_any_segmenter_takes_the_assistants_place(truth):
+def test_any_segmenter_serves_as_an_assistant(truth):
     assistant = WordlessAssistant(Knowing(truth))
     image = micrograph(60, 80)
     result = assistant.segment_everything(image)
@@ -291,7 +291,7 @@ def test_everything_in_a_flat_image_is_nothing():
 # ----------------------------------------------------------------------------------------------- prompts in training
 
 
-def test_rough_outlines_are_nearly_right():
+def test_rough_masks_are_nearly_right():
     from lisa_micro_finetune.data.regions import quarter, rough_region
 
     labels = np.zeros((96, 96), np.int32)
@@ -310,7 +310,7 @@ def test_rough_outlines_are_nearly_right():
     assert share.shape == (1, 24, 24) and share.sum() * 16 == mask.sum()
 
 
-def test_training_prompts_by_rough_outlines():
+def test_training_prompts_by_rough_masks():
     from lisa_micro_finetune.data.crops import CropConfig, CropMaker
     from lisa_micro_finetune.data.sources import Source
     from lisa_micro_finetune.stages.vision import VisionModel, VisionWeights, vision_loss

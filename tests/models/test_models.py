@@ -51,7 +51,7 @@ def test_a_batch_of_prompts_equals_prompts_one_by_one(model):
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
 
 
-def test_position_codes_of_a_crop_are_a_crop_of_the_codes(model):
+def test_position_encodings_of_a_crop_are_a_crop_of_the_encodings(model):
     whole = model.mask_head.position(8, 8)
     part = model.mask_head.position(3, 4, origin=(2, 1))
     torch.testing.assert_close(part, whole[:, :, 1:4, 2:6])
@@ -59,7 +59,7 @@ def test_position_codes_of_a_crop_are_a_crop_of_the_codes(model):
         model.mask_head.position(65, 3)
 
 
-def test_a_box_is_laid_down_where_it_is():
+def test_the_area_of_a_box_lies_at_the_box():
     area = box_areas(torch.tensor([[16.0, 32.0, 48.0, 64.0]]), height=6, width=5)[0, 0]
     assert area.shape == (24, 20)
     assert area.sum() == pytest.approx(32 * 32 / 16)
@@ -70,7 +70,7 @@ def test_a_box_is_laid_down_where_it_is():
     torch.testing.assert_close(moved[:8, :8], area[8:16, 4:12])
 
 
-def test_points_push_up_inside_and_down_outside():
+def test_points_raise_the_area_inside_and_lower_it_outside():
     points = torch.tensor([[[18.0, 18.0], [66.0, 34.0], [0.0, 0.0]]])
     area = point_areas(points, torch.tensor([[1, 0, -1]]), height=4, width=6)[0, 0]
     assert area[4, 4] == pytest.approx(1.0, abs=1e-3)
@@ -85,7 +85,7 @@ def test_work_shape_keeps_proportions_and_limits():
     assert work_shape(5000, 1, 640, 256) == (640, 1)
 
 
-def test_padding_mirrors_and_copes_with_one_pixel():
+def test_padding_mirrors_and_accepts_one_pixel():
     assert pad_to_multiple(torch.rand(1, 1, 33, 64), 32).shape == (1, 1, 64, 64)
     one = pad_to_multiple(torch.full((1, 1, 1, 1), 0.3), 32)
     assert one.shape == (1, 1, 32, 32) and bool((one == 0.3).all())
@@ -151,7 +151,7 @@ def discs(centres: list[tuple[int, int]], radius: int, shape=(80, 120)) -> tuple
     return (depth.max(0) > 0).astype(float), np.clip(depth.max(0) / radius, 0, 1)
 
 
-def test_touching_discs_are_told_apart():
+def test_touching_discs_are_separated():
     mask, distance = discs([(40, 40), (68, 40)], 15)
     labels = separate(mask, distance, np.zeros_like(mask))
     assert labels.max() == 2
@@ -179,7 +179,7 @@ def test_every_component_is_an_instance_even_without_a_peak():
     assert labels.max() == 2
 
 
-def test_scraps_that_are_no_whole_particle_are_dropped():
+def test_fragments_of_particles_are_removed():
     mask, distance = discs([(30, 40), (90, 40)], 15)
     right = np.arange(120) > 60
     faint = np.where(right, 0.6, 1.0) * mask
@@ -202,7 +202,7 @@ def test_small_and_empty():
     assert connected(mask).max() == 1
 
 
-def test_a_reply_is_taken_back_from_the_cache():
+def test_a_reply_is_removed_from_the_cache():
     from transformers import DynamicCache
 
     from lisa_micro.assistant.engine import Engine, KVCache
@@ -219,7 +219,7 @@ def test_a_reply_is_taken_back_from_the_cache():
 
 
 def test_a_reply_without_targets_has_no_concepts():
-    """ "which mechanism dominates?" is answered without [SEG]; its states then reach the projection of [SEG]."""
+    """The request "which mechanism dominates?" is answered without [SEG]; its states reach the projection of [SEG]."""
     from lisa_micro.assistant.engine import Engine, RawReply, concepts_of
 
     engine = object.__new__(Engine)
@@ -232,12 +232,12 @@ def test_a_reply_without_targets_has_no_concepts():
     assert isinstance(reply, RawReply) and reply.states.shape == (0, 576)
     for states in (reply.states, torch.zeros(0, 0)):
         assert engine.nearest_concept(states) == [] and concepts_of(engine, (), states) == []
-    # the states of no reply also pass through the projection itself
+    # empty states pass through the projection, too
     assert engine.model.seg_projector(reply.states).shape == (0, engine.model.config.embed_dim)
     assert len(engine.nearest_concept(torch.zeros(2, 576))) == 2
 
 
-def test_merging_an_adapter_says_the_same_as_peft(tmp_path):
+def test_merging_an_adapter_gives_the_same_as_peft(tmp_path):
     from peft import get_peft_model_state_dict
     from transformers import LlamaConfig, LlamaForCausalLM
 

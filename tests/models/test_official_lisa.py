@@ -29,7 +29,7 @@ from lisa_micro.types import InputError, Micrograph
 
 TINY = Tiny()
 TWO = ("▁Sure", ",", "[SEG]", "▁and", "[SEG]")
-"""A chain that goes round: [SEG] and [SEG] and ..."""
+"""A reply that repeats itself: [SEG] and [SEG] and ..."""
 WORDS = "Can you segment the particle in this image?"
 
 
@@ -65,7 +65,7 @@ def broken(tmp_path):
     """A checkpoint to break, and its tensors as written."""
     folder = tmp_path / "LISA-broken"
     write_lisa(folder, TINY)
-    # copies: the files that they are mapped from are going to be damaged
+    # copies, because the mapped files are going to be damaged
     return folder, {name: value.clone() for name, value in read_checkpoint(folder).items()}
 
 
@@ -108,7 +108,7 @@ def test_an_answer_holds_the_published_masks(assistant, checkpoint):
         decided = mask.abs() > 1e-6
         assert (torch.from_numpy(segment.mask) == (mask > 0))[decided].all()
         assert 0 < segment.mask.mean() < 1 and segment.count >= 1
-        # instances are connected parts
+        # instances are connected components
         assert len(segment.table()) == segment.count and "diameter_nm" in segment.table()
         assert 0 < segment.score < 1 and segment.where == "" and segment.pixel_size_nm == 0.5
     assert not answer.values and not answer.declined and set(answer.seconds) == {"encode", "language", "masks"}
@@ -196,14 +196,14 @@ def test_the_seg_id_comes_from_the_tokenizer(tmp_path, seg_first):
     assert answer.text == "Sure, [SEG]." and len(answer.segments) == 1
 
 
-def test_the_prompt_is_exactly_theirs(checkpoint):
+def test_the_prompt_is_exactly_the_official_one(checkpoint):
     tokenizer = OfficialTokenizer.read(checkpoint[0], 1000)
     names = {number: piece for number, (piece, _) in enumerate(pieces())} | {v: k for k, v in tokenizer.added.items()}
     chat = OfficialChat(tokenizer)
     before, after = chat.user_ids("Can you see it?", first=True)
     assert before[0] == 1 and before.count(1) == 1
     assert names[before[-1]] == "<im_start>" and names[after[0]] == "<im_end>"
-    # white space beside an added token is dropped, and what follows it begins with a space of its own
+    # white space beside an added token is removed, and the text after it begins with a space of its own
     assert "".join(names[i] for i in before[1:-1]).replace("▁", " ") == (
         " A chat between a curious human and an artificial intelligence assistant. "
         "The assistant gives helpful, detailed, and polite answers to the human's questions. USER:"
@@ -230,7 +230,7 @@ def test_merges_bytes_and_added_tokens(checkpoint):
     ids = {piece: number for number, (piece, _) in enumerate(pieces())} | tokenizer.added
     assert tokenizer.ids("Sure") == [ids["▁Sure"]]
     assert tokenizer.ids("the particle") == [ids["▁the"], ids["▁particle"]]
-    # SentencePiece knows no µ here: its bytes
+    # µ is not in this vocabulary, so its bytes are used
     assert tokenizer.ids("µ") == [ids["▁"], ids["<0xC2>"], ids["<0xB5>"]]
     assert tokenizer.ids("it is  [SEG] , and") == [
         ids["▁it"],
@@ -246,7 +246,7 @@ def test_merges_bytes_and_added_tokens(checkpoint):
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.one_of(st.text(max_size=12), st.sampled_from(MARKS), st.just("[SE<s>G]")), max_size=6))
-def test_words_never_hold_a_mark(parts):
+def test_marks_are_removed_from_words(parts):
     chat = OfficialChat(TOKENIZER)
     clean = chat.clean("".join(parts))
     assert not any(mark in clean for mark in MARKS)
@@ -293,7 +293,7 @@ def test_unusable_tokenizers(tmp_path):
     refused("not a readable tokenizer")
 
 
-def test_a_converted_tokenizer_says_the_same(tmp_path, checkpoint):
+def test_a_converted_tokenizer_gives_the_same(tmp_path, checkpoint):
     slow = OfficialTokenizer.read(checkpoint[0], 1000)
     slow.base.save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "added_tokens.json").write_text(json.dumps(slow.added))
@@ -302,7 +302,7 @@ def test_a_converted_tokenizer_says_the_same(tmp_path, checkpoint):
         assert fast.ids(text) == slow.ids(text)
 
 
-# --------------------------------------------------------------------------------------------------- refusals
+# ----------------------------------------------------------------------------------------------------- errors
 
 
 def rewrite(folder: Path, state: dict) -> None:
@@ -402,12 +402,12 @@ def test_configurations_of_other_models(broken):
     assert not looks_official(folder)
 
 
-def test_official_sizes_where_the_configuration_says_none():
+def test_official_sizes_without_an_entry_in_the_configuration():
     config = {"model_type": "llava", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32}
     config |= {"num_attention_heads": 32, "vocab_size": 32004}
     parts = official_load._skeletons(OfficialConfig.model_validate(config))
     sam = parts["sam"]
-    # Llama 7B with four more tokens, whose keys are 9 a layer and 3; SAM ViT-H
+    # Llama 7B with four more tokens has 9 keys per layer and 3 more; SAM ViT-H
     assert sum(p.numel() for p in parts["language"].parameters()) == 6_738_415_616 + 4 * 2 * 4096
     assert len(parts["language"].state_dict()) == 9 * 32 + 3
     assert sum(p.numel() for p in sam.parameters()) == 641_090_608
@@ -449,7 +449,7 @@ def test_any_shape_fits_both_sides(height, width):
     assert images.clip_input(rgb, 28).shape == (1, 3, 28, 28)
 
 
-def test_eight_bit_images_are_shown_as_they_are():
+def test_eight_bit_images_are_not_rescaled():
     pixels = np.array([[0, 100], [200, 255]], np.float32)
     np.testing.assert_allclose(images.photo_range(pixels), pixels / 255)
     for other in (pixels / 255, pixels * 200, pixels - 1, pixels + np.nan, np.zeros((2, 2))):
@@ -462,7 +462,7 @@ def test_eight_bit_images_are_shown_as_they_are():
 
 
 @pytest.mark.parametrize("precision", ["4bit", "8bit", "bf16"])
-def test_a_small_language_model_leaves_masks_as_they_are(checkpoint, assistant, precision):
+def test_a_quantised_language_model_does_not_change_masks(checkpoint, assistant, precision):
     if precision != "bf16":
         pytest.importorskip("bitsandbytes")
     small = lm.load_assistant(str(checkpoint[0]), device="cpu", precision=precision)
@@ -506,10 +506,10 @@ def test_precisions(monkeypatch):
         choose_precision("int4", cpu, 1)
 
 
-# -------------------------------------------------------------------------------------------------------- front
+# ----------------------------------------------------------------------------------------------- conversations
 
 
-def test_conversations_remember_and_begin_anew_when_full(assistant, monkeypatch):
+def test_a_full_conversation_starts_over_with_its_last_turns(assistant, monkeypatch):
     image = scene(40, 60)
     chat = assistant.chat(image)
     engine = assistant.engine
@@ -541,9 +541,9 @@ def test_notes_of_an_answer(assistant, tmp_path):
     answer = silent.ask(image, WORDS)
     assert answer.text == "Sure4" and not answer.segments
     assert any("no [SEG]" in note for note in answer.notes) and any("not measured" in note for note in answer.notes)
-    circling = lm.load_assistant(str(write(tmp_path / "b", TWO)), "cpu", "fp32")
-    circling.engine.max_tokens = 80
-    answer = circling.ask(image, WORDS)
+    repeating = lm.load_assistant(str(write(tmp_path / "b", TWO)), "cpu", "fp32")
+    repeating.engine.max_tokens = 80
+    answer = repeating.ask(image, WORDS)
     assert len(answer.segments) <= 32 and any("masks are made of the first 32" in note for note in answer.notes)
 
 
@@ -604,7 +604,7 @@ def test_a_hub_name_is_fetched_and_loaded(monkeypatch, checkpoint):
     assert assistant.preset == "xinlai/LISA-7B-v1"
 
 
-def test_the_clip_tower_is_looked_for(broken, monkeypatch):
+def test_the_clip_tower_is_found_in_three_places(broken, monkeypatch):
     import shutil
 
     import huggingface_hub
@@ -633,7 +633,7 @@ def test_the_clip_tower_is_looked_for(broken, monkeypatch):
 
 @pytest.fixture
 def tiny_base(tmp_path, monkeypatch) -> Path:
-    """A base language model with a chat tokenizer, in the place of SmolLM2-360M."""
+    """A base language model with a chat tokenizer in place of SmolLM2-360M."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 

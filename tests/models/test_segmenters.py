@@ -240,7 +240,7 @@ def test_the_segmenter_takes_the_mask_with_the_highest_predicted_iou(segmenter, 
     assert (which > 0).any()
 
 
-def test_filling_up_with_no_points_changes_nothing_and_too_many_are_cut(model):
+def test_padding_with_missing_points_changes_nothing_and_extra_points_are_cut(model):
     images = torch.rand(1, 3, 128, 128)
     points, labels = torch.rand(1, 2, 6, 2) * 128, torch.ones(1, 2, 6)
     labels[..., 4:], points[..., 4:, :] = -1, -1
@@ -288,12 +288,12 @@ def test_a_box_is_its_two_corners_with_labels_2_and_3(segmenter, model):
     with torch.inference_mode():
         logits, quality = model(pixels, corners, labels)
     best = int(quality[0, 0].argmax())
-    assert (out.masks[0] != (logits[0, 0, best] >= 0).numpy()).mean() < 1e-3  # rounding at the very edge
+    assert (out.masks[0] != (logits[0, 0, best] >= 0).numpy()).mean() < 1e-3  # rounding at the contour
     assert 0 < out.masks.mean() < 1
     np.testing.assert_allclose(out.scores[0], quality[0, 0, best].clamp(0, 1), atol=1e-5)
 
 
-def test_points_alone_equal_points_filled_up(segmenter):
+def test_points_alone_equal_padded_points(segmenter):
     segmenter.encode(micrograph(64, 64))
     short = segmenter.predict(points=[[[10, 12], [30, 31]]])
     nan = float("nan")
@@ -321,7 +321,7 @@ def test_brightness_of_the_micrograph_does_not_matter_nor_do_broken_pixels(segme
     assert np.isfinite(segmenter.predict(points=[[[20, 20]]]).logits).all()
 
 
-def test_a_swapped_box_is_repaired_and_said_so(segmenter):
+def test_a_swapped_box_is_repaired_with_a_note(segmenter):
     segmenter.encode(micrograph(50, 60))
     straight, swapped = segmenter.predict(boxes=[[5, 6, 20, 30]]), segmenter.predict(boxes=[[20, 30, 5, 6]])
     assert (straight.masks == swapped.masks).all()
@@ -358,7 +358,7 @@ def test_bad_prompts_are_refused_in_one_sentence(segmenter, prompt, message):
         segmenter.predict(**prompt)
 
 
-def test_an_image_comes_first_and_has_pixels(segmenter):
+def test_an_image_is_encoded_first_and_has_pixels(segmenter):
     with pytest.raises(InputError, match="encode"):
         segmenter.predict(boxes=[[1, 2, 3, 4]])
     for shape in ((0, 5), (4, 4, 3), (7,)):
@@ -414,7 +414,7 @@ def test_checkpoints_of_other_models_are_refused_by_name(mini, model, tmp_path):
         build_segmenter(mini, path)
 
 
-def test_what_is_no_checkpoint_is_refused(mini, tmp_path):
+def test_other_files_are_refused(mini, tmp_path):
     with pytest.raises(InputError, match="No weights at"):
         build_segmenter(mini, tmp_path / "absent.pt")
     with pytest.raises(InputError, match="No weights at"):
@@ -443,8 +443,8 @@ def test_code_in_a_checkpoint_is_not_run(mini, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(set(BUILDERS) - {"micro"}))
-def test_weights_are_never_made_up(name):
-    with pytest.raises(InputError, match="needs the path of its weights"):
+def test_weights_are_required(name):
+    with pytest.raises(InputError, match="of its weights"):
         build_segmenter(name)
 
 

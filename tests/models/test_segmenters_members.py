@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 
 def tiny_sam(width: int = 16) -> torch.nn.Module:
     """SAM of the official parts, for images of 64 px."""
-    # not at the head: lisa_micro.models must come first, see its compat
+    # not at the top: lisa_micro.models must be imported first, see its module compat
     from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
     return Sam(
@@ -144,7 +144,7 @@ def micrograph(height: int, width: int, seed: int = 0) -> Micrograph:
 # ------------------------------------------------------------------------------------------------ one interface
 
 
-def test_each_member_keeps_the_protocol(member):
+def test_each_segmenter_has_the_interface(member):
     assert isinstance(member, Segmenter)
     assert isinstance(member.model, torch.nn.Module) and not member.model.training
     with pytest.raises(InputError, match="encode"):
@@ -173,8 +173,8 @@ def test_any_micrograph_and_every_kind_of_prompt(member, shape):
         assert (out.masks == out.masks[:1]).all()  # the same prompt several times
 
 
-def test_prompts_answer_for_themselves(member):
-    """What is asked together is answered as it is alone, whatever it is filled up with."""
+def test_prompts_of_a_batch_are_independent(member):
+    """A prompt in a batch gives the same mask as alone, whatever its padding."""
     member.encode(micrograph(64, 48))
     nowhere = [-5.0, float("nan")]
     points = [[[10, 12], nowhere], [[30, 40], [5, 5]], [nowhere, [10, 12]]]
@@ -196,7 +196,7 @@ def test_prompts_answer_for_themselves(member):
         ({"boxes": []}, "no box"),
         ({"points": [[[1, float("inf")]]]}, "not finite"),
         ({"points": [[[99, 3]]]}, "outside the image of 48 x 64"),
-        ({"mask_inputs": np.zeros((1, 8, 8))}, "marks nothing"),
+        ({"mask_inputs": np.zeros((1, 8, 8))}, "is empty"),
         ({"mask_inputs": np.ones((8, 8))}, r"\(N, h, w\)"),
         ({"mask_inputs": np.full((1, 8, 8), np.nan)}, "not finite"),
         ({"mask_inputs": [["a"]]}, "zeros and ones"),
@@ -211,7 +211,7 @@ def test_bad_prompts_are_refused_in_one_sentence(member, prompt, message):
     assert "\n" not in str(error.value)
 
 
-def test_a_swapped_box_is_repaired_and_said_so(member):
+def test_a_swapped_box_is_repaired_with_a_note(member):
     member.encode(micrograph(64, 48))
     straight, swapped = member.predict(boxes=[[5, 6, 20, 30]]), member.predict(boxes=[[20, 30, 5, 6]])
     assert (straight.masks == swapped.masks).all() and "swapped" in swapped.notes[0]
@@ -258,7 +258,7 @@ def test_sam_gives_the_numbers_of_its_own_predictor(folders, shape):
     both, _, _ = official.predict(point, label, box=box, multimask_output=False)
     assert (segmenter.predict(points=[point], boxes=[box]).masks[0] == both[0]).all()
 
-    if shape == (64, 64):  # where nothing is padded, an earlier mask goes in as it came out
+    if shape == (64, 64):  # without padding, an earlier mask is passed on unchanged
         again, _, _ = official.predict(box=box, mask_input=coarse, multimask_output=False)
         assert (segmenter.predict(boxes=[box], mask_inputs=ours.logits).masks[0] == again[0]).all()
 
@@ -325,7 +325,7 @@ def test_hub_models_are_strict_and_identified(folders, tmp_path):
     (broken / "config.json").write_bytes((folders / "sam2" / "config.json").read_bytes())
     state = load_file(folders / "sam2" / "model.safetensors")
     state["extra.weight"] = torch.zeros(1)
-    state["memory_encoder.weight"] = torch.zeros(1)  # belongs to the video model: no misfit
+    state["memory_encoder.weight"] = torch.zeros(1)  # part of the video model, which is ignored
     state["prompt_encoder.point_embed.weight"] = torch.zeros(2, 2)
     del state["mask_decoder.iou_token.weight"]
     save_file(state, broken / "model.safetensors", metadata={"format": "pt"})
@@ -345,7 +345,7 @@ def test_hub_checkpoints_say_how_pixels_are_normalised(folders, tmp_path):
     assert segmenter.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
 
 
-def test_what_is_no_hub_model_is_refused_in_one_sentence(folders, tmp_path, monkeypatch):
+def test_other_folders_and_names_are_refused_in_one_sentence(folders, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="path or hub name"):
         build_segmenter("sam2")
     with pytest.raises(InputError, match="of type 'sam3_tracker', which is not sam2"):
@@ -360,6 +360,6 @@ def test_what_is_no_hub_model_is_refused_in_one_sentence(folders, tmp_path, monk
         raise ConnectionError("Name or service not known\nand more")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", no_network)
-    with pytest.raises(InputError, match="facebook/sam2.1-hiera-tiny could not be fetched") as error:
+    with pytest.raises(InputError, match="facebook/sam2.1-hiera-tiny could not be downloaded") as error:
         hub_segmenter("sam2", Path("facebook/sam2.1-hiera-tiny"), CPU)
     assert "\n" not in str(error.value)

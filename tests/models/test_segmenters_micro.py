@@ -43,7 +43,7 @@ def test_a_window_of_the_whole_image_changes_nothing(micro_random):
     """And each prompt of a batch is decoded in its own window."""
     model = micro_random.model
     micro_random.encode(micrograph(256, 256))
-    seen = micro_random.image.features.seen
+    seen = micro_random.image.features.image
     boxes = torch.tensor([[20.0, 30, 90, 80], [150, 160, 230, 240]])
     height, width = seen.sam.embedding.shape[-2:]
     head = model.mask_head
@@ -72,7 +72,7 @@ class Drawn(MicroSegmenter):
         features.__dict__["_decoded"] = np.stack([mask, mask, 0 * mask]), 1.0
 
 
-def test_points_show_the_instances_under_them(micro_random):
+def test_points_mark_the_instances_under_them(micro_random):
     segmenter = Drawn("micro", micro_random.model, CPU, "")
     segmenter.encode(micrograph(64, 64))
     labels = np.zeros((64, 64), np.int32)
@@ -95,7 +95,7 @@ def test_points_show_the_instances_under_them(micro_random):
     assert region((60, 60, 1)) is None
 
     out = segmenter.predict(points=[[[20, 50]], [[60, 60]], [[10, 10]]])
-    assert abs(int(out.masks[0].sum()) - 100) <= 12  # the pore itself, whatever the decoder has learnt
+    assert abs(int(out.masks[0].sum()) - 100) <= 12  # the pore itself, whatever the decoder has learned
     box = segmenter.predict(boxes=[[5, 5, 25, 25]], mask_inputs=(labels == 1)[None])
     np.testing.assert_allclose(out.logits[2], box.logits[0], atol=0.05)
 
@@ -119,7 +119,7 @@ def test_the_shipped_weights_are_the_default(tmp_path):
 
 
 @pytest.mark.slow
-def test_one_click_on_a_large_particle_outlines_it():
+def test_one_point_on_a_large_particle_segments_it():
     scene = simulate_scene(9_100_004, shape=(320, 320), modality="BF-TEM", kind="few_big")
     segmenter = build_segmenter("micro", device="cpu")
     segmenter.encode(Micrograph(scene.pixels))

@@ -1,4 +1,5 @@
-"""Official LISA checkpoints from disk: checked key by key before anything is built, then each part in its precision."""
+"""Load official LISA checkpoints: every key is checked before anything is built, then each part is loaded in its
+precision."""
 
 from __future__ import annotations
 
@@ -20,22 +21,29 @@ from lisa_micro.models.lisa.projector import SegProjector
 from lisa_micro.models.official_lisa.checkpoint import PARTS, read_checkpoint, split
 from lisa_micro.models.official_lisa.model import OfficialLisa, PatchProjector, SamMaskHead, build_sam
 from lisa_micro.models.official_lisa.prompt import OfficialTokenizer
-from lisa_micro.models.official_lisa.settings import OfficialConfig
+from lisa_micro.models.official_lisa.settings import OfficialConfig, SamSizes
 from lisa_micro.models.towers.clip import VitClipTower
 from lisa_micro.models.towers.sam import VitSamTower
 from lisa_micro.types import InputError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "8bit", "4bit")
-"""Of the language model; all else is float32."""
+"""Precisions of the language model; all other parts are float32."""
 
 LARGE = 2_000_000_000
-"""Weights of a language model from which a CPU keeps it in bfloat16 even where that is slower: twice as many bytes do
-not fit into most machines."""
+"""Number of weights above which a language model is kept in bfloat16 on a CPU even where that is slower: float32 would
+not fit into the memory of most machines."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What :func:`load_official` gives."""
+    """Result of :func:`load_official`.
+
+    Attributes:
+        model: on its device, in evaluation mode.
+        tokenizer: of the checkpoint.
+        config: of the checkpoint.
+        precision: of the language model, one of :data:`PRECISIONS` other than ``"auto"``.
+    """
 
     model: OfficialLisa
     tokenizer: OfficialTokenizer
@@ -44,14 +52,20 @@ class Loaded:
 
 
 def choose_precision(name: str, device: torch.device, weights: int) -> str:
-    """``"auto"`` resolved: bfloat16 where it is fast, half precision on other GPUs, on other CPUs float32 below
-    :data:`LARGE` ``weights`` and bfloat16 from there on.
+    """Choose the precision of the language model.
+
+    ``"auto"`` is bfloat16 where that is fast, half precision on other GPUs, and on other CPUs float32 up to
+    :data:`LARGE` weights and bfloat16 above.
+
+    Args:
+        name: one of :data:`PRECISIONS`.
+        weights: number of weights of the language model.
 
     Raises:
-        InputError: no such precision.
+        InputError: an unknown precision.
     """
     if name not in PRECISIONS:
-        raise InputError(f"no precision {name!r}; there are: {', '.join(PRECISIONS)}")
+        raise InputError(f"Unknown precision {name!r}; choose one of {', '.join(PRECISIONS)}.")
     if name != "auto":
         return name
     if fast_bf16(device):
@@ -62,9 +76,9 @@ def choose_precision(name: str, device: torch.device, weights: int) -> str:
 
 
 def quantisation(precision: str, device: torch.device) -> tuple[torch.dtype, Any]:
-    """Data type of the language model, and transformers' quantisation settings (``None`` without).
+    """Data type of the language model, and quantisation settings for transformers (``None``: not quantised).
 
-    4-bit is NF4 with its scales quantised too, as official LISA has it. transformers leaves ``lm_head`` alone in both.
+    4-bit is NF4 with quantised scales, as in official LISA. In both modes transformers does not quantise ``lm_head``.
 
     Raises:
         InputError: bitsandbytes is not installed.
@@ -72,12 +86,12 @@ def quantisation(precision: str, device: torch.device) -> tuple[torch.dtype, Any
     plain = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     if precision in plain:
         return plain[precision], None
-    # it says at every layer and every token that inputs are cast, and advises a package that would download
+    # it warns at every layer and every token that inputs are cast, and advises a package that would download
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         import bitsandbytes  # noqa: F401
     except ImportError as error:
-        raise missing_extra(f"The precision {precision}", "bitsandbytes") from error
+        raise missing_extra(f"Precision {precision}", "bitsandbytes") from error
     from transformers import BitsAndBytesConfig
 
     if device.type == "cpu":
@@ -96,10 +110,11 @@ def quantisation(precision: str, device: torch.device) -> tuple[torch.dtype, Any
 
 
 def load_clip(config: OfficialConfig, folder: Path) -> VitClipTower:
-    """The CLIP vision tower, float32: a folder of its name in or beside the checkpoint's, a path, or from the hub.
+    """Load the CLIP vision tower in float32: from a folder of its name in or beside the checkpoint, by path, or from
+    the hub.
 
     Raises:
-        InputError: not to be had, incomplete, or of another width than the checkpoint was trained with.
+        InputError: it is not available, incomplete, or of another width than the checkpoint needs.
     """
     from transformers import CLIPVisionModel
 
@@ -109,32 +124,33 @@ def load_clip(config: OfficialConfig, folder: Path) -> VitClipTower:
     place = next((p for p in places if (p / "config.json").is_file()), None)
     if place is None:
         if not is_hub_name(name):
-            raise InputError(
-                f"there is no CLIP tower at {name}, which {folder / 'config.json'} names; put its folder there"
-            )
+            raise InputError(f"No CLIP tower at {name}, which {folder / 'config.json'} names; put its folder there.")
         try:
             place = fetch(name, ("config.json", "model.safetensors"))
         except InputError as error:
             raise InputError(
-                f"the CLIP tower {name}, which is not part of a LISA checkpoint, could not be fetched; "
-                f"put its folder at {folder / short}, or connect to a network once"
+                f"The CLIP tower {name}, which is not part of a LISA checkpoint, could not be downloaded; "
+                f"put its folder at {folder / short}, or connect to a network once."
             ) from error
     try:
         with quiet():
             vision, report = CLIPVisionModel.from_pretrained(place, dtype=torch.float32, output_loading_info=True)
     except Exception as error:  # transformers and safetensors have errors of their own
-        raise InputError(f"the CLIP tower in {place} could not be loaded; fetch it again") from error
+        raise InputError(f"The CLIP tower in {place} could not be loaded; download it again.") from error
     if missing := sorted(report["missing_keys"]):
-        raise InputError(f"the CLIP tower in {place} lacks {len(missing)} weights ({', '.join(missing[:4])})")
+        raise InputError(
+            f"The CLIP tower in {place} lacks {len(missing)} weights ({', '.join(missing[:4])}); download it again."
+        )
     if vision.config.hidden_size != config.mm_hidden_size:
         raise InputError(
-            f"the CLIP tower {name} has width {vision.config.hidden_size}, the checkpoint needs {config.mm_hidden_size}"
+            f"The CLIP tower {name} has width {vision.config.hidden_size}, "
+            f"but the checkpoint needs {config.mm_hidden_size}."
         )
     return VitClipTower(vision, config.mm_vision_select_layer)
 
 
 def _skeletons(config: OfficialConfig) -> dict[str, nn.Module]:
-    """All parts without weights, by their names in :func:`split`."""
+    """All parts without weights, by name as in :func:`split`."""
     from transformers import LlamaForCausalLM
 
     with torch.device("meta"):
@@ -147,9 +163,9 @@ def _skeletons(config: OfficialConfig) -> dict[str, nn.Module]:
 
 
 def _fill(module: nn.Module, state: dict[str, Tensor]) -> nn.Module:
-    """Weights in float32 into a module without; they are checked already."""
-    own = {name: value.to(torch.float32, copy=True) for name, value in state.items()}
-    module.load_state_dict(own, strict=True, assign=True)
+    """Load checked weights, as float32, into a module without weights."""
+    weights = {name: value.to(torch.float32, copy=True) for name, value in state.items()}
+    module.load_state_dict(weights, strict=True, assign=True)
     return module.requires_grad_(False).eval()
 
 
@@ -168,29 +184,30 @@ def _language(config: OfficialConfig, state: dict[str, Tensor], precision: str, 
         )
     for parameter in language.parameters():
         if parameter.is_floating_point() and parameter.device.type == "cpu":
-            # not the mapped file: a checkpoint that is replaced while it is in use must not change the model
+            # a copy of the mapped file: replacing the checkpoint on disk must not change the model
             parameter.data = parameter.data.clone()
     return language.requires_grad_(False).eval()
 
 
 def load_official(
-    name: str | Path, device: torch.device | str = "cpu", precision: str = "auto", sam: Any = None
+    name: str | Path, device: torch.device | str = "cpu", precision: str = "auto", sam: SamSizes | None = None
 ) -> Loaded:
-    """A LISA checkpoint in the official layout.
+    """Load a LISA checkpoint in the official layout.
 
     Args:
         name: folder, or name on the hub (``xinlai/LISA-7B-v1``).
-        device: where to run. precision: of the language model, one of :data:`PRECISIONS`.
-        sam: sizes of SAM, :class:`SamSizes`; left out: those of the configuration, ViT-H where it says none.
+        device: where to run.
+        precision: of the language model, one of :data:`PRECISIONS`.
+        sam: sizes of SAM; ``None``: those in the configuration, or ViT-H.
 
     Raises:
-        InputError: not to be had, or not exactly such a checkpoint; missing and unexpected keys are named.
+        InputError: it is not available, or not exactly such a checkpoint; missing and unexpected keys are named.
     """
     device = torch.device(device)
     folder = Path(name)
     if not folder.is_dir():
         if not is_hub_name(str(name)):
-            raise InputError(f"there is no folder {name}; give that of a LISA checkpoint, or its name on the hub")
+            raise InputError(f"No folder {name}; give the folder of a LISA checkpoint, or its name on the hub.")
         folder = fetch(str(name), WEIGHTS)
     config = OfficialConfig.read(folder)
     if sam is not None:
@@ -224,5 +241,5 @@ def load_official(
         _fill(parts["projector"], states["projector"]),
     )
     for part in (model.sam_tower, model.mask_head, model.seg_projector, model.clip_tower, model.clip_projector):
-        part.to(device)  # the language model is there already, and one in 4 or 8 bits must not be moved
+        part.to(device)  # the language model is there already; one in 4 or 8 bits must not be moved
     return Loaded(model.eval(), tokenizer, config, precision)

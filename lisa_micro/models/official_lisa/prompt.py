@@ -88,6 +88,12 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         at += size
 
 
+def _as_bytes(value: int | bytes) -> bytes:
+    if not isinstance(value, bytes):
+        raise ValueError("a field is a number instead of bytes")
+    return value
+
+
 def read_pieces(path: Path) -> list[tuple[str, float]]:
     """Pieces and scores of a SentencePiece BPE model (``tokenizer.model``), by token id.
 
@@ -95,15 +101,16 @@ def read_pieces(path: Path) -> list[tuple[str, float]]:
         InputError: the file is not such a model.
     """
     try:
-        pieces, kind = [], 1
+        pieces: list[tuple[str, float]] = []
+        kind: int | bytes = 1
         for number, value in _fields(path.read_bytes()):
             if number == 1:
-                piece = dict(_fields(value))
+                piece = dict(_fields(_as_bytes(value)))
                 # a score of 0 is the default, which some writers omit
-                score = struct.unpack("<f", piece[2])[0] if 2 in piece else 0.0
-                pieces.append((piece[1].decode(), score))
+                score = struct.unpack("<f", _as_bytes(piece[2]))[0] if 2 in piece else 0.0
+                pieces.append((_as_bytes(piece[1]).decode(), score))
             elif number == 2:
-                kind = dict(_fields(value)).get(3, 1)
+                kind = dict(_fields(_as_bytes(value))).get(3, 1)
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error) as error:
         raise InputError(f"{path} is not a readable SentencePiece model; download it again.") from error
     if kind != 2 or not pieces:
