@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from lisa_micro import metrics
@@ -148,7 +150,7 @@ def emps(context: Context) -> SuiteResult:
     per_image: list[Counts] = []
     from_masks, from_particles = Counts(), Counts()
     presence: list[tuple[str, bool, bool, bool]] = []
-    rows = []
+    rows: list[dict[str, Any]] = []
     with context.steps("emps", len(chosen) * len(wordings)) as step:
         for k in chosen:
             example = examples[k]
