@@ -17,9 +17,7 @@ from lisa_micro.metrics.tracks import FrameOverlap, TrackOverlaps, hota, idf1, m
 from lisa_micro.types import InputError
 
 AOGM_WEIGHTS: dict[str, float] = {"ns": 5, "fn": 10, "fp": 1, "ed": 1, "ea": 1.5, "ec": 1}
-"""Costs of the Cell Tracking Challenge: to split, add or delete a vertex; to delete or add an edge, or to change its
-meaning.
-"""
+"""Costs of the Cell Tracking Challenge: to split, add or delete a vertex; to delete, add or change an edge."""
 
 Lineage = Mapping[int, "Iterable[int] | Mapping[str, Any]"]
 _Vertex = tuple[int, int]  # frame, identity

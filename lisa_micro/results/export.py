@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 CATEGORIES: tuple[dict[str, Any], ...] = tuple(
     {"id": i + 1, "name": name, "supercategory": "micrograph"} for i, name in enumerate((*CONCEPTS, "object"))
 )
-"""COCO categories, with the same IDs in every file, so that files can be joined. Custom concepts follow in the order in
-which a file has them.
+"""COCO categories, with the same IDs in every file, so that files can be joined.
+
+Custom concepts follow in the order in which a file has them.
 """
 
 

@@ -1,6 +1,6 @@
-"""The plots of :mod:`lisa_micro.viz.plots` as an interactive page: zoom, values under the pointer, pairs to switch on
-and
-off. The page is self-contained and opens without a network.
+"""The plots of :mod:`lisa_micro.viz.plots` as an interactive page.
+ It offers zoom, values under the pointer, and pairs that can be switched on and off. The page is self-contained and
+opens without a network.
 """
 
 from __future__ import annotations
@@ -98,8 +98,7 @@ def sizes_page(tracks: pd.DataFrame, name: str = "diameter") -> Figure:
 
 
 def growth_page(necks: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
-    """As :func:`lisa_micro.viz.plots.growth_figure`, for all fitted pairs; those with the most certain n are switched
-    on."""
+    """As :func:`lisa_micro.viz.plots.growth_figure`, for all fitted pairs; the most certain ones are switched on."""
     from plotly.graph_objects import Figure
 
     figure = Figure()
