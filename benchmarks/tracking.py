@@ -1,12 +1,12 @@
-"""Following simulated sintering videos: identity switches, coalescence, onset of contact, neck radius.
+"""Tracking of simulated sintering videos: identity switches, coalescence, onset of contact, neck radius.
 
-    python benchmarks/tracking.py                   # true labels without identities, as they are and disturbed
+    python benchmarks/tracking.py                   # true labels without track IDs, as they are and disturbed
     python benchmarks/tracking.py --micro 40        # and 40 frames of each noise level, segmented by the preset
     python benchmarks/tracking.py --videos 0 --micro 40 --tracker deaot-t=runs/deaot-t/weights/deaot.safetensors
-                                                    # the same outlines followed by overlap and by another tracker
-    ... --diffusion 6 --drift 4 3                   # particles that jump ten times as far, on a sample that drifts
+                                                    # the same masks tracked by overlap and by another tracker
+    ... --diffusion 6 --drift 4 3                   # particles that jump ten times as far, on a drifting sample
 
-Seeds from 7,000,000 on are those of validation videos; nothing is trained on them.
+Seeds from 7,000,000 are those of validation videos, which are not used for training.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,19 +44,38 @@ class Beginning:
     whole: Video
     frames: int
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.whole, name)
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(H, W)`` px."""
+        return self.whole.shape
+
+    @property
+    def pixel_size_nm(self) -> float:
+        """Edge length of a pixel in nm."""
+        return self.whole.pixel_size_nm
+
+    @property
+    def modality(self) -> str:
+        """Imaging mode."""
+        return self.whole.modality
+
+    @property
+    def frame_time_s(self) -> float:
+        """Seconds from frame to frame."""
+        return self.whole.frame_time_s
 
     def __len__(self) -> int:
         return self.frames
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[np.ndarray]:
         return (self.whole.frame(t) for t in range(self.frames))
 
 
 class TrueLabels:
-    """True labels in a random order, disturbed as segmentations are: pairs in contact joined, particles missed or cut
-    in two."""
+    """True labels in random order, optionally disturbed as segmentations are.
+
+    Pairs in contact are joined, and particles are missed or cut in two.
+    """
 
     def __init__(self, video: Video, seed: int, disturbed: bool):
         self.video, self.rng, self.disturbed = video, np.random.default_rng(seed), disturbed
@@ -86,7 +106,7 @@ class TrueLabels:
 
 
 class Kept:
-    """A looker that remembers what it found, so that several trackers follow the same outlines."""
+    """A detector that caches its results, so that several trackers use the same masks."""
 
     def __init__(self, look: Request):
         self.look = look
@@ -103,7 +123,7 @@ class Kept:
 
 
 def matches(video: Video, tracks: Tracks) -> list[dict[int, int]]:
-    """For each frame: true identity -> the identity found that shares more than half of their union."""
+    """For each frame: true track ID -> found track ID that covers more than half of their union."""
     found = []
     for t in range(len(tracks)):
         true, labels = video.labels(t), tracks.labels[t]
@@ -117,7 +137,7 @@ def matches(video: Video, tracks: Tracks) -> list[dict[int, int]]:
 
 
 def score(video: Video, tracks: Tracks) -> dict[str, float]:
-    """The figures of one video."""
+    """The scores of one video."""
     frames = matches(video, tracks)
     last: dict[int, int] = {}
     votes: dict[int, Counter] = {}
@@ -173,12 +193,12 @@ def score(video: Video, tracks: Tracks) -> dict[str, float]:
 
 
 def _begun(video: Video, tracks: Tracks) -> dict[int, dict[str, Any]]:
-    """The lineage of what is there before the tracks end."""
+    """The lineage of the particles that exist before the tracks end."""
     return {k: life for k, life in video.lineage.items() if life["first_frame"] < len(tracks)}
 
 
 def exponents(video: Video, tracks: Tracks, name: dict[int, int]) -> dict[str, float]:
-    """How many necks could be fitted, in how many the true exponent lies in the 95 % interval, and their width."""
+    """Number of fitted necks, fraction whose 95 % interval contains the true exponent, and their median."""
     true_n = MECHANISMS[video.mechanism].n
     real = {tuple(sorted(name.get(row[k], 0) for k in ("a", "b"))) for row in video.necks}
     fitted = tracks.findings.growth
@@ -209,26 +229,30 @@ def neck_error(video: Video, tracks: Tracks, name: dict[int, int]) -> float:
     return float(np.mean(errors)) if errors else np.nan
 
 
-def show(title: str, figures: dict[str, float], seconds: float) -> None:
-    """One line of the table."""
-    numbers = "  ".join(f"{key} {value:.3g}" for key, value in figures.items())
+def show(title: str, scores: dict[str, float], seconds: float) -> None:
+    """Print one line of the table."""
+    numbers = "  ".join(f"{key} {value:.3g}" for key, value in scores.items())
     print(f"{title:34} {numbers}  s/frame {seconds:.2f}", flush=True)
 
 
 def main() -> None:
-    """Print the table."""
+    """Parse the arguments and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--videos", type=int, default=3, help="of true labels")
+    parser.add_argument("--videos", type=int, default=3, help="number of videos with true labels")
     parser.add_argument("--frames", type=int, default=100)
-    parser.add_argument("--micro", type=int, default=0, metavar="FRAMES", help="segmented by the preset 'micro'")
-    parser.add_argument("--noise", type=float, nargs="+", default=NOISE, choices=NOISE, help="only these levels")
-    parser.add_argument("--seed", type=int, default=FIRST_SEED + 10, help="of the first video that is segmented")
+    parser.add_argument("--micro", type=int, default=0, metavar="FRAMES", help="frames segmented by the preset")
+    parser.add_argument("--noise", type=float, nargs="+", default=NOISE, choices=NOISE, help="noise levels")
+    parser.add_argument("--seed", type=int, default=FIRST_SEED + 10, help="seed of the first segmented video")
     parser.add_argument("--preset", default="micro")
     parser.add_argument(
-        "--tracker", action="append", default=[], metavar="NAME=WEIGHTS", help="beside overlap; may be repeated"
+        "--tracker",
+        action="append",
+        default=[],
+        metavar="NAME=WEIGHTS",
+        help="tracker to compare; repeatable",
     )
-    parser.add_argument("--diffusion", type=float, default=0.6, help="of a particle, px a frame")
-    parser.add_argument("--drift", type=float, nargs=2, default=(0.0, 0.0), metavar=("X", "Y"), help="px a frame")
+    parser.add_argument("--diffusion", type=float, default=0.6, help="diffusion of a particle, px per frame")
+    parser.add_argument("--drift", type=float, nargs=2, default=(0.0, 0.0), metavar=("X", "Y"), help="px per frame")
     options = parser.parse_args()
     settings = {
         "frames": options.frames,
@@ -264,7 +288,7 @@ def main() -> None:
 
 
 def _blank(video: Video) -> np.ndarray:
-    """Frames without content, which need no time to render: true labels do not look at them."""
+    """Frames without content, which take no time to render, since true labels do not need them."""
     return np.broadcast_to(np.zeros(1, np.float32), (len(video), *video.shape))
 
 

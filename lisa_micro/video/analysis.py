@@ -17,7 +17,7 @@ from lisa_micro.measure.growth import pair_growth
 from lisa_micro.measure.motion import mean_squared_displacement, pair_distances, relaxations, sizes_over_time
 from lisa_micro.types import InputError
 from lisa_micro.viz.movie import write_overlay_video
-from lisa_micro.viz.plots import PLOT_FILES, save_plots
+from lisa_micro.viz.plot_files import PLOT_FILES, save_plots
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,14 +6,11 @@ are in seconds if known, otherwise in frames. :mod:`lisa_micro.viz.plots_html` g
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lisa_micro.io import write_files
 from lisa_micro.measure.growth import growth_band, growth_curve
 from lisa_micro.measure.motion import numbers, sizes_over_time, unit_of
 
@@ -31,43 +28,8 @@ KIND_STYLES: dict[str, tuple[str, str, str]] = {
     "leave": ("#8a8a8a", ">", "triangle-right"),
 }
 """Kind of event -> colour, marker in matplotlib, marker in plotly."""
-PLOT_FILES = ("sizes.png", "growth.png", "timeline.png", "plots.html")
 BLUE, RED, GREY = "#3b75af", "#c0392b", "#444444"
 _PANELS = 6
-
-
-def save_plots(
-    folder: str | os.PathLike[str],
-    tracks: pd.DataFrame,
-    events: pd.DataFrame,
-    necks: pd.DataFrame,
-    pairs: pd.DataFrame,
-) -> list[Path]:
-    """Write :data:`PLOT_FILES`; existing ones are replaced.
-
-    Args:
-        folder: created if missing. tracks: one row per particle and frame: ``frame, time_s, identity`` and the columns
-        of :func:`measure_particles`. events: one row per event: ``kind, frame, time_s, before, after`` (tuples of track
-        IDs). necks: one row per neck and frame, as for :func:`lisa_micro.measure.pair_growth`. pairs: the result of
-        that function.
-
-    Returns:
-        the paths.
-
-    Raises:
-        InputError: the folder cannot be written, or a table lacks a column.
-    """
-    from lisa_micro.viz.plots_html import plots_page
-
-    figures = {
-        "sizes.png": sizes_figure(tracks),
-        "growth.png": growth_figure(necks, pairs),
-        "timeline.png": timeline_figure(tracks, events),
-    }
-    writers: dict[str, Any] = {name: figure.savefig for name, figure in figures.items()}
-    page = plots_page(tracks, events, necks, pairs)
-    writers["plots.html"] = lambda path: path.write_text(page, encoding="utf-8")
-    return write_files(folder, writers)
 
 
 def times_of(table: pd.DataFrame) -> tuple[np.ndarray, str]:
@@ -102,7 +64,7 @@ def sizes_figure(tracks: pd.DataFrame, name: str = "diameter") -> Figure:
     Each particle is a dot; shown are the median and the ranges of the middle 80 % and 50 %.
 
     Args:
-        tracks: see :func:`save_plots`.
+        tracks: see :func:`lisa_micro.viz.plot_files.save_plots`.
         name: as for :func:`lisa_micro.measure.sizes_over_time`.
 
     Raises:
@@ -175,7 +137,7 @@ def growth_figure(necks: pd.DataFrame, pairs: pd.DataFrame, chosen: Iterable[tup
     """x / R against time for up to six pairs: measured values, fit, and the band of all curves within the interval.
 
     Args:
-        necks, pairs: see :func:`save_plots`.
+        necks, pairs: see :func:`lisa_micro.viz.plot_files.save_plots`.
         chosen: pairs to show; by default the six with the most certain n.
 
     Raises:
@@ -271,7 +233,7 @@ def timeline_figure(tracks: pd.DataFrame, events: pd.DataFrame) -> Figure:
     Coalescing particles are joined to the resulting one.
 
     Args:
-        tracks, events: see :func:`save_plots`.
+        tracks, events: see :func:`lisa_micro.viz.plot_files.save_plots`.
 
     Raises:
         InputError: a column is missing.

@@ -44,7 +44,7 @@ _COLOURS = (
 
 
 def plots_page(tracks: pd.DataFrame, events: pd.DataFrame, necks: pd.DataFrame, pairs: pd.DataFrame) -> str:
-    """The page as HTML text; arguments as for :func:`lisa_micro.viz.plots.save_plots`.
+    """The page as HTML text; arguments as for :func:`lisa_micro.viz.plot_files.save_plots`.
 
     Raises:
         InputError: a table lacks a column.

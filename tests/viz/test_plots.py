@@ -11,7 +11,8 @@ from lisa_micro.measure import measure_necks, measure_particles, pair_growth
 from lisa_micro.sim import simulate_sintering
 from lisa_micro.types import InputError, Micrograph
 from lisa_micro.viz.movie import MovieStyle, StableColours, write_overlay_video
-from lisa_micro.viz.plots import PLOT_FILES, family_order, growth_figure, lives, save_plots, timeline_figure
+from lisa_micro.viz.plot_files import PLOT_FILES, save_plots
+from lisa_micro.viz.plots import family_order, growth_figure, lives, timeline_figure
 
 
 @pytest.fixture(scope="module")
