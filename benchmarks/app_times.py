@@ -1,9 +1,9 @@
-"""How long a user waits: from the command to a usable page, and from a click on a sample to the first overlay.
+"""Waiting times of the app: from the command to a usable page, and from a click on a sample to the first overlay.
 
     python benchmarks/app_times.py --runs 3
 
-Drives the system's Chromium; needs the extra ``[test]``. Each run starts the app anew; the model is cached from the
-first run on.
+It drives the system's Chromium and needs the extra ``[test]``. Each run starts the app anew; the model is cached after
+the first run.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from playwright.sync_api import Browser, sync_playwright
 
 from lisa_micro.evaluate.provenance import hardware
 
-PATIENCE_MS = 240_000
+TIMEOUT_MS = 240_000
 
 
 def measured(browser: Browser, sample: str, prompt: str) -> dict[str, float]:
-    """Seconds of one start and one first question.
+    """Times of one start and one first request, in seconds.
 
     Returns:
-        ``page`` (address told and page drawn), ``usable`` (the model is loaded too), ``overlay`` (from the click on
-        the sample to its first masks), ``answer`` (of that, from the question on).
+        ``page`` (the address is printed and the page drawn), ``usable`` (the model is loaded as well), ``overlay``
+        (from the click on the sample to its first masks), ``answer`` (the part of it after the request).
     """
     start = time.perf_counter()
     command = [sys.executable, "-m", "lisa_micro_app", "--port", "0"]
@@ -42,7 +42,7 @@ def measured(browser: Browser, sample: str, prompt: str) -> dict[str, float]:
         if address is None:
             raise SystemExit("the app did not start")
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        page.set_default_timeout(PATIENCE_MS)
+        page.set_default_timeout(TIMEOUT_MS)
         page.goto(address[0])
         page.wait_for_selector(".lm-empty [data-sample]")
         shown = time.perf_counter() - start
@@ -64,7 +64,7 @@ def measured(browser: Browser, sample: str, prompt: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print a line a run."""
+    """Print one line per run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--sample", default="sintering_tem")
@@ -74,10 +74,8 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         for run in range(options.runs):
-            figures = measured(browser, options.sample, options.prompt)
-            print(
-                f"run {run + 1}: " + ", ".join(f"{name} {value:.1f} s" for name, value in figures.items()), flush=True
-            )
+            times = measured(browser, options.sample, options.prompt)
+            print(f"run {run + 1}: " + ", ".join(f"{name} {value:.1f} s" for name, value in times.items()), flush=True)
         browser.close()
     print(hardware())
 

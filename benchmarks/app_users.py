@@ -1,9 +1,9 @@
-"""Four people at once against the running app with the real model: are the answers theirs, and right?
+"""Several users of the running app at once, with the real model: are the answers theirs, and correct?
 
-Each user has a session and a simulated micrograph of their own, no two of one size, and asks 20 requests; all begin
-together. Beforehand every request is asked of the assistant itself, alone; what the app says must be that, word for
-word and pixel for pixel. An answer that belongs to somebody else or to another turn is counted as mixed up, one that
-nobody should have got as wrong::
+Each user has a session and a simulated micrograph of their own, no two of the same size, and sends 20 requests; all
+start together. Before, every request is sent to the assistant itself, alone; the answers of the app must be the same,
+word for word and pixel for pixel. An answer that belongs to another user or turn is counted as mixed up, any other
+difference as wrong::
 
     python benchmarks/app_users.py            # starts the app itself
     python benchmarks/app_users.py --url http://127.0.0.1:7860
@@ -28,8 +28,6 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 ASKED = (
     "segment all particles",
     "how many are there?",
@@ -53,12 +51,12 @@ def film(user: int) -> np.ndarray:
 
 
 def wanted(user: int, requests: int) -> list[str]:
-    """What a user asks, in order; users begin at different requests, so that the queue mixes them."""
+    """Requests of a user, in order; users start at different requests, so that the queue mixes them."""
     return [ASKED[(user * 3 + k) % len(ASKED)] for k in range(requests)]
 
 
 def fingerprint(labels: list[np.ndarray]) -> str:
-    """Of the label images of an answer."""
+    """Checksum of the label images of an answer."""
     digest = hashlib.sha256()
     for image in labels:
         array = np.ascontiguousarray(image, "<i4")
@@ -67,7 +65,7 @@ def fingerprint(labels: list[np.ndarray]) -> str:
 
 
 def expected(images: list[bytes], requests: int, preset: str) -> list[list[tuple[str, str]]]:
-    """Per user and request the reply and the fingerprint of the labels, from the assistant alone."""
+    """For each user and request the reply and the checksum of the labels, from the assistant alone."""
     from lisa_micro import load_assistant, read_micrograph
 
     assistant, found = load_assistant(preset), []
@@ -83,9 +81,9 @@ def expected(images: list[bytes], requests: int, preset: str) -> list[list[tuple
 
 @contextmanager
 def app(preset: str) -> Iterator[str]:
-    """The app in a process of its own; its address."""
+    """Run the app in a separate process; yields its address."""
     command = [sys.executable, "-m", "lisa_micro_app", "--port", "0", "--preset", preset]
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ)
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
     try:
         assert server.stdout is not None
         line = server.stdout.readline()
@@ -98,7 +96,7 @@ def app(preset: str) -> Iterator[str]:
 
 
 def play(url: str, user: int, content: bytes, requests: int, start: threading.Barrier) -> list[dict[str, Any]]:
-    """One user: what came of each request."""
+    """Act as one user; returns the outcome of each request."""
     import httpx
     import tifffile
     from gradio_client import Client
@@ -116,15 +114,15 @@ def play(url: str, user: int, content: bytes, requests: int, start: threading.Ba
             files = [httpx.get(url + s["labels"], timeout=60).content for s in answer["segments"]]
             labels = [tifffile.imread(io.BytesIO(file)) for file in files]
             said = {"reply": answer["reply"], "prompt": answer["prompt"], "labels": fingerprint(labels)}
-        except Exception as error:  # an error of any kind is what is counted here
+        except Exception as error:  # errors of any kind are counted
             said = {"error": f"{type(error).__name__}: {error}"}
         results.append(said | {"words": words, "seconds": time.perf_counter() - began})
     client.predict(session["session"], api_name="/close_session")
     return results
 
 
-def judge(played: list[list[dict[str, Any]]], truth: list[list[tuple[str, str]]]) -> dict[str, Any]:
-    """Counts of answers that are as they should be, mixed up, wrong, and errors, with what was wrong."""
+def compare(played: list[list[dict[str, Any]]], truth: list[list[tuple[str, str]]]) -> dict[str, Any]:
+    """Numbers of answers that are right, mixed up, wrong, and errors, with details of the faults."""
     counts, faults = {"right": 0, "mixed up": 0, "wrong": 0, "errors": 0}, []
     for user, results in enumerate(played):
         others = {pair for k, pairs in enumerate(truth) if k != user for pair in pairs} - set(truth[user])
@@ -145,9 +143,9 @@ def judge(played: list[list[dict[str, Any]]], truth: list[list[tuple[str, str]]]
 
 
 def main() -> int:
-    """Exit code 0 where all answers were right."""
+    """Run the benchmark; the exit code is 0 if all answers are right."""
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    options.add_argument("--url", help="of an app that runs; else one is started")
+    options.add_argument("--url", help="address of a running app; by default one is started")
     options.add_argument("--users", type=int, default=4)
     options.add_argument("--requests", type=int, default=20)
     options.add_argument("--preset", default="micro")
@@ -185,7 +183,7 @@ def main() -> int:
     else:
         with app(given.preset) as url:
             played, seconds = together(url)
-    report = judge(played, truth)
+    report = compare(played, truth)
     each = np.array([result["seconds"] for results in played for result in results])
     report |= {
         "users": given.users,

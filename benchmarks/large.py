@@ -1,10 +1,10 @@
-"""Large micrographs: whole-scaled, tiled and cascade on one simulated micrograph with exact truth.
+"""Large micrographs: scaled as a whole, tiled, and cascade, on one simulated micrograph with exact truth.
 
-    python benchmarks/large.py                                  # 8192 x 8192, 2000 particles: some ten minutes
-    python benchmarks/large.py --side 2048 --particles 125      # the same in small
+    python benchmarks/large.py                                  # 8192 x 8192, 2000 particles: about ten minutes
+    python benchmarks/large.py --side 2048 --particles 125      # a smaller version
 
-Every step runs in a process of its own, so that its peak memory is its own. The table goes to the standard output and,
-with what it was measured on, to ``--out``; ``--work`` keeps the pixels, the labels and pictures of the seams.
+Each step runs in a process of its own, so that peak memory is measured per step. The table is printed and, with a
+description of the hardware, written to ``--out``; ``--work`` keeps pixels, labels and pictures of the seams.
 """
 
 from __future__ import annotations
@@ -27,15 +27,17 @@ WAYS = ("off", "tiled", "cascade")
 NAMES = {"off": "whole, scaled", "tiled": "tiled", "cascade": "cascade"}
 WORDS = "segment all particles"
 LEAST_PART = 0.1
-"""Of an object that must lie on either side of a line: one that only grazes an object meets its outline, which is never
-found to the pixel."""
+"""Fraction of an object that must lie on either side of a line. A line that only grazes an object meets its contour,
+which
+is never exact to the pixel.
+"""
 
 
 # ------------------------------------------------------------------------------------------- steps of their own
 
 
 def simulate(folder: Path, args: argparse.Namespace) -> dict:
-    """Pixels and true particles as ``.npy``."""
+    """Write pixels and true particles as ``.npy``."""
     from lisa_micro.sim import simulate_large
 
     shape = (args.side, args.side)
@@ -48,7 +50,7 @@ def simulate(folder: Path, args: argparse.Namespace) -> dict:
 
 
 def segment(folder: Path, args: argparse.Namespace) -> dict:
-    """One way of looking; its labels as ``.npy``."""
+    """Segment with one tiling mode; labels are written as ``.npy``."""
     import torch
 
     import lisa_micro as lm
@@ -78,7 +80,7 @@ def segment(folder: Path, args: argparse.Namespace) -> dict:
 
 
 def score(folder: Path, args: argparse.Namespace) -> dict:
-    """Objects found, and what the seams do to them."""
+    """Score the objects found, and the effect of the seams on them."""
     from lisa_micro.geometry import tiles
     from lisa_micro.metrics import match, overlap
 
@@ -106,15 +108,17 @@ def score(folder: Path, args: argparse.Namespace) -> dict:
 
 
 def cut_instances(labels: np.ndarray, truth: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[int, int]:
-    """True instances that a line cuts: along more than half of the line's length in them, what was found on one side is
-    not what was found on the other.
+    """Count true instances that are cut by a line.
+
+    An instance is cut if, along more than half of the line's length in it, the labels on both sides differ.
 
     Args:
         labels, truth: ``(H, W)`` labels.
-        rows, columns: lines lie before these rows and columns.
+        rows, columns: the lines lie before these rows and columns.
 
     Returns:
-        instances cut, and instances that a line crosses with at least :data:`LEAST_PART` of them on either side.
+        number of instances cut, and of instances that a line crosses with at least :data:`LEAST_PART` of them on either
+        side.
     """
     from scipy import ndimage
 
@@ -127,8 +131,8 @@ def cut_instances(labels: np.ndarray, truth: np.ndarray, rows: np.ndarray, colum
             differ = both & (np.take(labels, at - 1, axis) != np.take(labels, at, axis))
             inside = np.bincount(far[both])
             for k in np.flatnonzero(inside):
-                own = (truth[boxes[k - 1]] == k).sum(axis=1 - axis)  # pixels in each row, or column, of its box
-                before = own[: at - boxes[k - 1][axis].start].sum() / own.sum()
+                sizes = (truth[boxes[k - 1]] == k).sum(axis=1 - axis)  # pixels in each row, or column, of its box
+                before = sizes[: at - boxes[k - 1][axis].start].sum() / sizes.sum()
                 if LEAST_PART <= before <= 1 - LEAST_PART:
                     crossed.add(k)
                     if np.count_nonzero(differ & (far == k)) > inside[k] / 2:
@@ -137,7 +141,7 @@ def cut_instances(labels: np.ndarray, truth: np.ndarray, rows: np.ndarray, colum
 
 
 def _picture(folder: Path, args: argparse.Namespace, seams: list[np.ndarray]) -> None:
-    """Micrograph and labels side by side around a crossing of seams in the middle, the seams as ticks at the edge."""
+    """Write micrograph and labels side by side around a crossing of seams, with the seams as ticks at the edge."""
     from PIL import Image
 
     import lisa_micro as lm
@@ -170,7 +174,7 @@ def _shown(what: str):
 
 
 def run_step(step: str, folder: Path, arguments: list[str], way: str = "") -> dict:
-    """One step in a fresh process; what it gives, with its ``peak_gb``."""
+    """Run one step in a new process; returns its result with ``peak_gb``."""
     command = [sys.executable, __file__, *arguments, "--step", step, "--way", way, "--work", str(folder)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
@@ -204,10 +208,10 @@ def report(args: argparse.Namespace, scene: dict, rows: list[dict]) -> str:
             f"- Cut by a seam: of the true particles that a seam of the tiles ({args.tile} px, halo {args.halo} px) "
             f"crosses, with at least {100 * LEAST_PART:.0f} % on either side, those in which the labels on both sides "
             "of the seam differ along more than half of it. The last column is the same for lines half-way between "
-            "the seams, where nothing is put together: particles that are divided wrongly are so anywhere.",
-            f"- Time: of the request, model loaded; {rows[0]['threads']} thread(s). Processor time: of all threads, "
-            "whatever else the machine does. Peak memory: resident, of the whole process, 1e9 bytes; the simulation "
-            f"took {scene['peak_gb']:.2f} GB.",
+            "the seams, where nothing is stitched: particles may be divided wrongly anywhere.",
+            f"- Time: of the request, with the model loaded; {rows[0]['threads']} thread(s). Processor time: of all "
+            "threads, independent of other load. Peak memory: resident, of the whole process, 1e9 bytes; the "
+            f"simulation took {scene['peak_gb']:.2f} GB.",
             f"- {hardware()}, load average {os.getloadavg()[0]:.1f}; Python {platform.python_version()}; "
             f"commit {commit() or 'unknown'}. {args.remark}".rstrip(),
             "",
@@ -216,7 +220,7 @@ def report(args: argparse.Namespace, scene: dict, rows: list[dict]) -> str:
 
 
 def main() -> None:
-    """Reads the arguments; a step of its own with ``--step``."""
+    """Parse the arguments and run all steps, or one of them with ``--step``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--side", type=int, default=8192)
     parser.add_argument("--particles", type=int, default=2000)

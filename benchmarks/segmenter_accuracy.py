@@ -1,10 +1,10 @@
-"""How well prompts outline single objects: IoU per object of one box, one click, and everything mode, with truth.
+"""Accuracy of promptable segmenters: IoU per object for one box, one click, and everything mode, with truth.
 
     python benchmarks/segmenter_accuracy.py --images 15 [--segmenter NAME --checkpoint PATH] [--data FOLDER]
 
-On simulated validation scenes, and on the validation part of EMPS where ``LISA_MICRO_DATA`` or ``--data`` names it. A
-click is set at the object's centroid, or at its innermost pixel where the centroid is not in it. For ``micro`` the bare
-point, as the decoder takes it without the instance under it, is shown beside it.
+On simulated validation scenes, and on the validation part of EMPS if ``LISA_MICRO_DATA`` or ``--data`` points to it. A
+click is at the centroid of the object, or at its innermost pixel if the centroid lies outside. For ``micro`` the bare
+point, decoded without the instance under it, is reported as well.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from lisa_micro.models.segmenters.micro import MicroSegmenter
 from lisa_micro.types import Micrograph
 
 LEAST_PX = 24
-"""Objects below this area are left out: their truth is mostly edge."""
+"""Objects below this area are left out, since their truth is mostly edge."""
 
 
 def examples(source: str, count: int, data: str | None) -> Iterator[tuple[Micrograph, np.ndarray]]:
-    """Micrographs with labels ``(H, W)``; ``count`` of them, spread over the whole; all where it is 0."""
+    """Yield ``count`` micrographs with labels ``(H, W)``, spread over the whole data set; all if ``count`` is 0."""
     if source == "simulated":
         for scene in scenes(count or 50):
             yield micrograph_of(scene), scene.labels("particle")
@@ -42,7 +42,7 @@ def examples(source: str, count: int, data: str | None) -> Iterator[tuple[Microg
 
 
 def clicks(labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """``(n, 2)`` XY px, see the head of this file."""
+    """``(n, 2)`` XY px; the module's description has the rule."""
     inner, found = inner_points(labels), []
     present = np.flatnonzero(np.bincount(labels.ravel())[1:]) + 1
     for number in numbers:
@@ -58,7 +58,7 @@ def ious(masks: np.ndarray, labels: np.ndarray, numbers: np.ndarray) -> list[flo
 
 
 def bare_points(segmenter: MicroSegmenter, points: np.ndarray) -> np.ndarray:
-    """``(n, H, W)`` bool: what the decoder makes of each point alone."""
+    """``(n, H, W)`` bool: masks that the decoder gives for each point alone."""
     seen = segmenter.image.features.image
     found = []
     with torch.inference_mode():
@@ -69,6 +69,7 @@ def bare_points(segmenter: MicroSegmenter, points: np.ndarray) -> np.ndarray:
 
 
 def run(segmenter: Segmenter, source: str, arguments: argparse.Namespace) -> None:
+    """Evaluate one segmenter on one source and print the scores."""
     rng = np.random.default_rng(0)
     scores: dict[str, list[float]] = {"one box": [], "one click": [], "bare point": []}
     pairs = []
@@ -97,12 +98,13 @@ def run(segmenter: Segmenter, source: str, arguments: argparse.Namespace) -> Non
 
 
 def main() -> None:
+    """Parse the arguments and evaluate all sources."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--segmenter", default="micro")
     parser.add_argument("--checkpoint")
     parser.add_argument("--images", type=int, default=15, help="0: all")
-    parser.add_argument("--objects", type=int, default=6, help="of each image at most so many, by chance; 0: all")
-    parser.add_argument("--everything", action="store_true", help="everything mode too")
+    parser.add_argument("--objects", type=int, default=6, help="most objects per image, chosen at random; 0: all")
+    parser.add_argument("--everything", action="store_true", help="evaluate everything mode as well")
     parser.add_argument("--data", default=os.environ.get("LISA_MICRO_DATA"))
     arguments = parser.parse_args()
     segmenter = build_segmenter(arguments.segmenter, arguments.checkpoint)

@@ -1,9 +1,9 @@
-"""Seconds of a promptable segmenter: encoding, one object from one box, one click, and everything in a micrograph of
-1024 x 1024 px with about 100 particles.
+"""Speed of a promptable segmenter: encoding, one box, one click, and everything mode.
 
     python benchmarks/segmenter_speed.py [--segmenter micro --checkpoint PATH] [--cores 2] [--repeats 10]
 
-Figures are the best and the median; on a machine that others use too, only the best says something.
+The micrograph has 1024 x 1024 px with about 100 particles. Times are the best and the median; on a shared machine only
+the best is meaningful.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from statistics import median
 
 import numpy as np
 
+from lisa_micro.sim import Scene, simulate_scene
+
 LIMITS = {"one box": (0.050, 0.015), "everything": (15.0, 5.0)}
-"""Seconds, at most and aimed at, on two cores with ``micro``."""
+"""Limit and aim in seconds, on two cores with ``micro``."""
 
 
-def scene_with(particles: int, side: int, seed: int):
-    """A simulated micrograph of ``side`` px with about so many particles, and their labels: of scenes of many
-    particles the one that comes nearest."""
-    from lisa_micro.sim import simulate_scene
+def scene_with(particles: int, side: int, seed: int) -> Scene:
+    """A simulated micrograph of ``side`` px with about ``particles`` particles.
 
-    best = None
+    Of several scenes the one whose number comes closest is returned.
+    """
+    best: tuple[int, Scene] | None = None
     for k in range(seed, seed + 20):
         scene = simulate_scene(k, (side, side), kind="polydisperse")
         miss = abs(int(scene.particles.max()) - particles)
@@ -33,11 +35,12 @@ def scene_with(particles: int, side: int, seed: int):
             best = miss, scene
         if miss <= particles // 7:
             break
+    assert best is not None
     return best[1]
 
 
 def seconds(what: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """Best and median of several calls, after one that is not counted."""
+    """Best and median time of several calls, after one that is not counted."""
     what()
     taken = []
     for _ in range(repeats):
@@ -48,6 +51,7 @@ def seconds(what: Callable[[], object], repeats: int) -> tuple[float, float]:
 
 
 def main() -> None:
+    """Parse the arguments, measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--segmenter", default="micro")
     parser.add_argument("--checkpoint")
@@ -55,7 +59,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--side", type=int, default=1024, help="px of the micrograph")
     parser.add_argument("--particles", type=int, default=100)
-    parser.add_argument("--skip-everything", action="store_true", help="a grid takes minutes with the large models")
+    parser.add_argument("--skip-everything", action="store_true", help="slow with large models")
     arguments = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
@@ -84,7 +88,7 @@ def main() -> None:
         segmenter.predict(points=centre[None, None])
 
     start = time.perf_counter()
-    click()  # for micro the first click in an image separates its particles
+    click()  # for micro, the first click in an image separates its particles
     rows.append(("first click", time.perf_counter() - start, None))
     rows.append(("a further click", *seconds(click, arguments.repeats)))
     rows.append((f"{len(boxes)} boxes", *seconds(lambda: segmenter.predict(boxes=boxes), few)))
@@ -92,7 +96,7 @@ def main() -> None:
     if not arguments.skip_everything:
         taken = []
         for _ in range(few):
-            segmenter.encode(image)  # what was remembered of the image is forgotten
+            segmenter.encode(image)  # discards what is cached for the image
             start = time.perf_counter()
             found = segmenter.everything()
             taken.append(time.perf_counter() - start)
@@ -101,8 +105,8 @@ def main() -> None:
     print(f"{'what':18}{'best s':>10}{'median s':>10}   limit")
     for name, best, middle in rows:
         limit = LIMITS.get(name)
-        said = f"{limit[0]:g} (aim {limit[1]:g})" if limit and segmenter.name == "micro" else ""
-        print(f"{name:18}{best:10.3f}{'' if middle is None else f'{middle:.3f}':>10}   {said}")
+        shown = f"{limit[0]:g} (aim {limit[1]:g})" if limit and segmenter.name == "micro" else ""
+        print(f"{name:18}{best:10.3f}{'' if middle is None else f'{middle:.3f}':>10}   {shown}")
     if found is not None:
         print(f"everything found {found.labels.max()} of {len(boxes)}, from {found.tried} prompts")
 

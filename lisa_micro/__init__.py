@@ -1,17 +1,21 @@
-"""Talk to a micrograph: a multimodal-LLM segmentation assistant for microscopy.
+"""LISA-micro: a multimodal-LLM segmentation assistant for microscopy.
 
 >>> import lisa_micro as lm
 >>> image = lm.read_micrograph("film.tif")
 >>> assistant = lm.load_assistant("micro")
 >>> assistant.ask(image, "segment all sintering necks").text
 
-Names are imported when they are first used, so that ``import lisa_micro`` costs nothing.
+Public names are imported on first use, so that ``import lisa_micro`` is fast. The library logs to the logger
+``lisa_micro`` and prints nothing.
 """
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import Any
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _PUBLIC = {
     "Answer": "lisa_micro.results",
@@ -21,6 +25,7 @@ _PUBLIC = {
     "Micrograph": "lisa_micro.types",
     "Prompt": "lisa_micro.types",
     "Segmentation": "lisa_micro.results",
+    "as_micrograph": "lisa_micro.io",
     "draw_overlay": "lisa_micro.viz",
     "read_labels": "lisa_micro.io",
     "read_micrograph": "lisa_micro.io",

@@ -1,13 +1,13 @@
-"""Boxes, run lengths, resizing with an exact inverse, tiles. NumPy and Pillow only.
+"""Boxes, run lengths, resizing with an exact inverse, and tiles. NumPy and Pillow only.
 
 Coordinates are continuous: pixel ``i`` covers ``i`` to ``i + 1`` and its centre is ``i + 0.5``. Boxes are
-``x0, y0, x1, y1`` (XYXY) with the far edge exclusive, so a box around the single pixel ``(row 2, column 5)``
-is ``5, 2, 6, 3`` and its area is ``(x1 - x0) * (y1 - y0)``.
+``x0, y0, x1, y1`` (XYXY) with the far edge exclusive, so a box around the single pixel ``(row 2, column 5)`` is
+``5, 2, 6, 3``, and its area is ``(x1 - x0) * (y1 - y0)``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,17 +18,17 @@ from lisa_micro.types import InputError
 
 
 def repair_boxes(boxes: object, shape: tuple[int, int] | None = None) -> np.ndarray:
-    """Boxes as they should be: swapped corners put right, and clipped to the image where ``shape`` is given.
+    """Put swapped corners of boxes right, and clip the boxes to the image if ``shape`` is given.
 
     Args:
-        boxes: ``(N, 4)`` or one box ``(4,)``, XYXY px, in any corner order.
+        boxes: ``(N, 4)`` or one box ``(4,)``, XYXY px, corners in any order.
         shape: ``(H, W)`` of the image.
 
     Returns:
         ``(N, 4)`` float64, ``x0 <= x1`` and ``y0 <= y1``.
 
     Raises:
-        InputError: not four finite numbers a box, or a box that has no area inside the image.
+        InputError: not four finite numbers per box, or a box without area inside the image.
     """
     try:
         array = np.asarray(boxes, dtype=np.float64)
@@ -58,17 +58,17 @@ def repair_boxes(boxes: object, shape: tuple[int, int] | None = None) -> np.ndar
 
 
 def check_boxes(boxes: object, shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """:func:`repair_boxes` with notices of what was repaired, for boxes that a user drew or typed.
+    """Check boxes drawn or typed by a user; as :func:`repair_boxes`, with notes on what was changed.
 
     Args:
         boxes: ``(N, 4)`` or one box ``(4,)``, XYXY px.
         shape: ``(H, W)`` of the image.
 
     Returns:
-        ``(N, 4)`` float64 XYXY px, notices.
+        ``(N, 4)`` float64 XYXY px, and notes.
 
     Raises:
-        InputError: no box at all, and as :func:`repair_boxes`.
+        InputError: no box, and as :func:`repair_boxes`.
     """
     ordered = repair_boxes(boxes)
     if not len(ordered):
@@ -78,25 +78,25 @@ def check_boxes(boxes: object, shape: tuple[int, int]) -> tuple[np.ndarray, tupl
     if (ordered != np.atleast_2d(np.asarray(boxes, np.float64))).any():
         notes.append("A box had its corners swapped; they were exchanged.")
     if (cut != ordered).any():
-        notes.append("A box reached beyond the image; it was cut at the edge.")
+        notes.append("A box reached beyond the image; it was clipped at the border.")
     return cut, tuple(notes)
 
 
 def clip_boxes(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """``(N, 4)`` XYXY boxes cut to an image of ``shape`` ``(H, W)``; one that lies outside gets no area."""
+    """Clip ``(N, 4)`` XYXY boxes to an image of ``shape`` ``(H, W)``; a box outside gets no area."""
     height, width = shape
     return np.clip(boxes, 0.0, np.array([width, height, width, height], dtype=np.float64))
 
 
 def boxes_from_labels(labels: np.ndarray) -> np.ndarray:
-    """The tight box of every instance.
+    """The tight box of each instance.
 
     Args:
-        labels: ``(H, W)`` integer, 0 = background.
+        labels: ``(H, W)`` integers, 0 = background.
 
     Returns:
-        ``(n, 4)`` float64 XYXY px, row ``k - 1`` for instance ``k``, ``n = labels.max()``; a number that does
-        not occur has the box ``0, 0, 0, 0``.
+        ``(n, 4)`` float64 XYXY px, row ``k - 1`` for instance ``k``, ``n = labels.max()``; a missing number has the box
+        ``0, 0, 0, 0``.
     """
     count = int(labels.max(initial=0))
     boxes = np.zeros((count, 4))
@@ -116,7 +116,7 @@ def boxes_from_labels(labels: np.ndarray) -> np.ndarray:
 
 
 def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union of every pair: ``(N, 4)`` and ``(M, 4)`` XYXY -> ``(N, M)`` in 0..1."""
+    """Intersection over union of each pair: ``(N, 4)`` and ``(M, 4)`` XYXY -> ``(N, M)`` in 0..1."""
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     near = np.maximum(first[:, None, :2], second[None, :, :2])  # (N, M, 2)
     far = np.minimum(first[:, None, 2:], second[None, :, 2:])  # (N, M, 2)
@@ -130,8 +130,15 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def rle_encode(mask: np.ndarray) -> dict[str, list[int]]:
-    """``(H, W)`` bool -> uncompressed COCO run lengths ``{"size": [H, W], "counts": [...]}``: columns from
-    top to bottom, left to right, beginning with a run of zeros (which may be 0 long)."""
+    """Encode a mask as uncompressed COCO run lengths.
+
+    Args:
+        mask: ``(H, W)`` bool.
+
+    Returns:
+        ``{"size": [H, W], "counts": [...]}``: runs along columns, left to right, starting with a run of zeros (whose
+        length may be 0).
+    """
     flat = np.asarray(mask, dtype=bool).ravel(order="F")
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     ends = np.concatenate([[0], changes, [flat.size]])
@@ -141,8 +148,11 @@ def rle_encode(mask: np.ndarray) -> dict[str, list[int]]:
     return {"size": [int(mask.shape[0]), int(mask.shape[1])], "counts": counts}
 
 
-def rle_decode(rle: dict) -> np.ndarray:
-    """The inverse of :func:`rle_encode`: ``(H, W)`` bool.
+def rle_decode(rle: Mapping[str, Sequence[int]]) -> np.ndarray:
+    """Decode run lengths; the inverse of :func:`rle_encode`.
+
+    Returns:
+        ``(H, W)`` bool.
 
     Raises:
         InputError: the runs do not fill the image exactly.
@@ -156,10 +166,10 @@ def rle_decode(rle: dict) -> np.ndarray:
 
 
 def rle_from_labels(labels: np.ndarray) -> dict[int, dict[str, list[int]]]:
-    """Run lengths of every instance of ``labels`` ``(H, W)``, in one pass however many there are.
+    """Run lengths of each instance of ``labels`` ``(H, W)``, in one pass for any number of instances.
 
     Returns:
-        ``{k: {"size": [H, W], "counts": [...]}}`` for every ``k > 0`` that occurs, ascending.
+        ``{k: {"size": [H, W], "counts": [...]}}`` for each ``k > 0`` that occurs, ascending.
     """
     flat = np.asarray(labels).ravel(order="F")
     size = [int(labels.shape[0]), int(labels.shape[1])]
@@ -169,7 +179,7 @@ def rle_from_labels(labels: np.ndarray) -> dict[int, dict[str, list[int]]]:
     ends = np.append(starts[1:], flat.size)
     values = flat[starts]
     result: dict[int, dict[str, list[int]]] = {}
-    order = np.argsort(values, kind="stable")  # stable: the runs of one instance stay in image order
+    order = np.argsort(values, kind="stable")  # stable, so that the runs of an instance stay in image order
     values, starts, ends = values[order], starts[order], ends[order]
     instances, first = np.unique(values, return_index=True)
     for k, begin, end in zip(instances, first, np.append(first[1:], values.size), strict=True):
@@ -188,7 +198,7 @@ def rle_from_labels(labels: np.ndarray) -> dict[int, dict[str, list[int]]]:
 
 
 def _resample(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """``(H, W)`` float32 -> ``shape`` ``(h, w)``, bilinear, averaging where it shrinks."""
+    """``(H, W)`` float32 -> ``shape`` ``(h, w)``, bilinear, with averaging when shrinking."""
     from PIL import Image
 
     if array.shape == tuple(shape):
@@ -198,8 +208,10 @@ def _resample(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def resample_nearest(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """``(H, W)`` any type -> ``shape``, each new pixel taking the old pixel under its centre; the array itself where it
-    has that shape."""
+    """Resample ``(H, W)`` of any type to ``shape``; each new pixel takes the old pixel under its centre.
+
+    The array itself is returned if it has that shape.
+    """
     if array.shape == tuple(shape):
         return array
     rows = ((np.arange(shape[0]) + 0.5) * (array.shape[0] / shape[0])).astype(np.intp)
@@ -209,10 +221,10 @@ def resample_nearest(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Resizing:
-    """How an image was resized, and the way back. ``original`` and ``resized`` are ``(H, W)`` px.
+    """A resizing of an image and its inverse. ``original`` and ``resized`` are ``(H, W)`` px.
 
-    The two axes have their own scale (``resized / original``), because sides are whole pixels; so coordinates
-    that go there and back are the same to rounding.
+    The two axes have their own scale (``resized / original``), since sides are whole pixels, so coordinates are
+    recovered to rounding by the inverse.
     """
 
     original: tuple[int, int]
@@ -224,11 +236,11 @@ class Resizing:
         return np.array([self.resized[1] / self.original[1], self.resized[0] / self.original[0]])
 
     def image(self, pixels: np.ndarray) -> np.ndarray:
-        """``(H, W)`` -> ``(h, w)`` float32, bilinear, averaging where it shrinks."""
+        """``(H, W)`` -> ``(h, w)`` float32, bilinear, with averaging when shrinking."""
         return _resample(pixels, self.resized)
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
-        """``(H, W)`` -> ``(h, w)`` of the same type, nearest."""
+        """``(H, W)`` -> ``(h, w)`` of the same type, nearest neighbour."""
         return resample_nearest(labels, self.resized)
 
     def points(self, xy: np.ndarray) -> np.ndarray:
@@ -248,7 +260,7 @@ class Resizing:
         return np.asarray(xyxy, dtype=np.float64) / np.tile(self.scale_xy, 2)
 
     def labels_back(self, labels: np.ndarray) -> np.ndarray:
-        """``(h, w)`` labels -> ``(H, W)`` of the same type, nearest."""
+        """``(h, w)`` labels -> ``(H, W)`` of the same type, nearest neighbour."""
         return resample_nearest(labels, self.original)
 
     def logits_back(self, logits: np.ndarray) -> np.ndarray:
@@ -259,9 +271,12 @@ class Resizing:
 
 
 def resize_long_side(shape: tuple[int, int], long_side: int, multiple: int = 1) -> Resizing:
-    """The resizing that brings the longer side of ``shape`` ``(H, W)`` to ``long_side`` px and keeps the
-    aspect to the nearest whole pixel (at least 1), both sides rounded to a ``multiple`` where one is asked
-    for.
+    """The resizing that brings the longer side of an image to a given length and keeps the aspect ratio.
+
+    Args:
+        shape: ``(H, W)`` of the image.
+        long_side: length of the longer side, px.
+        multiple: both sides are rounded to a multiple of it; the shorter side is at least one multiple.
 
     Raises:
         InputError: a side that is not positive.
@@ -279,8 +294,12 @@ def resize_long_side(shape: tuple[int, int], long_side: int, multiple: int = 1) 
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of a large image: ``outer`` is what is looked at, ``core`` is what is kept of it. The cores of
-    an image cover each of its pixels exactly once. Both are ``y0, y1, x0, x1`` px, far edge exclusive."""
+    """A part of a large image.
+
+    Attributes:
+        outer: part that is processed, ``y0, y1, x0, x1`` px, far edge exclusive.
+        core: part of the result that is kept. The cores of an image cover each of its pixels exactly once.
+    """
 
     outer: tuple[int, int, int, int]
     core: tuple[int, int, int, int]
@@ -291,34 +310,35 @@ class Tile:
         return image[y0:y1, x0:x1]
 
     def write(self, target: np.ndarray, outer_result: np.ndarray) -> None:
-        """Puts the core of ``outer_result`` (as large as ``outer``) into ``target`` ``(H, W, ...)``."""
+        """Write the core of ``outer_result`` (of the size of ``outer``) into ``target`` ``(H, W, ...)``."""
         y0, y1, x0, x1 = self.core
         top, left = y0 - self.outer[0], x0 - self.outer[2]
         target[y0:y1, x0:x1] = outer_result[top : top + y1 - y0, left : left + x1 - x0]
 
 
 def tiles(shape: tuple[int, int], size: int, halo: int = 0) -> Iterator[Tile]:
-    """Tiles of an image of ``shape`` ``(H, W)``, row by row.
+    """Tiles of an image, row by row.
 
     Args:
-        size: side of the outer part in px; a smaller image is one tile of its own size.
-        halo: px by which the outer part reaches over the core on every side that is not the image's edge.
+        shape: ``(H, W)`` of the image.
+        size: side of the outer part in px; a smaller image is a single tile of its own size.
+        halo: px by which the outer part exceeds the core on each side that is not on the image's border.
 
     Raises:
-        InputError: ``size`` is not larger than two halos.
+        InputError: ``size`` does not exceed two halos.
     """
     step = size - 2 * halo
     if halo < 0 or step < 1:
-        raise InputError(f"Tiles of {size} px leave nothing between halos of {halo} px; use larger tiles.")
+        raise InputError(f"Tiles of {size} px are too small for halos of {halo} px; use larger tiles.")
 
     def spans(length: int) -> list[tuple[int, int, int, int]]:
         if length <= size:
             return [(0, length, 0, length)]
         count = -(-length // step)
-        cuts = [round(k * length / count) for k in range(count + 1)]  # even cores: no sliver at the end
+        cuts = [round(k * length / count) for k in range(count + 1)]  # cores of equal size
         result = []
         for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
-            # Every outer part is exactly `size` long: at the image's edge the halo goes to the inner side.
+            # every outer part is exactly `size` long; at the border of the image the halo is on the inner side
             low = min(max(begin - (size - (end - begin)) // 2, 0), length - size)
             result.append((low, low + size, begin, end))
         return result
@@ -329,30 +349,35 @@ def tiles(shape: tuple[int, int], size: int, halo: int = 0) -> Iterator[Tile]:
 
 
 def feathered_tiles(shape: tuple[int, int], size: int, halo: int) -> Iterator[tuple[Tile, np.ndarray, np.ndarray]]:
-    """:func:`tiles` with weights by which what was computed on each outer part adds up to one seamless whole.
+    """As :func:`tiles`, with weights that blend the results of overlapping tiles without seams.
 
-    A weight falls linearly across a seam, from 1 at three quarters of the halo on the near side to 0 on the far side:
-    the outermost quarter, where a network sees least of the surroundings, is never used. Towards the image's own edge
-    nothing falls, since nobody else looks there. Without a halo the weight is that of the core, 1 and 0.
+    A weight falls linearly across a seam, from 1 at three quarters of the halo on the near side to 0 on the far side.
+    The outermost quarter of the halo, where a network sees least of the surroundings, is never used. Towards the border
+    of the image the weight does not fall. Without a halo the weight is that of the core, 1 and 0.
 
     Args:
         shape, size, halo: as for :func:`tiles`.
 
     Yields:
-        the tile, ``(h,)`` and ``(w,)`` float32 weights of the rows and columns of its outer part. A pixel's weight is
-        their product; over all tiles the weights of a pixel add up to 1.
+        the tile, and ``(h,)`` and ``(w,)`` float32 weights of the rows and columns of its outer part. The weight of a
+        pixel is their product; over all tiles the weights of a pixel add up to 1.
 
     Raises:
         InputError: as :func:`tiles`.
     """
     every = list(tiles(shape, size, halo))
     axes = []
-    for length, first in ((int(shape[0]), 0), (int(shape[1]), 2)):
-        spans = list(dict.fromkeys((*tile.outer[first : first + 2], *tile.core[first : first + 2]) for tile in every))
-        axes.append(dict(zip(spans, _feathers(spans, length, 0.75 * halo), strict=True)))
+    for axis in (0, 1):
+        spans = list(dict.fromkeys(_span(tile, axis) for tile in every))
+        axes.append(dict(zip(spans, _feathers(spans, int(shape[axis]), 0.75 * halo), strict=True)))
     for tile in every:
-        rows, columns = ((*tile.outer[k : k + 2], *tile.core[k : k + 2]) for k in (0, 2))
-        yield tile, axes[0][rows], axes[1][columns]
+        yield tile, axes[0][_span(tile, 0)], axes[1][_span(tile, 1)]
+
+
+def _span(tile: Tile, axis: int) -> tuple[int, int, int, int]:
+    """Low, high, begin and end of a tile along an axis: of its outer part, then of its core."""
+    k = 2 * axis
+    return tile.outer[k], tile.outer[k + 1], tile.core[k], tile.core[k + 1]
 
 
 def _feathers(spans: list[tuple[int, int, int, int]], length: int, reach: float) -> list[np.ndarray]:

@@ -76,7 +76,7 @@ def scene(context: Context) -> SuiteResult:
             prompt = words[number % len(words)]
             raw = context.read(micrograph, prompt)
             truth, said = aspects(describe(facts)), aspects(raw)
-            row = {"kind": kind, "prompt": prompt, "expected": describe(facts), "said": raw}
+            row: dict[str, object] = {"kind": kind, "prompt": prompt, "expected": describe(facts), "said": raw}
             # contact is undefined for fewer than two particles
             row |= {name: None if truth[name] is None else said[name] == truth[name] for name in ASPECTS}
             row["all"] = raw.strip() == describe(facts)

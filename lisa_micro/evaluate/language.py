@@ -30,11 +30,11 @@ def language(context: Context) -> SuiteResult:
     given = context.limited(read_prompts(context.prompts)) if context.prompts else []
     rows, left_out = _read_all(context, [("held out", suite), ("file", given)])
     held_out = [row for row in rows if row["from"] == "held out"]
-    figures = list(_figures(held_out, ""))
+    figures = list(_metrics(held_out, ""))
     tables: dict[str, Sequence[Row]] = {"Held-out requests by category": by_category(held_out)}
     if given:
         from_file = [row for row in rows if row["from"] == "file"]
-        figures += _figures(from_file, "file_")
+        figures += _metrics(from_file, "file_")
         tables["Requests of the file by category"] = by_category(from_file)
     notes = []
     if left_out:
@@ -113,7 +113,7 @@ def meaning(reply: Reply) -> str:
     return "; ".join(pieces) or "text only"
 
 
-def _figures(rows: list[dict], prefix: str) -> tuple[Metric, ...]:
+def _metrics(rows: list[dict], prefix: str) -> tuple[Metric, ...]:
     def of(key: str, chosen: list[dict] = rows) -> list[bool]:
         return [row[key] for row in chosen]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from lisa_micro import metrics
@@ -93,16 +95,16 @@ def tem_sintering(context: Context) -> SuiteResult:
         ),
         Metric(
             "recipe_iou",
-            "the labels' own recipe, IoU",
+            "procedure of the labels, IoU",
             float(by_recipe[0].mean()),
             "Gaussian of 5 px and Otsu's threshold, by which the labels were made; what imitating them gives.",
             n=len(examples),
         ),
         Metric(
             "recipe_iou_outside_band",
-            "the recipe outside the band",
+            "the procedure outside the band",
             float(by_recipe[1].mean()),
-            "The recipe's IoU outside the 2-px band.",
+            "IoU of the procedure outside the 2-px band.",
             n=len(examples),
         ),
     )
@@ -148,7 +150,7 @@ def emps(context: Context) -> SuiteResult:
     per_image: list[Counts] = []
     from_masks, from_particles = Counts(), Counts()
     presence: list[tuple[str, bool, bool, bool]] = []
-    rows = []
+    rows: list[dict[str, Any]] = []
     with context.steps("emps", len(chosen) * len(wordings)) as step:
         for k in chosen:
             example = examples[k]
@@ -187,7 +189,7 @@ def emps(context: Context) -> SuiteResult:
                     "necks missed": hits.fn,
                 }
             )
-    figures = (*_particle_figures(pairs, per_image, confidence), *_neck_figures(from_masks, from_particles))
+    figures = (*_particle_metrics(pairs, per_image, confidence), *_neck_metrics(from_masks, from_particles))
     lowest = sorted(rows, key=lambda row: row["IoU"])[:8]
     tables = {
         "Presence on EMPS (truth derived from the particles' labels)": _presence_rows(presence),
@@ -201,7 +203,7 @@ def _small(labels: np.ndarray) -> np.ndarray:
     return labels.astype(np.uint16) if labels.max(initial=0) < 2**16 else labels
 
 
-def _particle_figures(pairs: list, per_image: list[Counts], confidence: list) -> list[Metric]:
+def _particle_metrics(pairs: list, per_image: list[Counts], confidence: list) -> list[Metric]:
     pooled = sum(per_image, Counts())
     scored = confidence if all(c is not None for c in confidence) else None
     coco = metrics.coco_average_precision(pairs, scored)
@@ -258,7 +260,7 @@ def _particle_figures(pairs: list, per_image: list[Counts], confidence: list) ->
     ]
 
 
-def _neck_figures(from_masks: Counts, from_particles: Counts) -> list[Metric]:
+def _neck_metrics(from_masks: Counts, from_particles: Counts) -> list[Metric]:
     n = from_masks.tp + from_masks.fn
     return [
         Metric(

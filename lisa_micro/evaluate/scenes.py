@@ -112,7 +112,7 @@ def declines(context: Context) -> SuiteResult:
             step()
     return SuiteResult(
         "declines",
-        _figures(rows),
+        _metrics(rows),
         {"By concept": _by_concept(rows)},
         {"declines-failures.csv": [row for row in rows if not row["right"]]},
     )
@@ -122,7 +122,7 @@ def _of(rows: list[dict], *kinds: str) -> list[bool]:
     return [row["right"] for row in rows if row["kind"] in kinds]
 
 
-def _figures(rows: list[dict]) -> tuple[Metric, ...]:
+def _metrics(rows: list[dict]) -> tuple[Metric, ...]:
     foreign, absent, present = (_of(rows, kind) for kind in ("not in the vocabulary", "absent", "present"))
     return (
         Metric(

@@ -76,7 +76,7 @@ def summary(records: list[dict]) -> SuiteResult:
     """
 
     def all_of(key: str) -> list[float]:
-        values = []
+        values: list[float] = []
         for record in records:
             values += record[key] if isinstance(record[key], list) else [record[key]]
         return values

@@ -22,17 +22,17 @@ def show(result: SuiteResult, console: Console) -> None:
 
     table = Table(title=f"{result.suite} ({result.seconds:.0f} s)", title_justify="left")
     wide = console.width >= WIDE
-    for name in ("figure", "value", "must", "aim", "", "n", *(["definition"] if wide else [])):
+    for name in ("metric", "value", "must", "aim", "", "n", *(["definition"] if wide else [])):
         number = name in ("value", "must", "aim", "n")
         table.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number)
-    for figure in result.figures:
-        style = _STYLES[figure.verdict]
-        cells = [escape(cell) for cell in _figure_cells(figure)]
+    for metric in result.figures:
+        style = _STYLES[metric.verdict]
+        cells = [escape(cell) for cell in _metric_cells(metric)]
         table.add_row(*cells[:4], f"[{style}]{cells[4]}[/]" if style else cells[4], *cells[5 : 6 + wide])
     console.print(table)
     if not wide:
-        for figure in result.figures:
-            console.print(f"{figure.name}: {figure.definition}", markup=False, highlight=False)
+        for metric in result.figures:
+            console.print(f"{metric.name}: {metric.definition}", markup=False, highlight=False)
     for title, rows in result.tables.items():
         if rows:
             below = Table(title=title, title_justify="left")
@@ -47,14 +47,14 @@ def show(result: SuiteResult, console: Console) -> None:
 
 def show_summary(report: Report, console: Console) -> None:
     """Print how many metrics reach their limits, the failed ones, and what the evaluation ran on."""
-    judged = [f for result in report.results for f in result.figures if f.verdict]
-    reached = sum(f.verdict == "aim" for f in judged)
+    limited = [f for result in report.results for f in result.figures if f.verdict]
+    reached = sum(f.verdict == "aim" for f in limited)
     console.print(
-        f"{len(judged) - len(report.failed)} of {len(judged)} figures reach their must, {reached} their aim.",
+        f"{len(limited) - len(report.failed)} of {len(limited)} metrics reach their must, {reached} their aim.",
         highlight=False,
     )
-    for figure in report.failed:
-        line = f"FAIL  {figure.name}: {figure.show(figure.value)} (must be {figure.limit(figure.must)})"
+    for metric in report.failed:
+        line = f"FAIL  {metric.name}: {metric.show(metric.value)} (must be {metric.limit(metric.must)})"
         console.print(line, style="bold red", markup=False, highlight=False)
     console.print(_line(report), markup=False, highlight=False)
 
@@ -73,11 +73,11 @@ def markdown(report: Report) -> str:
     """The whole report as Markdown."""
     out = ["# Evaluation", ""]
     out += [f"- {name.replace('_', ' ')}: {_cell(value)}" for name, value in report.provenance.items()]
-    judged = [f for result in report.results for f in result.figures if f.verdict]
-    out += ["", f"{len(judged) - len(report.failed)} of {len(judged)} figures reach their must.", ""]
+    limited = [f for result in report.results for f in result.figures if f.verdict]
+    out += ["", f"{len(limited) - len(report.failed)} of {len(limited)} metrics reach their must.", ""]
     for result in report.results:
         out += [f"## {result.suite}", "", f"{result.seconds:.0f} s", ""]
-        rows = [dict(zip(_HEADER, _figure_cells(figure), strict=True)) for figure in result.figures]
+        rows = [dict(zip(_HEADER, _metric_cells(metric), strict=True)) for metric in result.figures]
         out += [*_table(rows), ""]
         for title, table in result.tables.items():
             if table:
@@ -87,18 +87,18 @@ def markdown(report: Report) -> str:
     return "\n".join(out).rstrip() + "\n"
 
 
-_HEADER = ("figure", "value", "must", "aim", "verdict", "n", "definition")
+_HEADER = ("metric", "value", "must", "aim", "verdict", "n", "definition")
 
 
-def _figure_cells(figure: Metric) -> list[str]:
+def _metric_cells(metric: Metric) -> list[str]:
     return [
-        figure.name,
-        figure.show(figure.value),
-        figure.limit(figure.must),
-        figure.limit(figure.aim),
-        figure.verdict,
-        "" if figure.n is None else str(figure.n),
-        figure.definition,
+        metric.name,
+        metric.show(metric.value),
+        metric.limit(metric.must),
+        metric.limit(metric.aim),
+        metric.verdict,
+        "" if metric.n is None else str(metric.n),
+        metric.definition,
     ]
 
 

@@ -130,8 +130,8 @@ def check_value(value: Value, answer: Answer, micrograph: Micrograph) -> dict:
     }
     if measure is None:
         return row
-    by_neighbours = measure.prop in _NEIGHBOURS and segment is not None
-    if by_neighbours and (segment.where or segment.concept == "neck"):
+    depends = measure.prop in _NEIGHBOURS
+    if depends and segment is not None and (segment.where or segment.concept == "neck"):
         number = from_table(measure, segment, micrograph)
         row["by"] = "table"
     else:

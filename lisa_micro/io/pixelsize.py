@@ -82,8 +82,10 @@ def _rational(page: TiffPage, code: int) -> float | None:
 
 
 def _fei(tif: TiffFile, page: TiffPage) -> Edge | None:
-    """FEI / Thermo Fisher (SFEG, HELIOS): metres, in [Scan] or the section of the beam; older software has only the
-    field width."""
+    """FEI / Thermo Fisher (SFEG, HELIOS): metres, in [Scan] or the section of the beam.
+
+    Older software writes only the width of the field.
+    """
     metadata = tif.fei_metadata
     if not metadata:
         return None

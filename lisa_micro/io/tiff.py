@@ -122,8 +122,8 @@ def read_page(tif: Any, directory: Any, path: Path, index: int) -> np.ndarray:
 
 
 def _to_yxs(array: np.ndarray, axes: str) -> np.ndarray:
-    """Any page layout -> ``(H, W)`` or ``(H, W, samples)``; of other axes (a volume in one page) the first index is
-    used."""
+    """Any page layout -> ``(H, W)`` or ``(H, W, samples)``; other axes (a volume in one page) give their first
+    index."""
     for axis in [axis for axis in axes if axis not in "YXS"]:
         array = np.take(array, 0, axis=axes.index(axis))
         axes = axes.replace(axis, "", 1)

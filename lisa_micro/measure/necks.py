@@ -262,8 +262,8 @@ def measure_necks(labels: np.ndarray, pixel_size_nm: float | None = None) -> pd.
     --------
     >>> labels = np.zeros((20, 40), int)
     >>> labels[5:15, 5:20], labels[5:15, 20:35] = 1, 2
-    >>> measure_necks(labels, pixel_size_nm=0.5)[["particle_a", "particle_b", "width_px",
-    "width_nm"]].to_dict("records")
+    >>> table = measure_necks(labels, pixel_size_nm=0.5)
+    >>> table[["particle_a", "particle_b", "width_px", "width_nm"]].to_dict("records")
     [{'particle_a': 1, 'particle_b': 2, 'width_px': 10.0, 'width_nm': 5.0}]
     """
     import pandas as pd

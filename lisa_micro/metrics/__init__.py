@@ -1,4 +1,7 @@
-"""Scores of masks, instances, points, tracks and lineages (numpy, scipy, pycocotools; no torch)."""
+"""Metrics for masks, instances, points, tracks and lineages (NumPy, SciPy, pycocotools; no torch).
+
+The functions listed here are the public interface; conventions for empty masks and images are in the modules.
+"""
 
 from lisa_micro.metrics.instances import (
     Counts,

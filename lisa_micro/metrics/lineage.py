@@ -1,8 +1,7 @@
 """Agreement of lineages: TRA, and events of two particles (coalescence, contact) with a tolerance in frames.
 
-Parents are given as mappings identity -> parents (none, one, or the two that became this one); identities that are
-missing there have none. The lineage of a simulated video or of a followed one may be given as it is (identity ->
-dictionary with ``parents``).
+Parents are given as mappings track ID -> parents (none, one, or the two that coalesced); missing track IDs have none.
+The lineage of a simulated or tracked video may be given as it is (track ID -> dictionary with ``parents``).
 """
 
 from __future__ import annotations
@@ -18,20 +17,21 @@ from lisa_micro.metrics.tracks import FrameOverlap, TrackOverlaps, hota, idf1, m
 from lisa_micro.types import InputError
 
 AOGM_WEIGHTS: dict[str, float] = {"ns": 5, "fn": 10, "fp": 1, "ed": 1, "ea": 1.5, "ec": 1}
-"""Costs of the Cell Tracking Challenge: to split a vertex, add one, delete one; to delete an edge, add one, change its
-meaning."""
+"""Costs of the Cell Tracking Challenge: to split, add or delete a vertex; to delete, add or change an edge."""
 
 Lineage = Mapping[int, "Iterable[int] | Mapping[str, Any]"]
 _Vertex = tuple[int, int]  # frame, identity
 _Edges = dict[tuple[_Vertex, _Vertex], bool]  # whether it leads from a parent
-_NEAR = 5  # frames around an event in which its particles must be recognised
+_NEAR = 5  # frames around an event in which its particles must overlap
 
 
 def parents_of(lineage: Lineage | None) -> dict[int, tuple[int, ...]]:
-    """Identity -> parents, of any of the forms that the head of the module names.
+    """Track ID -> parents, from any of the forms described above.
 
-    Raises:
-        InputError: parents that are not whole numbers.
+    Raises
+    ------
+    InputError
+        Parents that are not integers.
     """
     result = {}
     for identity, entry in (lineage or {}).items():
@@ -39,28 +39,33 @@ def parents_of(lineage: Lineage | None) -> dict[int, tuple[int, ...]]:
         try:
             result[int(identity)] = tuple(int(name) for name in names)
         except (TypeError, ValueError) as error:
-            raise InputError(f"the parents of {identity} must be a list of identities, not {names!r}") from error
+            raise InputError(f"The parents of {identity} must be a list of track IDs, not {names!r}.") from error
     return result
 
 
 def tra(overlaps: TrackOverlaps, truth: Lineage | None = None, result: Lineage | None = None) -> dict[str, float]:
     """TRA of the Cell Tracking Challenge: 1 - min(AOGM, AOGM0) / AOGM0 (Matula et al., PLoS ONE 10 (2015) e0144959).
 
-    Particles in frames are vertices; edges lead from a particle to itself in the next frame, and from the last sight of
-    a parent to the first of its child. A found vertex stands for every true one of which it covers more than half. AOGM
-    is what it costs to turn the found graph into the true one: 5 for each further true vertex that a found one stands
-    for (``ns``), 10 for each true one without any (``fn``), 1 for each found one that stands for none (``fp``); 1 for
-    each edge, between vertices that stand for exactly one, that is not in the truth (``ed``), 1.5 for each true edge
-    that is missing (``ea``), 1 for each that is a parent's in one and not in the other (``ec``). AOGM0 is the cost of
-    building the truth from nothing. The challenge's files allow one parent; here a particle that came from two has an
-    edge from each, in truth and result alike.
+    Particles in frames are vertices. Edges lead from a particle to itself in the next frame, and from the last frame of
+    a parent to the first frame of its child. A found vertex matches every true one of which it covers more than half.
+    AOGM is the cost of turning the found graph into the true one: 5 for each further true vertex matched by the same
+    found one (``ns``), 10 for each true vertex without match (``fn``), 1 for each found vertex without match (``fp``);
+    1 for each edge between vertices with exactly one match that is not in the truth (``ed``), 1.5 for each missing true
+    edge (``ea``), 1 for each edge that leads from a parent in only one of the two (``ec``). AOGM0 is the cost of
+    building the truth from nothing. The challenge's files allow one parent; here a coalesced particle has an edge from
+    each of two, in truth and result alike.
 
-    Args:
-        overlaps: of truth and result.
-        truth, result: parents in each.
+    Parameters
+    ----------
+    overlaps
+        Of truth and result, from :func:`lisa_micro.metrics.track_overlaps`.
+    truth, result
+        Parents in each.
 
-    Returns:
-        ``tra`` 0..1 (1 where there is no truth and nothing was found, 0 where only the former), ``aogm``, ``aogm0``,
+    Returns
+    -------
+    dict of str to float
+        ``tra`` 0..1 (1 if there is no truth and nothing was found, 0 if there is only no truth), ``aogm``, ``aogm0``,
         and the numbers ``ns, fn, fp, ed, ea, ec``.
     """
     stands: dict[_Vertex, list[int]] = {}
@@ -94,22 +99,23 @@ def tra(overlaps: TrackOverlaps, truth: Lineage | None = None, result: Lineage |
 
 
 def _covering(frame: FrameOverlap) -> tuple[np.ndarray, np.ndarray]:
-    return np.nonzero(frame.covered > 0.5)
+    rows, columns = np.nonzero(frame.covered > 0.5)
+    return rows, columns
 
 
 def _edges(frames: Sequence[np.ndarray], parents: Mapping[int, tuple[int, ...]]) -> _Edges:
     edges: _Edges = {}
     first: dict[int, int] = {}
     last: dict[int, int] = {}
-    for t, names in enumerate(frames):
-        for name in names.tolist():
+    for t, seen in enumerate(frames):
+        for name in seen.tolist():
             first.setdefault(name, t)
             if last.get(name) == t - 1:
                 edges[(t - 1, name), (t, name)] = False
             last[name] = t
     for child, names in parents.items():
         for parent in names:
-            # a parent that goes on beyond its child's birth is no parent in an oriented graph
+            # a parent that continues beyond its child's birth cannot have an edge to it
             if child in first and parent in last and last[parent] < first[child]:
                 edges[(last[parent], parent), (first[child], child)] = True
     return edges
@@ -117,8 +123,15 @@ def _edges(frames: Sequence[np.ndarray], parents: Mapping[int, tuple[int, ...]])
 
 @dataclass(frozen=True)
 class PairEvent:
-    """Something that happens to particles: ``frame``, and the ``identities`` that it happens to (of a coalescence, the
-    parents)."""
+    """An event of particles.
+
+    Attributes
+    ----------
+    frame
+        When it happens.
+    identities
+        Track IDs to which it happens; of a coalescence, the parents.
+    """
 
     frame: int
     identities: tuple[int, ...]
@@ -128,10 +141,14 @@ class PairEvent:
 class EventMatch:
     """Events of truth and result compared.
 
-    Attributes:
-        counts: matched, false and missed events; ``.precision``, ``.recall``, ``.f1``.
-        pairs: matched events, truth first.
-        errors: ``(matched,)`` frames, result - truth.
+    Attributes
+    ----------
+    counts
+        Matched, false and missed events; ``.precision``, ``.recall``, ``.f1``.
+    pairs
+        Matched events, truth first.
+    errors
+        ``(matched,)`` frames, result - truth.
     """
 
     counts: Counts
@@ -140,12 +157,21 @@ class EventMatch:
 
 
 def merge_events(overlaps: TrackOverlaps, lineage: Lineage, found: bool) -> list[PairEvent]:
-    """The coalescences of a lineage: every identity with two parents or more, at the first frame in which it is seen.
+    """The coalescences of a lineage: every track ID with two or more parents, at its first frame.
 
-    Args:
-        overlaps: where identities are seen.
-        lineage: parents.
-        found: whether it is the result's lineage, or the truth's.
+    Parameters
+    ----------
+    overlaps
+        Where the track IDs occur.
+    lineage
+        Parents.
+    found
+        Whether it is the lineage of the result or of the truth.
+
+    Returns
+    -------
+    list of PairEvent
+        Ordered by frame.
     """
     first: dict[int, int] = {}
     for t, frame in enumerate(overlaps.frames):
@@ -164,25 +190,36 @@ def match_events(
 ) -> EventMatch:
     """Compare events with a tolerance in time.
 
-    An event of the result is one of the truth if it is at most ``tolerance`` frames from it and happens to the same
-    particles: each true one has a found one of its own among the event's, with which it overlaps at an IoU of at least
-    ``threshold`` in some frame that is at most 5 frames from either event. Events are assigned one to one: as many as
-    possible, then those closest in time. Precision, recall and F1 follow from the counts. (The measures of the Cell
-    Tracking Challenge count divisions within a tolerance alike, but their format has no merging.)
+    An event of the result matches one of the truth if it is at most ``tolerance`` frames away and happens to the same
+    particles: each true one has a found one of its own among those of the event, with an IoU of at least ``threshold``
+    in some frame at most 5 frames from either event. Events are assigned one to one: as many as possible, then those
+    closest in time. Precision, recall and F1 follow from the counts. (The metrics of the Cell Tracking Challenge count
+    divisions within a tolerance in the same way, but its format has no merging.)
 
-    Args:
-        overlaps: of truth and result.
-        truth, result: events.
-        tolerance: frames; None: any distance in time (for the errors of onsets).
-        threshold: IoU, above 0 and at most 1.
+    Parameters
+    ----------
+    overlaps
+        Of truth and result.
+    truth, result
+        Events.
+    tolerance
+        Frames; ``None`` for any distance in time (for the errors of onsets).
+    threshold
+        IoU, above 0 and at most 1.
 
-    Raises:
-        InputError: a negative tolerance.
+    Returns
+    -------
+    EventMatch
+
+    Raises
+    ------
+    InputError
+        A negative tolerance.
     """
     from scipy.optimize import linear_sum_assignment
 
     if tolerance is not None and tolerance < 0:
-        raise InputError(f"the tolerance must be at least 0 frames, not {tolerance}")
+        raise InputError(f"The tolerance must be at least 0 frames, not {tolerance}.")
     limit = np.inf if tolerance is None else tolerance
     apart = np.full((len(truth), len(result)), np.inf)
     for i, event in enumerate(truth):
@@ -203,7 +240,7 @@ def match_events(
 
 
 def _same_particles(overlaps: TrackOverlaps, event: PairEvent, other: PairEvent, threshold: float) -> bool:
-    """Whether every particle of ``event`` is one of ``other``, each another."""
+    """Whether each particle of ``event`` is a different one of ``other``."""
     from scipy.optimize import linear_sum_assignment
 
     near = np.zeros((len(event.identities), len(other.identities)), bool)
@@ -219,14 +256,28 @@ def _same_particles(overlaps: TrackOverlaps, event: PairEvent, other: PairEvent,
 
 
 def kept_identities(overlaps: TrackOverlaps, truth: Lineage, tolerance: int = 3, threshold: float = 0.5) -> int:
-    """True coalescences at which the result does not give a new identity: what was found for a parent before goes on
-    as the child, more than ``tolerance`` frames after.
+    """Number of true coalescences at which the result does not assign a new track ID.
 
-    Raises:
-        InputError: a negative tolerance.
+    The track ID found for a parent continues as that of the child, more than ``tolerance`` frames after the event.
+
+    Parameters
+    ----------
+    overlaps
+        Of truth and result.
+    truth
+        Parents.
+    tolerance
+        Frames.
+    threshold
+        IoU, above 0 and at most 1.
+
+    Raises
+    ------
+    InputError
+        A negative tolerance.
     """
     if tolerance < 0:
-        raise InputError(f"the tolerance must be at least 0 frames, not {tolerance}")
+        raise InputError(f"The tolerance must be at least 0 frames, not {tolerance}.")
     pairs = matches(overlaps, threshold)
     children = {child: names for child, names in parents_of(truth).items() if len(names) > 1}
     before: dict[int, set[int]] = {child: set() for child in children}
@@ -246,16 +297,30 @@ def kept_identities(overlaps: TrackOverlaps, truth: Lineage, tolerance: int = 3,
 def track_scores(
     overlaps: TrackOverlaps, truth: Lineage | None = None, result: Lineage | None = None, tolerance: int = 3
 ) -> dict[str, float]:
-    """All scores of a video in one dictionary.
+    """All metrics of a video in one dictionary.
 
-    Args:
-        overlaps: from :func:`lisa_micro.metrics.track_overlaps`.
-        truth, result: parents in each.
-        tolerance: frames, for events.
+    Parameters
+    ----------
+    overlaps
+        From :func:`lisa_micro.metrics.track_overlaps`.
+    truth, result
+        Parents in each.
+    tolerance
+        Frames, for events.
 
-    Returns:
+    Returns
+    -------
+    dict of str to float
         ``hota, deta, assa, loca, idf1, idp, idr, tra, seg``; ``switches``; ``merge_precision, merge_recall, merge_f1``
         and ``merges`` (true coalescences); ``kept_identities``.
+
+    Examples
+    --------
+    >>> from lisa_micro.metrics import track_overlaps
+    >>> two, one = np.array([[1, 1, 2, 2]]), np.array([[3, 3, 3, 3]])
+    >>> scores = track_scores(track_overlaps([two, one], [two, one]), {3: (1, 2)}, {3: (1, 2)})
+    >>> scores["tra"], scores["merge_f1"], scores["switches"]
+    (1.0, 1.0, 0.0)
     """
     found = match_events(
         overlaps, merge_events(overlaps, truth or {}, False), merge_events(overlaps, result or {}, True), tolerance

@@ -1,10 +1,10 @@
-"""Agreement of followed particles: HOTA, IDF1, identity switches, SEG of a video.
+"""Agreement of tracks: HOTA, IDF1, identity switches, and SEG of a video.
 
-Truth and result are label images frame by frame (``(H, W)`` integers, 0 = background, identity k where k is), as lists,
-``(T, H, W)`` arrays or streams: each frame is looked at once, and only the table of overlaps is kept. Scores that need
+Truth and result are label images for each frame (``(H, W)`` integers, 0 = background, k = track ID), as lists,
+``(T, H, W)`` arrays or streams. Each frame is read once, and only its table of overlaps is kept. Metrics that need
 parents (TRA, events) are in :mod:`lisa_micro.metrics.lineage`.
 
-Where neither truth nor result has a particle, they agree, and scores are 1.
+If neither truth nor result has a particle, they agree, and metrics are 1.
 """
 
 from __future__ import annotations
@@ -25,8 +25,17 @@ _EPS = np.finfo(float).eps
 
 @dataclass(frozen=True)
 class FrameOverlap:
-    """One frame: ``true`` ``(m,)`` and ``found`` ``(n,)`` identities, ascending; ``iou`` ``(m, n)``, and ``covered``
-    ``(m, n)``: the part of each true particle that each found one covers, both 0..1."""
+    """Overlaps in one frame.
+
+    Attributes
+    ----------
+    true, found
+        ``(m,)`` and ``(n,)`` track IDs, ascending.
+    iou
+        ``(m, n)`` 0..1.
+    covered
+        ``(m, n)`` fraction of each true particle that each found one covers, 0..1.
+    """
 
     true: np.ndarray
     found: np.ndarray
@@ -36,44 +45,65 @@ class FrameOverlap:
 
 @dataclass
 class TrackOverlaps:
-    """What all scores of a video are computed from.
+    """Overlaps in all frames, from which all metrics of a video are computed.
 
-    Attributes:
-        frames: one entry a frame, in order.
+    Attributes
+    ----------
+    frames
+        One entry per frame, in order.
     """
 
     frames: list[FrameOverlap] = field(default_factory=list)
 
     def add(self, truth: np.ndarray, result: np.ndarray) -> None:
-        """The next frame: ``(H, W)`` integer labels each.
+        """Add the next frame, ``(H, W)`` integer labels each.
 
-        Raises:
-            InputError: unusable labels, or shapes that differ.
+        Raises
+        ------
+        InputError
+            Unusable labels, or shapes that differ.
         """
         table = overlap(result, truth)
         covered = table.intersection / np.maximum(table.true_area, 1)
         self.frames.append(FrameOverlap(table.true, table.predicted, table.iou.T, covered.T))
 
     def true_lengths(self) -> dict[int, int]:
-        """True identity -> number of frames in which it is seen, ascending by identity."""
+        """True track ID -> number of frames in which it occurs, ascending by ID."""
         return _lengths(frame.true for frame in self.frames)
 
     def found_lengths(self) -> dict[int, int]:
-        """The same of found identities."""
+        """Found track ID -> number of frames in which it occurs, ascending by ID."""
         return _lengths(frame.found for frame in self.frames)
 
 
 def track_overlaps(truth: Iterable[np.ndarray], result: Iterable[np.ndarray]) -> TrackOverlaps:
     """Overlaps of all frames of two streams.
 
-    Raises:
-        InputError: unusable labels, shapes that differ, or one of them has more frames.
+    Parameters
+    ----------
+    truth, result
+        Label images of the frames.
+
+    Returns
+    -------
+    TrackOverlaps
+
+    Raises
+    ------
+    InputError
+        Unusable labels, shapes that differ, or different numbers of frames.
+
+    Examples
+    --------
+    >>> frame = np.array([[1, 1, 0, 2]])
+    >>> len(track_overlaps([frame, frame], [frame, frame]).frames)
+    2
     """
     table = TrackOverlaps()
     for number, (true, found) in enumerate(zip_longest(truth, result)):
         if true is None or found is None:
             which = "truth" if true is None else "result"
-            raise InputError(f"the {which} ends after {number} frames, before the other: compare the same frames")
+            raise InputError(f"The {which} ends after {number} frames, before the other; compare the same frames.")
         table.add(np.asarray(true), np.asarray(found))
     return table
 
@@ -87,17 +117,31 @@ def _lengths(frames: Iterable[np.ndarray]) -> dict[int, int]:
 
 
 def hota(overlaps: TrackOverlaps) -> dict[str, float]:
-    """Higher order tracking accuracy (Luiten et al., Int. J. Comput. Vis. 129 (2021) 548), by masks.
+    """Higher order tracking accuracy (Luiten et al., Int. J. Comput. Vis. 129 (2021) 548), for masks.
 
-    For every threshold alpha in 0.05, 0.1 ... 0.95 true and found particles of a frame are assigned one to one, such
-    that the product of IoU and of the overlap of the two whole tracks is largest, and pairs with IoU >= alpha are true
-    positives. DetA = TP / (TP + FN + FP). For a true positive c of true identity i and found identity j, A(c) = TPA /
-    (TPA + FNA + FPA), where TPA counts the true positives of the same i and j, FNA the other detections of i, FPA those
-    of j; AssA is the mean of A over the true positives. HOTA is the mean over alpha of sqrt(DetA * AssA).
+    For each threshold alpha in 0.05, 0.1 ... 0.95, true and found particles of a frame are assigned one to one so that
+    the product of IoU and overlap of the two whole tracks is largest; pairs with IoU >= alpha are true positives. DetA
+    = TP / (TP + FN + FP). For a true positive c of true track i and found track j, A(c) = TPA / (TPA + FNA + FPA),
+    where TPA counts the true positives of the same i and j, FNA the other detections of i, and FPA those of j. AssA is
+    the mean of A over the true positives. HOTA is the mean over alpha of sqrt(DetA * AssA).
 
-    Returns:
+    Parameters
+    ----------
+    overlaps
+        From :func:`track_overlaps`.
+
+    Returns
+    -------
+    dict of str to float
         ``hota``, ``deta``, ``assa``: means over alpha; ``loca``: mean IoU of the true positives, mean over alpha;
         ``hota0``: HOTA at alpha = 0.05. All 0..1.
+
+    Examples
+    --------
+    >>> frame, swapped = np.array([[1, 1, 0, 2, 2]]), np.array([[2, 2, 0, 1, 1]])
+    >>> scores = hota(track_overlaps([frame] * 4, [frame, frame, swapped, swapped]))
+    >>> scores["deta"], round(scores["assa"], 3)
+    (1.0, 0.333)
     """
     true, found = overlaps.true_lengths(), overlaps.found_lengths()
     if not true or not found:
@@ -139,15 +183,32 @@ def hota(overlaps: TrackOverlaps) -> dict[str, float]:
 def idf1(overlaps: TrackOverlaps, threshold: float = 0.5) -> dict[str, float]:
     """Identity F1 (Ristani et al., ECCV Workshops 2016).
 
-    True and found identities are assigned one to one for the whole video, such that the number of frames in which an
-    assigned pair overlaps with an IoU of at least ``threshold`` is largest: IDTP. IDF1 = 2 IDTP / (all true + all found
+    True and found tracks are assigned one to one for the whole video so that the number of frames in which an assigned
+    pair overlaps with an IoU of at least ``threshold`` is largest: IDTP. IDF1 = 2 IDTP / (all true + all found
     detections), IDP = IDTP / found, IDR = IDTP / true.
 
-    Returns:
+    Parameters
+    ----------
+    overlaps
+        From :func:`track_overlaps`.
+    threshold
+        IoU, above 0 and at most 1.
+
+    Returns
+    -------
+    dict of str to float
         ``idf1``, ``idp``, ``idr``: 0..1.
 
-    Raises:
-        InputError: a threshold that is not above 0 and at most 1.
+    Raises
+    ------
+    InputError
+        A threshold out of range.
+
+    Examples
+    --------
+    >>> frame, swapped = np.array([[1, 1, 0, 2, 2]]), np.array([[2, 2, 0, 1, 1]])
+    >>> idf1(track_overlaps([frame] * 4, [frame, frame, frame, swapped]))["idf1"]
+    0.75
     """
     _check(threshold)
     true, found = overlaps.true_lengths(), overlaps.found_lengths()
@@ -164,14 +225,16 @@ def idf1(overlaps: TrackOverlaps, threshold: float = 0.5) -> dict[str, float]:
 
 
 def matches(overlaps: TrackOverlaps, threshold: float = 0.5) -> list[dict[int, int]]:
-    """Who is whom, frame by frame: true identity -> found identity, one to one, IoU at least ``threshold``.
+    """Match track IDs in each frame: true ID -> found ID, one to one, IoU of at least ``threshold``.
 
-    A pair of the frame before stays as long as it may; the others are assigned for the most pairs, then the largest sum
-    of IoUs. This is the matching of the CLEAR MOT measures (Bernardin and Stiefelhagen, EURASIP J. Image Video Process.
-    2008, 246309).
+    A pair of the previous frame is kept as long as possible; the others are assigned for the most pairs, then the
+    largest sum of IoUs. This is the matching of the CLEAR MOT metrics (Bernardin and Stiefelhagen, EURASIP J. Image
+    Video Process. 2008, 246309).
 
-    Raises:
-        InputError: a threshold that is not above 0 and at most 1.
+    Raises
+    ------
+    InputError
+        A threshold that is not above 0 and at most 1.
     """
     _check(threshold)
     result: list[dict[int, int]] = []
@@ -180,7 +243,7 @@ def matches(overlaps: TrackOverlaps, threshold: float = 0.5) -> list[dict[int, i
         good = frame.iou >= threshold
         bonus = np.array([[last.get(i) == j for j in frame.found.tolist()] for i in frame.true.tolist()], bool)
         weight = good * (1 + frame.iou / (2 * max(min(frame.iou.shape), 1)))
-        # a pair that goes on is worth more than any number of new ones
+        # keeping a pair outweighs any number of new ones
         rows, columns = _assigned(weight + (good & bonus.reshape(good.shape)) * (2.0 + min(good.shape)))
         pairs = {int(frame.true[i]): int(frame.found[j]) for i, j in zip(rows, columns, strict=True) if good[i, j]}
         result.append(pairs)
@@ -188,11 +251,27 @@ def matches(overlaps: TrackOverlaps, threshold: float = 0.5) -> list[dict[int, i
 
 
 def switches(overlaps: TrackOverlaps, threshold: float = 0.5) -> int:
-    """How often a true particle goes on under another identity than it was last matched with (identity switches of the
-    CLEAR MOT measures, see :func:`matches`); gaps between are passed over.
+    """Number of identity switches (CLEAR MOT): a true particle is matched with another track ID than before.
 
-    Raises:
-        InputError: a threshold that is not above 0 and at most 1.
+    Gaps are skipped; see :func:`matches`.
+
+    Parameters
+    ----------
+    overlaps
+        From :func:`track_overlaps`.
+    threshold
+        IoU, above 0 and at most 1.
+
+    Raises
+    ------
+    InputError
+        A threshold out of range.
+
+    Examples
+    --------
+    >>> frame, swapped = np.array([[1, 1, 0, 2, 2]]), np.array([[2, 2, 0, 1, 1]])
+    >>> switches(track_overlaps([frame] * 3, [frame, swapped, swapped]))
+    2
     """
     last: dict[int, int] = {}
     count = 0
@@ -203,11 +282,25 @@ def switches(overlaps: TrackOverlaps, threshold: float = 0.5) -> int:
 
 
 def track_seg(overlaps: TrackOverlaps) -> float:
-    """SEG of the Cell Tracking Challenge over all frames (Ulman et al., Nature Methods 14 (2017) 1141): mean over all
-    true particles of all frames of the IoU with the found one that covers more than half of it, 0 where none does.
+    """SEG of the Cell Tracking Challenge over all frames (Ulman et al., Nature Methods 14 (2017) 1141).
 
-    Returns:
-        0..1; NaN where there is no true particle.
+    The mean over all true particles of all frames of the IoU with the found one that covers more than half of it; 0 if
+    none does.
+
+    Parameters
+    ----------
+    overlaps
+        From :func:`track_overlaps`.
+
+    Returns
+    -------
+    float
+        0..1; NaN without true particles.
+
+    Examples
+    --------
+    >>> track_seg(track_overlaps([np.array([[1, 1, 1, 2]])], [np.array([[1, 1, 0, 0]])]))
+    0.3333333333333333
     """
     values = [
         (frame.iou * (frame.covered > 0.5)).sum(axis=1) if len(frame.found) else np.zeros(len(frame.true))
@@ -236,4 +329,4 @@ def _assigned(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _check(threshold: float) -> None:
     if not 0 < threshold <= 1:
-        raise InputError(f"an IoU threshold lies above 0 and is at most 1, not {threshold}")
+        raise InputError(f"An IoU threshold must be above 0 and at most 1, not {threshold}.")

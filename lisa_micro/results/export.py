@@ -1,14 +1,14 @@
-"""Results out: all files of an answer, written together or not at all.
+"""Export of answers: all files of an answer, written together or not at all.
 
-``overlay.png``, ``mask.png`` (0/255), ``labels.tif``, ``instances.csv``, ``coco.json``, ``answer.json``; a
-second and third segment add ``mask_2.png``, ``labels_2.tif`` and so on, and are further rows and annotations
-in the tables.
+``overlay.png``, ``mask.png`` (0/255), ``labels.tif``, ``instances.csv``, ``coco.json`` and ``answer.json``. Further
+segments add ``mask_2.png``, ``labels_2.tif`` and so on, and further rows and annotations in the tables.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 CATEGORIES: tuple[dict[str, Any], ...] = tuple(
     {"id": i + 1, "name": name, "supercategory": "micrograph"} for i, name in enumerate((*CONCEPTS, "object"))
 )
-"""COCO categories: the same numbers in every file, so that files can be joined. Concepts that users taught a model come
-behind them, in the order in which a file has them."""
+"""COCO categories, with the same IDs in every file, so that files can be joined.
+
+Custom concepts follow in the order in which a file has them.
+"""
 
 
 # -------------------------------------------------------------------------------------------------- an answer
@@ -47,18 +49,19 @@ def save_answer(
     details: Mapping[str, Any] | None = None,
     force: bool = False,
 ) -> list[Path]:
-    """Writes all results of one answer.
+    """Write all results of one answer.
 
     Args:
-        answer, image: what was answered, about what.
-        folder: made where it is missing.
+        answer: the answer.
+        image: the micrograph it is about.
+        folder: created if missing.
         preset, weights_sha256: of the assistant, for the record.
-        prompt_boxes: ``(N, 4)`` XYXY px, where boxes were given.
-        details: more for ``answer.json`` (device, command line ...).
-        force: replace results that the folder already holds, those of a longer answer included.
+        prompt_boxes: ``(N, 4)`` XYXY px, if boxes were given.
+        details: further entries of ``answer.json`` (device, command line ...).
+        force: whether existing results in the folder may be replaced, including those of a longer answer.
 
     Returns:
-        The paths written, ``overlay.png`` first.
+        the paths written, ``overlay.png`` first.
 
     Raises:
         InputError: the folder cannot be written, or holds results and ``force`` is false.
@@ -66,7 +69,7 @@ def save_answer(
     folder, image = check_output(folder, force), as_micrograph(image)
     segments = answer.segments
     shape = image.shape
-    writers: dict[str, Callable[[Path], None]] = {
+    writers: dict[str, Callable[[Path], object]] = {
         "overlay.png": lambda path: _write_png(
             path,
             draw_overlay(
@@ -77,13 +80,11 @@ def save_answer(
             ),
         )
     }
-    # An answer that nothing is there has its files too, all empty: a batch of runs then needs no special cases.
+    # an answer without segments has all files too, so that batches need no special cases
     for i, labels in enumerate([segment.labels for segment in segments] or [np.zeros(shape, np.int32)]):
         number = "" if i == 0 else f"_{i + 1}"
-        writers[f"mask{number}.png"] = lambda path, labels=labels: _write_png(
-            path, np.where(labels > 0, np.uint8(255), np.uint8(0))
-        )
-        writers[f"labels{number}.tif"] = lambda path, labels=labels: write_labels(path, labels, image.pixel_size_nm)
+        writers[f"mask{number}.png"] = partial(_write_mask, labels=labels)
+        writers[f"labels{number}.tif"] = partial(write_labels, labels=labels, pixel_size_nm=image.pixel_size_nm)
     writers["instances.csv"] = lambda path: instances_table(segments).to_csv(path, index=False)
     writers["coco.json"] = lambda path: write_json(path, coco(segments, image))
     record = answer_record(
@@ -108,9 +109,17 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(path, format="PNG")
 
 
+def _write_mask(path: Path, labels: np.ndarray) -> None:
+    _write_png(path, np.where(labels > 0, np.uint8(255), np.uint8(0)))
+
+
 def instances_table(segments: Sequence[Segmentation]) -> pd.DataFrame:
-    """One row an instance: which segment (1, 2 ...) and concept it belongs to, its label, then what was
-    measured, or its area and box where nothing was."""
+    """One row per instance of all segments.
+
+    Returns:
+        segment (1, 2 ...), concept and label of the instance, then its measured properties, or its area and box if
+        nothing was measured.
+    """
     import pandas as pd
 
     tables = []
@@ -141,9 +150,12 @@ def _plain_table(segment: Segmentation) -> pd.DataFrame:
 
 
 def coco(segments: Sequence[Segmentation], image: Micrograph) -> dict[str, Any]:
-    """A COCO instance file: compressed run lengths, which pycocotools reopens with the same pixels; boxes are
-    ``x, y, width, height`` px. Beside the standard keys: ``segment`` and ``label`` of every annotation, and
-    the pixel size of the image."""
+    """A COCO instance file.
+
+    Masks are compressed run lengths, which pycocotools decodes to the same pixels; boxes are ``x, y, width, height``
+    px. Beside the standard keys there are ``segment`` and ``label`` of each annotation, and the pixel size of the
+    image.
+    """
     from pycocotools import mask as coco_mask
 
     height, width = image.shape
@@ -153,7 +165,7 @@ def coco(segments: Sequence[Segmentation], image: Micrograph) -> dict[str, Any]:
         if name not in numbers:
             numbers[name] = len(categories) + 1
             categories.append({"id": numbers[name], "name": name, "supercategory": "micrograph"})
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for i, segment in enumerate(segments):
         boxes = boxes_from_labels(segment.labels)
         for label, rle in rle_from_labels(segment.labels).items():
@@ -199,12 +211,12 @@ def answer_record(
     prompt_boxes: np.ndarray | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What ``answer.json`` holds: enough to repeat the run and to check it."""
+    """Content of ``answer.json``: enough to repeat and to check the run."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
         release = version("lisa-micro")
-    except PackageNotFoundError:  # run from a folder without being installed
+    except PackageNotFoundError:  # a checkout that is not installed
         release = ""
     height, width = image.shape
     return {
@@ -234,7 +246,7 @@ def answer_record(
 
 
 def _segment_record(i: int, segment: Segmentation, answer: Answer) -> dict[str, Any]:
-    # by the target's number: of a reply with several, some may have no segment
+    # by the number of the target, since some targets of a reply may have no segment
     values = [value for value in answer.values if value.target == segment.target]
     return {
         "segment": i + 1,

@@ -18,7 +18,7 @@ from lisa_micro.measure.motion import mean_squared_displacement, pair_distances,
 from lisa_micro.types import InputError
 from lisa_micro.video.track_data import LabelFrames, TrackData
 from lisa_micro.viz.movie import write_overlay_video
-from lisa_micro.viz.plots import PLOT_FILES, save_plots
+from lisa_micro.viz.plot_files import PLOT_FILES, save_plots
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""A followed video as a movie: identities in colours that stay, marks where something happens, time and scale bar."""
+"""Movies of tracked videos: stable colours for tracks, marks for events, time, and scale bar."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lisa_micro.io.files import write_files
+from lisa_micro.io.memory import MicrographLike
+from lisa_micro.io.reader import pixels_of
 from lisa_micro.scale_bar import DEFAULT_FONT, load_font
-from lisa_micro.types import InputError, Micrograph
+from lisa_micro.types import InputError
 from lisa_micro.viz.overlay import PALETTE, close_pairs, draw_overlay, draw_scale_bar
 
 if TYPE_CHECKING:
@@ -29,65 +31,80 @@ EVENT_COLOURS: dict[str, tuple[int, int, int]] = {
     "leave": (190, 190, 190),
 }
 """Kind of event -> RGB of its mark."""
-_CODECS = ("libx264", "libopenh264", "mpeg4")  # the first that this build of FFmpeg has
-_CRF = "20"  # constant quality of x264: lower is better and larger; thin contours need about this
+_CODECS = ("libx264", "libopenh264", "mpeg4")  # the first that this build of FFmpeg supports
+_CRF = "20"  # constant quality of x264: lower is better and larger; needed for thin contours
 _MOST_NAMES = 80
+
+
+@dataclass(frozen=True)
+class MovieStyle:
+    """Appearance of an overlay video.
+
+    Attributes:
+        rate: frames per second of the movie.
+        hold: number of frames for which an event is marked.
+        names: whether the track ID is written on each particle (of at most 80).
+        enlarge: whether small frames are enlarged, as by :func:`lisa_micro.viz.draw_overlay`.
+    """
+
+    rate: float = 10.0
+    hold: int = 6
+    names: bool = True
+    enlarge: bool = True
 
 
 def write_overlay_video(
     path: str | os.PathLike[str],
-    frames: Iterable[np.ndarray | Micrograph],
+    frames: Iterable[MicrographLike],
     labels: Iterable[np.ndarray],
     events: pd.DataFrame | None = None,
     pixel_size_nm: float | None = None,
     frame_time_s: float | None = None,
-    rate: float = 10.0,
-    hold: int = 6,
-    names: bool = True,
-    enlarge: bool = True,
+    style: MovieStyle | None = None,
 ) -> Path:
-    """Writes an MP4, frame by frame, so that memory does not grow with its length.
+    """Write an MP4 frame by frame, so that memory does not grow with its length.
 
     Args:
-        path: ends in ``.mp4``; appears when it is complete.
-        frames: ``(H, W)`` intensities of any range, all of one size.
-        labels: ``(H, W)`` identities of each frame. Where one of the two ends before the other, the movie ends.
-        events: one row an event: ``kind``, ``frame``, ``x_px``, ``y_px`` (in the coordinates of its frame), ``after``
-            (identities; where it is there, the mark follows what is left of the event). Each is marked for ``hold``
-            frames.
-        pixel_size_nm: for the scale bar; ``None`` for none.
-        frame_time_s: for the time; without it the number of the frame is shown.
-        rate: frames a second of the movie.
-        hold: frames.
-        names: whether to write its identity on every particle (of at most 80).
-        enlarge: small frames are shown enlarged, as by :func:`lisa_micro.io.draw_overlay`.
+        path: ends in ``.mp4``; the file appears when it is complete.
+        frames: ``(H, W)`` intensities of any range, or other micrographs, all of one size.
+        labels: ``(H, W)`` track IDs of each frame. The movie ends with the shorter of the two.
+        events: one row per event: ``kind``, ``frame``, ``x_px``, ``y_px`` (in the coordinates of its frame), and
+            optionally ``after`` (track IDs; the mark then follows what results from the event).
+        pixel_size_nm: for the scale bar; none is drawn if ``None``.
+        frame_time_s: for the time; without it the frame number is shown.
+        style: frame rate, duration of marks, names and size.
 
     Returns:
         the path.
 
     Raises:
-        InputError: no frame, frames of several sizes, a rate or hold that cannot be, a name without ``.mp4``, or a
-            folder that cannot be written.
+        InputError: no frame, frames of several sizes, a style out of range, a name without ``.mp4``, or a folder that
+            cannot be written.
     """
     path = Path(path)
+    style = style or MovieStyle()
     if path.suffix.lower() != ".mp4":
-        raise InputError(f"the overlay video is an MP4: give a name that ends in .mp4, not {path.name!r}")
-    if not (math.isfinite(rate) and 0 < rate <= 1000) or hold < 1:
-        raise InputError("give a rate above 0 and at most 1000 frames a second, and hold marks for at least 1 frame")
-    marks = _Marks(events, hold)
-    pictures = _pictures(frames, labels, marks, pixel_size_nm, frame_time_s, names, enlarge)
-    return write_files(path.parent, {path.name: lambda part: _encode(part, pictures, rate)})[0]
+        raise InputError(f"The overlay video is an MP4; give a name that ends in .mp4, not {path.name!r}.")
+    if not (math.isfinite(style.rate) and 0 < style.rate <= 1000):
+        raise InputError(f"The frame rate must be above 0 and at most 1000 frames per second, not {style.rate}.")
+    if style.hold < 1:
+        raise InputError(f"Marks must be shown for at least 1 frame, not {style.hold}.")
+    pictures = _pictures(frames, labels, _Marks(events, style.hold), (pixel_size_nm, frame_time_s), style)
+    return write_files(path.parent, {path.name: lambda part: _encode(part, pictures, style.rate)})[0]
 
 
 @dataclass
 class StableColours:
-    """A colour for every identity that it keeps. A new one gets a colour that none of its neighbours has, and of those
-    the one that the fewest identities have; later neighbours may share it."""
+    """Colours of tracks that do not change during a movie.
+
+    A new track gets a colour that none of its neighbours has, and of those the one used by the fewest tracks; later
+    neighbours may share it.
+    """
 
     chosen: dict[int, int] = field(default_factory=dict)
 
     def table(self, labels: np.ndarray) -> np.ndarray:
-        """``(labels.max() + 1, 3)`` uint8 RGB for ``(H, W)`` identities."""
+        """``(labels.max() + 1, 3)`` uint8 RGB for ``(H, W)`` track IDs."""
         names = np.unique(labels[labels > 0]).tolist()
         fresh = [name for name in names if name not in self.chosen]
         near: dict[int, set[int]] = {name: set() for name in fresh}
@@ -108,7 +125,7 @@ class StableColours:
 
 
 class _Marks:
-    """Events that are shown in a frame."""
+    """Events to be shown in each frame."""
 
     def __init__(self, events: pd.DataFrame | None, hold: int) -> None:
         self.hold = hold
@@ -117,7 +134,7 @@ class _Marks:
             return
         missing = {"kind", "frame", "x_px", "y_px"} - set(events.columns)
         if missing:
-            raise InputError(f"the table of events has no column {sorted(missing)[0]!r}")
+            raise InputError(f"The table of events has no column {sorted(missing)[0]!r}.")
         after = events["after"] if "after" in events else [()] * len(events)
         for kind, frame, x, y, names in zip(
             events["kind"], events["frame"], events["x_px"], events["y_px"], after, strict=True
@@ -125,36 +142,34 @@ class _Marks:
             self._rows.setdefault(int(frame), []).append((str(kind), float(x), float(y), tuple(names)))
 
     def at(self, frame: int) -> Iterator[tuple[str, int, float, float, tuple[int, ...]]]:
-        """Kind, age in frames, x, y and identities after of each; the newest first, of one frame the last first."""
+        """Kind, age in frames, x, y and resulting track IDs of each event; the newest first."""
         for age in range(min(self.hold, frame + 1)):
             for kind, x, y, names in reversed(self._rows.get(frame - age, [])):
-                # what was there in the first frame has not just happened
+                # what is there in the first frame is not an event
                 if frame - age > 0 and math.isfinite(x) and math.isfinite(y):
                     yield kind, age, x, y, names
 
 
 def _pictures(
-    frames: Iterable[np.ndarray | Micrograph],
+    frames: Iterable[MicrographLike],
     labels: Iterable[np.ndarray],
     marks: _Marks,
-    pixel_size_nm: float | None,
-    frame_time_s: float | None,
-    names: bool,
-    enlarge: bool,
+    calibration: tuple[float | None, float | None],
+    style: MovieStyle,
 ) -> Iterator[np.ndarray]:
-    """``(h, w, 3)`` uint8, both even, as the codecs want it."""
-    colours = StableColours()
+    """``(h, w, 3)`` uint8 with even sides, as the codecs require."""
+    (pixel_size_nm, frame_time_s), colours = calibration, StableColours()
     shape: tuple[int, ...] | None = None
     for number, (frame, found) in enumerate(zip(frames, labels, strict=False)):
-        pixels = frame.pixels if isinstance(frame, Micrograph) else np.asarray(frame)
-        if pixels.ndim != 2 or pixels.shape != np.shape(found):
-            raise InputError(f"frame {number} of shape {pixels.shape} does not fit labels of shape {np.shape(found)}")
+        pixels = pixels_of(frame)
+        if pixels.shape != np.shape(found):
+            raise InputError(f"Frame {number} of shape {pixels.shape} does not fit labels of shape {np.shape(found)}.")
         if shape is not None and pixels.shape != shape:
-            raise InputError(f"frame {number} is of shape {pixels.shape}, those before it of {shape}: use one size")
+            raise InputError(f"Frame {number} has shape {pixels.shape} but earlier frames {shape}; use one size.")
         shape = pixels.shape
-        picture = draw_overlay(pixels, found, fill=0.3, enlarge=enlarge, colours=colours.table(found))
+        picture = draw_overlay(pixels, found, fill=0.3, enlarge=style.enlarge, colours=colours.table(found))
         time = f"frame {number}" if frame_time_s is None else _time_text(number * frame_time_s, frame_time_s)
-        picture = _annotate(picture, found, list(marks.at(number)), marks.hold, time, names, pixel_size_nm)
+        picture = _annotate(picture, found, list(marks.at(number)), marks.hold, time, style.names, pixel_size_nm)
         yield np.pad(picture, ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0)), mode="edge")
 
 
@@ -187,16 +202,16 @@ def _annotate(
             draw.text(
                 at, str(name), font=small, fill=(255, 255, 255), anchor="mm", stroke_width=2, stroke_fill=(0, 0, 0)
             )
-    written: list[tuple[float, float]] = []
-    for kind, age, x, y, after in marks:  # the newest first; an older one close by gets no words
+    labelled: list[tuple[float, float]] = []
+    for kind, age, x, y, after in marks:  # the newest first; an older one nearby gets no text
         if len(after) == 1 and after[0] in spots:
             x, y = spots[after[0]]
         at = ((x + 0.5) * scale, (y + 0.5) * scale)
-        alone = all(math.hypot(at[0] - other[0], at[1] - other[1]) > 4 * text_px for other in written)
+        alone = all(math.hypot(at[0] - other[0], at[1] - other[1]) > 4 * text_px for other in labelled)
         _ring(
             draw, kind if alone else "", EVENT_COLOURS.get(kind, (255, 255, 255)), age / hold, at, text_px, image.size
         )
-        written += [at] if alone else []
+        labelled += [at] if alone else []
     _stamp(draw, time, text_px)
     if pixel_size_nm is not None:
         draw_scale_bar(draw, image.size, pixel_size_nm / scale)
@@ -204,7 +219,7 @@ def _annotate(
 
 
 def _centres(labels: np.ndarray) -> dict[int, tuple[float, float]]:
-    """Identity -> x, y of its centroid."""
+    """Track ID -> x, y of its centroid."""
     rows, columns = np.nonzero(labels)
     names, index = np.unique(labels[rows, columns], return_inverse=True)
     count = np.maximum(np.bincount(index, minlength=len(names)), 1)
@@ -221,7 +236,7 @@ def _ring(
     text_px: int,
     size: tuple[int, int],
 ) -> None:
-    """A ring that widens and fades, with words below it (above where there is no room)."""
+    """Draw a ring that widens and fades, with text below it (above if there is no room)."""
     x, y = at
     alpha = round(255 * (1 - 0.6 * age))
     radius = text_px * (1.0 + 0.8 * age)
@@ -236,7 +251,7 @@ def _ring(
 
 
 def _stamp(draw: Any, text: str, text_px: int) -> None:
-    """Top left: the time."""
+    """Draw the time at the top left."""
     font = load_font(DEFAULT_FONT, text_px)
     pad = round(text_px * 0.5)
     width = draw.textlength(text, font=font)
@@ -254,11 +269,11 @@ def _encode(path: Path, pictures: Iterator[np.ndarray], rate: float) -> None:
     av.logging.set_level(av.logging.PANIC)  # FFmpeg writes to the terminal itself; what matters is raised
     first = next(pictures, None)
     if first is None:
-        raise InputError("there is no frame to make an overlay video of")
+        raise InputError("There is no frame for an overlay video.")
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream(_codec(), rate=Fraction(rate).limit_denominator(1000))
+        stream: Any = container.add_stream(_codec(), rate=Fraction(rate).limit_denominator(1000))
         stream.height, stream.width = first.shape[:2]
-        stream.pix_fmt = "yuv420p"  # what every browser and player shows
+        stream.pix_fmt = "yuv420p"  # supported by every browser and player
         if stream.codec_context.name == "libx264":
             stream.options = {"crf": _CRF, "preset": "veryfast"}
         for picture in chain((first,), pictures):
@@ -275,4 +290,4 @@ def _codec() -> str:
         except (av.FFmpegError, ValueError):
             continue
         return name
-    raise InputError("this build of PyAV writes neither H.264 nor MPEG-4; install av from the package index")
+    raise InputError("This build of PyAV writes neither H.264 nor MPEG-4; install av from the package index.")

@@ -1,19 +1,16 @@
-"""Pictures of a followed video: sizes over time, growth of necks, and who lived when and what happened to whom.
+"""Plots of a tracked video: sizes over time, growth of necks, and a timeline of tracks and events.
 
-Drawn from the tables alone, without matplotlib's global state, so that threads do not disturb each other. Times are in
-seconds where they are known, else in frames. The same as an interactive page: :mod:`lisa_micro.viz.plots_html`.
+They are drawn from the tables alone, without matplotlib's global state, so they may be made in several threads. Times
+are in seconds if known, otherwise in frames. :mod:`lisa_micro.viz.plots_html` gives the same as an interactive page.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lisa_micro.io import write_files
 from lisa_micro.measure.growth import growth_band, growth_curve
 from lisa_micro.measure.motion import numbers, sizes_over_time, unit_of
 
@@ -30,49 +27,13 @@ KIND_STYLES: dict[str, tuple[str, str, str]] = {
     "vanish": ("#555555", "x", "x"),
     "leave": ("#8a8a8a", ">", "triangle-right"),
 }
-"""Kind of event -> colour, marker of matplotlib, marker of plotly."""
-PLOT_FILES = ("sizes.png", "growth.png", "timeline.png", "plots.html")
+"""Kind of event -> colour, marker in matplotlib, marker in plotly."""
 BLUE, RED, GREY = "#3b75af", "#c0392b", "#444444"
 _PANELS = 6
 
 
-def save_plots(
-    folder: str | os.PathLike[str],
-    tracks: pd.DataFrame,
-    events: pd.DataFrame,
-    necks: pd.DataFrame,
-    pairs: pd.DataFrame,
-) -> list[Path]:
-    """Writes :data:`PLOT_FILES`; older ones are replaced.
-
-    Args:
-        folder: made where it is missing.
-        tracks: one row a particle and frame: ``frame, time_s, identity`` and :func:`measure_particles`'s columns.
-        events: one row an event: ``kind, frame, time_s, before, after`` (tuples of identities).
-        necks: one row a neck and frame, as for :func:`lisa_micro.measure.pair_growth`.
-        pairs: what that function returns for it.
-
-    Returns:
-        the paths.
-
-    Raises:
-        InputError: the folder cannot be written, or a table lacks a column.
-    """
-    from lisa_micro.viz.plots_html import plots_page
-
-    figures = {
-        "sizes.png": sizes_figure(tracks),
-        "growth.png": growth_figure(necks, pairs),
-        "timeline.png": timeline_figure(tracks, events),
-    }
-    writers: dict[str, Any] = {name: figure.savefig for name, figure in figures.items()}
-    page = plots_page(tracks, events, necks, pairs)
-    writers["plots.html"] = lambda path: path.write_text(page, encoding="utf-8")
-    return write_files(folder, writers)
-
-
 def times_of(table: pd.DataFrame) -> tuple[np.ndarray, str]:
-    """Times of the rows and what to call them: seconds, or frames where any time is unknown."""
+    """Times of the rows and their axis label: seconds, or frames if any time is unknown."""
     times = numbers(table, "time_s", "rows") if "time_s" in table else np.full(len(table), np.nan)
     return (times, "time (s)") if np.isfinite(times).all() else (numbers(table, "frame", "rows"), "frame")
 
@@ -98,11 +59,12 @@ def _nothing(axes: Any, words: str) -> None:
 
 
 def sizes_figure(tracks: pd.DataFrame, name: str = "diameter") -> Figure:
-    """Size distribution over time: every particle a dot, median, the ranges of the middle 80 % and of the middle half,
-    and the number of particles below.
+    """Size distribution over time, and the number of particles below.
+
+    Each particle is a dot; shown are the median and the ranges of the middle 80 % and 50 %.
 
     Args:
-        tracks: see :func:`save_plots`.
+        tracks: see :func:`lisa_micro.viz.plot_files.save_plots`.
         name: as for :func:`lisa_micro.measure.sizes_over_time`.
 
     Raises:
@@ -137,7 +99,7 @@ def sizes_figure(tracks: pd.DataFrame, name: str = "diameter") -> Figure:
 
 
 def best_pairs(pairs: pd.DataFrame, count: int | None = None) -> pd.DataFrame:
-    """Fitted pairs, those whose n is known best first (relative width of its interval, then number of frames)."""
+    """Fitted pairs, those with the most certain n first (relative width of its interval, then number of frames)."""
     fitted = pairs[np.isfinite(pairs["n"])]
     width = (fitted["n_high"] - fitted["n_low"]) / fitted["n"]
     order = np.lexsort((-fitted["frames_used"].to_numpy(), width.to_numpy()))
@@ -166,19 +128,17 @@ def ratio_rows(necks: pd.DataFrame, row: Any) -> tuple[np.ndarray, np.ndarray, n
 
 
 def fit_times(row: Any, times: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """Where to draw a fit: from t0, or from the first of the pair's frames, to the last used one, closer at the start
-    where it is steep."""
+    """Times at which to draw a fit: from t0 or the first frame to the last used one, denser at the steep start."""
     start, stop = max(float(row["t0_s"]), float(times[0])), float(times[used].max())
     return start + (stop - start) * np.linspace(0, 1, 200) ** 2
 
 
 def growth_figure(necks: pd.DataFrame, pairs: pd.DataFrame, chosen: Iterable[tuple[int, int]] | None = None) -> Figure:
-    """x / R against time for up to six pairs: what was measured, the fit, and the band of all curves within the
-    interval.
+    """x / R against time for up to six pairs: measured values, fit, and the band of all curves within the interval.
 
     Args:
-        necks, pairs: see :func:`save_plots`.
-        chosen: pairs to show; None: the six whose n is known best.
+        necks, pairs: see :func:`lisa_micro.viz.plot_files.save_plots`.
+        chosen: pairs to show; by default the six with the most certain n.
 
     Raises:
         InputError: a column is missing.
@@ -216,8 +176,11 @@ def growth_figure(necks: pd.DataFrame, pairs: pd.DataFrame, chosen: Iterable[tup
 
 
 def lives(tracks: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
-    """Identity -> first and last time it is seen, in the unit of :func:`times_of`: columns ``first, last``. The parents
-    of a coalescence last until it."""
+    """First and last time of each track, in the unit of :func:`times_of`.
+
+    Returns:
+        columns ``first, last``, indexed by track ID. The parents of a coalescence last until it.
+    """
     times, _ = times_of(tracks)
     spans = tracks.assign(_time=times).groupby("identity")["_time"].agg(first="min", last="max").astype(float)
     if len(events):
@@ -230,14 +193,15 @@ def lives(tracks: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
 
 
 def family_order(names: Iterable[int], events: pd.DataFrame) -> dict[int, int]:
-    """Identity -> row, from 0: parents next to each other, their child between them, so that lines seldom cross."""
+    """Track ID -> row, from 0: parents next to each other with their child between them, so that lines seldom cross."""
     parents = {after[0]: before for before, after in _coalescences(events)}
     names = list(names)
-    known, rows = set(names), {}
+    known: set[int] = set(names)
+    rows: dict[int, int] = {}
     children = {parent for before in parents.values() for parent in before}
 
     def place(name: int) -> None:
-        # without recursion: a chain of coalescences may be long
+        # without recursion, since a chain of coalescences may be long
         stack: list[tuple[int, bool]] = [(name, False)]
         while stack:
             current, ready = stack.pop()
@@ -264,11 +228,12 @@ def _coalescences(events: pd.DataFrame) -> list[tuple[tuple[int, ...], tuple[int
 
 
 def timeline_figure(tracks: pd.DataFrame, events: pd.DataFrame) -> Figure:
-    """Every particle a line from its first to its last sight, with what happened to it; coalescing ones are joined to
-    what they became.
+    """Timeline: each particle is a line from its first to its last frame, with its events.
+
+    Coalescing particles are joined to the resulting one.
 
     Args:
-        tracks, events: see :func:`save_plots`.
+        tracks, events: see :func:`lisa_micro.viz.plot_files.save_plots`.
 
     Raises:
         InputError: a column is missing.
@@ -284,7 +249,7 @@ def timeline_figure(tracks: pd.DataFrame, events: pd.DataFrame) -> Figure:
     axes.hlines(place, spans["first"], spans["last"], color="#b9c3cf", linewidth=2.2, zorder=1)
     times, label = times_of(events if len(events) else tracks)
     for kind, (colour, marker, _) in KIND_STYLES.items():
-        which = np.flatnonzero((events["kind"] == kind).to_numpy()) if len(events) else []
+        which = np.flatnonzero((events["kind"] == kind).to_numpy()) if len(events) else np.zeros(0, int)
         at: list[tuple[float, int]] = []
         for k in which:
             before, after = events["before"].iloc[k], events["after"].iloc[k]

@@ -1,5 +1,7 @@
-"""The pictures of :mod:`lisa_micro.viz.plots` as one page that can be looked into: zoom, values under the pointer,
-pairs switched on and off. It holds all that it needs and opens without a network."""
+"""The plots of :mod:`lisa_micro.viz.plots` as an interactive page.
+ It offers zoom, values under the pointer, and pairs that can be switched on and off. The page is self-contained and
+opens without a network.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-_SHOWN = 3  # pairs that are switched on at first
+_SHOWN = 3  # pairs that are switched on initially
 _COLOURS = (
     "#3b75af",
     "#d98200",
@@ -42,7 +44,7 @@ _COLOURS = (
 
 
 def plots_page(tracks: pd.DataFrame, events: pd.DataFrame, necks: pd.DataFrame, pairs: pd.DataFrame) -> str:
-    """The page, as HTML text; arguments as for :func:`lisa_micro.viz.plots.save_plots`.
+    """The page as HTML text; arguments as for :func:`lisa_micro.viz.plot_files.save_plots`.
 
     Raises:
         InputError: a table lacks a column.
@@ -96,7 +98,7 @@ def sizes_page(tracks: pd.DataFrame, name: str = "diameter") -> Figure:
 
 
 def growth_page(necks: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
-    """As :func:`lisa_micro.viz.plots.growth_figure`, all fitted pairs, those whose n is known best switched on."""
+    """As :func:`lisa_micro.viz.plots.growth_figure`, for all fitted pairs; the most certain ones are switched on."""
     from plotly.graph_objects import Figure
 
     figure = Figure()
@@ -171,19 +173,17 @@ def timeline_page(tracks: pd.DataFrame, events: pd.DataFrame) -> Figure:
             figure.add_scatter(
                 x=links_x, y=links_y, mode="lines", line=thin, legendgroup=kind, showlegend=False, hoverinfo="skip"
             )
-        px, py, words = zip(*points, strict=True)
+        px, py, texts = zip(*points, strict=True)
         figure.add_scatter(
             x=px,
             y=py,
-            text=words,
+            text=texts,
             mode="markers",
             marker={"symbol": symbol, "color": colour, "size": 9, "line": {"color": colour, "width": 1.5}},
             legendgroup=kind,
             name=kind,
             hovertemplate="%{text}, at %{x:.5g}<extra></extra>",
         )
-    _layout(
-        figure, "Who lived when, and what happened", label, "particle", int(np.clip(180 + 16 * len(rows), 360, 1600))
-    )
+    _layout(figure, "Tracks and events", label, "particle", int(np.clip(180 + 16 * len(rows), 360, 1600)))
     ticks = {"tickvals": list(rows.values()), "ticktext": [str(name) for name in rows]} if len(rows) <= 120 else {}
     return figure.update_yaxes(autorange="reversed", showgrid=False, **ticks)

@@ -600,7 +600,7 @@ def test_tables_on_a_terminal():
     show_summary(report, console)
     text = console.export_text()
     assert "a [b] figure" in text and "x|y<z>" in text and "[note]" in text
-    assert "0 of 1 figures reach their must" in text and "FAIL  a [b] figure: 0.1 (must be >= 0.5)" in text
+    assert "0 of 1 metrics reach their must" in text and "FAIL  a [b] figure: 0.1 (must be >= 0.5)" in text
     assert "x\\|y&lt;z>" in markdown(report)
     narrow = Console(width=80, record=True, file=io.StringIO())
     show(result, narrow)
@@ -670,7 +670,7 @@ def test_command_line(data, tmp_path, capsys, monkeypatch):
     assert code == 2 and "LISA_MICRO_DATA" in text.err
     out = tmp_path / "out"
     code, text = run("tem-sintering", "--data", str(data), "--limit", "1", "--out", str(out))
-    assert code == 0 and "evaluation.json" in text.out and "3 of 3 figures reach their must" in text.out
+    assert code == 0 and "evaluation.json" in text.out and "3 of 3 metrics reach their must" in text.out
     code, text = run("tem-sintering", "--data", str(data), "--limit", "1", "--out", str(out))
     assert code == 2 and "--force" in text.err
 

@@ -10,8 +10,9 @@ from PIL import Image
 from lisa_micro.measure import measure_necks, measure_particles, pair_growth
 from lisa_micro.sim import simulate_sintering
 from lisa_micro.types import InputError, Micrograph
-from lisa_micro.viz.movie import StableColours, write_overlay_video
-from lisa_micro.viz.plots import PLOT_FILES, family_order, growth_figure, lives, save_plots, timeline_figure
+from lisa_micro.viz.movie import MovieStyle, StableColours, write_overlay_video
+from lisa_micro.viz.plot_files import PLOT_FILES, save_plots
+from lisa_micro.viz.plots import family_order, growth_figure, lives, timeline_figure
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,8 @@ def test_overlay_video(followed, tmp_path):
     video, _, events, _, _ = followed
     path = tmp_path / "overlay.mp4"
     labels = [video.labels(t) for t in range(8)]
-    write_overlay_video(path, video, labels, events, video.pixel_size_nm, video.frame_time_s, rate=12.5, enlarge=False)
+    style = MovieStyle(rate=12.5, enlarge=False)
+    write_overlay_video(path, video, labels, events, video.pixel_size_nm, video.frame_time_s, style)
     with av.open(str(path)) as movie:
         stream = movie.streams.video[0]
         pictures = [picture.to_ndarray(format="rgb24") for picture in movie.decode(stream)]
@@ -113,19 +115,19 @@ def test_overlay_video_of_odd_size_and_bad_input(tmp_path):
     av = pytest.importorskip("av")
     pixels, labels = np.random.default_rng(0).random((61, 83), np.float32), np.zeros((61, 83), np.int32)
     labels[10:20, 10:30] = 70000
-    path = write_overlay_video(tmp_path / "odd.mp4", [Micrograph(pixels)], [labels], enlarge=False)
+    path = write_overlay_video(tmp_path / "odd.mp4", [Micrograph(pixels)], [labels], style=MovieStyle(enlarge=False))
     with av.open(str(path)) as movie:
         assert next(movie.decode(video=0)).to_ndarray(format="rgb24").shape == (62, 84, 3)
     with pytest.raises(InputError, match="mp4"):
         write_overlay_video(tmp_path / "a.gif", [pixels], [labels])
     with pytest.raises(InputError, match="no frame"):
         write_overlay_video(tmp_path / "a.mp4", [], [])
-    with pytest.raises(InputError, match="frame 1"):
+    with pytest.raises(InputError, match="Frame 1"):
         write_overlay_video(tmp_path / "a.mp4", [pixels, pixels[:50]], [labels, labels[:50]])
     with pytest.raises(InputError, match="labels"):
         write_overlay_video(tmp_path / "a.mp4", [pixels], [labels[:50]])
     with pytest.raises(InputError, match="rate"):
-        write_overlay_video(tmp_path / "a.mp4", [pixels], [labels], rate=0)
+        write_overlay_video(tmp_path / "a.mp4", [pixels], [labels], style=MovieStyle(rate=0))
     with pytest.raises(InputError, match="x_px"):
         events = pd.DataFrame({"kind": ["contact"], "frame": [0], "y_px": [1.0]})
         write_overlay_video(tmp_path / "a.mp4", [pixels], [labels], events)

@@ -48,8 +48,10 @@ class Comparison(PromptOutcome):
     """Result of :func:`compare_prompts`."""
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write ``report.html`` with its pictures, ``scores.csv``, ``objects.csv``, ``comparison.json`` and the labels
-        of each way.
+        """Write the report of the comparison.
+
+        It consists of ``report.html`` with its pictures, ``scores.csv``, ``objects.csv``, ``comparison.json`` and the
+        labels of each way.
 
         Returns:
             the paths.
