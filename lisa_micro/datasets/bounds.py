@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from pydantic_core import ErrorDetails
 
 from lisa_micro.io.arrays import MAX_SIDE
 from lisa_micro.types import InputError
@@ -237,7 +237,7 @@ def check_keys(entry: object, keys: tuple[str, ...]) -> Mapping[str, object]:
     return entry
 
 
-def validation_problem(fault: Mapping[str, Any]) -> str:
+def validation_problem(fault: ErrorDetails) -> str:
     """Describe an entry of pydantic's ``ValidationError.errors()`` in one line: place, what is wrong, and the value."""
     where = one_line(".".join(str(part) for part in fault["loc"]), 80)
     if fault["type"] == "extra_forbidden":

@@ -106,7 +106,7 @@ def test_what_cannot_be_done_is_said_and_nothing_changes(user, desk, tmp_path):
         ({"action": "add", "points": [[900, 1]]}, "outside"),
         ({"action": "add", "points": [[9, 9]], "point_labels": [0]}, "must lie on"),
         ({"action": "add", "points": [[9, 9]] * 33}, "too many"),
-        ({"action": "add", "points": [[8, 8]]}, "belongs to other"),
+        ({"action": "add", "points": [[8, 8]]}, "belong to other"),
         ({"action": "split", "line": [[0, 47], [63, 47]]}, "crosses nothing"),
         ({"action": "split", "line": "x"}, "two points"),
         ({"action": "split", "instance": 3}, "does not show where"),

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
-from typing import Any
 
 from lisa_micro.datasets.bounds import one_line, shown
 from lisa_micro.datasets.formats.drafts import PART_WORDS
@@ -30,7 +29,7 @@ def files_under(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
             yield path
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> object:
     """Read a JSON file.
 
     Raises:
@@ -50,7 +49,7 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is not JSON ({one_line(error)})") from error
 
 
-def kind_of_json(content: Any) -> str | None:
+def kind_of_json(content: object) -> str | None:
     """The format of a JSON content: ``"coco"``, ``"reasonseg"``, ``"labelme"``, or None."""
     if not isinstance(content, dict):
         return None

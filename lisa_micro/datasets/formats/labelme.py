@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lisa_micro.datasets.bounds import check_points, check_polygon, check_text, one_line, shown
+from lisa_micro.datasets.bounds import check_keys, check_points, check_polygon, check_text, one_line, shown
 from lisa_micro.datasets.custom_concepts import concept_map
 from lisa_micro.datasets.formats.detect import Images, files_under, kind_of_json, read_json
 from lisa_micro.datasets.formats.drafts import Content, Draft, Faults, Found, part_of
@@ -52,7 +52,7 @@ def from_labelme(source: Path, given: Mapping[str, str]) -> Found:
     """
     root = source if source.is_dir() else source.parent
     images, faults = Images(root), []
-    files: list[tuple[Path, dict, list[_Shape]]] = []
+    files: list[tuple[Path, Mapping[str, object], list[_Shape]]] = []
     for path in files_under(source, (".json",)) if source.is_dir() else [source]:
         try:
             content = read_json(path)
@@ -60,7 +60,9 @@ def from_labelme(source: Path, given: Mapping[str, str]) -> Found:
             faults.append(str(error))
             continue
         if kind_of_json(content) == "labelme":
-            files.append((path, content, _shapes(path, content["shapes"], faults)))
+            fields = check_keys(content, ("shapes",))
+            shapes = fields["shapes"] if isinstance(fields["shapes"], list) else []
+            files.append((path, fields, _shapes(path, shapes, faults)))
     if not files and not faults:
         raise InputError(f"{source} holds no JSON file of Labelme")
     everything = [shape for *_, shapes in files for shape in shapes]
@@ -105,7 +107,7 @@ def _shapes(path: Path, entries: Sequence[object], faults: list[str]) -> list[_S
     return found
 
 
-def _image(path: Path, content: dict, images: Images) -> tuple[Path, bytes | None]:
+def _image(path: Path, content: Mapping[str, object], images: Images) -> tuple[Path, bytes | None]:
     """The image's file; or, for an image inside the JSON file, the name that it would have and its bytes."""
     named = content.get("imagePath")
     try:

@@ -7,7 +7,7 @@ before any pixel is painted; memory is bounded by the part of the image that a s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +77,7 @@ def fill_polygon(corners: np.ndarray, shape: tuple[int, int]) -> Piece:
     return crop_mask(mask, int(top), int(left))
 
 
-def _crossings(corners: np.ndarray, height: int, closed_below: bool):
+def _crossings(corners: np.ndarray, height: int, closed_below: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Where edges cross the rows 0 to ``height - 1``.
 
     Yields:

@@ -7,14 +7,13 @@ largest to the smallest; of 300 random ones painted by OpenCV half differ in 2 p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from lisa_micro.datasets.bounds import check_polygon, check_text, shown
+from lisa_micro.datasets.bounds import check_keys, check_polygon, check_text, shown
 from lisa_micro.datasets.custom_concepts import ConceptMap, concept_map
 from lisa_micro.datasets.derive import from_semantic
 from lisa_micro.datasets.formats.detect import Images, files_under, kind_of_json, read_json
@@ -49,20 +48,23 @@ def from_reasonseg(source: Path, given: Mapping[str, str]) -> Found:
             image = images.of_stem(path)
             if image is None:
                 raise InputError(f"{path}: there is no image called {path.stem}")
-            texts = _texts(path, content)
+            fields = check_keys(content, ("text", "is_sentence", "shapes"))
+            texts = _texts(path, fields)
+            shapes = fields["shapes"] if isinstance(fields["shapes"], list) else []
         except InputError as error:
             faults += error.faults if isinstance(error, Faults) else [str(error)]
             continue
-        load = partial(_load, path, content["shapes"], texts, named)
+        load = partial(_load, path, shapes, texts, named)
         drafts.append(Draft(image, str(path), load, part=part_of(path, root)))
     if not drafts and not faults:
         raise InputError(f"{source} holds no JSON file of ReasonSeg")
     return Found(tuple(drafts), named.custom, tuple(faults))
 
 
-def _texts(path: Path, content: dict) -> list[str]:
+def _texts(path: Path, content: Mapping[str, object]) -> list[str]:
     """The requests; a phrase that only names the object becomes one."""
-    texts = content["text"] if isinstance(content["text"], list) else [content["text"]]
+    given = content["text"]
+    texts = given if isinstance(given, list) else [given]
     faults, plain = [] if texts else [f"{path} text: there is none"], []
     for number, text in enumerate(texts, start=1):
         try:
@@ -74,7 +76,7 @@ def _texts(path: Path, content: dict) -> list[str]:
     return plain if content["is_sentence"] else [f"Segment {text.rstrip('.')}." for text in plain]
 
 
-def _load(path: Path, shapes: list[Any], texts: list[str], named: ConceptMap, image: Micrograph) -> Content:
+def _load(path: Path, shapes: Sequence[object], texts: list[str], named: ConceptMap, image: Micrograph) -> Content:
     mask, notes = reasonseg_mask(path, shapes, image.shape)
     there = bool(mask.any())
     concept = named.concepts.get(TARGET)
@@ -87,7 +89,7 @@ def _load(path: Path, shapes: list[Any], texts: list[str], named: ConceptMap, im
     return Content(concept_labels={concept: from_semantic(mask)["particle"]}, said=said, notes=notes)
 
 
-def reasonseg_mask(path: Path, shapes: list[Any], shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
+def reasonseg_mask(path: Path, shapes: Sequence[object], shape: tuple[int, int]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Paint the shapes of a file.
 
     Args:
@@ -103,14 +105,15 @@ def reasonseg_mask(path: Path, shapes: list[Any], shape: tuple[int, int]) -> tup
     faults: list[str] = []
     painted: list[tuple[bool, Piece]] = []
     for number, entry in enumerate(shapes, start=1):
-        label = entry.get("label") if isinstance(entry, dict) else None
+        fields = entry if isinstance(entry, dict) else {}
+        label = fields.get("label")
         word = label.lower() if isinstance(label, str) else ""
         if word == "flag":  # left over from labelling, meaningless
             continue
         try:
             if word != TARGET and "ignore" not in word:
                 raise InputError(f"its label {shown(label)} is neither target nor ignore")
-            painted.append((word == TARGET, _with_edge(check_polygon(entry.get("points"), shape), shape)))
+            painted.append((word == TARGET, _with_edge(check_polygon(fields.get("points"), shape), shape)))
         except InputError as error:
             faults.append(f"{path} shape {number}: {error}")
     if faults:

@@ -11,7 +11,7 @@ The effect of a follow-up on the last request:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -231,7 +231,7 @@ def follow_up(voice: Voice, facts: SceneFacts, state: State, kind: str | None = 
     return turn(target, [Measure(stat, prop)], stat=statistic_word(voice, stat), prop=word)
 
 
-def _changed(voice: Voice, facts: SceneFacts, target: TargetTruth, kind: str, turn) -> Turn:
+def _changed(voice: Voice, facts: SceneFacts, target: TargetTruth, kind: str, turn: Callable[..., Turn]) -> Turn:
     """Draw a follow-up about the same concept with an additional or another constraint."""
     concept, clauses, in_nm = target.concept, target.clauses, facts.pixel_size_known
     if kind == "number":
@@ -256,7 +256,7 @@ def _changed(voice: Voice, facts: SceneFacts, target: TargetTruth, kind: str, tu
     return turn(TargetTruth(concept, new), those=words)
 
 
-def _other_number(voice: Voice, target: TargetTruth, turn) -> Turn:
+def _other_number(voice: Voice, target: TargetTruth, turn: Callable[..., Turn]) -> Turn:
     at = _numeric(target.clauses)
     assert at is not None
     old = target.clauses[at]

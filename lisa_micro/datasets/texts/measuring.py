@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lisa_micro.datasets.texts import noise, referring
 from lisa_micro.datasets.texts.asking import fill, kind_of, outline_turn
 from lisa_micro.datasets.texts.clause_phrases import PROPERTY_WEIGHTS, draw_clause, property_word
@@ -136,7 +138,9 @@ def _simple(voice: Voice, stat: str) -> str:
     return voice.pick(f"measures/statistics/{stat}", lambda word: "of the" not in word or stat == "std")
 
 
-def _size(voice: Voice, facts: SceneFacts, said: Phrase, target: TargetTruth, turn) -> Turn:
+def _size(
+    voice: Voice, facts: SceneFacts, said: Phrase, target: TargetTruth, turn: Callable[[str, list[Measure]], Turn]
+) -> Turn:
     """Draw a request for the mean of a property without the word "mean"."""
     concept = target.concept
     known = data("measures")["sizes"]

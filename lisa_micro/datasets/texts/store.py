@@ -7,13 +7,15 @@ path and the wording itself, so adding a wording does not move any other.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from typing import TypeVar
 
 import numpy as np
 import yaml
 
+_Item = TypeVar("_Item")
 FILES = ("asks", "measures", "followups", "chat", "concepts", "clauses", "decorations")
 SPLITS = ("train", "held_out")
 ASKING = ("asks", "measures", "followups", "chat")
@@ -80,7 +82,7 @@ def all_paths() -> list[str]:
     """The paths of all lists, sorted."""
     found = ["absent"]
 
-    def visit(node, path: str) -> None:
+    def visit(node: object, path: str) -> None:
         if isinstance(node, dict):
             for key, child in node.items():
                 visit(child, f"{path}/{key}")
@@ -133,17 +135,17 @@ class Voice:
         """Draw True with a probability."""
         return bool(self.rng.random() < probability)
 
-    def choose(self, items):
+    def choose(self, items: Sequence[_Item]) -> _Item:
         """Draw one item of a sequence."""
         return items[int(self.rng.integers(len(items)))]
 
-    def weighted(self, weights: dict):
+    def weighted(self, weights: Mapping[_Item, float]) -> _Item:
         """Draw a key with probability proportional to its value."""
         keys = list(weights)
         values = np.array([weights[key] for key in keys], float)
         return keys[int(self.rng.choice(len(keys), p=values / values.sum()))]
 
-    def pick(self, path: str, fits=lambda item: True) -> str:
+    def pick(self, path: str, fits: Callable[[str], bool] = lambda item: True) -> str:
         """Draw a wording of a list that ``fits``.
 
         Raises:
@@ -159,7 +161,7 @@ class Voice:
             self.novel.append(path)
         return self.choose(items)
 
-    def has(self, path: str, fits=lambda item: True) -> bool:
+    def has(self, path: str, fits: Callable[[str], bool] = lambda item: True) -> bool:
         """Whether :meth:`pick` would find a wording."""
         train, held = halves(path)
         return any(map(fits, train)) or (self.split == "held_out" and any(map(fits, held)))
