@@ -17,7 +17,7 @@ import time
 
 from playwright.sync_api import Browser, sync_playwright
 
-from lisa_micro.evaluate.runner import hardware
+from lisa_micro.evaluate.provenance import hardware
 
 PATIENCE_MS = 240_000
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lisa_micro.evaluate.runner import commit, hardware
+from lisa_micro.evaluate.provenance import commit, hardware
 
 WAYS = ("off", "tiled", "cascade")
 NAMES = {"off": "whole, scaled", "tiled": "tiled", "cascade": "cascade"}

@@ -14,13 +14,13 @@ from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
-    "Answer": "lisa_micro.types",
+    "Answer": "lisa_micro.results",
     "CONCEPTS": "lisa_micro.types",
     "InputError": "lisa_micro.types",
     "LisaModel": "lisa_micro.models.lisa.pretrained",
     "Micrograph": "lisa_micro.types",
     "Prompt": "lisa_micro.types",
-    "Segmentation": "lisa_micro.types",
+    "Segmentation": "lisa_micro.results",
     "draw_overlay": "lisa_micro.viz",
     "read_labels": "lisa_micro.io",
     "read_micrograph": "lisa_micro.io",

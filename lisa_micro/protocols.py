@@ -13,7 +13,8 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph
 
 Progress = Callable[[str, int, int], None]
 """Progress callback: (name of the stage, steps done, steps in total)."""
@@ -319,7 +320,7 @@ class Detections:
     Attributes:
         labels: ``(H, W)`` int32 instance labels, 0 where nothing was detected.
         selected: labels of the instances that the request selects; ``None`` if it selects all of them.
-        score, presence: 0..1, as in :class:`lisa_micro.types.Segmentation`.
+        score, presence: 0..1, as in :class:`lisa_micro.results.answer.Segmentation`.
     """
 
     labels: np.ndarray
@@ -334,7 +335,7 @@ class DetectorState:
 
     Attributes:
         concept: concept of the detected instances; ``"particle"`` until the request is known better.
-        reply, raw: as in :class:`lisa_micro.types.Answer`.
+        reply, raw: as in :class:`lisa_micro.results.answer.Answer`.
         where: constraint of the request in the reply language, ``""`` if there is none.
         phrase: noun phrase of what is detected, for messages.
         tracker, tracker_sha256: name and weights of the tracker that produces the detections, ``""`` if none does.

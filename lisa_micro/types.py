@@ -1,43 +1,45 @@
-"""The words of the project as small frozen dataclasses.
+"""Basic data types shared by all packages.
 
-Axis order everywhere: images are ``(H, W)``, points and boxes are ``x, y`` in pixels of the original micrograph,
-boxes are ``x0, y0, x1, y1`` (XYXY) with the far edge exclusive. Instance labels are int32, 0 = background.
+Images are arrays of shape ``(H, W)``. Points are ``(x, y)`` and boxes ``(x0, y0, x1, y1)`` (XYXY, far edge exclusive),
+both in pixels of the original micrograph. Instance labels are int32: 0 is the background, k is instance k.
+
+The results of the assistant, ``Segmentation`` and ``Answer``, are defined in :mod:`lisa_micro.results.answer`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 CONCEPTS = ("particle", "neck", "pore", "agglomerate", "substrate")
-"""What the default preset can outline. A concept has instances, but for ``substrate``, which is one region."""
+"""Concepts that the default preset can segment. All of them have instances except ``substrate``, a single region."""
 
 
 class InputError(ValueError):
-    """Input that cannot be used. The message is one sentence that says what is wrong and what to do; the command
-    line prints it and exits with code 2."""
+    """Input that cannot be used.
+
+    The message is one sentence that says what is wrong and what to do. The command line prints it and exits with
+    code 2.
+    """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Micrograph:
-    """One 2-D image.
+    """One 2-D image and what is known about it.
 
     Attributes:
-        pixels: ``(H, W)`` float32, intensities as in the file (colour turned into luminance); may hold NaN or
+        pixels: ``(H, W)`` float32, intensities as in the file; colour is converted to luminance. May contain NaN and
             infinities, which :func:`lisa_micro.io.to_unit_range` handles.
-        pixel_size_nm: edge of a pixel in nanometres, ``None`` where unknown.
-        source: where the image came from, a path or a description.
-        pixel_size_origin: where the pixel size came from: ``"user"``, ``"imagej"``, ``"ome"``, ``"fei"``,
-            ``"zeiss"``, ``"tiff resolution"``, ``"mrc"``, ``"rosettasciio"``, ``"simulator"``, or ``"none"``.
+        pixel_size_nm: edge length of a pixel in nanometres, or ``None`` if unknown.
+        source: path of the file, or a description.
+        pixel_size_origin: source of the pixel size: ``"user"``, ``"imagej"``, ``"ome"``, ``"fei"``, ``"zeiss"``,
+            ``"tiff resolution"``, ``"mrc"``, ``"rosettasciio"``, ``"axes"``, ``"simulator"`` or ``"none"``.
         modality: ``"BF-TEM"``, ``"HAADF-STEM"``, ``"SEM"`` or ``None``.
-        notes: what the reader had to do and a user should know, one sentence each.
-        metadata: what else the file said.
+        notes: what the reader changed or ignored, one sentence each.
+        metadata: further metadata of the file.
     """
 
     pixels: np.ndarray
@@ -53,11 +55,21 @@ class Micrograph:
         """``(H, W)`` in pixels."""
         return int(self.pixels.shape[0]), int(self.pixels.shape[1])
 
+    def __repr__(self) -> str:
+        size = "no pixel size" if self.pixel_size_nm is None else f"{self.pixel_size_nm:.4g} nm/px"
+        return f"<Micrograph {self.source!r}: shape {self.shape}, {size} ({self.pixel_size_origin})>"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Prompt:
-    """What to segment, by one of three ways: words, boxes ``(N, 4)`` XYXY px, or points ``(N, 2)`` XY px with
-    point labels ``(N,)`` (1 = inside, 0 = outside)."""
+    """What to segment, given by words, boxes or points.
+
+    Attributes:
+        words: a request in natural language.
+        boxes: ``(N, 4)`` XYXY px.
+        points: ``(N, 2)`` XY px.
+        point_labels: ``(N,)``, 1 = on the object, 0 = not on the object.
+    """
 
     words: str | None = None
     boxes: np.ndarray | None = None
@@ -66,56 +78,16 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Segmentation:
-    """The answer to one target.
+class Value:
+    """One measured number in a reply.
 
     Attributes:
-        labels: ``(H, W)`` int32, instance k where the value is k, numbered 1..n without gaps (but where boxes prompted
-            it: instance k comes from box k, which may have given nothing).
-        score: 0..1, predicted quality of the mask.
-        presence: 0..1, probability that what was asked for is in the micrograph.
-        concept: one of :data:`CONCEPTS`, or ``"object"`` where points or boxes prompted it.
-        phrase: the words of the reply that refer to it.
-        where: the constraint as written by the language model, ``""`` where there is none.
-        pixel_size_nm: as in the micrograph.
-        properties: measured properties, one row an instance; units in the column names.
-        notes: what a user should know, one sentence each.
-        target: number of the target of the reply that it answers, from 1, as in :class:`Value`; 0 where points or
-            boxes prompted it.
+        measure: the measure as written in the reply language, for example ``"mean diameter"``.
+        value: the number, in ``unit``.
+        unit: for example ``"nm"``; ``""`` for counts and fractions.
+        text: the number and its unit as shown in the reply.
+        target: number of the target that was measured, from 1.
     """
-
-    labels: np.ndarray
-    score: float = 1.0
-    presence: float = 1.0
-    concept: str = "object"
-    phrase: str = ""
-    where: str = ""
-    pixel_size_nm: float | None = None
-    properties: pd.DataFrame | None = None
-    notes: tuple[str, ...] = ()
-    target: int = 0
-
-    @property
-    def mask(self) -> np.ndarray:
-        """``(H, W)`` bool: where any instance is."""
-        return self.labels > 0
-
-    @property
-    def count(self) -> int:
-        """Number of instances: the highest of their numbers."""
-        return int(self.labels.max(initial=0))
-
-    def table(self) -> pd.DataFrame:
-        """Measured properties, one row an instance, units in the column names (empty table where not measured)."""
-        import pandas as pd
-
-        return pd.DataFrame() if self.properties is None else self.properties
-
-
-@dataclass(frozen=True)
-class Value:
-    """One measured number of a reply: ``measure`` as in the reply language, ``value`` in ``unit`` (``""`` for
-    counts and fractions)."""
 
     measure: str
     value: float
@@ -124,54 +96,16 @@ class Value:
     target: int
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A reply.
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One particle followed through a video.
 
     Attributes:
-        text: the reply as shown, with values filled in.
-        segments: one :class:`Segmentation` per target that is there.
-        prompt: what was asked.
-        raw: the reply as the language model wrote it.
-        values: the numbers in the text, in order.
-        declined: true where the answer is that nothing of the kind is there.
-        notes: notices for the user (prompt cut, clause not understood, ...).
-        seconds: time per stage.
+        identity: track ID.
+        frames: ``(n,)`` frame numbers, ascending.
+        boxes: ``(n, 4)`` XYXY px, one per frame.
+        parents: track IDs of the particles that coalesced into this one; empty for one that appeared.
     """
-
-    text: str
-    segments: tuple[Segmentation, ...] = ()
-    prompt: str = ""
-    raw: str = ""
-    values: tuple[Value, ...] = ()
-    declined: bool = False
-    notes: tuple[str, ...] = ()
-    seconds: Mapping[str, float] = field(default_factory=dict)
-
-    def labels(self, shape: tuple[int, int]) -> np.ndarray:
-        """All instances in one label image.
-
-        Args:
-            shape: ``(H, W)`` of the micrograph.
-
-        Returns:
-            ``(H, W)`` int32, 1..n; of segments that overlap the earlier one keeps the pixel. All 0 where the answer
-            outlines nothing, or labels of another shape (which are no answer to this micrograph).
-        """
-        out, count = np.zeros(shape, np.int32), 0
-        for segment in self.segments:
-            labels = np.asarray(segment.labels)
-            if labels.shape != shape:
-                continue
-            out = np.where((out == 0) & (labels > 0), labels + count, out)
-            count += int(labels.max(initial=0))
-        return out.astype(np.int32)
-
-
-@dataclass(frozen=True)
-class Track:
-    """One particle followed through a video: ``frames`` ``(n,)`` ascending, ``boxes`` ``(n, 4)`` XYXY px,
-    ``parents`` identities that fused into this one (empty for one that appeared)."""
 
     identity: int
     frames: np.ndarray

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from lisa_micro import measure as measuring
-from lisa_micro.correction.actions import log_text, make_log
+from lisa_micro.correction.replay import log_text, make_log
 from lisa_micro.io import write_labels
-from lisa_micro.types import InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Segmentation
+from lisa_micro.types import InputError, Micrograph
 from lisa_micro.viz import draw_overlay
 from lisa_micro_app import handlers
 from lisa_micro_app.jobs import Desk

@@ -6,7 +6,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from lisa_micro.types import Answer, InputError, Micrograph
+from lisa_micro.results.answer import Answer
+from lisa_micro.types import InputError, Micrograph
 from lisa_micro.viz.overlay import PALETTE
 
 _COLOUR = re.compile(r"#[0-9a-f]{6}", re.IGNORECASE)

@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from lisa_micro.correction import actions as correct
-from lisa_micro.correction.replay import corrected_answer, corrected_segment, save_example
+from lisa_micro.correction import replay as correct
+from lisa_micro.correction.examples import save_example
+from lisa_micro.correction.remeasure import corrected_answer, corrected_segment
 from lisa_micro.geometry import rle_encode
 from lisa_micro.io import write_files, write_labels
 from lisa_micro.points import check_points
 from lisa_micro.results import save_answer
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph
 from lisa_micro_app.exports import plain_name, zip_folder
 from lisa_micro_app.handlers import NOTHING_OPEN, Pending, follow
 from lisa_micro_app.jobs import Desk, Ticket

@@ -8,7 +8,7 @@ from typing import Any
 
 from lisa_micro.io import format_length
 from lisa_micro.language.words import CONCEPT_NOUNS
-from lisa_micro.types import Answer
+from lisa_micro.results.answer import Answer
 from lisa_micro_app.handlers import SAMPLE_TITLES, Pending, sample_names
 from lisa_micro_app.limits import Limits
 from lisa_micro_app.state.conversation import State, Turn

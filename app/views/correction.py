@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lisa_micro.correction.actions import fingerprint
-from lisa_micro.types import Segmentation
+from lisa_micro.correction.replay import fingerprint
+from lisa_micro.results.answer import Segmentation
 from lisa_micro_app.handlers import Pending
 from lisa_micro_app.limits import Limits
 from lisa_micro_app.state import correction as correct

@@ -12,7 +12,8 @@ import numpy as np
 
 from lisa_micro.geometry import resize_long_side
 from lisa_micro.io import to_unit_range
-from lisa_micro.types import Micrograph, Segmentation
+from lisa_micro.results.answer import Segmentation
+from lisa_micro.types import Micrograph
 from lisa_micro.viz.overlay import instance_colours
 from lisa_micro_app.state.session import Session
 from lisa_micro_app.views.tables import instance_lines

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lisa_micro.measure import column
-from lisa_micro.types import Segmentation
+from lisa_micro.results.answer import Segmentation
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from lisa_micro.datasets.texts import Turn
-from lisa_micro.datasets.texts.custom import sample_own_conversation
+from lisa_micro.datasets.texts.custom import sample_custom_conversation
 from lisa_micro.language import DEFAULT_VOCABULARY, Vocabulary
 from lisa_micro.language.words import ABSENT, SPECIAL_TOKENS
 from lisa_micro.models.lisa.chat import ChatFormat
@@ -154,7 +154,7 @@ class AdaptMaker:
         taught = [c for c in self.vocabulary.own if item.kind == "own" and c.name in item.labels]
         if taught and (rng.random() < OWN_SHARE or "particle" not in item.labels):
             concept = taught[int(rng.integers(len(taught)))]
-            turns = sample_own_conversation(rng, concept, scene_facts(item.facts, rng))
+            turns = sample_custom_conversation(rng, concept, scene_facts(item.facts, rng))
         else:
             turns = conversation_about(item.facts, rng)
         if turns is None:

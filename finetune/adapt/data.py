@@ -190,7 +190,7 @@ def make_item(example: Example, config: LisaConfig, kind: str = "own") -> Item:
     shape = example.micrograph.shape
     work = work_shape(*shape, config.work_side, config.least_side)
     vocabulary = config.vocabulary
-    truth = example.truth() if example.labels is not None or example.own else {}
+    truth = example.truth() if example.labels is not None or example.concept_labels else {}
     labels: dict[str, np.ndarray] = {}
 
     def keep(key: str, image: np.ndarray) -> str:

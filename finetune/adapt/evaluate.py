@@ -11,8 +11,8 @@ import numpy as np
 from lisa_micro.datasets.readers import Example
 from lisa_micro.datasets.records import Turn
 from lisa_micro.datasets.texts import SceneFacts, held_out_suite
-from lisa_micro.datasets.texts.custom import sample_own_conversation
-from lisa_micro.evaluate.language import judge as judge_reply
+from lisa_micro.datasets.texts.custom import sample_custom_conversation
+from lisa_micro.evaluate.language import score_reply as judge_reply
 from lisa_micro.evaluate.scenes import FIRST_SEED, is_there, micrograph_of, scenes
 from lisa_micro.evaluate.wordings import whole_concept_wordings
 from lisa_micro.geometry import boxes_from_labels
@@ -65,7 +65,7 @@ def _narrowed(turn: Turn, vocabulary: Vocabulary) -> bool:
 
 def labelled(example: Example, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
     """True labels of what held-back wordings ask for: concepts of one's own, and particles."""
-    if example.labels is None and not example.own:
+    if example.labels is None and not example.concept_labels:
         return {}
     truth = example.truth()
     names = [c.name for c in vocabulary.own if c.name in truth] + ["particle"] * (example.labels is not None)
@@ -86,7 +86,7 @@ def own_wordings(concept: Concept, n: int, seed: int) -> list[str]:
     facts = SceneFacts("BF-TEM", {"particle": 20, concept.name: 10}, 0.2, True)
     found: dict[str, None] = {}
     for _ in range(50 * n):
-        turn = sample_own_conversation(rng, concept, facts, "held_out", 0, {"outline": 1})[0]
+        turn = sample_custom_conversation(rng, concept, facts, "held_out", 0, {"outline": 1})[0]
         if [(t.concept, t.clauses) for t in turn.targets] == [(concept.name, ())]:
             found.setdefault(turn.user)
         if len(found) == n:

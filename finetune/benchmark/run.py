@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from lisa_micro import __version__
-from lisa_micro.evaluate.runner import commit, hardware
+from lisa_micro.evaluate.provenance import commit, hardware
 from lisa_micro.models.device import pick_device
 from lisa_micro.models.segmenters.semantic import count_parameters
 from lisa_micro.types import InputError, Micrograph

@@ -17,11 +17,12 @@ from lisa_micro.assistant.prepare import ImageCache, PreparedImage, View, readab
 from lisa_micro.assistant.prompted import PromptedAssistant
 from lisa_micro.assistant.targets import ImageView, WholeImage
 from lisa_micro.assistant.tiling import TiledSegmenters, TileSize, choose_tiling
-from lisa_micro.io import to_unit_range
+from lisa_micro.io import MicrographLike, as_micrograph, to_unit_range
 from lisa_micro.models.segmenters.loop import PromptedSegmenter
 from lisa_micro.models.segmenters.micro import MicroSegmenter
 from lisa_micro.protocols import Capabilities, History, Progress, TilingMode
-from lisa_micro.types import Answer, Micrograph
+from lisa_micro.results.answer import Answer
+from lisa_micro.types import Micrograph
 
 
 class LanguageAssistant(PromptedAssistant, Generic[View]):
@@ -62,26 +63,26 @@ class LanguageAssistant(PromptedAssistant, Generic[View]):
         """``(H, W)`` intensities as in the file -> float32 in 0..1, as the model takes them."""
         return self._images.intensities(pixels)
 
-    def encode(self, image: Micrograph) -> float:
+    def encode(self, image: MicrographLike) -> float:
         """Encode a micrograph ahead of requests, so that the first one is answered sooner.
 
         Returns:
             seconds that it took; next to none for one of the last few micrographs.
         """
         start = time.perf_counter()
-        self.prepared(image)
+        self.prepared(as_micrograph(image))
         return time.perf_counter() - start
 
     def readable(self, prompt: str) -> tuple[str, tuple[str, ...]]:
         """Bound a prompt in characters and in tokens; see :func:`lisa_micro.assistant.prepare.readable_prompt`."""
         return readable_prompt(self._language.chat, prompt)
 
-    def ask(self, image: Micrograph, prompt: str) -> Answer:
+    def ask(self, image: MicrographLike, prompt: str) -> Answer:
         """Answer one request.
 
         Args:
-            image: see :func:`lisa_micro.read_micrograph`. Large ones are segmented in tiles, see
-                :meth:`open_conversation`.
+            image: a micrograph, or anything that :func:`lisa_micro.io.as_micrograph` accepts. Large ones are segmented
+                in tiles, see :meth:`open_conversation`.
             prompt: any words; beyond :data:`lisa_micro.language.MAX_PROMPT` characters they are cut, with a notice.
 
         Raises:
@@ -89,14 +90,14 @@ class LanguageAssistant(PromptedAssistant, Generic[View]):
         """
         return self.open_conversation(image).ask(prompt)
 
-    def chat(self, image: Micrograph) -> BaseConversation[View]:
+    def chat(self, image: MicrographLike) -> BaseConversation[View]:
         """Begin a conversation: later requests can refer to earlier ones. The same as :meth:`open_conversation` with
         its defaults."""
         return self.open_conversation(image)
 
     def open_conversation(
         self,
-        image: Micrograph,
+        image: MicrographLike,
         tiling: TilingMode | str = TilingMode.AUTO,
         *,
         tile: int | None = None,
@@ -105,7 +106,7 @@ class LanguageAssistant(PromptedAssistant, Generic[View]):
         progress: Progress | None = None,
     ) -> BaseConversation[View]:
         """Begin a conversation about one micrograph; see :meth:`lisa_micro.protocols.Assistant.open_conversation`."""
-        size = TileSize(tile, halo)
+        image, size = as_micrograph(image), TileSize(tile, halo)
         mode = choose_tiling(tiling, size, image.shape, self.capabilities, self.preset)
         start = ConversationStart(tuple(history), self._scaling_notes(image, mode), progress)
         return self._conversation(image, mode, size, start)
@@ -120,7 +121,7 @@ class LanguageAssistant(PromptedAssistant, Generic[View]):
             f"largest input of the model {self.preset!r}.",
         )
 
-    def parse(self, image: Micrograph, prompt: str, history: History = ()) -> str:
+    def parse(self, image: MicrographLike, prompt: str, history: History = ()) -> str:
         """The raw reply to a request (special tokens as text), without segmenting anything.
 
         Args:
@@ -129,7 +130,7 @@ class LanguageAssistant(PromptedAssistant, Generic[View]):
         Raises:
             InputError: an empty prompt.
         """
-        cache = self.prepared(image).cache.fork()
+        cache = self.prepared(as_micrograph(image)).cache.fork()
         for number, (request, reply) in enumerate(history):
             self._language.prefill_turn(cache, request, reply, first=number == 0)
         generated, _ = self._language.generate(cache, self.readable(prompt)[0], first=not history)

@@ -18,7 +18,8 @@ from lisa_micro.language import Reply, Target, ValueSlot, parse_reply
 from lisa_micro.language.display import UNREADABLE_VALUE, display, noun_phrase
 from lisa_micro.measure.tables import particle_table
 from lisa_micro.protocols import Progress
-from lisa_micro.types import Answer, Micrograph, Segmentation, Value
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import Micrograph, Value
 
 REPEATED_TURNS = 3
 """Number of last turns that are prefilled when a conversation starts over."""
@@ -154,7 +155,7 @@ class Conversation(BaseConversation[ImageView]):
             raw = engine.regenerate_absent(cache, start).raw
             clock.lap("language")
             text = display(reply, (), absent, vocabulary=engine.vocabulary)
-            answer = Answer(text, raw=raw, declined=True, notes=reply.notes)
+            answer = Answer(text, raw=raw, declined=True, notes=reply.notes, image=self.image)
         else:
             answer = self._assembled(generated.raw, reply, found, absent)
         clock.lap("measure")
@@ -203,6 +204,7 @@ class Conversation(BaseConversation[ImageView]):
             values=tuple(filled),
             declined=reply.absent and not segments,
             notes=tuple(notes),
+            image=self.image,
         )
 
     def _none_matches(self, concept: str, count: int, where: str) -> str:
@@ -227,6 +229,7 @@ class Conversation(BaseConversation[ImageView]):
             properties=particle_table(properties, self.image.pixel_size_nm),
             notes=notes,
             target=number,
+            image=self.image,
         )
 
     def _value(

@@ -33,7 +33,8 @@ from lisa_micro.models.official_lisa.model import OfficialLisa
 from lisa_micro.models.official_lisa.prompt import OfficialChat
 from lisa_micro.models.official_lisa.sam import OfficialSam
 from lisa_micro.protocols import Capabilities, TilingMode
-from lisa_micro.types import Answer, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import Micrograph
 
 MAX_REPLY_TOKENS = 512
 MAX_MASKS = 32
@@ -201,7 +202,7 @@ class OfficialConversation(BaseConversation[ImageFeatures]):
             notes.append("The reply has no [SEG], so nothing was segmented; ask the model to segment something.")
         if re.search(r"\d", generated.raw):
             notes.append("Numbers in this reply are the model's own, not measured.")
-        return Answer(text=generated.raw, segments=tuple(segments), raw=generated.raw, notes=tuple(notes))
+        return Answer(generated.raw, tuple(segments), raw=generated.raw, notes=tuple(notes), image=self.image)
 
     def _segments(self, features: ImageFeatures, generated: RawReply) -> tuple[list[Segmentation], list[str]]:
         engine, image, states = self._engine, self.image, generated.states
@@ -228,6 +229,7 @@ class OfficialConversation(BaseConversation[ImageFeatures]):
                     pixel_size_nm=image.pixel_size_nm,
                     properties=particle_table(particle_properties(labels, image.pixels), image.pixel_size_nm),
                     target=max(0, number + 1 - typed),
+                    image=image,
                 )
             )
         return segments, notes

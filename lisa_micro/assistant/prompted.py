@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lisa_micro.geometry import resample_nearest
+from lisa_micro.io import MicrographLike, as_micrograph
 from lisa_micro.measure import particle_properties
 from lisa_micro.measure.tables import particle_table
 from lisa_micro.models.segmenters.base import check_prompts
@@ -18,7 +19,8 @@ from lisa_micro.models.segmenters.everything import label_shape
 from lisa_micro.models.segmenters.loop import PromptedSegmenter
 from lisa_micro.points import check_points
 from lisa_micro.protocols import Capabilities, Conversation, History, Progress, TilingMode
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph
 
 BOX_MARGIN = 0.1
 """Share of a box's size by which a mask may reach beyond its box, where the segmenter does not cut at the box."""
@@ -31,7 +33,7 @@ class PromptedAssistant(ABC):
     def _segmenter(self, image: Micrograph) -> PromptedSegmenter:
         """The segmenter that answers prompts, with the image encoded."""
 
-    def segment_boxes(self, image: Micrograph, boxes: object) -> Segmentation:
+    def segment_boxes(self, image: MicrographLike, boxes: object) -> Segmentation:
         """Segment one instance per box.
 
         Args:
@@ -41,6 +43,7 @@ class PromptedAssistant(ABC):
         Raises:
             InputError: see :func:`lisa_micro.geometry.check_boxes`.
         """
+        image = as_micrograph(image)
         prompts = check_prompts(None, None, boxes, image.shape)
         segmenter = self._segmenter(image)
         # a batch of masks at the size of a large micrograph would not fit into memory
@@ -58,7 +61,7 @@ class PromptedAssistant(ABC):
         labels = resample_nearest(canvas.labels, image.shape)
         return _segmentation(image, labels, float(scores.mean()), len(prompts), prompts.notes)
 
-    def segment_points(self, image: Micrograph, points: object, point_labels: object = None) -> Segmentation:
+    def segment_points(self, image: MicrographLike, points: object, point_labels: object = None) -> Segmentation:
         """Segment one object from points.
 
         Args:
@@ -68,6 +71,7 @@ class PromptedAssistant(ABC):
         Raises:
             InputError: see :func:`lisa_micro.points.check_points`; or none of the labels is 1.
         """
+        image = as_micrograph(image)
         array, given = check_points(points, point_labels, image.shape)
         prompts = check_prompts(array[None], given[None], None, image.shape)
         segmenter = self._segmenter(image)
@@ -77,8 +81,9 @@ class PromptedAssistant(ABC):
         labels = resample_nearest(mask.astype(np.int32), image.shape)
         return _segmentation(image, labels, float(quality[0].float().clamp(0, 1)), 1, ())
 
-    def segment_everything(self, image: Micrograph) -> Segmentation:
+    def segment_everything(self, image: MicrographLike) -> Segmentation:
         """Segment all objects; see :mod:`lisa_micro.models.segmenters.everything`."""
+        image = as_micrograph(image)
         segmenter = self._segmenter(image)
         found = segmenter.everything()
         score = float(found.scores.mean()) if len(found.scores) else 0.0
@@ -108,13 +113,13 @@ class WordlessAssistant(PromptedAssistant):
         self.encode(image)
         return self.segmenter
 
-    def encode(self, image: Micrograph) -> float:
+    def encode(self, image: MicrographLike) -> float:
         """Encode an image ahead of prompts.
 
         Returns:
             seconds that it took; next to none for the last image.
         """
-        start = time.perf_counter()
+        start, image = time.perf_counter(), as_micrograph(image)
         if self._encoded is not image:
             self.segmenter.encode(image)
             self._encoded = image
@@ -197,4 +202,5 @@ def _segmentation(
         pixel_size_nm=image.pixel_size_nm,
         properties=particle_table(properties, image.pixel_size_nm),
         notes=notes,
+        image=image,
     )

@@ -13,7 +13,8 @@ from lisa_micro.types import InputError
 if TYPE_CHECKING:
     from lisa_micro.assistant import Assistant
     from lisa_micro.assistant.prompted import WordlessAssistant
-    from lisa_micro.types import Answer, Micrograph, Segmentation
+    from lisa_micro.results.answer import Answer, Segmentation
+    from lisa_micro.types import Micrograph
 
 
 def parse_boxes(texts: list[str]) -> list[list[float]]:
@@ -110,7 +111,7 @@ def with_segment(answer: Answer | None, segmentation: Segmentation, words: str, 
     """An answer with one more segment: what boxes or everything mode gave, behind what it held already."""
     import numpy as np
 
-    from lisa_micro.types import Answer
+    from lisa_micro.results.answer import Answer
 
     if answer is not None:
         return replace(answer, segments=(*answer.segments, segmentation), declined=False)

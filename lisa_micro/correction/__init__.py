@@ -1,1 +1,1 @@
-"""Corrections by hand: actions on instances, their replay, and what follows from corrected labels."""
+"""Correct instances by hand: actions, their replay from a log, and what follows for measurements and training."""

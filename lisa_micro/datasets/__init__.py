@@ -1,1 +1,1 @@
-
+"""Data sets: records, readers, converters from other formats, derived ground truth, and texts."""

@@ -1,4 +1,4 @@
-"""What a data set of records holds, and what is wrong with it, line by line, before anything is trained."""
+"""Check a data set of records line by line before training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from lisa_micro.datasets.custom_concepts import FILE_NAME as CONCEPT_FILE
 from lisa_micro.datasets.custom_concepts import read_vocabulary
-from lisa_micro.datasets.near_duplicates import Look, look_at, near_duplicates
+from lisa_micro.datasets.near_duplicates import Signature, image_signature, near_duplicates
 from lisa_micro.datasets.parts import OVERLAPS_UP_TO
 from lisa_micro.datasets.readers import Example, record_example
 from lisa_micro.datasets.records import DERIVED, FILE_NAME, SEG, Record, Turn, file_faults, parse_line, record_file
@@ -24,11 +24,11 @@ from lisa_micro.language.replies import Text
 from lisa_micro.types import InputError, Micrograph
 
 TINY_PX = 12
-"""Instances of fewer px are rather a slip of the pen than an object."""
+"""px; smaller instances are more likely slips of the pen than objects."""
 LIKELY_NM = (1e-3, 1e5)
-"""Pixel sizes beyond are rather a wrong unit."""
+"""nm; pixel sizes outside this range are more likely given in a wrong unit."""
 LONG = 900
-"""Characters of a conversation that may be more than the 256 tokens that training takes."""
+"""Characters of a conversation above which it may exceed the 256 tokens that training accepts."""
 MODALITIES = ("BF-TEM", "HAADF-STEM", "SEM")
 PARTS = ("train", "validation", "test")
 Progress = Callable[[str, int, int], None]
@@ -36,7 +36,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to be said about a data set: where (file and line, or empty for all of it), and what."""
+    """A remark about a data set: the place (file and line; empty for the whole set) and the text."""
 
     where: str
     text: str
@@ -47,18 +47,18 @@ class Finding:
 
 @dataclass
 class Report:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
-        folder: that was checked.
-        lines: of the record files, (file, line number, part, record), those that can be read.
-        faults: what cannot be trained on. warnings: what can, but should be looked at.
-        parts: records of each part. sizes: images of each ``(H, W)``. pixel_sizes: images of each size in nm, None
-            where it is unknown. modalities: images of each.
-        instances: of each concept, in all images; masked: concepts of which some labels are masks, whose counts are of
-            connected regions. images_with: how many images have any of the concept.
-        conversations, turns, targets: how many; targets by what gives them, a concept, ``"mask"`` or ``"instances"``.
-        own: names of the data set's own concepts.
+        folder: the folder checked.
+        lines: (file, line number, part, record) of every readable line of the record files.
+        faults: errors that prevent training. warnings: remarks that do not.
+        parts: number of records in each part. sizes: number of images of each ``(H, W)``. pixel_sizes: number of images
+            of each size in nm, None for unknown. modalities: number of images of each.
+        instances: number of instances of each concept in all images. masked: concepts with masks among their labels,
+            which are counted in connected regions. images_with: number of images that show each concept.
+        conversations, turns, targets: their numbers; targets by kind: a concept, ``"mask"`` or ``"instances"``.
+        custom_concepts: names of the concepts that are not built in.
     """
 
     folder: Path
@@ -75,27 +75,27 @@ class Report:
     conversations: int = 0
     turns: int = 0
     targets: Counter[str] = field(default_factory=Counter)
-    own: tuple[str, ...] = ()
+    custom_concepts: tuple[str, ...] = ()
 
 
 def check_folder(folder: str | os.PathLike[str], progress: Progress | None = None) -> Report:
     """Check a data set: every line of every record file, every file that they name, every target and reply.
 
     Args:
-        folder: has ``metadata.jsonl``, or ``train/`` and ``validation/`` that have one each.
-        progress: is told (what is done, how much of it, of how much).
+        folder: has ``metadata.jsonl``, or ``train/`` and ``validation/`` with one each.
+        progress: called with (step, items done, items in all).
 
     Raises:
-        InputError: there is no record file. All else that is wrong is in the report.
+        InputError: no record file. All other errors are in the report.
     """
     return _Checker(Path(folder), progress or (lambda what, done, total: None)).run()
 
 
 def record_files(folder: Path) -> list[tuple[Path, str]]:
-    """The record files of a data set, and the part that each is, ``""`` where its records say.
+    """Find the record files of a data set and the part of each, ``""`` if its records state their parts.
 
     Raises:
-        InputError: there is none.
+        InputError: no record file.
     """
     inner = [(folder / part / FILE_NAME, part) for part in PARTS if (folder / part / FILE_NAME).is_file()]
     if inner and not (folder / FILE_NAME).is_file():
@@ -107,16 +107,18 @@ def record_files(folder: Path) -> list[tuple[Path, str]]:
 
 @dataclass(frozen=True)
 class _Seen:
-    """One image: its name, how it looks, and the line that names it first, with its part and source."""
+    """One image: its name and signature, and the first line that names it, with its part and source."""
 
     name: str
-    look: Look
+    signature: Signature
     where: str
     part: str
     source: str
 
 
 class _Checker:
+    """Check a data set record by record; what was read for the last image is kept for the next record about it."""
+
     def __init__(self, folder: Path, progress: Progress):
         self.report = Report(folder)
         self.progress = progress
@@ -157,7 +159,9 @@ class _Checker:
         except InputError as error:
             self._fault("", str(error))
             self.vocabulary = Vocabulary()
-        self.report.own += tuple(c.name for c in self.vocabulary.own if c.name not in self.report.own)
+        self.report.custom_concepts += tuple(
+            c.name for c in self.vocabulary.own if c.name not in self.report.custom_concepts
+        )
         with file.open("rb") as stream:
             total = sum(1 for _ in stream)
             stream.seek(0)
@@ -171,7 +175,7 @@ class _Checker:
                     continue
                 first = self._raw.setdefault((file, raw.strip()), where)
                 if first != where:
-                    self._warn(where, f"the same as {first}")
+                    self._warn(where, f"same record as {first}")
                 self.report.lines.append((file, number, part or record.split or "", record))
                 self._record(file.parent, where, part or record.split or "", record)
 
@@ -185,7 +189,7 @@ class _Checker:
         if errors:
             return
         try:
-            self._look(folder, where, part, record)
+            self._check_image(folder, where, part, record)
             example, truth = self._truth(folder, where, record)
         except InputError as error:
             self._fault(where, str(error))
@@ -193,11 +197,11 @@ class _Checker:
         for number, turn in enumerate(record.conversations, start=1):
             self._targets(where, number, turn, example, truth)
 
-    def _look(self, folder: Path, where: str, part: str, record: Record) -> None:
-        """The image itself: size, pixel size, modality, and how it looks.
+    def _check_image(self, folder: Path, where: str, part: str, record: Record) -> None:
+        """Check the image itself: size, pixel size and modality; keep its signature.
 
         Raises:
-            InputError: it cannot be read.
+            InputError: unreadable image.
         """
         path = folder / record.file_name
         if self._image[0] != path:
@@ -207,7 +211,7 @@ class _Checker:
         if path in self._seen:
             return
         image = self._image[1]
-        self._seen[path] = _Seen(path.name, look_at(image.pixels), where, part, source)
+        self._seen[path] = _Seen(path.name, image_signature(image.pixels), where, part, source)
         nm = record.pixel_size_nm or image.pixel_size_nm
         report = self.report
         report.sizes[image.shape] += 1
@@ -236,38 +240,38 @@ class _Checker:
             for note in reply.notes:
                 self._fault(where, f"{at}: {note}")
             if SEG in turn.user:
-                self._warn(where, f"{at}: the user says {SEG}, which belongs into replies")
+                self._warn(where, f"{at}: the request contains {SEG}, which belongs in replies")
             if any(re.search(r"\d", p.text) for p in reply.parts if isinstance(p, Text)):
                 self._warn(
-                    where, f"{at}: the reply writes a number itself; numbers are measured, by <value>...</value>"
+                    where, f"{at}: the reply contains a number; use <value>...</value>, so that numbers are measured"
                 )
             if reply.absent and turn.targets:
-                self._warn(where, f"{at}: the reply says <absent> and has {SEG}")
+                self._warn(where, f"{at}: the reply contains both <absent> and {SEG}")
             for place, (target, said) in enumerate(zip(turn.targets, reply.targets, strict=False), start=1):
                 report.targets[target.concept or ("mask" if target.mask else "instances")] += 1
                 known = target.concept if target.concept != "isolated" else "particle"
                 if known and said.concept and known != said.concept:
-                    self._warn(where, f"{at}: {SEG} {place} is called {said.concept} and refers to {target.concept}")
+                    self._warn(where, f"{at}: {SEG} {place} is called {said.concept} but refers to {target.concept}")
         length = sum(len(turn.user) + len(turn.assistant) for turn in record.conversations)
         if length > LONG:
-            self._warn(where, f"a conversation of {length} characters; training leaves out those above 256 tokens")
+            self._warn(where, f"the conversation has {length} characters; training leaves out those above 256 tokens")
         for name in record.concept_labels:
             if name not in DERIVED and name not in self.vocabulary.names:
-                text = f"the concept {name} is not in {CONCEPT_FILE}, so that its nouns cannot be learnt"
+                text = f"the concept {name} is not in {CONCEPT_FILE}, so its nouns cannot be learned"
                 if not any(finding.text == text for finding in report.warnings):
                     self._warn(where, text)
 
     def _truth(self, folder: Path, where: str, record: Record) -> tuple[Example, dict[str, np.ndarray]]:
-        """The record with its labels, and the labels of all concepts; kept while lines are about the same ones.
+        """The example of the record and the labels of all concepts, cached for the next record with the same labels.
 
         Raises:
-            InputError: labels that cannot be read, or of another size than the image.
+            InputError: unreadable labels, or labels of another size than the image.
         """
         key = (folder, record.file_name, record.labels, *sorted(record.concept_labels.items()))
         if self._example[0] == key and self._example[1] is not None:
             return self._example[1], self._example[2]
         example = record_example(folder, record, self._image[1])
-        truth = example.truth() if example.labels is not None or example.own else {}
+        truth = example.truth() if example.labels is not None or example.concept_labels else {}
         self._count(folder, where, record, example, truth)
         self._example = (key, example, truth)
         return example, truth
@@ -306,55 +310,55 @@ class _Checker:
         reply = parse_reply(turn.assistant, self.vocabulary)
         denied = self.vocabulary.named_in(turn.assistant) if reply.absent and not turn.targets else None
         if denied in truth and truth[denied].any():
-            self._warn(where, f"turn {number}: the reply denies {denied}, of which the labels have some")
-        # where some of what is asked for is there, the empty targets teach that the rest is not
+            self._warn(where, f"turn {number}: the reply denies {denied}, but the labels have some")
+        # if only some of the targets are empty, these teach that the rest is absent
         if len(found) == len(turn.targets) and found and not any(found):
-            text = "nothing that it refers to is in the image; the reply should say <absent>"
+            text = "the image shows nothing that it refers to; the reply should say <absent>"
             self._warn(where, f"turn {number}: {text}")
 
     # --------------------------------------------------------------------------------------------- the whole set
 
     def _near(self) -> None:
-        """Images of two parts that show the same; of two sources, where the records name no parts."""
+        """Find near duplicates in two parts; in two sources, if the records name no parts."""
         seen = list(self._seen.values())
-        told = any(image.part for image in seen)
-        belongs = [(image.part or "train") if told else image.source for image in seen]
+        has_parts = any(image.part for image in seen)
+        belongs = [(image.part or "train") if has_parts else image.source for image in seen]
         if len(set(belongs)) > 1:
             few = len(seen) <= OVERLAPS_UP_TO
             if not few:
-                text = f"more than {OVERLAPS_UP_TO} images: only copies were looked for, not crops that overlap"
+                text = f"more than {OVERLAPS_UP_TO} images: searched for copies only, not for overlapping crops"
                 self._warn("", text)
-            looks = [image.look for image in seen]
-            tell = partial(self.progress, "Comparing images")
-            for pair in near_duplicates(looks, few, tell, belongs):
+            signatures = [image.signature for image in seen]
+            report = partial(self.progress, "Comparing images")
+            for pair in near_duplicates(signatures, few, report, belongs):
                 one, other = seen[pair.first], seen[pair.second]
                 does = "overlaps with" if pair.kind == "overlap" else f"is a {pair.kind} of"
-                parts = f", {other.part or 'train'} with {one.part or 'train'}" if told else ""
-                hint = "they belong into one part" if told else "give both the same source"
+                parts = f", {other.part or 'train'} with {one.part or 'train'}" if has_parts else ""
+                hint = "they belong in one part" if has_parts else "give them the same source"
                 self._warn(other.where, f"{other.name} {does} {one.name} ({one.where}){parts}: {hint}")
         for source, places in self._sources.items():
-            if told and len(places) > 1:
-                text = f"{source} is in {' and '.join(places)}: it belongs into one part"
+            if has_parts and len(places) > 1:
+                text = f"{source} is in {' and '.join(places)}: it belongs in one part"
                 self._warn(list(places.values())[1], text)
 
     def _whole(self, files: list[tuple[Path, str]]) -> None:
         report = self.report
         if self._unsized:
-            text = f"{len(self._unsized)} of {len(self._seen)} images have no pixel size, sizes are in px there: "
+            text = f"{len(self._unsized)} of {len(self._seen)} images have no pixel size, so their sizes are in px: "
             self._warn("", text + _listed(self._unsized, 5))
-        for concept in report.own:
+        for concept in report.custom_concepts:
             asked = report.targets[concept]
             if asked == 1:
-                self._warn("", f"the concept {concept} is named only once; more ways of asking teach it better")
+                self._warn("", f"the concept {concept} occurs in one request only; more wordings teach it better")
             elif not asked and not report.instances[concept]:
-                self._warn("", f"the concept {concept} of {CONCEPT_FILE} has neither labels nor sentences")
+                self._warn("", f"the concept {concept} of {CONCEPT_FILE} has neither labels nor requests")
         for file, _ in files:
             named = {os.path.normpath(name) for f, _, _, record in report.lines if f == file for name in record.files}
-            lost = [name for name in _images_in(file.parent) if os.path.normpath(name) not in named]
-            if lost and named:
+            unused = [name for name in _images_in(file.parent) if os.path.normpath(name) not in named]
+            if unused and named:
                 self._warn(
                     "",
-                    f"files of no record in {self._where(file.parent / 'images')}: {_listed(lost)}",
+                    f"files without a record in {self._where(file.parent / 'images')}: {_listed(unused)}",
                 )
 
 

@@ -1,4 +1,4 @@
-"""A check's report in words and pictures."""
+"""Summarise the report of a check in lines of text and in pictures."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from lisa_micro.io import read_micrograph
 from lisa_micro.viz import draw_overlay
 
 PICTURES = 8
-"""How many records are drawn."""
+"""Number of records that are drawn."""
 PICTURE_NAMES = "record-*.png"
 _WIDE = 110
 
 
 def summary(report: Report) -> list[str]:
-    """What is there, a line each: records, images, concepts, words."""
+    """Summarise a data set in lines: records, images, concepts, conversations."""
     images = sum(report.sizes.values())
-    parts = ", ".join(f"{n} {part or 'of no part'}" for part, n in sorted(report.parts.items(), key=_part_order))
+    parts = ", ".join(f"{n} {part or 'without a part'}" for part, n in sorted(report.parts.items(), key=_part_order))
     lines = [f"{'records':16}{sum(report.parts.values())} ({parts or 'none'})", f"{'images':16}{images}"]
     if images:
         lines.append(f"{'sizes':16}{_sizes(report)}")
         lines.append(f"{'pixel sizes':16}{_pixel_sizes(report)}")
         lines.append(f"{'modalities':16}" + ", ".join(f"{m} ({n})" for m, n in report.modalities.most_common()))
     for concept, count in report.instances.items():
-        own = ", own" if concept in report.own else ""
+        custom = ", custom concept" if concept in report.custom_concepts else ""
         what = "connected regions" if concept in report.masked else "instances"
         what = what if count != 1 else what.removesuffix("s")
-        lines.append(f"{concept:16}{count} {what} in {report.images_with[concept]} images{own}")
+        lines.append(f"{concept:16}{count} {what} in {report.images_with[concept]} images{custom}")
     lines.append(f"{'conversations':16}{report.conversations} with {report.turns} turns")
     targets = ", ".join(f"{name} ({n})" for name, n in report.targets.most_common())
     lines.append(f"{'targets':16}{sum(report.targets.values())}" + (f": {targets}" if targets else ""))
@@ -66,7 +66,7 @@ def _pixel_sizes(report: Report) -> str:
 
 
 def chosen_lines(report: Report, most: int = PICTURES) -> list[int]:
-    """Which of the report's lines are drawn: of every concept and part the first, then others spread over the set."""
+    """Choose the lines to draw: the first of every concept and part, then others spread over the set."""
     faulty = {finding.where for finding in report.faults}
     base = report.folder if report.folder.is_dir() else report.folder.parent
     usable, kinds = [], {}
@@ -83,8 +83,8 @@ def chosen_lines(report: Report, most: int = PICTURES) -> list[int]:
 
 
 def pictures(report: Report, most: int = PICTURES) -> dict[str, Callable[[Path], None]]:
-    """File names of pictures of some records, and what writes them: the image with what is referred to, and the
-    conversation below it."""
+    """File names of pictures of some records, and functions that write them: the image with the targets marked, and the
+    conversation below."""
     several = len({file for file, *_ in report.lines}) > 1
     writers = {}
     for k in chosen_lines(report, most):
@@ -116,15 +116,15 @@ def _draw(folder: Path, record: Record, title: str, path: Path) -> None:
 
 
 def _segments(example: Example) -> tuple[list[np.ndarray], list[str]]:
-    """What the conversation refers to, each thing once; all labels where it refers to nothing."""
+    """Labels and names of the targets of a conversation, each once; all labels if it has no target."""
     found: dict[str, np.ndarray] = {}
     for number, turn in enumerate(example.turns, start=1):
         for place, target in enumerate(turn.targets, start=1):
             name = target.concept or f"turn {number}, [SEG] {place}"
             found.setdefault(name, example.target_labels(target))
     if not found:
-        own = dict(example.own)
-        found = own if example.labels is None else {"particle": example.labels, **own}
+        drawn = dict(example.concept_labels)
+        found = drawn if example.labels is None else {"particle": example.labels, **drawn}
     if not found:
         return [np.zeros(example.micrograph.shape, np.int32)], [""]
     return list(found.values()), list(found)

@@ -1,7 +1,7 @@
-"""Somebody else's data as a data set of records: read, split by source image, written whole or not at all.
+"""Convert the data of other programs into a data set of records, split by source image.
 
-The folder has ``images/`` (the files as they are), ``labels/``, ``masks/``, ``metadata.jsonl``
-(:mod:`lisa_micro.datasets.records`) and, for concepts that the reply language does not have, ``dataset.yaml``.
+The data set has ``images/`` (unchanged files), ``labels/``, ``masks/``, ``metadata.jsonl``
+(:mod:`lisa_micro.datasets.records`) and, for custom concepts, ``dataset.yaml``. It is written completely or not at all.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lisa_micro.datasets.bounds import check_pixel_size
 from lisa_micro.datasets.custom_concepts import FILE_NAME as CONCEPT_FILE
 from lisa_micro.datasets.custom_concepts import write_vocabulary
 from lisa_micro.datasets.formats.coco_records import from_coco
@@ -26,14 +27,13 @@ from lisa_micro.datasets.formats.label_folders import from_label_folders
 from lisa_micro.datasets.formats.labelme import from_labelme
 from lisa_micro.datasets.formats.reasonseg import from_reasonseg
 from lisa_micro.datasets.formats.sentences import from_sentences
-from lisa_micro.datasets.image_texts import draw_conversations
+from lisa_micro.datasets.image_texts import Drawing, draw_conversations
 from lisa_micro.datasets.merging import from_corrections
-from lisa_micro.datasets.near_duplicates import Look, look_at
+from lisa_micro.datasets.near_duplicates import Signature, image_signature
 from lisa_micro.datasets.parts import OVERLAPS_UP_TO, choose_parts, group_images, tile_sources
 from lisa_micro.datasets.readers import Example, make_example
 from lisa_micro.datasets.records import FILE_NAME, Record, Split, Turn, write_records
 from lisa_micro.io import read_micrograph, write_labels
-from lisa_micro.io.units import check_pixel_size
 from lisa_micro.language import Concept
 from lisa_micro.types import InputError, Micrograph
 
@@ -46,23 +46,23 @@ CONVERTERS: dict[str, Callable[[Path, Mapping[str, str]], Found]] = {
     "corrections": from_corrections,
 }
 WRITTEN = ("images", "labels", "masks", FILE_NAME, CONCEPT_FILE)
-"""All that a data set's folder may hold to be replaced by another."""
+"""Names that a data set's folder may contain; with any other, --force does not replace the folder."""
 VALIDATION = 0.2
-"""Share of the images that is held back where neither the user nor the source says."""
+"""Share of the images held out for validation if neither the user nor the source states one."""
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What the user may choose.
+    """Options of a conversion.
 
     Attributes:
         kind: one of :data:`lisa_micro.datasets.formats.detect.KINDS`, or ``"auto"``.
-        concepts: label -> concept; ``""``: to be left out.
-        pixel_size_nm, modality: of all images, in front of what the source says.
-        validation: share of the images, 0..1; None: the source's parts where it has some, else :data:`VALIDATION`.
-        conversations: drawn from the texts for each image that has labels and no words.
-        seed: of the split and of the texts.
+        concepts: label -> concept; ``""`` leaves the label out.
+        pixel_size_nm, modality: of all images; both take precedence over the source.
+        validation: share of the images, 0..1; None: the parts of the source, if it has any, else :data:`VALIDATION`.
+        conversations: number generated for each image that has labels but no sentences.
+        seed: of the split and of the generated conversations.
     """
 
     kind: str = "auto"
@@ -76,18 +76,19 @@ class Choices:
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written.
+    """Summary of a conversion.
 
     Attributes:
-        folder: where. kind: what the source was taken for. images: how many. records: how many of each part.
-        own: the data set's own concepts. sources: source images, which the parts do not share. notes: for the user.
+        folder: of the data set. kind: format of the source. images: number of images. records: number in each part.
+        custom_concepts: concepts that are not built in. sources: number of source images; no two parts share one.
+        notes: for the user.
     """
 
     folder: Path
     kind: str
     images: int
     records: Mapping[str, int]
-    own: tuple[Concept, ...]
+    custom_concepts: tuple[Concept, ...]
     sources: int
     notes: tuple[str, ...]
 
@@ -99,22 +100,22 @@ def convert(
     force: bool = False,
     progress: Progress | None = None,
 ) -> Converted:
-    """Write a data set of records.
+    """Convert a source into a data set of records.
 
     Args:
-        source: a folder, or the JSON or CSV file. out: folder for the data set; new or empty.
-        force: replace a data set that ``out`` holds; anything else is never replaced.
-        progress: is told (what is done, how much of it, of how much).
+        source: a folder, or a JSON or CSV file. out: folder for the data set; new or empty.
+        force: replace a data set in ``out``; nothing else is ever replaced.
+        progress: called with (step, items done, items in all).
 
     Raises:
-        InputError: what cannot be used. Faults: all that is wrong with the source, each with its file and line; then
-            nothing is written.
+        InputError: unusable options, source or output folder.
+        Faults: problems of the source, each with file and line; then nothing is written.
     """
     source, out, choices = Path(source), Path(out), choices or Choices()
     _check(source, out, choices, force)
     kind = find_kind(source) if choices.kind == "auto" else choices.kind
     found = CONVERTERS[kind](source, choices.concepts)
-    tell = progress or (lambda what, done, total: None)
+    report = progress or (lambda what, done, total: None)
     target, temporary = out.resolve(), None  # out may be a link to a folder
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -123,13 +124,13 @@ def convert(
         writer = _Writer(temporary, found, choices)
         faults = list(found.faults)
         for number, draft in enumerate(found.drafts):
-            tell("Converting", number, len(found.drafts))
+            report("Converting", number, len(found.drafts))
             faults += writer.add(draft)
         if faults:
             raise Faults(f"{source} cannot be converted, {len(faults)} things are wrong", faults)
         if not writer.rows:
             raise InputError(f"{source} has nothing to learn from: no labels and no sentences")
-        result = writer.finish(tell)
+        result = writer.finish(report)
         _put_in_place(temporary, target)
     except OSError as error:
         raise InputError(f"{out} cannot be written: {error.strerror or error}") from error
@@ -140,34 +141,35 @@ def convert(
 
 
 def _check(source: Path, out: Path, choices: Choices, force: bool) -> None:
-    """That what was asked for can be done, before anything is read."""
+    """Check the options and the output folder before reading anything."""
     if choices.kind not in ("auto", *KINDS):
-        raise InputError(f"--from {choices.kind} is none of auto, {', '.join(KINDS)}")
+        raise InputError(f"--from {choices.kind} is unknown; choose auto, {', '.join(KINDS)}")
     if choices.validation is not None and not 0 <= choices.validation < 1:
         raise InputError(f"the share for validation must be 0 or more and less than 1, not {choices.validation:g}")
     if choices.conversations < 0:
         raise InputError("the number of conversations for each image cannot be negative")
-    check_pixel_size(choices.pixel_size_nm)
+    if choices.pixel_size_nm is not None:
+        check_pixel_size(choices.pixel_size_nm)
     if not source.exists():
         raise InputError(f"there is no {source}; give the folder of the data, or its JSON or CSV file")
     there, target = source.resolve(), out.resolve()
     folder = there if there.is_dir() else there.parent
     if target == folder or target in folder.parents or (there.is_dir() and folder in target.parents):
-        raise InputError(f"{out} and {source} lie within each other; write the data set to another folder")
+        raise InputError(f"{out} and {source} contain each other; write the data set to another folder")
     if not out.exists():
         return
     if not out.is_dir():
         raise InputError(f"{out} is a file; give a folder")
     entries = sorted(entry.name for entry in out.iterdir())
-    strange = [name for name in entries if name not in WRITTEN]
-    if strange:
-        raise InputError(f"{out} holds {strange[0]}, which is no part of a data set; give a new or empty folder")
+    foreign = [name for name in entries if name not in WRITTEN]
+    if foreign:
+        raise InputError(f"{out} holds {foreign[0]}, which is no part of a data set; give a new or empty folder")
     if entries and not force:
         raise InputError(f"{out} already holds a data set; use --force to replace it")
 
 
 def _put_in_place(temporary: Path, out: Path) -> None:
-    """The finished folder under its name; what had the name before is removed last."""
+    """Move the finished folder to its name; remove the folder that had the name before at the very end."""
     old = None
     if out.exists() and any(out.iterdir()):
         old = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -184,14 +186,14 @@ def _put_in_place(temporary: Path, out: Path) -> None:
 
 @dataclass(frozen=True)
 class _Row:
-    """A record but for its part, and which image it is about."""
+    """A record without its part, and the number of its image."""
 
     image: int
     record: Record
 
 
 class _Writer:
-    """Writes images and labels as they come, and the records when the parts are known."""
+    """Write images and labels one at a time, and the records once the parts are known."""
 
     def __init__(self, folder: Path, found: Found, choices: Choices):
         self.folder, self.found, self.choices = folder, found, choices
@@ -200,15 +202,15 @@ class _Writer:
         self._images: dict[Path, int] = {}
         self._names: list[str] = []  # of the images, without suffix, as written
         self._taken: set[str] = set()
-        self._looks: list[Look] = []
+        self._signatures: list[Signature] = []
         self._stems: list[str] = []
         self._given: list[tuple[str | None, Split | None]] = []
 
     def add(self, draft: Draft) -> list[str]:
-        """Write one image and what is known about it.
+        """Write one image, its labels and masks.
 
         Returns:
-            what is wrong with it, with file and line.
+            its problems, with file and line.
         """
         try:
             micrograph = self._read(draft)
@@ -219,7 +221,7 @@ class _Writer:
             return [f"{draft.where}: {error}"]
         self.notes += content.notes
         said = content.said or self._texts(draft, content, micrograph)
-        if content.particles is None and not content.own and not said:
+        if content.particles is None and not content.concept_labels and not said:
             return []
         image, path = self._image(draft, micrograph)
         name = self._free(self._names[image]) if any(row.image == image for row in self.rows) else self._names[image]
@@ -228,7 +230,7 @@ class _Writer:
             labels=self._labels(name, content.particles, content.semantic, micrograph),
             concept_labels={
                 concept: self._labels(f"{name}_{concept}", labels, False, micrograph) or ""
-                for concept, labels in content.own.items()
+                for concept, labels in content.concept_labels.items()
             },
             pixel_size_nm=self.choices.pixel_size_nm or draft.pixel_size_nm,
             modality=self.choices.modality or draft.modality or micrograph.modality,
@@ -261,22 +263,24 @@ class _Writer:
         example = Example("", image)
         if content.particles is not None:
             example = make_example("", image, content.particles, content.semantic)
-        example = replace(example, own=content.own)
-        if example.labels is None and not example.own:
+        example = replace(example, concept_labels=content.concept_labels)
+        if example.labels is None and not example.concept_labels:
             return ()
         return draw_conversations(
             draft.image.stem,
             example.truth(),
             example.labels is not None and not example.semantic,
-            self.found.own,
-            self.choices.conversations,
-            self.choices.seed,
-            self.choices.modality or draft.modality or image.modality,
-            image.pixel_size_nm is not None,
+            self.found.custom,
+            Drawing(
+                self.choices.conversations,
+                self.choices.seed,
+                self.choices.modality or draft.modality or image.modality,
+                image.pixel_size_nm is not None,
+            ),
         )
 
     def _image(self, draft: Draft, micrograph: Micrograph) -> tuple[int, str]:
-        """Number and path of the image, written once however many drafts are about it."""
+        """Number and path of the image; it is written once, however many drafts share it."""
         key = draft.image.resolve()
         if key not in self._images:
             stem = re.sub(r"[^\w.-]+", "_", draft.image.stem).strip("._") or "image"
@@ -291,7 +295,7 @@ class _Writer:
             self._names.append(name)
             self._stems.append(draft.image.stem)
             self._given.append((draft.source, draft.part))
-            self._looks.append(look_at(micrograph.pixels))
+            self._signatures.append(image_signature(micrograph.pixels))
         number = self._images[key]
         return number, f"images/{self._names[number]}{draft.image.suffix.lower()}"
 
@@ -324,13 +328,13 @@ class _Writer:
             write_labels(path, mask, image.pixel_size_nm)
         return f"{folder}/{path.name}"
 
-    def finish(self, tell: Progress) -> Converted:
+    def finish(self, report: Progress) -> Converted:
         """Choose the parts and write the records."""
         tiles = tile_sources(self._stems)
         sources = [given or tile for (given, _), tile in zip(self._given, tiles, strict=True)]
-        grouped = group_images(sources, self._looks, lambda done, total: tell("Comparing images", done, total))
-        if len(self._looks) > OVERLAPS_UP_TO:
-            self.notes.append(f"more than {OVERLAPS_UP_TO} images: only copies were looked for, not crops that overlap")
+        grouped = group_images(sources, self._signatures, lambda done, total: report("Comparing images", done, total))
+        if len(self._signatures) > OVERLAPS_UP_TO:
+            self.notes.append(f"more than {OVERLAPS_UP_TO} images: searched for copies only, not for overlapping crops")
         parts = self._parts(grouped)
         records = [
             row.record.model_copy(update={"source": sources[grouped[row.image]], "split": parts[row.image]})
@@ -338,27 +342,27 @@ class _Writer:
         ]
         write_records(self.folder / FILE_NAME, records)
         used = {concept for record in records for concept in record.concept_labels}
-        own = tuple(concept for name, concept in sorted(self.found.own.items()) if name in used)
-        write_vocabulary(self.folder, own)
+        custom = tuple(concept for name, concept in sorted(self.found.custom.items()) if name in used)
+        write_vocabulary(self.folder, custom)
         counts = Counter(str(record.split) for record in records)
-        return Converted(self.folder, "", len(self._names), counts, own, len(set(grouped)), tuple(self.notes))
+        return Converted(self.folder, "", len(self._names), counts, custom, len(set(grouped)), tuple(self.notes))
 
     def _parts(self, grouped: list[int]) -> list[Split]:
         given = [part for _, part in self._given]
-        told = self.choices.validation is None and len(set(given) - {None}) > 1
-        if told:
+        given_apart = self.choices.validation is None and len(set(given) - {None}) > 1
+        if given_apart:
             parts: list[Split] = [part or "train" for part in given]
             apart = {g for g in set(grouped) if len({p for p, k in zip(parts, grouped, strict=True) if k == g}) > 1}
             if apart:
                 self.notes.append(
-                    f"{len(apart)} source images are in several of the given parts, so figures of validation will be "
-                    "too good; --validation SHARE splits anew"
+                    f"{len(apart)} source images are in several of the given parts, so validation scores will be "
+                    "too good; --validation SHARE makes a new split"
                 )
             return parts
         share = VALIDATION if self.choices.validation is None else self.choices.validation
         parts = choose_parts(self._names, grouped, share, self.choices.seed)
         if share and "validation" not in parts:
-            self.notes.append("all images come from one source: none is held back for validation")
+            self.notes.append("all images come from one source: none is held out for validation")
         return parts
 
 

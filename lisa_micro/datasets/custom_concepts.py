@@ -1,12 +1,12 @@
-"""``dataset.yaml``: what the concepts of a data set are called that are none of the reply language's.
+"""Custom concepts of a data set: the file ``dataset.yaml``, and concepts made from the labels of annotation programs.
 
-It lies beside ``metadata.jsonl``::
+``dataset.yaml`` lies beside ``metadata.jsonl`` and gives the nouns of every concept that is not built in::
 
     concepts:
       shell: [shell, shells]
       oxide_film: {nouns: [oxide film, oxide films], kind: region}
 
-A concept comes in countable pieces, or, with ``kind: region``, as one.
+A concept comes in countable instances or, with ``kind: region``, as one region.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from lisa_micro.datasets.bounds import one_line, shown, validation_problem
 from lisa_micro.datasets.records import DERIVED
 from lisa_micro.datasets.texts.store import data
 from lisa_micro.language import Concept, Vocabulary
@@ -29,9 +31,12 @@ from lisa_micro.types import InputError
 
 FILE_NAME = "dataset.yaml"
 IGNORED_LABELS = ("background", "_background_", "ignore", "__ignore__", "flag")
-"""Names that labelling programs give to what is no object."""
+"""Labels that annotation programs use for everything that is no object."""
 SYNONYMS = 12
-"""How many of the nouns that the texts have for a concept are taken for it when a label is called so."""
+"""Number of nouns per concept in the texts that count as synonyms of its name when a label is called so."""
+DISTINCT_WORDS = ("precipitate", "precipitates", "hole", "holes")
+"""Synonyms in requests that are materials concepts of their own as labels: a precipitate is no separate particle, and a
+hole in a support film no pore."""
 
 
 class _Named(BaseModel):
@@ -54,13 +59,13 @@ class _File(BaseModel):
 
 
 def read_vocabulary(folder: str | os.PathLike[str]) -> Vocabulary:
-    """The concepts of a data set: those of the reply language, and its own from ``dataset.yaml`` where there is one.
+    """Read the vocabulary of a data set: the built-in concepts, and the custom ones of its ``dataset.yaml``, if any.
 
     Args:
-        folder: that holds ``metadata.jsonl``.
+        folder: the folder of ``metadata.jsonl``.
 
     Raises:
-        InputError: the file is broken, or a name or noun in it cannot be used.
+        InputError: a broken file, or a name or noun that cannot be used.
     """
     file = Path(folder) / FILE_NAME
     if not file.is_file():
@@ -69,16 +74,18 @@ def read_vocabulary(folder: str | os.PathLike[str]) -> Vocabulary:
         content = _File.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
         return Vocabulary.of((k, *v.nouns, v.kind == "instances") for k, v in content.concepts.items())
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors())
+        faults = "; ".join(validation_problem(e) for e in error.errors()[:3])
         raise InputError(f"{file}: {faults}; it needs concepts: {{shell: [shell, shells]}}") from error
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+        raise InputError(f"{file} cannot be read: {one_line(error)}") from error
+    except RecursionError as error:
+        raise InputError(f"{file} cannot be read: it is nested too deeply") from error
     except ValueError as error:
-        raise InputError(f"{file}: {error}") from error
+        raise InputError(f"{file}: {one_line(error)}") from error
 
 
 def write_vocabulary(folder: str | os.PathLike[str], concepts: Iterable[Concept]) -> Path | None:
-    """Write ``dataset.yaml`` for a data set's own concepts; nothing where there is none."""
+    """Write ``dataset.yaml`` for custom concepts; without any, write nothing and return None."""
     named = {
         c.name: [c.singular, c.plural] if c.instances else {"nouns": [c.singular, c.plural], "kind": "region"}
         for c in concepts
@@ -91,98 +98,123 @@ def write_vocabulary(folder: str | os.PathLike[str], concepts: Iterable[Concept]
     return file
 
 
+@dataclass(frozen=True)
+class ConceptMap:
+    """The meaning of the labels of a data set.
+
+    Attributes:
+        concepts: label -> name of its concept; labels to be left out are missing.
+        custom: the custom concepts among them, by name.
+        notes: one sentence for each label that was taken for a built-in concept because it is a synonym.
+    """
+
+    concepts: Mapping[str, str] = field(default_factory=dict)
+    custom: Mapping[str, Concept] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
 @cache
 def _synonyms() -> dict[str, str]:
-    """Noun in lower case -> default concept: the canonical nouns, and the first synonyms of the texts."""
+    """Noun in lower case -> built-in concept: the canonical nouns, and the first synonyms of the texts."""
     words = {noun: name for name, nouns in CONCEPT_NOUNS.items() for noun in nouns}
     for name in CONCEPT_NOUNS:
         for entry in data("concepts")[name]["nouns"][:SYNONYMS]:
             singular, _, plural = str(entry).lower().removeprefix("~").partition("/")
             words.setdefault(singular, name)
             words.setdefault(plural or _plural(singular), name)
-    return words
+    return {word: name for word, name in words.items() if word not in DISTINCT_WORDS or word in CONCEPT_NOUNS}
 
 
-def concept_map(
-    labels: Iterable[str],
-    given: Mapping[str, str] | None = None,
-    nouns: Mapping[str, tuple[str, str]] | None = None,
-) -> tuple[dict[str, str], dict[str, Concept]]:
-    """What the labels' names of a data set mean.
+def concept_map(labels: Iterable[str] | Mapping[str, str], given: Mapping[str, str] | None = None) -> ConceptMap:
+    """Find out what the labels of a data set mean.
 
-    A canonical noun is that concept; a synonym (``grain``) is too, where no other label is; ``background`` and the like
-    mean nothing; every other name is a concept of its own.
+    A label that is a built-in concept's noun is that concept. A synonym (``grain``) is too, unless another label is the
+    concept already; a note says so. ``background`` and the like are left out. Every other label is a custom concept.
 
     Args:
-        labels: names as in the labelling program.
-        given: label -> concept, which goes before all that; ``""``: to be left out.
-        nouns: name of an own concept -> its singular and plural, instead of those made from the label.
-
-    Returns:
-        label -> name of its concept (labels to be left out are missing), and the own concepts by name.
+        labels: names as in the annotation program, if known with the place where each occurs first, for messages.
+        given: label -> concept, overrides all of the above; ``""`` leaves the label out.
 
     Raises:
-        InputError: a name that can be no concept, or a concept given that is not in the labels.
+        InputError: a label that cannot name a concept, or a label in ``given`` that does not occur.
 
-    >>> concept_map(["Particles", "shell", "background"])[0]
+    >>> concept_map(["Particles", "shell", "background"]).concepts
     {'Particles': 'particle', 'shell': 'shell'}
+    >>> concept_map(["beads"]).notes
+    ("the label 'beads' is taken as the built-in concept particle; --concept beads=NAME makes it another",)
     """
-    given, nouns = dict(given or {}), dict(nouns or {})
-    labels = list(dict.fromkeys(labels))
+    given = dict(given or {})
+    places = labels if isinstance(labels, Mapping) else dict.fromkeys(labels, "")
+    labels = list(places)
     unknown = [label for label in given if label not in labels]
     if unknown:
-        there = ", ".join(labels) or "none"
-        raise InputError(f"there is no label {unknown[0]!r} to be taken as a concept; the labels are {there}")
-    plain = {label: " ".join(re.split(r"[\s_]+", label.strip().lower())) for label in labels}
+        there = one_line(", ".join(labels)) or "none"
+        raise InputError(f"no label is called {unknown[0]!r}; the labels are {there}")
+    plain = {label: _plain(label) for label in labels}
     canonical = {noun: name for name, pair in CONCEPT_NOUNS.items() for noun in pair}
     taken = {canonical[word] for label, word in plain.items() if label not in given and word in canonical}
     taken |= set(given.values())
-    named: dict[str, str] = {}
-    own: dict[str, Concept] = {}
+    concepts: dict[str, str] = {}
+    custom: dict[str, Concept] = {}
+    notes: list[str] = []
     for label in labels:
         word = plain[label]
-        if label not in given and word in IGNORED_LABELS:
+        if label in given:
+            target = given[label]
+            if not target:
+                continue
+        elif word in IGNORED_LABELS:
             continue
-        target = given.get(label, canonical.get(word) or _synonyms().get(word, ""))
-        if label in given and not target:
-            continue
-        if label not in given and word not in canonical and target in taken:
-            target = ""  # a grain beside a particle is something else
+        elif word in canonical:
+            target = canonical[word]
+        else:
+            target = _synonyms().get(word, "")
+            if target in taken:
+                target = ""  # a grain beside a particle is something else
+            if target:
+                notes.append(
+                    f"the label {label!r} is taken as the built-in concept {target}; "
+                    f"--concept {label}=NAME makes it another"
+                )
         if target in CONCEPT_NOUNS:
-            named[label] = target
+            concepts[label] = target
             continue
-        concept = own_concept(target or label)
-        if concept.name in nouns:
-            concept = own_concept(target or label, nouns[concept.name])
-        named[label] = concept.name
-        own[concept.name] = concept
-    return named, own
+        try:
+            concept = custom_concept(target or label)
+        except InputError as error:
+            raise InputError(f"{places[label]}: {error}" if places[label] else str(error)) from error
+        concepts[label] = concept.name
+        custom[concept.name] = concept
+    return ConceptMap(concepts, custom, tuple(notes))
 
 
-def own_concept(label: str, nouns: tuple[str, str] | None = None) -> Concept:
-    """A concept of its own from a label's name.
+def custom_concept(label: str) -> Concept:
+    """Make a custom concept from a label; its nouns are the label in singular and plural.
 
     Args:
-        label: as in the labelling program: ``"Shell"``, ``"oxide film"``, ``"twin_boundaries"``.
-        nouns: singular and plural; None: made from the label, whose name then is the singular.
+        label: as in the annotation program: ``"Shell"``, ``"oxide film"``, ``"twin_boundaries"``.
 
     Raises:
-        InputError: no name or noun can be made of it.
+        InputError: the label gives no usable name or noun.
 
-    >>> own_concept("Oxide films")
+    >>> custom_concept("Oxide films")
     Concept(name='oxide_film', singular='oxide film', plural='oxide films', instances=True)
     """
-    plain = " ".join(re.split(r"[\s_]+", label.strip().lower()))
-    singular, plural = nouns or (_singular(plain), _plural(_singular(plain)))
-    name = re.sub(r"[^a-z0-9_-]+", "_", _singular(plain)).strip("_-")
+    singular = _singular(_plain(label))
+    name = re.sub(r"[^a-z0-9_-]+", "_", singular).strip("_-")
     try:
         if name in DERIVED:  # the reply language has no noun for it, and records derive it
             raise ValueError(f"{name!r} is derived from the particles")
-        return Concept(name, singular, plural)
+        return Concept(name, singular, _plural(singular))
     except ValueError as error:
+        short = shown(label)
         raise InputError(
-            f"the label {label!r} cannot become a concept: {error}; say which it is with --concept {label}=NAME"
+            f"the label {short} cannot become a concept: {one_line(error)}; name it with --concept {short}=NAME"
         ) from error
+
+
+def _plain(label: str) -> str:
+    return " ".join(re.split(r"[\s_]+", label.strip().lower()))
 
 
 def _plural(noun: str) -> str:

@@ -1,13 +1,13 @@
-"""Truth for every concept, derived from the instance labels of the particles alone.
+"""Derive the labels of every concept from the instance labels of the particles.
 
-Concepts (design: "Words" and "Truth"):
+Concepts:
 
 - *particle*: the labels as they are, renumbered;
 - *neck*: :func:`lisa_micro.measure.necks.neck_labels`;
-- *pore*: background enclosed by particles, that is not connected (4-neighbourhood) to the border of the
-  image, where gaps of at most 2 px between particles count as closed; specks below 12 px are left out;
+- *pore*: background enclosed by particles, i.e. not connected (4-neighbourhood) to the border of the image, where gaps
+  of at most 2 px between particles count as closed; pores below 12 px are left out;
 - *agglomerate*: three or more particles connected by contacts, with the gap pixels between them;
-- *substrate*: all that is not particle, one region;
+- *substrate*: everything that is not particle, one region;
 - *isolated*: the particles without contact.
 """
 
@@ -21,23 +21,23 @@ from lisa_micro.measure.necks import necks_between, paint_necks
 from lisa_micro.types import InputError
 
 MIN_PORE_PX = 12
-"""Enclosed background of fewer pixels is the raggedness of labels, not a pore."""
+"""px; smaller enclosed background is raggedness of the labels, not a pore."""
 
 MAX_CLOSING = 3
-"""px, the widest closing of :func:`enclosed_background`."""
+"""px, radius of the widest closing in :func:`enclosed_background`."""
 
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
 _SQUARE = np.ones((3, 3), bool)
 
 
 def derive_truth(particles: np.ndarray) -> dict[str, np.ndarray]:
-    """Label images of every concept.
+    """Derive the label images of every concept.
 
     Args:
         particles: ``(H, W)`` integers, 0 = background, k = particle k; numbers may be missing.
 
     Returns:
-        ``(H, W)`` int32 label images, numbered 1..n without gaps (all 0 where there is none of the kind), for
+        ``(H, W)`` int32 label images, numbered 1..n without gaps (all 0 if there are none), for
         ``particle``, ``neck``, ``pore``, ``agglomerate``, ``substrate`` and ``isolated``.
 
     Raises:
@@ -63,14 +63,13 @@ def derive_truth(particles: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def from_semantic(mask: np.ndarray, min_area: int = 1) -> dict[str, np.ndarray]:
-    """What a mask without instances tells: particles as connected components, pores and substrate.
+    """Derive particles (as connected components), pores and substrate from a mask without instances.
 
-    Particles that touch are **not** separated, so this is no truth for counts, necks, agglomerates or
-    isolated particles, and those are not in the result.
+    Touching particles are **not** separated, so the result gives no counts, necks, agglomerates or isolated particles.
 
     Args:
         mask: ``(H, W)``, bool or numbers, not 0 = particle.
-        min_area: px, components smaller than this are dropped (specks of a thresholded label).
+        min_area: px; smaller components are dropped (specks of a thresholded label).
 
     Returns:
         ``(H, W)`` int32 label images for ``particle``, ``pore`` and ``substrate``.
@@ -91,14 +90,16 @@ def from_semantic(mask: np.ndarray, min_area: int = 1) -> dict[str, np.ndarray]:
 
 
 def enclosed_background(particles: np.ndarray) -> np.ndarray:
-    """Pores of particles that were found, not given: where the definition finds none, because outlines leave a gap that
-    is a little too wide, gaps of up to twice :data:`MAX_CLOSING` px are closed, the narrowest that enclose anything.
+    """Find the pores between segmented particles, whose contours may leave gaps that are a little too wide.
+
+    If the definition gives no pore, gaps of up to twice :data:`MAX_CLOSING` px are closed, the narrowest first, until
+    something is enclosed.
 
     Args:
         particles: ``(H, W)`` integers, 0 = background.
 
     Returns:
-        ``(H, W)`` int32 labels, all 0 where nothing is enclosed.
+        ``(H, W)`` int32 labels, all 0 if nothing is enclosed.
     """
     solid = particles > 0
     pores = _pores(solid, close_gaps(solid))
@@ -114,7 +115,7 @@ def enclosed_background(particles: np.ndarray) -> np.ndarray:
 
 
 def close_gaps(solid: np.ndarray) -> np.ndarray:
-    """The mask with gaps of at most 2 px closed (one pixel of dilation from either side)."""
+    """Close gaps of at most 2 px in a mask (dilation by one pixel from either side)."""
     padded = np.pad(solid, 2)
     return ndimage.binary_closing(padded, _CROSS)[2:-2, 2:-2] | solid
 
@@ -129,17 +130,18 @@ def _pores(solid: np.ndarray, closed: np.ndarray) -> np.ndarray:
         keep[edge] = False
     keep[0] = False
     pores = compact(np.where(keep[background], background, 0))[0]
-    # closing took the corners between particles from the pore: give back what is background and next to it
+    # closing removed the corners of pores between particles: restore background next to a pore
     grown = ndimage.grey_dilation(pores, footprint=_CROSS)
     return np.where((pores == 0) & ~solid & (closed != solid), grown, pores)
 
 
 def paint_agglomerates(numbered: np.ndarray, group: np.ndarray, closed: np.ndarray) -> np.ndarray:
-    """Labels ``(H, W)`` of agglomerates, with the gap pixels between their particles.
+    """Paint agglomerates as labels ``(H, W)``, including the gap pixels between their particles.
 
     Args:
-        numbered: ``(H, W)`` particles 1..n. group: ``(n,)`` agglomerate of each, 0 = none. closed: ``(H, W)`` bool, see
-            :func:`close_gaps`.
+        numbered: ``(H, W)`` particles 1..n.
+        group: ``(n,)`` agglomerate of each, 0 = none.
+        closed: ``(H, W)`` bool, see :func:`close_gaps`.
     """
     if not group.any():
         return np.zeros_like(numbered)

@@ -1,15 +1,16 @@
-"""Conversations about an image of which there are labels and no words, drawn from the texts that the default learnt."""
+"""Generate conversations about an image that has labels but no sentences, from the texts of the default model."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from lisa_micro.datasets import texts
 from lisa_micro.datasets.records import Target, Turn
-from lisa_micro.datasets.texts.custom import sample_own_conversation
+from lisa_micro.datasets.texts.custom import sample_custom_conversation
 from lisa_micro.language import Concept
 from lisa_micro.language.words import CONCEPT_NOUNS
 from lisa_micro.measure import contacts
@@ -24,47 +25,58 @@ KINDS = {
     "contrast": 3,
     "in other words": 6,
 }
-"""Kinds of requests and how often each is drawn: those about what an image shows. Talk, and what is outside of the
-vocabulary, training repeats from the default's texts anyway."""
+"""Kinds of requests and their weights: those about what an image shows. Small talk and requests outside the vocabulary
+are left out, since training takes these from the texts of the default model anyway."""
 DRAWS = 60
 FOLLOW_UPS = (0.6, 0.3, 0.1)
-"""How often none, one, two turns follow the first."""
+"""Probabilities of zero, one and two turns after the first."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How conversations are drawn for an image.
+
+    Attributes:
+        count: number of conversations, about the custom concepts and the built-in ones in turn.
+        seed: together with the name of the image it determines what is drawn.
+        modality, pixel_size_known: of the image.
+    """
+
+    count: int
+    seed: int
+    modality: str | None = None
+    pixel_size_known: bool = False
 
 
 def draw_conversations(
-    name: str,
-    truth: Mapping[str, np.ndarray],
-    separate: bool,
-    own: Mapping[str, Concept],
-    count: int,
-    seed: int,
-    modality: str | None = None,
-    pixel_size_known: bool = False,
+    name: str, truth: Mapping[str, np.ndarray], separate: bool, custom: Mapping[str, Concept], drawing: Drawing
 ) -> tuple[tuple[Turn, ...], ...]:
-    """Conversations whose every target is in the truth.
+    """Draw conversations in which every target occurs in the ground truth.
 
     Args:
-        name: of the image; with the seed it decides what is drawn.
-        truth: ``(H, W)`` int32 labels by concept. separate: whether touching particles are told apart; where not, what
-            depends on it is not asked for.
-        own: the data set's own concepts. count: how many conversations, about the own concepts and the default's in
-            turn. modality, pixel_size_known: of the image.
+        name: of the image.
+        truth: ``(H, W)`` int32 labels by concept. separate: whether touching particles are separated; if not, nothing
+            that depends on it is requested.
+        custom: the custom concepts of the data set.
     """
-    rng = np.random.default_rng((seed, zlib.crc32(name.encode())))
-    facts = facts_of(truth, separate, modality, pixel_size_known)
-    kinds: list[Concept | None] = [concept for concept in own.values() if concept.name in truth]
+    rng = np.random.default_rng((drawing.seed, zlib.crc32(name.encode())))
+    facts = facts_of(truth, separate, drawing.modality, drawing.pixel_size_known)
+    kinds: list[Concept | None] = [concept for concept in custom.values() if concept.name in truth]
     kinds += [None] if "particle" in truth else []
     if not kinds:
         return ()
     first = int(rng.integers(len(kinds)))
-    drawn = (_draw(rng, kinds[(first + k) % len(kinds)], facts, truth) for k in range(count))
+    drawn = (_draw(rng, kinds[(first + k) % len(kinds)], facts, truth) for k in range(drawing.count))
     return tuple(turns for turns in drawn if turns)
 
 
 def facts_of(
     truth: Mapping[str, np.ndarray], separate: bool, modality: str | None = None, pixel_size_known: bool = False
 ) -> texts.SceneFacts:
-    """What an image shows, for the texts. What its labels cannot tell counts as there, so that no text denies it."""
+    """Collect what an image shows, for the texts.
+
+    Concepts that the labels do not determine count as present, so that no text denies them.
+    """
     counts = {concept: int(labels.max(initial=0)) for concept, labels in truth.items()}
     counts |= {concept: 1 for concept in CONCEPT_NOUNS if concept not in truth}
     share = 0.0
@@ -82,7 +94,7 @@ def _draw(
     for _ in range(DRAWS):
         more = int(rng.choice(len(FOLLOW_UPS), p=FOLLOW_UPS))
         if concept is not None:
-            turns = sample_own_conversation(rng, concept, facts, follow_ups=more)
+            turns = sample_custom_conversation(rng, concept, facts, follow_ups=more)
         else:
             turns = texts.sample_conversation(rng, facts, follow_ups=more, categories=KINDS)
         asked = {target.concept for turn in turns for target in turn.targets}

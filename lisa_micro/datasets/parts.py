@@ -1,6 +1,6 @@
-"""Which images belong together, and into which part of a data set they go: by source image, never by tile.
+"""Group images by source image, and split a data set into parts by group.
 
-Tiles of one image are told by their names, and by what they show (:mod:`lisa_micro.datasets.near_duplicates`).
+Tiles of one image are recognised by their names and by their content (:mod:`lisa_micro.datasets.near_duplicates`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
-from lisa_micro.datasets.near_duplicates import Look, groups, near_duplicates
+from lisa_micro.datasets.near_duplicates import Signature, groups, near_duplicates
 from lisa_micro.datasets.records import Split
 
 OVERLAPS_UP_TO = 800
-"""Images of a set in which crops that overlap are looked for, which takes 8 min then; in larger ones only copies."""
+"""Largest number of images for which overlapping crops are searched (8 min); beyond it only copies are."""
 _TILE = re.compile(
     r"[ _.-]+(?:(?:tile|patch|crop|cut|sub|part|quadrant|quad)[ _-]*\d+(?:[ _x-]+\d+)?"
     r"|x[ _-]*\d+[ _-]+y[ _-]*\d+|y[ _-]*\d+[ _-]+x[ _-]*\d+|r(?:ow)?[ _-]*\d+[ _-]*c(?:ol(?:umn)?)?[ _-]*\d+)$",
@@ -25,10 +25,13 @@ _TWO_NUMBERS = re.compile(r"^(.*?)[ _-](\d+)[ _x-](\d+)$")
 
 
 def tile_sources(names: Sequence[str]) -> list[str]:
-    """What each image was cut from, by its name without extension; its own name where it is no tile.
+    """Derive what each image was cropped from; an image that is no tile has its own name.
 
-    A tile is called ``film_tile3``, ``film_r1_c2``, ``film_x512_y0`` and the like; or ``film_0_512``, where the images
-    that are called so fill a grid of rows and columns.
+    Tiles are named like ``film_tile3``, ``film_r1_c2`` or ``film_x512_y0``; or like ``film_0_512``, if the images with
+    such names fill a grid of rows and columns.
+
+    Args:
+        names: of the images, without extension.
 
     >>> tile_sources(["film_tile1", "film_tile2", "a_1", "a_2"])
     ['film', 'film', 'a_1', 'a_2']
@@ -53,41 +56,45 @@ def _is_grid(places: set[tuple[int, int]]) -> bool:
 
 
 def group_images(
-    sources: Sequence[str], looks: Sequence[Look], progress: Callable[[int, int], None] | None = None
+    sources: Sequence[str], signatures: Sequence[Signature], progress: Callable[[int, int], None] | None = None
 ) -> list[int]:
-    """Number of the group that each image is in, named by the group's first image: those of one source, and those that
-    show the same.
+    """Group images of one source and near duplicates.
 
     Args:
-        sources: what each was cut from. looks: what each shows. progress: see :func:`near_duplicates`.
+        sources: what each image was cropped from. signatures: one per image.
+        progress: see :func:`~lisa_micro.datasets.near_duplicates.near_duplicates`.
+
+    Returns:
+        index of the first image of each image's group.
     """
     first: dict[str, int] = {}
     same = [(first.setdefault(source, k), k) for k, source in enumerate(sources)]
-    alike = near_duplicates(looks, overlaps=len(looks) <= OVERLAPS_UP_TO, progress=progress)
+    alike = near_duplicates(signatures, overlaps=len(signatures) <= OVERLAPS_UP_TO, progress=progress)
     return groups(len(sources), [*same, *((pair.first, pair.second) for pair in alike)])
 
 
 def choose_parts(names: Sequence[str], grouped: Sequence[int], share: float, seed: int) -> list[Split]:
-    """The part of each image: whole groups for validation, chosen by a hash of their names, until they hold the share.
+    """Choose the part of each image, whole groups at a time.
 
-    A group goes there only if it does not overshoot the share by more than it fell short of it, and at least one group
-    stays in training: of one group nothing is held back.
+    Groups are added to validation in the order of a hash of their names until it has its share. A group is added only
+    if it brings the number of images closer to the share. At least one group remains for training, so a single group is
+    never held out.
 
     Args:
-        names: of the images, for the hash. grouped: from :func:`group_images`. share: 0..1 of the images. seed: another
-            seed, another choice.
+        names: of the images, for the hash. grouped: from :func:`group_images`. share: 0..1 of the images.
+        seed: changes the choice.
     """
     sizes = {leader: grouped.count(leader) for leader in dict.fromkeys(grouped)}
     order = sorted(sizes, key=lambda k: hashlib.sha256(f"{seed}/{names[k]}".encode()).hexdigest())
-    wanted = share * len(names)
+    goal = share * len(names)
     held: set[int] = set()
     count = 0
     for leader in order:
-        over = count + sizes[leader] - wanted
-        if len(held) + 1 < len(sizes) and count < wanted and over <= wanted - count:
+        over = count + sizes[leader] - goal
+        if len(held) + 1 < len(sizes) and count < goal and over <= goal - count:
             held.add(leader)
             count += sizes[leader]
     smallest = min(order, key=lambda k: (sizes[k], order.index(k)))
     if not held and share > 0 and len(sizes) > 1 and sizes[smallest] <= math.ceil(len(names) / 2):
-        held = {smallest}  # all groups are larger than the share: rather too many held back than none
+        held = {smallest}  # all groups are larger than the share: hold out too many images rather than none
     return ["validation" if leader in held else "train" for leader in grouped]

@@ -1,8 +1,8 @@
-"""Readers of data sets: each gives :class:`Examples`, a sequence that loads one image at a time.
+"""Read data sets as :class:`Examples`, sequences that load one image at a time.
 
-Folders of images and labels, EMPS, tem-sintering here; COCO in :mod:`lisa_micro.datasets.formats.coco`. The two
-last are found through the environment variable ``LISA_MICRO_DATA``, a folder that holds ``emps`` and
-``tem-sintering``.
+This module reads folders of images and labels, record folders, EMPS and tem-sintering; COCO is in
+:mod:`lisa_micro.datasets.formats.coco`. The environment variable ``LISA_MICRO_DATA`` names the folder that holds
+``emps`` and ``tem-sintering``.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from lisa_micro.datasets.bounds import one_line
 from lisa_micro.datasets.derive import derive_truth, from_semantic
 from lisa_micro.datasets.records import Record, Target, Turn, iterate_records, record_file
 from lisa_micro.datasets.splits import check_split, validation_names
-from lisa_micro.io import read_micrograph
+from lisa_micro.io import read_label_image, read_micrograph
+from lisa_micro.io.labels import LabelKind
 from lisa_micro.measure.contacts import compact
 from lisa_micro.types import InputError, Micrograph
 
@@ -31,18 +33,18 @@ LABEL_FOLDERS = ("labels", "masks", "segmaps", "annotations")
 
 @dataclass(frozen=True)
 class Example:
-    """One image with its truth.
+    """One image with its ground truth.
 
     Attributes:
         name: file name of the image without extension.
         micrograph: the image.
         labels: ``(H, W)`` int32 instance labels 0..n, or None.
-        semantic: the labels are connected components of a mask: touching particles are not separated, and
+        semantic: whether the labels are connected components of a mask: touching particles are not separated, and
             :meth:`truth` has neither necks nor agglomerates.
-        turns: the conversation about it, where the data set has one.
+        turns: the conversation about it, if the data set has one.
         folder: what paths in ``turns`` are relative to.
-        own: ``(H, W)`` int32 instance labels of concepts that were labelled themselves, by name; they go before what
-            the labels of the particles would tell.
+        concept_labels: ``(H, W)`` int32 instance labels of concepts with labels of their own, by name; they take
+            precedence over what follows from ``labels``.
     """
 
     name: str
@@ -51,36 +53,42 @@ class Example:
     semantic: bool = False
     turns: tuple[Turn, ...] = ()
     folder: Path = Path()
-    own: Mapping[str, np.ndarray] = field(default_factory=dict)
+    concept_labels: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def truth(self) -> dict[str, np.ndarray]:
-        """``(H, W)`` int32 labels of every concept that the labels tell (:mod:`lisa_micro.datasets.derive`), and of
-        those that have labels of their own.
+        """Derive the labels of all concepts (:mod:`lisa_micro.datasets.derive`).
+
+        Returns:
+            ``(H, W)`` int32 labels by concept, with those of ``concept_labels``.
 
         Raises:
             InputError: the image has no labels.
         """
-        if self.labels is None and not self.own:
+        if self.labels is None and not self.concept_labels:
             raise InputError(f"{self.name} has no labels to derive truth from")
         derived: dict[str, np.ndarray] = {}
         if self.labels is not None:
             derived = from_semantic(self.labels > 0) if self.semantic else derive_truth(self.labels)
-        return derived | {name: compact(labels)[0] for name, labels in self.own.items()}
+        return derived | {name: compact(labels)[0] for name, labels in self.concept_labels.items()}
 
     def target_labels(self, target: Target) -> np.ndarray:
-        """``(H, W)`` int32 labels 1..n of what a target refers to (all 0 where there is nothing).
+        """The instances that a target refers to.
+
+        Returns:
+            ``(H, W)`` int32 labels 1..n, all 0 if there are none.
 
         Raises:
-            InputError: labels missing, of another shape, without an instance asked for, or a concept that
-                labels without separated particles cannot tell.
+            InputError: labels that are missing or of another shape, an instance that the labels do not have, or a
+                concept that needs separated particles.
         """
         if target.mask is not None:
-            labels, semantic = read_labels(self.folder / target.mask)
+            found = read_label_image(self.folder / target.mask)
+            labels = found.image.pixels
             if labels.shape != self.micrograph.shape:
                 raise InputError(f"mask {target.mask} is {labels.shape}, its image {self.micrograph.shape}")
-            return from_semantic(labels > 0)["particle"] if semantic else labels
-        if target.concept in self.own:
-            return compact(self.own[target.concept])[0]
+            return from_semantic(labels > 0)["particle"] if found.is_mask else labels
+        if target.concept in self.concept_labels:
+            return compact(self.concept_labels[target.concept])[0]
         if target.concept is not None:
             truth = self.truth()
             if target.concept not in truth:
@@ -90,21 +98,20 @@ class Example:
             raise InputError(f"{self.name} has no labels to take instances from")
         absent = sorted(set(target.instances) - set(np.unique(self.labels).tolist()))
         if absent:
-            raise InputError(f"{self.name}: no instance {', '.join(map(str, absent))} in the labels")
+            raise InputError(f"{self.name}: no instance {one_line(', '.join(map(str, absent)), 60)} in the labels")
         return compact(np.where(np.isin(self.labels, target.instances), self.labels, 0))[0]
 
 
 class Examples(Sequence[Example]):
-    """A data set: as long as its list of names, each image read when it is asked for.
+    """A data set as a sequence; each image is read when it is requested.
 
     Args:
-        names: one an image.
-        load: gives the example at an index; a plain function or partial, so that data loader workers can
-        have it.
+        names: one per image.
+        load: returns the example at an index; picklable, so that data loader workers can use it.
     """
 
     def __init__(self, names: Sequence[str], load: Callable[[int], Example]):
-        self.names = tuple(names)
+        self.names: tuple[str, ...] = tuple(names)
         self._load = load
 
     def __len__(self) -> int:
@@ -122,14 +129,14 @@ class Examples(Sequence[Example]):
 
 
 def data_root(dataset: str, root: str | os.PathLike[str] | None = None) -> Path:
-    """Folder of a data set.
+    """Find the folder of a data set.
 
     Args:
         dataset: ``"emps"`` or ``"tem-sintering"``.
         root: folder that holds the data sets; None: the environment variable ``LISA_MICRO_DATA``.
 
     Raises:
-        InputError: the variable is not set, or the data set is not there.
+        InputError: the variable is not set, or the data set does not exist.
     """
     base = root if root is not None else os.environ.get(ENVIRONMENT)
     if not base:
@@ -142,88 +149,28 @@ def data_root(dataset: str, root: str | os.PathLike[str] | None = None) -> Path:
     return folder
 
 
-def read_labels(path: str | os.PathLike[str], kind: str = "auto") -> tuple[np.ndarray, bool]:
-    """A label image, as integers.
-
-    Args:
-        path: PNG, TIFF, BMP or NPY.
-        kind: ``"instances"``: k = instance k; ``"mask"``: not 0 = particle; ``"auto"``: a mask if it is of
-            one bit or one byte and has only the values 0 and 255, or 0 and 1, else instances.
-
-    Returns:
-        ``(H, W)`` int32 with the file's numbers (a mask: 0 and 1), and whether it is a mask.
-
-    Raises:
-        InputError: unreadable, not 2-D, colours, negative or broken numbers, or an unknown kind.
-    """
-    path = Path(path)
-    if kind not in ("auto", "instances", "mask"):
-        raise InputError(f"no kind of labels called {kind!r}; choose instances, mask or auto")
-    array = _read_array(path)
-    if array.ndim == 3 and array.shape[2] in (2, 4):
-        array = array[:, :, :-1]  # alpha says nothing about instances
-    if array.ndim == 3 and array.shape[2] in (1, 3):
-        if (array != array[:, :, :1]).any():
-            raise InputError(f"{path} is a colour picture; labels must be numbers (0 = background, k = instance k)")
-        array = array[:, :, 0]
-    if array.ndim != 2 or array.size == 0:
-        raise InputError(f"{path} is no label image: its shape is {array.shape}, not (H, W)")
-    if array.dtype.kind == "f":
-        if not np.isfinite(array).all() or (array != np.round(array)).any():
-            raise InputError(f"{path} holds broken numbers; labels must be whole")
-    elif array.dtype.kind not in "biu":
-        raise InputError(f"{path} holds {array.dtype}, not whole numbers")
-    low, high = float(array.min()), float(array.max())
-    if low < 0 or high > np.iinfo(np.int32).max:
-        raise InputError(f"{path} holds labels from {low:.0f} to {high:.0f}; they must be 0 to 2147483647")
-    if kind == "auto":
-        values = np.unique(array).tolist()
-        byte = array.dtype == bool or array.dtype.itemsize == 1
-        mask = byte and (set(values) <= {0, 255} or set(values) <= {0, 1})
-    else:
-        mask = kind == "mask"
-    return ((array != 0) if mask else array).astype(np.int32), mask
-
-
-def _read_array(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise InputError(f"there is no label image {path}")
-    try:
-        if path.suffix.lower() == ".npy":
-            return np.load(path, allow_pickle=False)
-        if path.suffix.lower() in (".tif", ".tiff"):
-            import tifffile
-
-            return tifffile.imread(path)
-        from PIL import Image
-
-        with Image.open(path) as image:
-            # palette pictures of label editors (VOC): the index is the label, the colour only shows it
-            return np.array(image)
-    except Exception as error:
-        raise InputError(f"{path} cannot be read as a label image ({type(error).__name__}: {error})") from error
-
-
 def pair_files(images: Path, labels: Path) -> list[tuple[Path, Path]]:
-    """Images with their labels, by name: the same name, or the same but for words such as image, img,
-    label, mask (``image_3.png`` and ``label_3.png``). Images without labels are left out.
+    """Pair images with their labels by name.
+
+    Names are equal, or equal apart from words such as image, img, label, mask (``image_3.png`` and ``label_3.png``).
+    Images without labels are left out.
 
     Raises:
-        InputError: a folder is missing, there is no pair, or a label belongs to two images.
+        InputError: missing folder, no pair, or a label file that belongs to two images.
     """
     for folder in (images, labels):
         if not folder.is_dir():
             raise InputError(f"there is no folder {folder}")
     pictures = [p for p in sorted(images.iterdir(), key=_natural) if p.suffix.lower() in IMAGE_SUFFIXES]
-    marks = [p for p in sorted(labels.iterdir(), key=_natural) if p.suffix.lower() in LABEL_SUFFIXES]
-    exact = {p.stem: p for p in marks}
-    loose = {_bare(p.stem): p for p in marks}
+    label_files = [p for p in sorted(labels.iterdir(), key=_natural) if p.suffix.lower() in LABEL_SUFFIXES]
+    exact = {p.stem: p for p in label_files}
+    loose = {_bare(p.stem): p for p in label_files}
     pairs = [(p, exact.get(p.stem, loose.get(_bare(p.stem)))) for p in pictures]
     pairs = [(p, q) for p, q in pairs if q is not None]
     if not pairs:
         raise InputError(
             f"no image in {images} ({len(pictures)} images) has labels of the same name in "
-            f"{labels} ({len(marks)} files)"
+            f"{labels} ({len(label_files)} files)"
         )
     if len({q for _, q in pairs}) < len(pairs):
         raise InputError(f"some labels in {labels} belong to several images of {images}; use the same names")
@@ -232,8 +179,8 @@ def pair_files(images: Path, labels: Path) -> list[tuple[Path, Path]]:
 
 def _bare(stem: str) -> str:
     words = re.split(r"[_\-. ]+", stem.lower())
-    dull = {"image", "images", "img", "label", "labels", "mask", "masks", "seg", "gt"}
-    return "_".join(w for w in words if w not in dull) or stem.lower()
+    ignored = {"image", "images", "img", "label", "labels", "mask", "masks", "seg", "gt"}
+    return "_".join(w for w in words if w not in ignored) or stem.lower()
 
 
 def _natural(path: Path) -> list:
@@ -244,22 +191,21 @@ def read_folder(
     folder: str | os.PathLike[str],
     images: str = "images",
     labels: str | None = None,
-    kind: str = "auto",
+    kind: LabelKind = "auto",
     pixel_size_nm: float | None = None,
     keep: Callable[[str], bool] | None = None,
 ) -> Examples:
-    """A folder of images and one of labels.
+    """Read a folder of images and one of labels.
 
     Args:
-        folder: holds both; where it has ``metadata.jsonl``, use :func:`read_record_folder`.
-        images, labels: names of the two folders; labels None: the first there of labels, masks, segmaps.
-        kind: see :func:`read_labels`.
+        folder: holds both; for a folder with ``metadata.jsonl`` use :func:`read_record_folder`.
+        images, labels: names of the two folders; labels None: the first of :data:`LABEL_FOLDERS` that exists.
+        kind: ``"instances"`` or ``"mask"``; ``"auto"``: by the rule of :mod:`lisa_micro.io.labels`.
         pixel_size_nm: for all images; None: what the files say.
-        keep: takes a name without extension, says whether the image is wanted.
+        keep: takes a name without extension, returns whether the image belongs to the data set.
 
     Raises:
-        InputError: folders missing or no pairs; while iterating, unreadable files or shapes that do not
-        agree.
+        InputError: missing folders or no pairs; while iterating, unreadable files or shapes that do not agree.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -273,19 +219,19 @@ def read_folder(
     if keep is not None:
         pairs = [pair for pair in pairs if keep(pair[0].stem)]
         if not pairs:
-            raise InputError(f"no image of {folder / images} is in the part asked for")
+            raise InputError(f"no image of {folder / images} belongs to the requested part")
     return Examples([p.stem for p, _ in pairs], partial(_load_pair, tuple(pairs), kind, pixel_size_nm))
 
 
-def _load_pair(pairs: Sequence[tuple[Path, Path]], kind: str, pixel_size_nm: float | None, index: int) -> Example:
-    picture, mark = pairs[index]
+def _load_pair(pairs: Sequence[tuple[Path, Path]], kind: LabelKind, pixel_size_nm: float | None, index: int) -> Example:
+    picture, label_file = pairs[index]
     micrograph = read_micrograph(picture, pixel_size_nm)
-    labels, mask = read_labels(mark, kind)
-    return make_example(picture.stem, micrograph, labels, mask)
+    found = read_label_image(label_file, kind=kind)
+    return make_example(picture.stem, micrograph, found.image.pixels, found.is_mask)
 
 
 def make_example(name: str, micrograph: Micrograph, labels: np.ndarray, semantic: bool = False) -> Example:
-    """An example from an image and its labels; a mask becomes connected components.
+    """Make an example from an image and its labels; a mask becomes connected components.
 
     Raises:
         InputError: shapes do not agree.
@@ -298,7 +244,7 @@ def make_example(name: str, micrograph: Micrograph, labels: np.ndarray, semantic
 
 
 def read_emps(split: str = "train", root: str | os.PathLike[str] | None = None) -> Examples:
-    """EMPS (Yildirim and Cole 2021, doi 10.1021/acs.jcim.0c01455; MIT): figures with instance labels.
+    """Read EMPS (Yildirim and Cole 2021, doi 10.1021/acs.jcim.0c01455; MIT): figures with instance labels.
 
     Args:
         split: ``"train"`` (306), ``"validation"`` (60), or ``"all"``; of the official training part.
@@ -311,9 +257,9 @@ def read_emps(split: str = "train", root: str | os.PathLike[str] | None = None) 
 
 
 def read_tem_sintering(split: str = "train", root: str | os.PathLike[str] | None = None) -> Examples:
-    """tem-sintering (Duan et al. 2024, doi 10.69761/HDTA8338; CC-BY-4.0): bright-field TEM with masks.
+    """Read tem-sintering (Duan et al. 2024, doi 10.69761/HDTA8338; CC-BY-4.0): bright-field TEM with masks.
 
-    Touching particles are not separated in these labels: examples are marked ``semantic``.
+    Touching particles are not separated in these labels, so the examples are ``semantic``.
 
     Args:
         split: ``"train"`` (15), ``"validation"`` (5), or ``"all"``.
@@ -334,18 +280,18 @@ def _as_bright_field(examples: Examples, index: int) -> Example:
 
 def _in(dataset: str, split: str) -> Callable[[str], bool]:
     check_split(split)
-    held_back = validation_names(dataset)
-    return lambda name: split == "all" or (name in held_back) == (split == "validation")
+    validation = validation_names(dataset)
+    return lambda name: split == "all" or (name in validation) == (split == "validation")
 
 
 def read_record_folder(path: str | os.PathLike[str]) -> Examples:
-    """The examples of a record file (:mod:`lisa_micro.datasets.records`), conversations included.
+    """Read the examples of a record file (:mod:`lisa_micro.datasets.records`) with their conversations.
 
     Args:
         path: the file, or a folder with ``metadata.jsonl``.
 
     Raises:
-        InputError: what is wrong, with its line number; while iterating, unreadable files.
+        InputError: a broken line, with its number; while iterating, unreadable files.
     """
     file = record_file(path)
     records = list(iterate_records(file))
@@ -365,7 +311,7 @@ def _load_record(file: Path, records: Sequence[tuple[int, Record]], index: int) 
 
 
 def record_example(folder: Path, record: Record, micrograph: Micrograph) -> Example:
-    """The example of one record.
+    """Make the example of one record.
 
     Args:
         folder: of the record file. micrograph: its image.
@@ -377,22 +323,30 @@ def record_example(folder: Path, record: Record, micrograph: Micrograph) -> Exam
         micrograph = replace(micrograph, modality=record.modality)
     example = Example(Path(record.file_name).stem, micrograph)
     if record.labels is not None:
-        labels, mask = read_labels(folder / record.labels)
-        example = make_example(example.name, micrograph, labels, mask)
-        if not mask:  # conversations name instances by the file's own numbers
+        found = read_label_image(folder / record.labels)
+        labels = found.image.pixels
+        example = make_example(example.name, micrograph, labels, found.is_mask)
+        if not found.is_mask:  # conversations name instances by the file's own numbers
             example = replace(example, labels=labels)
-    own = {name: read_own(folder / path, micrograph.shape) for name, path in record.concept_labels.items()}
-    return replace(example, turns=record.conversations, folder=folder, own=own)
+    drawn = {name: read_concept_labels(folder / path, micrograph.shape) for name, path in record.concept_labels.items()}
+    return replace(example, turns=record.conversations, folder=folder, concept_labels=drawn)
 
 
-def read_own(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """``(H, W)`` int32 labels of a concept that was labelled itself; of a mask its connected pieces.
+def read_concept_labels(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """Read the labels of a concept that has labels of its own; a mask becomes its connected components.
+
+    Args:
+        shape: ``(H, W)`` of the image.
+
+    Returns:
+        ``(H, W)`` int32.
 
     Raises:
-        InputError: as :func:`read_labels`, or another shape than the image's.
+        InputError: as :func:`lisa_micro.io.read_label_image`, or another shape.
     """
-    labels, mask = read_labels(path)
+    found = read_label_image(path)
+    labels = found.image.pixels
     if labels.shape != shape:
         (h, w), (height, width) = labels.shape, shape
         raise InputError(f"the labels {path.name} are {w} x {h} px, the image {width} x {height} px")
-    return from_semantic(labels)["particle"] if mask else labels
+    return from_semantic(labels)["particle"] if found.is_mask else labels

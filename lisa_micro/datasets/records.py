@@ -1,19 +1,19 @@
-"""The record schema: one micrograph with its labels and conversations, one JSON object a line.
+"""The record schema: one micrograph with its labels and conversations, one JSON object per line.
 
-The file is called ``metadata.jsonl`` and lies beside its images (Hugging Face's ``imagefolder``
-convention), so that ``datasets.load_dataset("imagefolder", data_dir=...)`` reads it too. A line::
+The file is called ``metadata.jsonl`` and lies beside its images (Hugging Face's ``imagefolder`` convention), so that
+``datasets.load_dataset("imagefolder", data_dir=...)`` reads it too. A line::
 
     {"file_name": "images/a.tif", "labels": "labels/a.tif", "pixel_size_nm": 0.21, "modality": "BF-TEM",
      "conversations": [{"user": "segment the necks", "assistant": "The necks are [SEG].",
                         "targets": [{"concept": "neck"}]}]}
 
-``conversations`` are the successive turns of one conversation; several conversations about one image are as many
-lines. A turn has as many targets as its reply has ``[SEG]``, in the same order, each given by a concept (derived from
-the labels), a mask file, or numbers of instances in the labels. Paths are relative to the file's folder.
+``conversations`` holds the turns of one conversation; several conversations about one image take several lines. A turn
+has as many targets as its reply has ``[SEG]``, in the same order. Each target is a concept (derived from the labels), a
+mask file, or a list of instance numbers in the labels. Paths are relative to the file's folder.
 
-Labels drawn for another concept than particles, a user's own such as ``shell`` among them, are named in
-``concept_labels``; the nouns of one's own concepts stand in ``dataset.yaml``
-(:mod:`lisa_micro.datasets.custom_concepts`). docs/data-format.md explains all of it to users.
+Labels of other concepts than particles, such as the custom concept ``shell``, are named in ``concept_labels``; the
+nouns of custom concepts are in ``dataset.yaml`` (:mod:`lisa_micro.datasets.custom_concepts`). docs/data-format.md is
+the user's reference.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from pydantic import (
     model_validator,
 )
 
+from lisa_micro.datasets.bounds import shown, validation_problem
 from lisa_micro.language.vocabulary import CONCEPT_NAME
 from lisa_micro.types import InputError
 
@@ -44,7 +45,7 @@ FILE_NAME = "metadata.jsonl"
 _SHOWN_ERRORS = 20
 
 DERIVED = ("particle", "neck", "pore", "agglomerate", "substrate", "isolated")
-"""Concepts whose truth follows from the labels of the particles."""
+"""Concepts whose labels are derived from those of the particles."""
 Split = Literal["train", "validation", "test"]
 
 
@@ -53,13 +54,13 @@ class _Strict(BaseModel):
 
 
 class Target(_Strict):
-    """What one ``[SEG]`` refers to: exactly one of the three fields.
+    """The target of one ``[SEG]``: exactly one of the three fields.
 
     Attributes:
         concept: one of :data:`DERIVED` (:func:`lisa_micro.datasets.derive.derive_truth`), or one of the record's
             ``concept_labels``.
         mask: path of a mask image, not 0 = inside.
-        instances: numbers of instances in the label image, 1 or more.
+        instances: instance numbers in the label image, 1 or more.
     """
 
     concept: str | None = Field(default=None, min_length=1)
@@ -77,7 +78,7 @@ class Target(_Strict):
 
 
 class Turn(_Strict):
-    """One request and its reply; as many targets as the reply has ``[SEG]``."""
+    """One request and its reply, with as many targets as the reply has ``[SEG]``."""
 
     user: str = Field(min_length=1)
     assistant: str = Field(min_length=1)
@@ -97,13 +98,13 @@ class Record(_Strict):
     Attributes:
         file_name: path of the image.
         labels: path of the instance label image, or None.
-        pixel_size_nm: edge of a pixel in nm; None: what the image file says.
+        pixel_size_nm: edge of a pixel in nm; None: as the image file states.
         modality: ``"BF-TEM"``, ``"HAADF-STEM"``, ``"SEM"``, or another word.
         conversations: turns of one conversation.
-        concept_labels: path of an instance label image for each concept that has labels of its own: a user's concept,
-            or one of :data:`DERIVED` that was drawn by hand and goes before what would be derived.
-        source: what the image was cut from, or a copy of; images of one source belong into one split.
-        split: the part of the data set that the record belongs to, None where that is open.
+        concept_labels: path of an instance label image for each concept with labels of its own: a custom concept, or
+            one of :data:`DERIVED` that was drawn by hand and takes precedence over the derived labels.
+        source: what the image was cropped or copied from; images of one source belong in one split.
+        split: the part of the data set; None if undecided.
     """
 
     file_name: str = Field(min_length=1)
@@ -130,7 +131,7 @@ class Record(_Strict):
     @field_validator("concept_labels", mode="before")
     @classmethod
     def _filled_columns(cls, value: object) -> object:
-        # programs that read tables write null for every concept that another line has
+        # programs that handle tables write null for every concept of other lines
         return {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value or {}
 
     @field_validator("concept_labels")
@@ -153,8 +154,8 @@ class Record(_Strict):
                         f"turn {number + 1} has a target of the unknown concept {target.concept!r}; this record knows "
                         f"{known}, and others through concept_labels"
                     )
-                own = target.concept in self.concept_labels
-                if self.labels is None and target.mask is None and not own:
+                drawn = target.concept in self.concept_labels
+                if self.labels is None and target.mask is None and not drawn:
                     raise ValueError(
                         f"turn {number + 1} has a target given by concept or instances, which needs labels"
                     )
@@ -169,22 +170,22 @@ class Record(_Strict):
 
     @property
     def concepts(self) -> tuple[str, ...]:
-        """Names that a target may have: the derived ones, then those with labels of their own."""
+        """Concepts that a target may name: the derived ones, then those with labels of their own."""
         return (*DERIVED, *(name for name in self.concept_labels if name not in DERIVED))
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Paths of all files that the record names, each once: the image first, then labels, then masks."""
+        """Paths of all files that the record names, each once: image, labels, masks."""
         labels = [self.labels] if self.labels else []
         masks = [t.mask for turn in self.conversations for t in turn.targets if t.mask is not None]
         return tuple(dict.fromkeys([self.file_name, *labels, *self.concept_labels.values(), *masks]))
 
 
 def record_file(path: str | os.PathLike[str]) -> Path:
-    """The record file at a path: the file itself, or ``metadata.jsonl`` in a folder.
+    """Find the record file at a path: the file itself, or ``metadata.jsonl`` in a folder.
 
     Raises:
-        InputError: there is none.
+        InputError: no such file.
     """
     path = Path(path)
     file = path / FILE_NAME if path.is_dir() else path
@@ -194,16 +195,16 @@ def record_file(path: str | os.PathLike[str]) -> Path:
 
 
 def iterate_records(path: str | os.PathLike[str]) -> Iterator[tuple[int, Record]]:
-    """The records of a file, one after another, without holding the file in memory.
+    """Read the records of a file one at a time, without holding the file in memory.
 
     Args:
         path: a record file, or a folder with ``metadata.jsonl``.
 
     Yields:
-        line number from 1, and record; empty lines are passed over.
+        line number from 1, and record; empty lines are skipped.
 
     Raises:
-        InputError: no such file; or, at the line that is wrong, its number and what is wrong with it.
+        InputError: no such file; or, when a broken line is reached, its number and problem.
     """
     file = record_file(path)
     with file.open("rb") as stream:
@@ -216,14 +217,14 @@ def iterate_records(path: str | os.PathLike[str]) -> Iterator[tuple[int, Record]
 
 
 def read_records(path: str | os.PathLike[str], check_files: bool = True) -> list[Record]:
-    """All records of a file, checked as a whole so that every fault is told at once.
+    """Read all records of a file, and report the problems of all lines together.
 
     Args:
         path: a record file, or a folder with ``metadata.jsonl``.
         check_files: also check that the images, labels and masks named exist.
 
     Raises:
-        InputError: no such file, no record in it, or the faults, each with its line number.
+        InputError: no such file, a file without records, or broken lines, each with its number.
     """
     file = record_file(path)
     records: list[Record] = []
@@ -236,6 +237,8 @@ def read_records(path: str | os.PathLike[str], check_files: bool = True) -> list
             faults += [f"line {number}: {error}" for error in errors]
             if record is not None:
                 records.append(record)
+    if len(faults) == 1:
+        raise InputError(f"{file} {faults[0]}")
     if faults:
         more = f"\n... and {len(faults) - _SHOWN_ERRORS} more" if len(faults) > _SHOWN_ERRORS else ""
         raise InputError(f"{file} cannot be used:\n" + "\n".join(faults[:_SHOWN_ERRORS]) + more)
@@ -245,19 +248,24 @@ def read_records(path: str | os.PathLike[str], check_files: bool = True) -> list
 
 
 def file_faults(record: Record, folder: Path) -> list[str]:
-    """What is wrong with the files that a record names: paths that lead out of its folder, and files not there."""
+    """Find problems with the files that a record names: paths that lead out of its folder, and missing files."""
     faults = []
     for name in record.files:
-        # by the words alone: a link inside of the folder is somebody's own doing
+        # by the text of the path alone: a link inside the folder is the user's decision
         if os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == os.pardir:
-            faults.append(f"{name} leads out of the folder; paths are relative to the record file")
-        elif not os.path.isfile(folder / name):  # which takes names that no system allows
-            faults.append(f"no file {name}")
+            faults.append(f"{_short(name)} leads out of the folder; paths are relative to the record file")
+        elif not os.path.isfile(folder / name):  # which accepts names that no system allows
+            faults.append(f"no file {_short(name)}")
     return faults
 
 
+def _short(name: str) -> str:
+    """A path for a message, shortened if it is absurdly long."""
+    return name if len(name) <= 200 and name.isprintable() else shown(name)
+
+
 def write_records(path: str | os.PathLike[str], records: Iterable[Record]) -> int:
-    """Write a record file; an existing one is replaced only when all is written.
+    """Write a record file; an existing file is replaced only when the new one is complete.
 
     Returns:
         number of records.
@@ -281,7 +289,7 @@ def write_records(path: str | os.PathLike[str], records: Iterable[Record]) -> in
 
 
 def parse_line(raw: bytes) -> tuple[Record | None, list[str]]:
-    """One line of a record file: its record (None for an empty or faulty one) and its faults."""
+    """Parse one line of a record file: its record (None if empty or broken) and its problems."""
     try:
         text = raw.decode("utf-8-sig").strip()
         if not text:
@@ -294,13 +302,4 @@ def parse_line(raw: bytes) -> tuple[Record | None, list[str]]:
     except RecursionError:
         return None, ["not JSON (nested too deeply)"]
     except ValidationError as error:
-        return None, [_fault(fault) for fault in error.errors()]
-
-
-def _fault(fault: dict) -> str:
-    where = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return f"unknown field {where}"
-    message = fault["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    return f"{where}: {message}" if where else message
+        return None, [validation_problem(fault) for fault in error.errors()]

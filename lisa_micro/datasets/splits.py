@@ -1,7 +1,7 @@
-"""Which images are for training and which for validation: fixed lists of names in ``splits.json``.
+"""Fixed training and validation splits of the public data sets, from ``splits.json``.
 
-The lists keep related images on one side: near duplicates, panels of one figure and crops that overlap (in
-``tem-sintering`` frames of the same area) were found by cross-correlation of every pair and by eye.
+Related images are in the same part: near duplicates, panels of one figure and overlapping crops (in ``tem-sintering``
+frames of the same area) were found by cross-correlation of every pair and by eye.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ SPLITS = ("train", "validation")
 
 @cache
 def validation_names(dataset: str) -> frozenset[str]:
-    """Names, without extension, of the validation images of a data set.
+    """Read the names, without extension, of the validation images of a data set.
 
     Args:
         dataset: ``"emps"`` or ``"tem-sintering"``.
 
     Raises:
-        InputError: no list for that data set.
+        InputError: no validation list for the data set.
     """
     lists = json.loads(resources.files(__package__).joinpath("splits.json").read_text(encoding="utf-8"))
     if dataset not in lists or not isinstance(lists[dataset], dict):
@@ -33,15 +33,15 @@ def validation_names(dataset: str) -> frozenset[str]:
 
 
 def split_of(dataset: str, name: str) -> str:
-    """``"validation"`` or ``"train"`` for an image's name without extension."""
+    """The part of an image, ``"validation"`` or ``"train"``, by its name without extension."""
     return "validation" if name in validation_names(dataset) else "train"
 
 
 def check_split(split: str) -> str:
-    """The split's name.
+    """Return a valid name of a split.
 
     Raises:
-        InputError: neither train, validation nor all.
+        InputError: not train, validation or all.
     """
     if split not in (*SPLITS, "all"):
         raise InputError(f"no split called {split!r}; choose train, validation or all")

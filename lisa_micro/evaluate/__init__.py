@@ -1,12 +1,12 @@
-"""Judging an assistant on validation data: ``lisa-micro evaluate``.
+"""Evaluate an assistant on validation data: ``lisa-micro evaluate``.
 
-Everything goes through the public interface of an assistant (``ask``, ``chat``, ``parse``), so that any model
-can be judged.
+Suites use only the public methods of an assistant (``ask``, ``chat``, ``parse``), so any model can be evaluated.
 """
 
 from lisa_micro.evaluate.context import Assistant, Context
-from lisa_micro.evaluate.results import Figure, Report, SuiteResult
-from lisa_micro.evaluate.runner import REPORT_FILES, evaluate, report_files, write_report
+from lisa_micro.evaluate.report import REPORT_FILES, report_files, write_report
+from lisa_micro.evaluate.results import Metric, Report, SuiteResult
+from lisa_micro.evaluate.runner import EvaluationSettings, evaluate
 from lisa_micro.evaluate.suites import ALL, SUITES, Suite, suite_names
 from lisa_micro.evaluate.tables import markdown, show, show_summary
 
@@ -14,7 +14,8 @@ __all__ = [
     "ALL",
     "Assistant",
     "Context",
-    "Figure",
+    "EvaluationSettings",
+    "Metric",
     "REPORT_FILES",
     "Report",
     "SUITES",

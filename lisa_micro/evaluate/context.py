@@ -1,4 +1,4 @@
-"""What every suite is handed: the assistant, the limits of the run, progress; and how it asks."""
+"""The context of an evaluation: assistant, limits, progress, and how requests are made."""
 
 from __future__ import annotations
 
@@ -7,29 +7,62 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from lisa_micro.types import Answer, InputError, Micrograph
+from lisa_micro.results.answer import Answer
+from lisa_micro.types import InputError, Micrograph
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
-"""(what, number of steps) -> context that gives a function to call after each step."""
+"""(what, number of steps) -> context that yields a function to call after each step."""
 History = Sequence[tuple[str, str]]
-"""Exchanges before a request: (user, reply in the reply language) each."""
+"""Earlier turns of a conversation: (user, reply in the reply language) each."""
 MOST_DEFECTS = 20
+"""Number of exceptions that are described in the report."""
+T = TypeVar("T")
 
 
 class Assistant(Protocol):
-    """The part of an assistant that is judged.
+    """The methods of an assistant that an evaluation uses.
 
-    It may also have ``parse(micrograph or None, prompt) -> str``, the raw reply without masks, which is
-    faster; ``parse(..., history=((user, reply), ...))``, without which requests that refer to earlier ones
-    are left out; ``chat(micrograph)``, whose answers ``ask`` in one conversation; ``weights_sha256``.
+    An assistant may also be :class:`Parsing` (the raw reply without masks, which is faster), have ``chat(micrograph)``
+    for conversations, and be :class:`Described` and :class:`Weighted`.
     """
 
-    def ask(self, micrograph: Micrograph, prompt: str) -> Answer:
-        """The answer to one request."""
+    def ask(self, micrograph: Micrograph, prompt: str, /) -> Answer:
+        """Answer one request."""
+
+
+@runtime_checkable
+class Described(Protocol):
+    """An assistant that states what it was loaded from."""
+
+    @property
+    def preset(self) -> str:
+        """Name or folder of the preset."""
+
+    @property
+    def device(self) -> object:
+        """Device on which it runs."""
+
+
+@runtime_checkable
+class Weighted(Protocol):
+    """An assistant that states its weights."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Checksum of the weights."""
+
+
+@runtime_checkable
+class Parsing(Protocol):
+    """An assistant that can give the raw reply without segmenting."""
+
+    @property
+    def parse(self) -> Callable[..., str]:
+        """``parse(micrograph, prompt)`` or ``parse(micrograph, prompt, history=...)``."""
 
 
 @dataclass
@@ -37,15 +70,15 @@ class Context:
     """One evaluation.
 
     Attributes:
-        load: gives the assistant; called when the first suite needs it.
+        load: loads the assistant; called when the first suite needs it.
         preset, device: what ``load`` loads, for suites that load it themselves.
-        data: folder of the data sets, None for that of the environment variable ``LISA_MICRO_DATA``.
-        limit: number of images, scenes or requests; None for the suite's own.
-        seed: of everything drawn by chance.
-        prompts: file of requests with expected replies, for the language suite.
-        progress: shows progress; silent unless given.
-        defects: what the assistant raised, one sentence each, at most :data:`MOST_DEFECTS`.
-        asked, raised: number of requests, and of those that raised.
+        data: folder of the data sets; ``None`` for that of the environment variable ``LISA_MICRO_DATA``.
+        limit: number of images, scenes or requests; ``None`` for the number of each suite.
+        seed: seed of everything that is drawn at random.
+        prompts: file of requests with expected replies, for the suite ``language``.
+        progress: shows progress; nothing is shown if ``None``.
+        defects: exceptions raised by the assistant, one sentence each, at most :data:`MOST_DEFECTS`.
+        asked, raised: number of requests, and of those that raised an exception.
     """
 
     load: Callable[[], Assistant]
@@ -59,60 +92,67 @@ class Context:
     defects: list[str] = field(default_factory=list)
     asked: int = 0
     raised: int = 0
-    _assistant: Any = None
+    _assistant: Assistant | None = None
 
     @property
     def assistant(self) -> Assistant:
-        """The assistant, loaded when it is first needed."""
+        """The assistant, loaded on first use."""
         if self._assistant is None:
             self._assistant = self.load()
         return self._assistant
 
     @property
     def loaded(self) -> Assistant | None:
-        """The assistant if a suite has needed it."""
+        """The assistant, or ``None`` if no suite has needed it."""
         return self._assistant
 
     def steps(self, what: str, total: int) -> AbstractContextManager[Callable[[], None]]:
-        """A progress bar; the function it gives is called after each step."""
+        """A progress bar; the function that it yields is called after each step."""
         return self.progress(what, total) if self.progress else nullcontext(lambda: None)
 
-    def limited(self, items: Iterable, most: int | None = None) -> list:
-        """The first items, as many as the limit says, or ``most`` where there is none."""
-        items = list(items)
-        return items[: self.limit if self.limit is not None else most]
+    @property
+    def weights_sha256(self) -> str | None:
+        """Checksum of the weights of the assistant, if it was loaded and states one."""
+        return self._assistant.weights_sha256 if isinstance(self._assistant, Weighted) else None
+
+    def limited(self, items: Iterable[T], most: int | None = None) -> list[T]:
+        """The first items: as many as the limit allows, or ``most`` without limit."""
+        every = list(items)
+        return every[: self.limit if self.limit is not None else most]
 
     def ask(self, micrograph: Micrograph, prompt: str) -> Answer:
-        """The assistant's answer. Where it raises, which it never should, an empty answer that is not a
-        decline: one defect does not throw away an hour of results, and counts against the model.
+        """Ask the assistant.
+
+        If it raises an exception, an empty answer that is not a decline is returned: one defect does not discard an
+        hour of results, and counts against the model.
 
         Raises:
-            Exception: what the assistant raised, where it has failed on each of the first three requests.
+            Exception: what the assistant raised, if each of the first three requests failed.
         """
         return self._guarded(prompt, lambda: self.assistant.ask(micrograph, prompt), Answer("", prompt=prompt))
 
     def read(self, micrograph: Micrograph, prompt: str, history: History = ()) -> str:
-        """The raw reply to a request, by ``parse`` where the assistant has it, else by asking; ``""`` where
-        it raises.
+        """The raw reply to a request, by ``parse`` if the assistant has it; ``""`` if it raises an exception.
 
         Args:
-            micrograph: what the request is about.
+            micrograph: the micrograph.
             prompt: the request.
-            history: what was said before; only where :attr:`reads_history`.
+            history: earlier turns; only if :attr:`reads_history`.
         """
-        parse = getattr(self.assistant, "parse", None)
-        if parse is None:
+        assistant = self.assistant
+        if not isinstance(assistant, Parsing):
             return self.ask(micrograph, prompt).raw
+        parse = assistant.parse
         extra = {"history": tuple(history)} if history else {}
         return self._guarded(prompt, lambda: parse(micrograph, prompt, **extra), "")
 
     @property
     def reads_history(self) -> bool:
-        """Whether :meth:`read` can be given what was said before."""
-        parse = getattr(self.assistant, "parse", None)
-        return parse is not None and "history" in inspect.signature(parse).parameters
+        """Whether :meth:`read` accepts earlier turns."""
+        assistant = self.assistant
+        return isinstance(assistant, Parsing) and "history" in inspect.signature(assistant.parse).parameters
 
-    def _guarded(self, prompt: str, call: Callable[[], Any], otherwise: Any) -> Any:
+    def _guarded(self, prompt: str, call: Callable[[], T], otherwise: T) -> T:
         self.asked += 1
         try:
             return call()
@@ -122,14 +162,17 @@ class Context:
             self.raised += 1
             if len(self.defects) < MOST_DEFECTS:
                 self.defects.append(f"{prompt[:120]!r} raised {type(error).__name__}: {error}")
-            if self.raised == self.asked == 3:  # nothing works: say so instead of counting zeros
+            if self.raised == self.asked == 3:  # nothing works: fail instead of reporting zeros
                 raise
             return otherwise
 
 
 def scores_of(answer: Answer, labels: np.ndarray) -> np.ndarray | None:
-    """``(n,)`` confidence of the instances of ``answer.labels`` in ascending label order where the answer's
-    tables have a column ``score``, else None."""
+    """Confidence of the instances of ``answer.labels``.
+
+    Returns:
+        ``(n,)`` in ascending order of the labels; ``None`` unless all tables of the answer have a column ``score``.
+    """
     tables = [segment.table() for segment in answer.segments]
     counts = [segment.count for segment in answer.segments]
     if not tables or any("score" not in t or len(t) != n for t, n in zip(tables, counts, strict=True)):
@@ -140,10 +183,10 @@ def scores_of(answer: Answer, labels: np.ndarray) -> np.ndarray | None:
 
 
 def declined(answer: Answer) -> bool:
-    """Whether a request for what is not there was answered well: told so, and nothing outlined."""
+    """Whether a request for something absent was answered correctly: declined, and nothing segmented."""
     return answer.declined and not any(segment.count for segment in answer.segments)
 
 
 def came_back_empty(answer: Answer) -> bool:
-    """Whether a request for what is there was turned down: told that there is none, or nothing outlined."""
+    """Whether a request for something present was declined or segmented nothing."""
     return answer.declined or not any(segment.count for segment in answer.segments)

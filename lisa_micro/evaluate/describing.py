@@ -1,5 +1,8 @@
-"""Suite ``scene``: what the language model says an image shows. Here alone it speaks of what it sees without the mask
-decoder, so this is where the towers that feed it show what they bring."""
+"""Suite ``scene``: descriptions of whole images by the language model.
+
+Only here does the model report what it sees without the mask decoder, so this suite shows what the visual towers
+contribute.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from lisa_micro.datasets.modality import emps_modality
 from lisa_micro.datasets.readers import read_emps
 from lisa_micro.datasets.texts import SceneFacts, describe, sample_request
 from lisa_micro.evaluate.context import Context
-from lisa_micro.evaluate.results import Figure, SuiteResult, share
+from lisa_micro.evaluate.results import Metric, SuiteResult, share
 from lisa_micro.evaluate.scenes import FIRST_SEED, micrograph_of, scenes
 from lisa_micro.evaluate.wordings import facts_of
 from lisa_micro.measure import contacts
@@ -24,7 +27,7 @@ ASPECTS = ("modality", "number", "contact")
 
 
 def aspects(sentence: str) -> dict[str, str | None]:
-    """Modality, number and contact as a description says them, None where it does not.
+    """Modality, number of particles and contact as stated by a description; ``None`` for what is not stated.
 
     >>> aspects("An SEM micrograph with a few particles, all isolated.")
     {'modality': 'SEM', 'number': 'a few particles', 'contact': 'all isolated'}
@@ -34,7 +37,7 @@ def aspects(sentence: str) -> dict[str, str | None]:
 
 
 def asked(n: int, seed: int) -> list[str]:
-    """``n`` held-back ways to ask what an image shows; they come round again where there are fewer."""
+    """``n`` held-out ways to ask what an image shows, repeated if there are fewer."""
     rng = np.random.default_rng([seed, 0x5CE])
     found: dict[str, None] = {}
     for _ in range(40 * n):
@@ -46,7 +49,7 @@ def asked(n: int, seed: int) -> list[str]:
 
 
 def pictures(context: Context, simulated: int) -> Iterator[tuple[str, Micrograph, SceneFacts]]:
-    """Kind, image and facts: simulated scenes, then the validation images of EMPS of which the modality is known."""
+    """Kind, image and facts: simulated scenes, then validation images of EMPS of known modality."""
     for scene in scenes(simulated, FIRST_SEED):
         yield "simulated", micrograph_of(scene), facts_of(scene)
     modality = emps_modality()
@@ -60,7 +63,7 @@ def pictures(context: Context, simulated: int) -> Iterator[tuple[str, Micrograph
 
 
 def scene(context: Context) -> SuiteResult:
-    """Asks what each image shows, in held-back words, and compares with what there is.
+    """Ask what each image shows, in held-out wordings, and compare with the truth.
 
     Raises:
         InputError: EMPS is not found.
@@ -74,14 +77,14 @@ def scene(context: Context) -> SuiteResult:
             raw = context.read(micrograph, prompt)
             truth, said = aspects(describe(facts)), aspects(raw)
             row = {"kind": kind, "prompt": prompt, "expected": describe(facts), "said": raw}
-            # of one particle or none there is nothing to say about contact
+            # contact is undefined for fewer than two particles
             row |= {name: None if truth[name] is None else said[name] == truth[name] for name in ASPECTS}
             row["all"] = raw.strip() == describe(facts)
             rows.append(row)
             if number < simulated:
                 step()
     figures = tuple(
-        Figure(
+        Metric(
             f"{name}_{kind.lower()}",
             f"{kind}: {what}",
             share([row[name] for row in rows if row["kind"] == kind and row[name] is not None]),
@@ -94,7 +97,7 @@ def scene(context: Context) -> SuiteResult:
             ("modality", "modality right", "Share of the descriptions with the right one of BF-TEM, HAADF-STEM, SEM."),
             ("number", "number right", "Share with the right one of no, a single, a few (up to nine), many."),
             ("contact", "contact right", "Share with the right one of all isolated, some, most in contact."),
-            ("all", "all of it right", "Share of the descriptions that are right in everything."),
+            ("all", "all of it right", "Share of the descriptions that are entirely right."),
         )
     )
     return SuiteResult("scene", figures, {}, {"scene-failures.csv": [row for row in rows if not row["all"]]})

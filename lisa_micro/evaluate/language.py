@@ -1,4 +1,4 @@
-"""Suite ``language``: requests in held-back wordings, read into targets, constraints and measures."""
+"""Suite ``language``: held-out requests parsed into targets, constraints and measures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from lisa_micro.datasets.texts import SuiteItem, held_out_suite
 from lisa_micro.evaluate.context import Context
-from lisa_micro.evaluate.results import Figure, Row, SuiteResult, share
+from lisa_micro.evaluate.results import Metric, Row, SuiteResult, share
 from lisa_micro.evaluate.scenes import FIRST_SEED, micrograph_of, scene_with_everything
 from lisa_micro.language import Reply, parse_reply, render_clauses, render_measure, same_meaning
 from lisa_micro.types import InputError
@@ -19,19 +19,20 @@ FOLLOW_UP = "follow-up"
 
 
 def language(context: Context) -> SuiteResult:
-    """The held-out suite of the texts, and a file of requests where one is given, on simulated scenes in
-    which every concept is present.
+    """Evaluate the held-out requests of the texts, and those of a file if one is given.
+
+    They are asked on simulated scenes in which every concept is present.
 
     Raises:
         InputError: the file of requests cannot be used.
     """
     suite = held_out_suite(context.limit or ITEMS, context.seed)
-    judged = context.limited(read_prompts(context.prompts)) if context.prompts else []
-    rows, left_out = _read_all(context, [("held out", suite), ("file", judged)])
+    given = context.limited(read_prompts(context.prompts)) if context.prompts else []
+    rows, left_out = _read_all(context, [("held out", suite), ("file", given)])
     held_out = [row for row in rows if row["from"] == "held out"]
     figures = list(_figures(held_out, ""))
     tables: dict[str, Sequence[Row]] = {"Held-out requests by category": by_category(held_out)}
-    if judged:
+    if given:
         from_file = [row for row in rows if row["from"] == "file"]
         figures += _figures(from_file, "file_")
         tables["Requests of the file by category"] = by_category(from_file)
@@ -45,7 +46,7 @@ def language(context: Context) -> SuiteResult:
 
 
 def _read_all(context: Context, sources: list[tuple[str, list[SuiteItem]]]) -> tuple[list[dict], int]:
-    """One row a request, and how many were left out."""
+    """One row per request, and the number of requests that were left out."""
     total = sum(len(items) for _, items in sources)
     pictures, first = [], FIRST_SEED
     for _ in range(SCENES if total >= 10 * SCENES else 1):
@@ -56,7 +57,7 @@ def _read_all(context: Context, sources: list[tuple[str, list[SuiteItem]]]) -> t
     with context.steps("language", total) as step:
         for source, items in sources:
             for item in items:
-                # neighbours share a scene, so that it is encoded once
+                # consecutive requests share a scene, so that it is encoded once
                 micrograph = pictures[done * len(pictures) // total]
                 done += 1
                 step()
@@ -64,18 +65,18 @@ def _read_all(context: Context, sources: list[tuple[str, list[SuiteItem]]]) -> t
                     left_out += 1
                     continue
                 raw = context.read(micrograph, item.prompt, item.history)
-                rows.append({"from": source, **judge(item, raw)})
+                rows.append({"from": source, **score_reply(item, raw)})
     return rows, left_out
 
 
-def judge(item: SuiteItem, raw: str) -> dict[str, Any]:
-    """How a raw reply compares with what was expected.
+def score_reply(item: SuiteItem, raw: str) -> dict[str, Any]:
+    """Compare a raw reply with the expected one.
 
     Returns:
         ``right`` (same targets, constraints, measures and absence, in order); ``targets right`` (targets and
-        constraints alone); ``parse failure`` (a part of the reply is not in the language, or it is empty);
-        ``wrong decline`` (declined though something is there); ``missed decline``; ``should decline``; the
-        expected meaning, the read one and the raw reply as text.
+        constraints only); ``parse failure`` (empty, or a part of the reply is not in the language); ``wrong decline``
+        (declined although it is present); ``missed decline``; ``should decline``; the expected meaning, the parsed one
+        and the raw reply as text.
     """
     reply = parse_reply(raw)
     declines = reply.absent and not reply.targets
@@ -102,7 +103,7 @@ def _targets_only(reply: Reply) -> Reply:
 
 
 def meaning(reply: Reply) -> str:
-    """What a reply asks the runtime for, as text for a person: ``neck[largest 3]; mean neck width of 1``."""
+    """What a reply asks the runtime to do, as text: ``neck[largest 3]; mean neck width of 1``."""
     pieces = ["absent"] if reply.absent else []
     for target in reply.targets:
         clauses = f"[{render_clauses(target.clauses)}]" if target.clauses else ""
@@ -112,15 +113,15 @@ def meaning(reply: Reply) -> str:
     return "; ".join(pieces) or "text only"
 
 
-def _figures(rows: list[dict], prefix: str) -> tuple[Figure, ...]:
+def _figures(rows: list[dict], prefix: str) -> tuple[Metric, ...]:
     def of(key: str, chosen: list[dict] = rows) -> list[bool]:
         return [row[key] for row in chosen]
 
-    where = "held-back wordings" if not prefix else "the file's requests"
+    where = "held-out wordings" if not prefix else "the file's requests"
     positive = [row for row in rows if not row["should decline"]]
     absent = [row for row in rows if row["should decline"]]
     return (
-        Figure(
+        Metric(
             f"{prefix}exact",
             f"{where}: exactly right",
             share(of("right")),
@@ -131,7 +132,7 @@ def _figures(rows: list[dict], prefix: str) -> tuple[Figure, ...]:
             unit="%",
             n=len(rows),
         ),
-        Figure(
+        Metric(
             f"{prefix}targets",
             f"{where}: targets and constraints",
             share(of("targets right")),
@@ -139,7 +140,7 @@ def _figures(rows: list[dict], prefix: str) -> tuple[Figure, ...]:
             unit="%",
             n=len(rows),
         ),
-        Figure(
+        Metric(
             f"{prefix}parse_failures",
             f"{where}: replies outside the language",
             share(of("parse failure")),
@@ -148,7 +149,7 @@ def _figures(rows: list[dict], prefix: str) -> tuple[Figure, ...]:
             unit="%",
             n=len(rows),
         ),
-        Figure(
+        Metric(
             f"{prefix}wrong_declines",
             f"{where}: wrong declines",
             share(of("wrong decline", positive)),
@@ -159,7 +160,7 @@ def _figures(rows: list[dict], prefix: str) -> tuple[Figure, ...]:
             unit="%",
             n=len(positive),
         ),
-        Figure(
+        Metric(
             f"{prefix}declined",
             f"{where}: declines that are due",
             share([not missed for missed in of("missed decline", absent)]),
@@ -173,20 +174,20 @@ def _figures(rows: list[dict], prefix: str) -> tuple[Figure, ...]:
 
 
 def by_category(rows: list[dict]) -> list[dict]:
-    """Shares of right replies by category; all kinds of follow-ups together after the single ones."""
+    """Fractions of correct replies by category; all kinds of follow-ups are listed after single requests."""
     names = sorted({row["category"] for row in rows}, key=lambda name: (name.startswith(FOLLOW_UP), name))
     table = []
     for name in [*names, "all"]:
-        own = [row for row in rows if name in ("all", row["category"])]
+        chosen = [row for row in rows if name in ("all", row["category"])]
         table.append(
             {
                 "category": name,
-                "n": len(own),
-                "exact": round(share([row["right"] for row in own]), 3),
-                "targets": round(share([row["targets right"] for row in own]), 3),
-                "outside the language": sum(row["parse failure"] for row in own),
-                "wrong declines": sum(row["wrong decline"] for row in own),
-                "missed declines": sum(row["missed decline"] for row in own),
+                "n": len(chosen),
+                "exact": round(share([row["right"] for row in chosen]), 3),
+                "targets": round(share([row["targets right"] for row in chosen]), 3),
+                "outside the language": sum(row["parse failure"] for row in chosen),
+                "wrong declines": sum(row["wrong decline"] for row in chosen),
+                "missed declines": sum(row["missed decline"] for row in chosen),
             }
         )
     return table
@@ -196,16 +197,16 @@ def by_category(rows: list[dict]) -> list[dict]:
 
 
 def read_prompts(path: Path) -> list[SuiteItem]:
-    """Requests with what a reply must mean, from a YAML file: a list of mappings with
+    """Read requests with their expected meaning from a YAML file, a list of mappings.
 
     - ``say``: the request;
-    - ``expect``: a reply of the right meaning in the reply language, ``the necks [SEG]<where>largest
-      3</where>`` (words do not count);
-    - ``about``: the category it is counted in, and ``before``: earlier exchanges, a list of pairs (request,
-      reply in the reply language); where wanted.
+    - ``expect``: a reply of the expected meaning in the reply language, such as
+      ``the necks [SEG]<where>largest 3</where>`` (words do not count);
+    - ``about`` (optional): the category it is counted in;
+    - ``before`` (optional): earlier turns, a list of pairs (request, reply in the reply language).
 
     Raises:
-        InputError: unreadable, or what is wrong, with the number of the entry.
+        InputError: unreadable or invalid; the message has the number of the entry.
     """
     import yaml
 

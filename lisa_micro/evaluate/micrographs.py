@@ -1,4 +1,4 @@
-"""Suites on real micrographs: ``tem-sintering`` and ``emps``, validation parts only."""
+"""Suites on real micrographs, ``tem-sintering`` and ``emps``; validation parts only."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import numpy as np
 from lisa_micro import metrics
 from lisa_micro.datasets.readers import read_emps, read_tem_sintering
 from lisa_micro.evaluate.context import Context, came_back_empty, declined, scores_of
-from lisa_micro.evaluate.results import Figure, SuiteResult, mean, share
+from lisa_micro.evaluate.results import Metric, SuiteResult, mean, share
 from lisa_micro.evaluate.wordings import LISA_WORDINGS, whole_concept_wordings
 from lisa_micro.measure import find_necks
 from lisa_micro.metrics import Counts
-from lisa_micro.types import Answer
+from lisa_micro.results.answer import Answer
 
 TEM_WORDINGS = 15
 EMPS_WORDINGS = 20
 NOT_DARK = ("bright", "white", "light")
-"""In bright field the particles are dark."""
+"""Words that contradict bright field, in which particles are dark."""
 BAND_PX = 2.0
 PRESENCE_CONCEPTS = ("neck", "pore", "agglomerate")
 
 
 def recipe(pixels: np.ndarray, sigma: float = 5.0) -> np.ndarray:
-    """The recipe that made the labels of ``tem-sintering``: Gaussian, then Otsu's threshold, dark is inside.
+    """The procedure by which the labels of ``tem-sintering`` were made: Gaussian filter and Otsu's threshold.
 
     Args:
         pixels: ``(H, W)`` intensities of a bright-field image, finite.
-        sigma: px.
+        sigma: standard deviation of the Gaussian, px.
 
     Returns:
-        ``(H, W)`` bool.
+        ``(H, W)`` bool; dark is inside.
     """
     from skimage.filters import gaussian, threshold_otsu
 
@@ -38,14 +38,14 @@ def recipe(pixels: np.ndarray, sigma: float = 5.0) -> np.ndarray:
 
 
 def tem_sintering(context: Context) -> SuiteResult:
-    """Every wording on every validation image of ``tem-sintering``.
+    """Ask every wording on every validation image of ``tem-sintering``.
 
     Raises:
         InputError: the data set is not found.
     """
     examples = context.limited(read_tem_sintering("validation", context.data))
-    held_back = whole_concept_wordings("particle", TEM_WORDINGS, context.seed, avoid=NOT_DARK)
-    wordings = [("held back", w) for w in held_back] + [("LISA's", w) for w in LISA_WORDINGS]
+    held_out = whole_concept_wordings("particle", TEM_WORDINGS, context.seed, avoid=NOT_DARK)
+    wordings = [("held out", w) for w in held_out] + [("LISA's", w) for w in LISA_WORDINGS]
     scores = np.zeros((len(wordings), len(examples)))
     inside = np.zeros_like(scores)
     by_recipe = np.zeros((2, len(examples)))
@@ -63,7 +63,7 @@ def tem_sintering(context: Context) -> SuiteResult:
     means = scores.mean(axis=1)
     n = scores.size
     figures = (
-        Figure(
+        Metric(
             "iou",
             "nanoparticles, mask IoU",
             float(scores.mean()),
@@ -72,7 +72,7 @@ def tem_sintering(context: Context) -> SuiteResult:
             0.97,
             n=n,
         ),
-        Figure(
+        Metric(
             "iou_outside_band",
             "the same outside a 2-px band",
             float(inside.mean()),
@@ -81,24 +81,24 @@ def tem_sintering(context: Context) -> SuiteResult:
             0.998,
             n=n,
         ),
-        Figure(
+        Metric(
             "spread",
             "spread between wordings",
             float(np.ptp(means)),
-            "Mean IoU of the best wording minus that of the worst, each over all images.",
+            "Mean IoU of the best wording minus that of the worst, each averaged over all images.",
             0.02,
             0.005,
             lower=True,
             n=len(wordings),
         ),
-        Figure(
+        Metric(
             "recipe_iou",
             "the labels' own recipe, IoU",
             float(by_recipe[0].mean()),
-            "Gaussian of 5 px and Otsu's threshold, which made the labels: what imitating it gives.",
+            "Gaussian of 5 px and Otsu's threshold, by which the labels were made; what imitating them gives.",
             n=len(examples),
         ),
-        Figure(
+        Metric(
             "recipe_iou_outside_band",
             "the recipe outside the band",
             float(by_recipe[1].mean()),
@@ -130,8 +130,9 @@ def tem_sintering(context: Context) -> SuiteResult:
 
 
 def emps(context: Context) -> SuiteResult:
-    """Particles, necks and what is absent on the validation images of EMPS; truth of necks, pores and
-    agglomerates is derived from the labels of the particles.
+    """Evaluate particles, necks and presence on the validation images of EMPS.
+
+    The truth of necks, pores and agglomerates is derived from the labels of the particles.
 
     Raises:
         InputError: the data set is not found.
@@ -196,18 +197,18 @@ def emps(context: Context) -> SuiteResult:
 
 
 def _small(labels: np.ndarray) -> np.ndarray:
-    """Labels in half the memory: all of a data set's are kept for the pooled scores."""
+    """Labels in half the memory, since those of a whole data set are kept for the pooled scores."""
     return labels.astype(np.uint16) if labels.max(initial=0) < 2**16 else labels
 
 
-def _particle_figures(pairs: list, per_image: list[Counts], confidence: list) -> list[Figure]:
+def _particle_figures(pairs: list, per_image: list[Counts], confidence: list) -> list[Metric]:
     pooled = sum(per_image, Counts())
     scored = confidence if all(c is not None for c in confidence) else None
     coco = metrics.coco_average_precision(pairs, scored)
     n, instances = len(pairs), pooled.tp + pooled.fn
     how = "with the instances' scores" if scored else "all instances with the same score"
     return [
-        Figure(
+        Metric(
             "giou",
             "particles, gIoU",
             metrics.giou(pairs),
@@ -216,8 +217,8 @@ def _particle_figures(pairs: list, per_image: list[Counts], confidence: list) ->
             0.92,
             n=n,
         ),
-        Figure("ciou", "particles, cIoU", metrics.ciou(pairs), "Sum of intersections over sum of unions.", n=n),
-        Figure(
+        Metric("ciou", "particles, cIoU", metrics.ciou(pairs), "Sum of intersections over sum of unions.", n=n),
+        Metric(
             "ap50",
             "instances, AP50 pooled",
             pooled.ap,
@@ -226,28 +227,28 @@ def _particle_figures(pairs: list, per_image: list[Counts], confidence: list) ->
             0.78,
             n=instances,
         ),
-        Figure(
+        Metric(
             "ap50_per_image",
             "instances, AP50 per image",
             mean([count.ap for count in per_image]),
             "The same ratio for each image, mean over images.",
             n=n,
         ),
-        Figure(
+        Metric(
             "f1",
             "instances, F1 pooled",
             pooled.f1,
             "2 TP / (2 TP + FP + FN) of the same matches.",
             n=instances,
         ),
-        Figure(
+        Metric(
             "coco_ap50",
             "instances, COCO AP50",
             coco["ap50"],
             f"Area under precision and recall at IoU 0.5 by pycocotools, {how}.",
             n=instances,
         ),
-        Figure(
+        Metric(
             "coco_ap",
             "instances, COCO AP",
             coco["ap"],
@@ -257,24 +258,24 @@ def _particle_figures(pairs: list, per_image: list[Counts], confidence: list) ->
     ]
 
 
-def _neck_figures(from_masks: Counts, from_particles: Counts) -> list[Figure]:
+def _neck_figures(from_masks: Counts, from_particles: Counts) -> list[Metric]:
     n = from_masks.tp + from_masks.fn
     return [
-        Figure(
+        Metric(
             "neck_f1",
             "necks, F1 of centres",
             from_masks.f1 if n else float("nan"),
-            "Centres of the outlined necks against necks derived from the labels; a hit lies within the "
+            "Centres of the segmented necks against necks derived from the labels; a hit lies within the "
             "neck's width of its centre, one to one, summed over images.",
             0.5,
             0.75,
             n=n,
         ),
-        Figure(
+        Metric(
             "neck_f1_from_particles",
             "necks measured on the particles, F1",
             from_particles.f1 if n else float("nan"),
-            "The same for necks measured between the particles that were outlined.",
+            "The same for necks measured between the segmented particles.",
             n=n,
         ),
     ]

@@ -1,4 +1,4 @@
-"""What an evaluation gives: figures with their definitions and limits, tables, notes."""
+"""Results of an evaluation: metrics with their definitions and limits, tables and notes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One number that a model is judged by.
+class Metric:
+    """One metric.
 
     Attributes:
-        key: short name, unique within a suite, for JSON.
-        name: what it is, for a table.
-        value: in ``unit``; shares are 0..1 whatever the unit; NaN where there was nothing to judge.
+        key: short name for JSON, unique within a suite.
+        name: what it is, for tables.
+        value: in ``unit``; fractions are 0..1 whatever the unit; NaN if there was nothing to evaluate.
         definition: how it is computed, one sentence.
-        must, aim: limits of the project, None where there is none.
+        must, aim: limits set by the project, or ``None``.
         lower: whether lower is better.
-        unit: ``""``, ``"%"`` (a share 0..1, shown in per cent), ``"s"``, ``"GB"`` (1e9 bytes).
-        n: number of cases behind it.
+        unit: ``""``, ``"%"`` (a fraction 0..1, shown in per cent), ``"s"`` or ``"GB"`` (1e9 bytes).
+        n: number of cases.
     """
 
     key: str
@@ -36,15 +36,15 @@ class Figure:
     n: int | None = None
 
     def reaches(self, limit: float | None) -> bool | None:
-        """Whether the value is as good as a limit; None without limit or without value."""
+        """Whether the value reaches a limit; ``None`` without limit or value."""
         if limit is None or math.isnan(self.value):
             return None
-        # a mean of ones may come out as 0.9999999999999999
+        # a mean of ones may be 0.9999999999999999
         return self.value <= limit + 1e-9 if self.lower else self.value >= limit - 1e-9
 
     @property
     def verdict(self) -> str:
-        """``"aim"``, ``"pass"`` (the must), ``"FAIL"``, or ``""`` where there is no limit or no value."""
+        """``"aim"``, ``"pass"`` (only the must is reached), ``"FAIL"``, or ``""`` without limit or value."""
         passed = self.reaches(self.must)
         if passed is None:
             return ""
@@ -53,7 +53,7 @@ class Figure:
         return "aim" if self.reaches(self.aim) else "pass"
 
     def show(self, value: float | None) -> str:
-        """A value or a limit of this figure as text, with its unit; ``""`` for None, ``"-"`` for NaN."""
+        """A value or limit as text with its unit; ``""`` for ``None``, ``"-"`` for NaN."""
         if value is None:
             return ""
         if math.isnan(value):
@@ -67,7 +67,7 @@ class Figure:
         return "" if value is None else f"{'<=' if self.lower else '>='} {self.show(value)}"
 
     def record(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """All fields, for JSON."""
         return {
             "key": self.key,
             "name": self.name,
@@ -84,29 +84,29 @@ class Figure:
 
 @dataclass(frozen=True)
 class SuiteResult:
-    """What one suite gave.
+    """Result of one suite.
 
     Attributes:
-        suite: its name.
-        figures: what the model is judged by.
-        tables: title -> rows, shown below the figures; all rows of a table have the same keys.
+        suite: name of the suite.
+        figures: the metrics.
+        tables: title -> rows, shown below the metrics; all rows of a table have the same keys.
         details: file name ending in ``.csv`` -> rows, written beside the report and not shown.
-        notes: what a reader should know, one sentence each.
-        seconds: how long it took.
+        notes: notices, one sentence each.
+        seconds: duration.
     """
 
     suite: str
-    figures: tuple[Figure, ...]
+    figures: tuple[Metric, ...]
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     details: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
-    def __getitem__(self, key: str) -> Figure:
-        """A figure by its key.
+    def __getitem__(self, key: str) -> Metric:
+        """The metric with a given key.
 
         Raises:
-            KeyError: no such figure.
+            KeyError: no such metric.
         """
         for figure in self.figures:
             if figure.key == key:
@@ -114,7 +114,7 @@ class SuiteResult:
         raise KeyError(key)
 
     def record(self) -> dict[str, Any]:
-        """Everything but the details, for JSON."""
+        """All fields except the details, for JSON."""
         return {
             "suite": self.suite,
             "seconds": round(self.seconds, 1),
@@ -127,24 +127,24 @@ class SuiteResult:
 
 @dataclass(frozen=True)
 class Report:
-    """Several suites run on one model.
+    """Results of several suites on one model.
 
     Attributes:
-        results: in the order run.
-        provenance: what is needed to repeat it: version, commit, preset, weights' sha256, seed, limit,
-            hardware, date.
+        results: in the order in which they were run.
+        provenance: what is needed to repeat it: version, commit, preset, sha256 of the weights, seed, limit, hardware,
+            date.
     """
 
     results: tuple[SuiteResult, ...]
     provenance: Mapping[str, Any]
 
     @property
-    def failed(self) -> tuple[Figure, ...]:
-        """The figures that miss their must."""
+    def failed(self) -> tuple[Metric, ...]:
+        """The metrics that miss their must."""
         return tuple(f for result in self.results for f in result.figures if f.verdict == "FAIL")
 
     def record(self) -> dict[str, Any]:
-        """Everything but the details, for JSON."""
+        """All fields except the details, for JSON."""
         return {
             "provenance": dict(self.provenance),
             "failed": [f.key for f in self.failed],
@@ -153,10 +153,10 @@ class Report:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Arithmetic mean; NaN of nothing, without a warning."""
+    """Arithmetic mean; NaN without values, without a warning."""
     return float(sum(values) / len(values)) if len(values) else math.nan
 
 
 def share(hits: Sequence[bool]) -> float:
-    """Part of the cases that are true, 0..1; NaN of nothing."""
+    """Fraction of the cases that are true, 0..1; NaN without cases."""
     return mean([float(hit) for hit in hits])

@@ -1,94 +1,100 @@
-"""Runs suites, says on what, and writes the report."""
+"""Run evaluation suites and collect their results."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import platform
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lisa_micro import __version__
 from lisa_micro.datasets.readers import data_root
-from lisa_micro.evaluate.context import Assistant, Context
+from lisa_micro.evaluate.context import Assistant, Context, Described
 from lisa_micro.evaluate.language import read_prompts
-from lisa_micro.evaluate.results import Report, Row, SuiteResult
+from lisa_micro.evaluate.provenance import commit, hardware
+from lisa_micro.evaluate.report import write_report
+from lisa_micro.evaluate.results import Report, SuiteResult
 from lisa_micro.evaluate.suites import SUITES, suite_names
-from lisa_micro.evaluate.tables import markdown
-from lisa_micro.io import write_files, write_json
 from lisa_micro.types import InputError
 
-REPORT_FILES = ("evaluation.json", "evaluation.md")
-"""What tells that a folder holds a report; the lists of failures lie beside."""
-_CPU_FEATURES = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512f", "avx2")
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """Settings of :func:`evaluate`.
+
+    Attributes:
+        preset, device: as for :func:`lisa_micro.load_assistant`.
+        data: folder that holds ``emps`` and ``tem-sintering``; ``None`` for the environment variable
+            ``LISA_MICRO_DATA``.
+        limit: number of images, scenes or requests, instead of the number of each suite.
+        seed: seed of everything that is drawn at random: wordings, requests.
+        prompts: YAML file of requests for the suite ``language``
+            (:func:`lisa_micro.evaluate.language.read_prompts`).
+    """
+
+    preset: str = "micro"
+    device: str = "auto"
+    data: str | os.PathLike[str] | None = None
+    limit: int | None = None
+    seed: int = 0
+    prompts: str | os.PathLike[str] | None = None
 
 
 def evaluate(
     suite: str,
     assistant: Assistant | None = None,
+    settings: EvaluationSettings | None = None,
     *,
-    preset: str = "micro",
-    device: str = "auto",
-    data: str | os.PathLike[str] | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    prompts: str | os.PathLike[str] | None = None,
     show: Callable[[SuiteResult], None] | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> Report:
-    """Judges an assistant on validation data.
+    """Evaluate an assistant on validation data.
 
     Args:
         suite: a key of :data:`lisa_micro.evaluate.suites.SUITES`, or ``"all"``.
-        assistant: what is judged; None: ``load_assistant(preset, device)``, when the first suite needs it.
-            The suite ``speed`` always loads ``preset`` itself, in processes of its own.
-        preset, device: as for ``lisa_micro.load_assistant``.
-        data: folder that holds ``emps`` and ``tem-sintering``; None: the environment variable
-            ``LISA_MICRO_DATA``.
-        limit: number of images, scenes or requests instead of each suite's own.
-        seed: of everything drawn by chance: wordings, requests.
-        prompts: YAML file of requests for the suite ``language``
-            (:func:`lisa_micro.evaluate.language.read_prompts`).
-        show: called with each result as soon as it is there.
-        out: folder for the report (:func:`write_report`), written again after each suite, so that a run that
-            is stopped leaves what it had.
+        assistant: the assistant to evaluate; by default ``load_assistant(preset, device)``, loaded when the first suite
+            needs it. The suite ``speed`` always loads ``preset`` itself, in separate processes.
+        settings: preset, data, limit and seed.
+        show: called with each result as soon as it is available.
+        out: folder for the report (:func:`lisa_micro.evaluate.report.write_report`), written after each suite, so that
+            an interrupted run keeps its results.
         progress: whether to show progress bars on the standard error stream.
 
     Returns:
         all results, and what is needed to repeat them.
 
     Raises:
-        InputError: no such suite, a data set that is not found (said before anything runs), a limit below 1,
-            a preset that cannot be loaded, unusable prompts, or a folder that cannot be written.
+        InputError: unknown suite, missing data set (reported before anything runs), a limit below 1, a preset that
+            cannot be loaded, unusable prompts, or a folder that cannot be written.
     """
+    settings = settings or EvaluationSettings()
     names = suite_names(suite)
-    if limit is not None and limit < 1:
-        raise InputError(f"The limit must be at least 1, not {limit}.")
-    folder = None if data is None else Path(data)
+    if settings.limit is not None and settings.limit < 1:
+        raise InputError(f"The limit must be at least 1, not {settings.limit}.")
+    folder = None if settings.data is None else Path(settings.data)
+    prompts = None if settings.prompts is None else Path(settings.prompts)
     for name in names:
         dataset = SUITES[name].dataset
         if dataset is not None:
             data_root(dataset, folder)
     if prompts is not None:
-        read_prompts(Path(prompts))
+        read_prompts(prompts)
     context = Context(
-        load=lambda: assistant if assistant is not None else _load(preset, device),
-        preset=preset,
-        device=device,
+        load=lambda: assistant if assistant is not None else _load(settings.preset, settings.device),
+        preset=settings.preset,
+        device=settings.device,
         data=folder,
-        limit=limit,
-        seed=seed,
-        prompts=None if prompts is None else Path(prompts),
+        limit=settings.limit,
+        seed=settings.seed,
+        prompts=prompts,
         progress=rich_progress if progress else None,
     )
     results: list[SuiteResult] = []
@@ -107,7 +113,8 @@ def evaluate(
 def _load(preset: str, device: str) -> Assistant:
     from lisa_micro import load_assistant
 
-    return load_assistant(preset, device=device)
+    loaded: Assistant = load_assistant(preset, device=device)
+    return loaded
 
 
 def _run(name: str, context: Context) -> SuiteResult:
@@ -126,114 +133,29 @@ def _run(name: str, context: Context) -> SuiteResult:
     return replace(result, notes=tuple(notes), seconds=time.perf_counter() - start)
 
 
-# --------------------------------------------------------------------------------------------- what it ran on
-
-
 def provenance(context: Context) -> dict[str, Any]:
     """What is needed to repeat an evaluation, as plain values for JSON."""
-    assistant = context.loaded
-    prompts = context.prompts
+    assistant, prompts = context.loaded, context.prompts
+    described = assistant if isinstance(assistant, Described) else None
     return {
         "version": __version__,
         "commit": commit(),
-        "preset": str(getattr(assistant, "preset", context.preset)),
-        "device": str(getattr(assistant, "device", context.device)),
-        "weights_sha256": getattr(assistant, "weights_sha256", None),
+        "preset": context.preset if described is None else str(described.preset),
+        "device": context.device if described is None else str(described.device),
+        "weights_sha256": context.weights_sha256,
         "seed": context.seed,
         "limit": context.limit,
         "prompts_sha256": hashlib.sha256(prompts.read_bytes()).hexdigest() if prompts else None,
         "hardware": hardware(),
         "python": platform.python_version(),
-        "torch": getattr(sys.modules.get("torch"), "__version__", None),
+        "torch": None if "torch" not in sys.modules else str(sys.modules["torch"].__version__),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def commit() -> str | None:
-    """The commit of the checkout that this package runs from, with ``+`` where files were changed since; None
-    outside one (an installed package may lie inside somebody else's repository)."""
-    root = Path(__file__).resolve().parents[2]
-    try:
-        top = _git(root, "rev-parse", "--show-toplevel")
-        if not top or Path(top).resolve() != root:
-            return None
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "lisa_micro")
-        return (_git(root, "rev-parse", "HEAD") or "") + ("+" if changed else "") or None
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False)
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def hardware() -> str:
-    """One line: processor, cores that may be used, instruction sets that matter, GPU if torch has one."""
-    model, flags = platform.processor() or platform.machine(), set()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name.strip() == "model name":
-            model = value.strip()
-        elif name.strip() in ("flags", "Features"):
-            flags |= set(value.split())
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    pieces = [f"{model}, {usable} of {os.cpu_count()} cores"]
-    if flags:
-        pieces.append("with " + (", ".join(f for f in _CPU_FEATURES if f in flags) or "no wide vectors"))
-        if not any(flag.startswith("amx") for flag in flags):
-            pieces.append("no AMX")
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        pieces.append(f"GPU {torch.cuda.get_device_name(0)}")
-    return ", ".join(pieces)
-
-
-# ---------------------------------------------------------------------------------------------------- results
-
-
-def write_report(report: Report, out: str | os.PathLike[str]) -> list[Path]:
-    """Writes ``evaluation.json``, ``evaluation.md`` and the details of each suite as CSV, all or none.
-
-    Returns:
-        the paths.
-
-    Raises:
-        InputError: the folder cannot be written.
-    """
-    writers: dict[str, Callable[[Path], Any]] = {
-        "evaluation.json": lambda path: write_json(path, report.record()),
-        "evaluation.md": lambda path: path.write_text(markdown(report), encoding="utf-8"),
-    }
-    for result in report.results:
-        for name, rows in result.details.items():
-            writers[name] = partial(_write_csv, rows)
-    return write_files(out, writers)
-
-
-def report_files(report: Report, out: str | os.PathLike[str]) -> list[Path]:
-    """The files that :func:`write_report` writes to a folder."""
-    names = [name for result in report.results for name in result.details]
-    return [Path(out) / name for name in ("evaluation.json", "evaluation.md", *names)]
-
-
-def _write_csv(rows: Sequence[Row], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        if not rows:  # an empty file would look like a failure
-            file.write("nothing\n")
-            return
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 @contextmanager
 def rich_progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """A progress bar on the standard error stream."""
+    """A progress bar on the standard error stream; yields the function that advances it."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

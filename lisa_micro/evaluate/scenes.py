@@ -1,4 +1,4 @@
-"""Simulated scenes for the suites, and the suite ``declines``: what is not there, and what is."""
+"""Simulated scenes for the suites, and the suite ``declines``: requests for what is absent and what is present."""
 
 from __future__ import annotations
 
@@ -7,31 +7,35 @@ from collections.abc import Iterator
 import numpy as np
 
 from lisa_micro.evaluate.context import Context, came_back_empty, declined
-from lisa_micro.evaluate.results import Figure, SuiteResult, share
+from lisa_micro.evaluate.results import Metric, SuiteResult, share
 from lisa_micro.evaluate.wordings import foreign_wordings, whole_concept_wordings
 from lisa_micro.sim import Scene, simulate_scene
 from lisa_micro.types import Micrograph
 
 FIRST_SEED = 5_000_000
-"""Training uses seeds below, the validation of scenes those from here on."""
+"""First seed of the validation scenes; training uses smaller seeds."""
 SIDE = 512
 DECLINE_SCENES = 50
 FOREIGN_PER_SCENE = 2
 PRESENT_PER_SCENE = 3
 MIN_PRESENT_PX = 16
-"""A concept counts as there if its largest instance has this many pixels; as absent only without any
-instance. What lies between, such as a pore of 4 px, is asked for in neither way."""
+"""A concept counts as present if its largest instance has at least this many pixels, and as absent only without any
+instance. Anything between, such as a pore of 4 px, is not asked for.
+"""
 ASKED = ("particle", "neck", "pore", "agglomerate")
 
 
 def scene_of(seed: int) -> Scene:
-    """The scene of a seed, 512 x 512 px: of any kind for even seeds, agglomerates for odd ones, without which
-    too few scenes would show necks and pores. Any modality."""
+    """The scene of a seed, 512 x 512 px, of any modality.
+
+    Even seeds give scenes of any kind and odd seeds agglomerates, since otherwise too few scenes would show necks and
+    pores.
+    """
     return simulate_scene(seed, (SIDE, SIDE), kind="agglomerate" if seed % 2 else None)
 
 
 def scenes(n: int, first: int = FIRST_SEED) -> Iterator[Scene]:
-    """``n`` scenes, seeds from ``first`` on."""
+    """``n`` scenes, with seeds from ``first``."""
     return map(scene_of, range(first, first + n))
 
 
@@ -49,7 +53,7 @@ def scene_with_everything(first: int = FIRST_SEED, most: int = 500) -> Scene:
 
 
 def micrograph_of(scene: Scene, pixel_size_known: bool = True) -> Micrograph:
-    """The scene as a user would have it: pixels, and a pixel size or none."""
+    """The scene as a user would have it: pixels, with or without a pixel size."""
     return Micrograph(
         scene.pixels,
         scene.pixel_size_nm if pixel_size_known else None,
@@ -59,23 +63,27 @@ def micrograph_of(scene: Scene, pixel_size_known: bool = True) -> Micrograph:
 
 
 def is_there(scene: Scene, concept: str) -> bool | None:
-    """Whether a concept is there: True if its largest instance has at least :data:`MIN_PRESENT_PX` px, False
-    without instance, None between."""
+    """Whether a concept is present.
+
+    Returns:
+        true if its largest instance has at least :data:`MIN_PRESENT_PX` px, false without any instance, ``None``
+        between.
+    """
     sizes = np.bincount(scene.labels(concept).ravel())[1:]
     largest = int(sizes.max(initial=0))
     return None if 0 < largest < MIN_PRESENT_PX else largest > 0
 
 
 def requests(scene: Scene, number: int) -> tuple[list[str], list[str]]:
-    """Concepts that a scene lacks, and some of those that it shows (which ones turns with its number)."""
+    """Concepts that are absent from a scene, and some of those present (chosen in turn by the scene's number)."""
     state = {concept: is_there(scene, concept) for concept in ASKED}
     present = [concept for concept in ASKED if state[concept]]
-    turned = [present[(number + k) % len(present)] for k in range(len(present))]
-    return [concept for concept in ASKED if state[concept] is False], turned[:PRESENT_PER_SCENE]
+    rotated = [present[(number + k) % len(present)] for k in range(len(present))]
+    return [concept for concept in ASKED if state[concept] is False], rotated[:PRESENT_PER_SCENE]
 
 
 def declines(context: Context) -> SuiteResult:
-    """Requests for things outside the vocabulary, for concepts that a scene lacks, and for those it shows."""
+    """Evaluate requests for things outside the vocabulary, for absent concepts, and for present ones."""
     n = context.limit or DECLINE_SCENES
     foreign = foreign_wordings(FOREIGN_PER_SCENE * n, context.seed)
     wordings = {concept: whole_concept_wordings(concept, 20, context.seed) for concept in ASKED}
@@ -114,29 +122,29 @@ def _of(rows: list[dict], *kinds: str) -> list[bool]:
     return [row["right"] for row in rows if row["kind"] in kinds]
 
 
-def _figures(rows: list[dict]) -> tuple[Figure, ...]:
+def _figures(rows: list[dict]) -> tuple[Metric, ...]:
     foreign, absent, present = (_of(rows, kind) for kind in ("not in the vocabulary", "absent", "present"))
     return (
-        Figure(
+        Metric(
             "declined",
             "requests for what is not there: declined",
             share(foreign + absent),
             "Share of the requests for things outside the vocabulary or for concepts that the scene lacks "
-            "whose answer is marked as declined and outlines nothing.",
+            "whose answer is marked as declined and segments nothing.",
             0.9,
             0.98,
             unit="%",
             n=len(foreign + absent),
         ),
-        Figure(
+        Metric(
             "declined_foreign",
             "of these outside the vocabulary",
             share(foreign),
-            "Dislocations, bacteria, cats ...; every other noun was never trained on.",
+            "Dislocations, bacteria, cats ...; every other noun does not occur in training.",
             unit="%",
             n=len(foreign),
         ),
-        Figure(
+        Metric(
             "declined_absent",
             "of these concepts that the scene lacks",
             share(absent),
@@ -144,7 +152,7 @@ def _figures(rows: list[dict]) -> tuple[Figure, ...]:
             unit="%",
             n=len(absent),
         ),
-        Figure(
+        Metric(
             "false_declines",
             "requests for what is there: declined",
             share([not right for right in present]),

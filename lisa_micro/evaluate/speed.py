@@ -1,4 +1,4 @@
-"""Suite ``speed``: load time, time of answers and peak memory, each in a fresh process."""
+"""Suite ``speed``: load time, response time and peak memory, each measured in a new process."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import sys
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 from lisa_micro.evaluate.context import Context
-from lisa_micro.evaluate.results import Figure, SuiteResult
-from lisa_micro.types import InputError
+from lisa_micro.evaluate.provenance import usable_cores
+from lisa_micro.evaluate.results import Metric, SuiteResult
+from lisa_micro.evaluate.scenes import FIRST_SEED, micrograph_of
+from lisa_micro.sim import simulate_scene
+from lisa_micro.types import InputError, Micrograph
 
 RUNS = 3
 IMAGES = 3
@@ -30,12 +33,12 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def speed(context: Context) -> SuiteResult:
-    """Runs the measurement in :data:`RUNS` fresh processes held to :data:`CORES` cores, one after another.
+    """Measure in :data:`RUNS` new processes, one after another, restricted to :data:`CORES` cores.
 
-    A process before them converts the base model where that was never done, and brings files into memory.
+    A first process, which is not measured, converts the base model if necessary and brings the files into memory.
 
     Raises:
-        InputError: the preset cannot be loaded in a fresh process.
+        InputError: the preset cannot be loaded in a new process.
     """
     runs = min(RUNS, context.limit or RUNS)
     records: list[dict] = []
@@ -50,25 +53,27 @@ def speed(context: Context) -> SuiteResult:
 
 def _measure_in_process(context: Context, answers: bool) -> dict:
     what = "answers" if answers else "load"
-    command = [sys.executable, "-c", PROCESS, str(context.preset), context.device, str(CORES), what]
+    paths = json.dumps(sys.path)
+    command = [sys.executable, "-c", PROCESS, str(context.preset), context.device, str(CORES), what, paths]
     environment = {**os.environ, **dict.fromkeys(_THREADS, str(CORES))}
-    # the package that runs here runs there too, installed or not
-    root = str(Path(__file__).resolve().parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
-        raise InputError(f"Loading {context.preset} and asking took more than {TIMEOUT_S} s; stopped.") from error
+        raise InputError(
+            f"Preset {context.preset!r} took more than {TIMEOUT_S} s to load and answer; it was stopped."
+        ) from error
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         reason = (done.stderr.strip().splitlines() or ["no output"])[-1].removeprefix(_INPUT_ERROR)
-        raise InputError(f"{context.preset} could not be measured in a process of its own: {reason}")
+        raise InputError(f"Preset {context.preset!r} could not be measured in a process of its own: {reason}")
     return json.loads(lines[-1])
 
 
 def summary(records: list[dict]) -> SuiteResult:
-    """Figures from the records of :func:`measure`: medians, since a shared machine has slow moments; the best
-    are in the table."""
+    """Metrics from the records of :func:`measure`.
+
+    Medians are used, since a shared machine has slow moments; the best values are in the table.
+    """
 
     def all_of(key: str) -> list[float]:
         values = []
@@ -95,9 +100,9 @@ def summary(records: list[dict]) -> SuiteResult:
             }
         )
 
-    def figure(key: str, source: str, name: str, definition: str, must: float, aim: float, unit: str = "s") -> Figure:
+    def figure(key: str, source: str, name: str, definition: str, must: float, aim: float, unit: str = "s") -> Metric:
         numbers = all_of(source)
-        return Figure(key, name, median(numbers), definition, must, aim, True, unit, len(numbers))
+        return Metric(key, name, median(numbers), definition, must, aim, True, unit, len(numbers))
 
     size = f"512 x 512, {CORES} cores"
     figures = (
@@ -125,7 +130,7 @@ def summary(records: list[dict]) -> SuiteResult:
             10,
             4,
         ),
-        Figure(
+        Metric(
             "peak_memory",
             "peak memory",
             max(all_of("peak_gb")),
@@ -141,11 +146,12 @@ def summary(records: list[dict]) -> SuiteResult:
     return SuiteResult("speed", figures, {"Speed": rows}, notes=notes)
 
 
-# ----------------------------------------------------------------------------------------- the process itself
+# ----------------------------------------------------------------------------------------- the new process
 
 PROCESS = """
 import json, os, sys, time
 preset, device, cores, answers = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "answers"
+sys.path[:] = json.loads(sys.argv[5])
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
 begin = time.perf_counter()
@@ -155,29 +161,41 @@ seconds = time.perf_counter() - begin
 from lisa_micro.evaluate.speed import measure
 print(json.dumps({"load_s": seconds, **measure(assistant, answers)}))
 """
-"""What a fresh process runs; nothing but the library is imported before the clock stops, so that loading
-takes what it takes a user."""
+"""Program of the new process. Nothing but the library is imported before the load time is taken, so that it is what a
+user experiences. ``sys.path`` is that of the parent, so that the same installation is measured.
+"""
 
 
-def measure(assistant: Any, answers: bool = True, shape: tuple[int, int] = (512, 512)) -> dict:
-    """Times the answers of a loaded assistant in this process.
+class Conversation(Protocol):
+    """A conversation about one micrograph."""
+
+    def ask(self, prompt: str, /) -> object:
+        """Answer the next request."""
+
+
+class Conversing(Protocol):
+    """An assistant that holds conversations."""
+
+    def chat(self, image: Micrograph, /) -> Conversation:
+        """Begin a conversation."""
+
+
+def measure(assistant: Conversing, answers: bool = True, shape: tuple[int, int] = (512, 512)) -> dict:
+    """Measure the response times of a loaded assistant in this process.
 
     Args:
-        assistant: with ``chat(micrograph).ask(prompt)``.
+        assistant: has ``chat(micrograph).ask(prompt)``.
         answers: whether to ask at all.
         shape: ``(H, W)`` of the simulated images.
 
     Returns:
-        ``cold_s``: seconds of the very first answer; ``first_s``, ``further_s``: of those on further images;
-        each a list; ``peak_gb``; ``cores``; ``threads`` of torch.
+        ``cold_s``: seconds of the very first answer; ``first_s`` and ``further_s``: of the first and further answers on
+        other images; each a list; ``peak_gb``; ``cores``; ``threads`` of torch.
     """
     record: dict[str, Any] = {"cold_s": [], "first_s": [], "further_s": []}
     if answers:
-        from lisa_micro.evaluate.scenes import FIRST_SEED, micrograph_of
-        from lisa_micro.sim import simulate_scene
-
         for number in range(IMAGES + 1):
-            # a kind with contacts and no annotation, so that there is something to outline and to measure
+            # a kind with contacts and without annotations, so that there is something to segment and to measure
             scene = simulate_scene(FIRST_SEED + number, shape, kind="agglomerate", annotate=False)
             conversation = assistant.chat(micrograph_of(scene))
             times = []
@@ -192,15 +210,15 @@ def measure(assistant: Any, answers: bool = True, shape: tuple[int, int] = (512,
                 record["further_s"] += times[1:]
     torch = sys.modules.get("torch")
     record["peak_gb"] = peak_memory_gb()
-    record["cores"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    record["cores"] = usable_cores()
     record["threads"] = torch.get_num_threads() if torch else 0
     return record
 
 
 def peak_memory_gb() -> float:
-    """Largest resident size of this process so far, 1e9 bytes; NaN where the system does not tell.
+    """Peak resident memory of this process, 1e9 bytes; NaN if the system does not report it.
 
-    On Linux from ``VmHWM``: ``ru_maxrss`` is inherited from the process that started this one.
+    On Linux ``VmHWM`` is used, since ``ru_maxrss`` is inherited from the parent process.
     """
     try:
         for line in Path("/proc/self/status").read_text().splitlines():

@@ -1,4 +1,4 @@
-"""The suites by name."""
+"""The evaluation suites by name."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from lisa_micro.types import InputError
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite.
+    """An evaluation suite.
 
     Attributes:
         purpose: one line for a list.
-        run: runs it.
-        dataset: name of the data set it needs, None where it simulates what it needs.
+        run: runs the suite.
+        dataset: name of the data set it needs; ``None`` if it uses simulated data.
     """
 
     purpose: str
@@ -32,18 +32,18 @@ class Suite:
 
 
 SUITES: dict[str, Suite] = {
-    # times first: what runs before them in this process takes no part, but would heat and fill the machine
+    # times are measured first, while the machine is cool and its memory free
     "speed": Suite("load time, time of answers and peak memory, in fresh processes", speed),
     "tem-sintering": Suite(
-        "nanoparticles in bright field, many wordings, beside the labels' own recipe",
+        "nanoparticles in bright field, many wordings, compared with the procedure that made the labels",
         tem_sintering,
         "tem-sintering",
     ),
     "emps": Suite("particles, instances, necks and presence on 60 micrographs of all kinds", emps, "emps"),
-    "language": Suite("held-back wordings read into targets, constraints and measures", language),
-    "declines": Suite("what is not there is declined, what is there is not", declines),
-    "scene": Suite("what the language model says that an image shows", scene, "emps"),
-    "values": Suite("numbers in replies against the same measured again", values),
+    "language": Suite("held-out requests parsed into targets, constraints and measures", language),
+    "declines": Suite("requests for absent things are declined, others are not", declines),
+    "scene": Suite("descriptions of images by the language model", scene, "emps"),
+    "values": Suite("numbers in replies compared with the same measured again", values),
 }
 ALL = "all"
 
@@ -52,7 +52,7 @@ def suite_names(name: str) -> list[str]:
     """The suites that a name stands for: itself, or all of them.
 
     Raises:
-        InputError: there is no such suite.
+        InputError: unknown suite.
     """
     if name == ALL:
         return list(SUITES)

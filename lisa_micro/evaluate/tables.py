@@ -1,22 +1,22 @@
-"""Results for people: tables on a terminal, and Markdown."""
+"""Results as tables on a terminal and as Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lisa_micro.evaluate.results import Figure, Report, Row, SuiteResult
+from lisa_micro.evaluate.results import Metric, Report, Row, SuiteResult
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 WIDE = 140
-"""Columns from which on definitions stand in the table, and below it otherwise."""
+"""Terminal width from which definitions are shown in the table instead of below it."""
 _STYLES = {"FAIL": "bold red", "pass": "yellow", "aim": "green", "": ""}
 
 
 def show(result: SuiteResult, console: Console) -> None:
-    """Prints a suite's figures with their limits, its tables and its notes."""
+    """Print the metrics of a suite with their limits, its tables and its notes."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -46,7 +46,7 @@ def show(result: SuiteResult, console: Console) -> None:
 
 
 def show_summary(report: Report, console: Console) -> None:
-    """Prints the verdict on all figures that have a limit, and what it ran on."""
+    """Print how many metrics reach their limits, the failed ones, and what the evaluation ran on."""
     judged = [f for result in report.results for f in result.figures if f.verdict]
     reached = sum(f.verdict == "aim" for f in judged)
     console.print(
@@ -90,7 +90,7 @@ def markdown(report: Report) -> str:
 _HEADER = ("figure", "value", "must", "aim", "verdict", "n", "definition")
 
 
-def _figure_cells(figure: Figure) -> list[str]:
+def _figure_cells(figure: Metric) -> list[str]:
     return [
         figure.name,
         figure.show(figure.value),

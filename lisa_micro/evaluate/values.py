@@ -1,8 +1,6 @@
-"""Suite ``values``: every number of a reply is measured again, from the labels of the answer alone.
-
-The recomputation shares :mod:`lisa_micro.measure` with the assistant (that module is checked against the
-simulator by its own tests) and nothing else: which instances, which statistic, which unit and which digits
-are worked out here a second time.
+"""Suite ``values``: every number of a reply is measured again from the labels of the answer.
+ The recomputation shares :mod:`lisa_micro.measure` with the assistant (which has its own tests against the simulator)
+and nothing else: instances, statistic, unit and digits are worked out here independently.
 """
 
 from __future__ import annotations
@@ -14,26 +12,28 @@ import numpy as np
 
 from lisa_micro.datasets.texts import SceneFacts, Turn, sample_request
 from lisa_micro.evaluate.context import Context
-from lisa_micro.evaluate.results import Figure, SuiteResult, share
+from lisa_micro.evaluate.results import Metric, SuiteResult, share
 from lisa_micro.evaluate.scenes import micrograph_of, scenes
 from lisa_micro.evaluate.wordings import facts_of
 from lisa_micro.language import Measure, parse_measure, parse_reply, render_clauses
 from lisa_micro.language.words import PROPERTIES
 from lisa_micro.measure import column, particle_properties
-from lisa_micro.types import Answer, Micrograph, Segmentation, Value
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import Micrograph, Value
 
 SCENES = 40
 REQUESTS_PER_SCENE = 3
 _RELATIVE = 1e-6
 _NEIGHBOURS = ("gap", "contacts", "neck width", "neck radius", "neck ratio")
-"""Properties that depend on other instances: on those that a constraint left out of the answer's labels, or,
-for necks, on the particles that they join."""
+"""Properties that depend on other instances: on those that a constraint removed from the labels of the answer, or, of
+necks, on the particles that they join.
+"""
 # a number that stands alone: not the 2 of nm2, not the 10 of D10
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w])", re.IGNORECASE)
 
 
 def values(context: Context) -> SuiteResult:
-    """Requests for numbers on simulated scenes, every other one without a pixel size."""
+    """Evaluate requests for numbers on simulated scenes, every other one without a pixel size."""
     n = context.limit or SCENES
     rows: list[dict] = []
     asked = replied = 0
@@ -54,18 +54,18 @@ def values(context: Context) -> SuiteResult:
             step()
     again = [row["right"] for row in rows if row["by"] == "labels"]
     figures = (
-        Figure(
+        Metric(
             "values_right",
             "numbers in replies equal to the measured ones",
             share([row["right"] for row in rows]),
-            "Share of the numbers that equal what is measured again on the answer's labels, and whose text "
+            "Share of the numbers that equal those measured again on the answer's labels, and whose text "
             "is that number rounded to the digits shown.",
             1.0,
             1.0,
             unit="%",
             n=len(rows),
         ),
-        Figure(
+        Metric(
             "values_from_labels",
             "of these measured again on the labels",
             share(again),
@@ -76,7 +76,7 @@ def values(context: Context) -> SuiteResult:
             unit="%",
             n=len(again),
         ),
-        Figure(
+        Metric(
             "stray_numbers",
             "numbers in replies that were not measured",
             float(len(strays)),
@@ -86,7 +86,7 @@ def values(context: Context) -> SuiteResult:
             lower=True,
             n=asked,
         ),
-        Figure(
+        Metric(
             "values_given",
             "requests for numbers that got them",
             replied / asked if asked else math.nan,
@@ -105,19 +105,19 @@ def values(context: Context) -> SuiteResult:
 
 
 def measure_request(rng: np.random.Generator, facts: SceneFacts) -> Turn:
-    """A request for one or more numbers about what a scene shows, in held-back wording."""
+    """A held-out request for one or more numbers about what a scene shows."""
     turn = sample_request(rng, facts, "held_out", "measure", absent_share=0.0)
-    while not turn.targets:  # two counts of which neither is there
+    while not turn.targets:  # two counts, neither of which is present
         turn = sample_request(rng, facts, "held_out", "measure", absent_share=0.0)
     return turn
 
 
 def check_value(value: Value, answer: Answer, micrograph: Micrograph) -> dict:
-    """Measures a number again.
+    """Measure a number again.
 
     Returns:
-        ``measure``, ``shown``, ``value``, ``expected``, ``by`` (``"labels"``, or ``"table"`` where the labels
-        do not determine it), ``right``.
+        ``measure``, ``shown``, ``value``, ``expected``, ``by`` (``"labels"``, or ``"table"`` if the labels do not
+        determine it) and ``right``.
     """
     measure, segment = parse_measure(value.measure), segment_of(value, answer)
     row = {
@@ -138,16 +138,18 @@ def check_value(value: Value, answer: Answer, micrograph: Micrograph) -> dict:
         number = expected(measure, segment, micrograph)
     if number is None:
         return row
-    # what cannot be told has no unit either
+    # an undefined value has no unit
     in_unit = math.isnan(value.value) or value.unit == unit_of(measure, micrograph)
     good = in_unit and same(value.value, number) and shown_right(value) and value.text in answer.text
     return {**row, "expected": number, "right": good}
 
 
 def segment_of(value: Value, answer: Answer) -> Segmentation | None:
-    """The segmentation that a number is about, None where its target is not there. ``answer.segments`` leaves
-    out targets that are absent; where its segments do not tell which target they answer, targets and segments
-    are paired in order by concept."""
+    """The segmentation that a number refers to; ``None`` if its target is absent.
+
+    ``answer.segments`` omits absent targets. If its segments do not state which target they answer, targets and
+    segments are paired in order by concept.
+    """
     numbered = {segment.target: segment for segment in answer.segments if segment.target}
     if numbered:
         return numbered.get(value.target)
@@ -166,8 +168,12 @@ def segment_of(value: Value, answer: Answer) -> Segmentation | None:
 
 
 def unit_of(measure: Measure, micrograph: Micrograph) -> str:
-    """The unit that a user gets: nm where the pixel size is known, else px, with a 2 for areas; ``"%"`` of
-    the image for area fractions, ``"1/um2"`` or ``"1/px2"`` for densities, ``""`` for counts and ratios."""
+    """The unit shown to the user.
+
+    Returns:
+        nm if the pixel size is known, otherwise px, with a 2 for areas; ``"%"`` for area fractions; ``"1/um2"`` or
+        ``"1/px2"`` for densities; ``""`` for counts and ratios.
+    """
     length = "px" if micrograph.pixel_size_nm is None else "nm"
     if not measure.prop:
         density = "1/px2" if micrograph.pixel_size_nm is None else "1/um2"
@@ -176,8 +182,11 @@ def unit_of(measure: Measure, micrograph: Micrograph) -> str:
 
 
 def expected(measure: Measure, segment: Segmentation | None, micrograph: Micrograph) -> float:
-    """A measure of the instances of a segmentation, from its labels, in the unit of :func:`unit_of`; NaN
-    where it is not defined. Without segmentation there are no instances."""
+    """A measure of the instances of a segmentation, from its labels, in the unit of :func:`unit_of`.
+
+    Returns:
+        NaN if it is not defined. Without segmentation there are no instances.
+    """
     labels = np.zeros(micrograph.shape, np.int32) if segment is None else segment.labels
     size = micrograph.pixel_size_nm
     n = len(np.unique(labels[labels > 0]))
@@ -195,7 +204,7 @@ def expected(measure: Measure, segment: Segmentation | None, micrograph: Microgr
 
 
 def from_table(measure: Measure, segment: Segmentation, micrograph: Micrograph) -> float | None:
-    """The same from the segmentation's table; None where that has no such column."""
+    """The same from the table of the segmentation; ``None`` if it has no such column."""
     table = segment.table()
     whole, part = _whole(PROPERTIES[measure.prop].key)
     name = column(whole, "px" if micrograph.pixel_size_nm is None else "nm")
@@ -203,7 +212,7 @@ def from_table(measure: Measure, segment: Segmentation, micrograph: Micrograph) 
 
 
 def _whole(key: str) -> tuple[str, float]:
-    """The measured property behind a key, and what part of it is meant: radii are halves."""
+    """The measured property behind a key, and the factor to apply: radii are half of diameters."""
     return {"radius": ("diameter", 0.5), "neck_radius": ("neck_width", 0.5)}.get(key, (key, 1.0))
 
 
@@ -226,14 +235,14 @@ def _statistic(stat: str, numbers: np.ndarray) -> float:
 
 
 def same(one: float, other: float) -> bool:
-    """Whether two numbers are equal but for rounding of the last bits; NaN equals NaN."""
+    """Whether two numbers are equal up to rounding of the last bits; NaN equals NaN."""
     if math.isnan(one) or math.isnan(other):
         return math.isnan(one) and math.isnan(other)
     return math.isclose(one, other, rel_tol=_RELATIVE, abs_tol=1e-12)
 
 
 def shown_right(value: Value) -> bool:
-    """Whether the text shows the number to the digits it has; of NaN, that it shows no number."""
+    """Whether the text shows the number to the digits it has; for NaN, that it shows no number."""
     found = _NUMBER.search(value.text)
     if math.isnan(value.value):
         return found is None
@@ -251,14 +260,16 @@ def stray_numbers(answer: Answer) -> list[str]:
     known += [render_clauses(target.clauses) for target in parse_reply(answer.raw).targets]
     known += [segment.where for segment in answer.segments]
     allowed = {float(text) for piece in known for text in _NUMBER.findall(piece)}
-    # a point "100,200" is two numbers of one constraint, whatever stands between them in the text
+    # a point "100,200" is two numbers of one constraint, whatever separates them in the text
     return [text for text in _NUMBER.findall(answer.text) if float(text) not in allowed]
 
 
 def _by_measure(rows: list[dict]) -> list[dict]:
     table = []
     for name in sorted({row["measure"] for row in rows}):
-        own = [row for row in rows if row["measure"] == name]
-        wrong = sum(not row["right"] for row in own)
-        table.append({"measure": name, "n": len(own), "from": "/".join(sorted({r["by"] for r in own})), "wrong": wrong})
+        chosen = [row for row in rows if row["measure"] == name]
+        wrong = sum(not row["right"] for row in chosen)
+        table.append(
+            {"measure": name, "n": len(chosen), "from": "/".join(sorted({r["by"] for r in chosen})), "wrong": wrong}
+        )
     return table

@@ -1,4 +1,4 @@
-"""Held-back wordings for the suites, drawn from the texts so that they are the same in every run."""
+"""Held-out wordings for the suites, drawn from the texts; the same in every run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LISA_WORDINGS = (
     "Highlight every dark, circular nanoparticle present in the entire microscopy image. Ensure no "
     "nanoparticles are missed and all are accurately marked.",
 )
-"""The three requests on which LISA-7B as published ranged from IoU 0.212 to 0.803 (Duan et al. 2024)."""
+"""Three requests for which the IoU of the published LISA-7B ranged from 0.212 to 0.803 (Duan et al. 2024)."""
 MOST_DRAWS = 20000
 
 
@@ -31,13 +31,13 @@ def facts_of(scene: Scene, pixel_size_known: bool = True) -> SceneFacts:
 
 
 def whole_concept_wordings(concept: str, n: int, seed: int = 0, avoid: tuple[str, ...] = ()) -> list[str]:
-    """Different requests to outline all of a concept, without constraint, asked in held-back ways.
+    """Different held-out requests to segment all of a concept, without constraint.
 
     Args:
         concept: one of ``lisa_micro.types.CONCEPTS``.
-        n: how many.
-        seed: of the draw; the same arguments give the same list, and a smaller ``n`` its beginning.
-        avoid: words, in lower case, that are wrong about the images that are asked about.
+        n: number of requests.
+        seed: seed of the draw; the same arguments give the same list, and a smaller ``n`` its beginning.
+        avoid: words, in lower case, that are wrong about the images.
 
     Raises:
         LookupError: the texts hold fewer.
@@ -60,17 +60,17 @@ def whole_concept_wordings(concept: str, n: int, seed: int = 0, avoid: tuple[str
 
 
 def foreign_wordings(n: int, seed: int = 0) -> list[str]:
-    """Different requests for things outside the vocabulary, each with a held-back noun or way of asking.
+    """Different requests for things outside the vocabulary, each with a held-out noun or wording.
 
     Args:
-        n: how many.
-        seed: of the draw.
+        n: number of requests.
+        seed: seed of the draw.
 
     Raises:
         LookupError: the texts hold fewer.
     """
     rng = np.random.default_rng([seed, 0xF0E])
-    # at least every other one with a noun that was never trained on
+    # at least every other one has a noun that does not occur in training
     new_noun = distinct(
         rng,
         ("not in the vocabulary",),
@@ -90,9 +90,9 @@ def distinct(
     fits: Callable[[Turn], bool],
     n: int,
 ) -> list[Turn]:
-    """``n`` held-out requests with different words that fit, drawn from the categories in turn.
+    """``n`` held-out requests with different words that satisfy ``fits``, drawn from the categories in turn.
 
-    Requests that differ in capitals and punctuation only are the same.
+    Requests that differ only in capitals and punctuation count as the same.
 
     Raises:
         LookupError: fewer were found in :data:`MOST_DRAWS` draws.

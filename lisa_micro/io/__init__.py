@@ -1,18 +1,24 @@
-"""Micrographs in, results out."""
+"""Read micrographs, videos and labels; write label images and files."""
 
 from lisa_micro.io.contrast import to_unit_range
 from lisa_micro.io.files import check_output, write_files, write_json
-from lisa_micro.io.labels import read_labels, write_labels
+from lisa_micro.io.labels import LabelImage, read_label_image, read_labels, write_labels
 from lisa_micro.io.labelstack import LabelStack, LabelStackWriter
-from lisa_micro.io.reader import read_micrograph
+from lisa_micro.io.memory import MicrographLike
+from lisa_micro.io.reader import as_micrograph, pixels_of, read_micrograph
 from lisa_micro.io.units import format_length
 from lisa_micro.io.video import read_video
 
 __all__ = [
+    "LabelImage",
     "LabelStack",
     "LabelStackWriter",
+    "MicrographLike",
+    "as_micrograph",
     "check_output",
     "format_length",
+    "pixels_of",
+    "read_label_image",
     "read_labels",
     "read_micrograph",
     "read_video",

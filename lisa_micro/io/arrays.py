@@ -1,4 +1,4 @@
-"""What every reader does with the array it got: one page, one channel, float32, bounded in size."""
+"""Convert the array of any file to one float32 channel, within the size limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHUNK_ROWS = 512
 
 
 def check_size(height: int, width: int, name: str) -> None:
-    """Refuses an image before its pixels are read.
+    """Check the size of an image before its pixels are read.
 
     Raises:
         InputError: no pixels, or a side longer than :data:`MAX_SIDE`.
@@ -29,10 +29,10 @@ def check_size(height: int, width: int, name: str) -> None:
 
 
 def check_page(page: int, count: int, name: str) -> int:
-    """``page`` as an index into ``count`` pages, negative ones counted from the end.
+    """Index of a page, counting negative numbers from the end.
 
     Raises:
-        InputError: there is no such page.
+        InputError: no such page.
     """
     if isinstance(page, bool) or not isinstance(page, int | np.integer) or not -count <= page < count:
         pages = "1 page" if count == 1 else f"{count} pages, 0 to {count - 1}"
@@ -41,22 +41,29 @@ def check_page(page: int, count: int, name: str) -> int:
 
 
 def to_plane(array: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
-    """``(H, W)`` or ``(H, W, C)`` of any numeric type -> ``(H, W)`` float32, and notes on what was done.
+    """Convert an image to one float32 channel.
 
-    Colour becomes luminance (Rec. 601; equal channels stay exactly what they are), alpha is dropped, of a
-    complex image the modulus is taken, and of other stacks of channels the first.
+    Colour becomes luminance (Rec. 601; equal channels keep their exact value) and alpha is dropped. Of a complex image
+    the modulus is used, and of other channels the first.
+
+    Args:
+        array: ``(H, W)`` or ``(H, W, C)`` of any numeric type.
+        name: name of the image for messages.
+
+    Returns:
+        ``(H, W)`` float32, and notes on what was changed.
 
     Raises:
-        InputError: no pixels, too many, or values that are no numbers.
+        InputError: no pixels, too many, or values that are not numbers.
     """
     notes: list[str] = []
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] < 1):
         raise InputError(f"{name} is not a 2-D image: its shape is {array.shape}.")
     check_size(array.shape[0], array.shape[1], name)
-    if array.dtype.names:  # rosettasciio gives colour as a structured type
+    if array.dtype.names:  # rosettasciio and HyperSpy give colour as a structured type
         array = np.stack([array[field] for field in array.dtype.names], axis=-1)
     if array.dtype.kind not in "biufc":
-        raise InputError(f"{name} holds values of type {array.dtype}, which are no intensities.")
+        raise InputError(f"{name} holds values of type {array.dtype}, which are not intensities.")
     if array.dtype.kind == "c":
         array = np.abs(array)
         notes.append("The image is complex; its modulus is used.")
@@ -79,8 +86,11 @@ def _as_float32(array: np.ndarray) -> np.ndarray:
 
 
 def _luminance(array: np.ndarray) -> tuple[np.ndarray, bool]:
-    """``(H, W, 3 or 4)`` -> ``(H, W)`` float32 and whether any pixel was coloured; a band of rows at a time,
-    so that a large image is not held several times over."""
+    """Luminance of an image ``(H, W, 3 or 4)``, in bands of rows to bound the memory.
+
+    Returns:
+        ``(H, W)`` float32, and whether any pixel is coloured.
+    """
     plane = np.empty(array.shape[:2], dtype=np.float32)
     coloured = False
     for start in range(0, array.shape[0], _CHUNK_ROWS):

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and JSON that every reader takes."""
+"""Write files completely or not at all; write JSON that every reader accepts."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ ANSWER_FILES = (
 """Names of the files of an answer."""
 
 
-def write_files(folder: str | os.PathLike[str], writers: Mapping[str, Callable[[Path], None]]) -> list[Path]:
-    """Writes several files so that a reader, or a crash, never sees half of one: each is written under a
-    temporary name in the same folder, and all are renamed when the last is complete.
+def write_files(folder: str | os.PathLike[str], writers: Mapping[str, Callable[[Path], object]]) -> list[Path]:
+    """Write several files so that neither a reader nor a crash leaves half of one.
+
+    Each file is written under a temporary name in the same folder; all are renamed when the last one is complete.
 
     Args:
-        folder: made where it is missing.
-        writers: file name -> function that writes the path it gets.
+        folder: created if missing.
+        writers: file name -> function that writes to the path it is given.
 
     Returns:
-        The paths, in the order of ``writers``.
+        the paths, in the order of ``writers``.
 
     Raises:
         InputError: the folder cannot be written, or the disk is full.
@@ -64,22 +65,22 @@ def write_files(folder: str | os.PathLike[str], writers: Mapping[str, Callable[[
 
 
 def _default_mode(path: Path) -> None:
-    """mkstemp makes files for their owner alone; results get the rights that any new file would have."""
+    """Give a file the permissions of any new file; ``mkstemp`` restricts them to the owner."""
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(0o666 & ~mask)
 
 
 def check_output(folder: str | os.PathLike[str], force: bool = False, names: Sequence[str] = ANSWER_FILES) -> Path:
-    """Sees to it, before anything long begins, that results can be written to ``folder``, and makes it.
+    """Check the output folder before any long computation, and create it.
 
     Args:
-        folder: where they go.
-        force: whether results may be overwritten.
-        names: file names of results, ``*`` standing for anything.
+        folder: the output folder.
+        force: whether existing results may be overwritten.
+        names: file names of results; ``*`` matches anything.
 
     Raises:
-        InputError: it cannot be written, or it holds results already and ``force`` is false.
+        InputError: the folder cannot be written, or holds results and ``force`` is false.
     """
     folder = Path(folder)
     try:
@@ -95,17 +96,17 @@ def check_output(folder: str | os.PathLike[str], force: bool = False, names: Seq
 
 
 def results_in(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Files of a folder whose names match one of ``names`` (``*`` stands for anything)."""
+    """Files of a folder whose names match one of ``names`` (``*`` matches anything)."""
     return [entry for entry in folder.iterdir() if any(fnmatchcase(entry.name, name) for name in names)]
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON that every reader accepts; see :func:`json_text`. UTF-8."""
+    """Write JSON that every reader accepts: UTF-8, ``null`` instead of NaN, NumPy numbers and arrays as plain ones."""
     path.write_text(json_text(content) + "\n", encoding="utf-8")
 
 
 def json_text(content: Any) -> str:
-    """Return JSON that every reader accepts: no NaN (``null`` instead), NumPy numbers and arrays as plain ones."""
+    """JSON that every reader accepts: ``null`` instead of NaN, NumPy numbers and arrays as plain ones."""
     return json.dumps(_plain(content), ensure_ascii=False, indent=2, allow_nan=False)
 
 
@@ -120,6 +121,6 @@ def _plain(value: Any) -> Any:
         return _plain(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if isinstance(value, str):  # a lone surrogate, from a terminal in another encoding, is not UTF-8
+    if isinstance(value, str):  # a lone surrogate, from a terminal with another encoding, is not valid UTF-8
         return value.encode("utf-8", "replace").decode("utf-8")
     return value if value is None or isinstance(value, bool | int | float) else str(value)

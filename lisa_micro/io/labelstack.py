@@ -1,4 +1,4 @@
-"""Label images of a video as one TIFF stack, written and read frame by frame."""
+"""Label images of a video as a TIFF stack, written and read one frame at a time."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _UINT16 = int(np.iinfo(np.uint16).max)
 
 
 class LabelStackWriter:
-    """Appends label images to a TIFF stack that ImageJ opens calibrated, in nm and s. Use it in a ``with`` statement.
+    """Append label images to a TIFF stack that ImageJ opens calibrated in nm and s. Use it in a ``with`` statement.
 
-    Labels are stored as uint16, compressed; from the first label above 65535 on, the whole stack is uint32.
+    Labels are stored as uint16, compressed. From the first label above 65535, the whole stack is uint32.
 
     Args:
         path: the file; an existing one is replaced.
@@ -26,7 +26,7 @@ class LabelStackWriter:
 
     def __init__(
         self, path: str | os.PathLike[str], pixel_size_nm: float | None = None, frame_time_s: float | None = None
-    ):
+    ) -> None:
         self.path, self.count = Path(path), 0
         self._pixel_size, self._interval = pixel_size_nm, frame_time_s
         self._dtype: type = np.uint16
@@ -42,16 +42,16 @@ class LabelStackWriter:
         """Write the next frame.
 
         Args:
-            labels: ``(H, W)`` integers of at least 0, of one size in all frames.
+            labels: ``(H, W)`` integers of at least 0, the same size in all frames.
 
         Raises:
             InputError: another size, or a negative label.
         """
         labels = np.asarray(labels)
         if self._shape is not None and labels.shape != self._shape or labels.ndim != 2:
-            raise InputError(f"all label images of a stack must be (H, W) of one size, not {labels.shape}")
+            raise InputError(f"All label images of a stack must be (H, W) of one size, not {labels.shape}.")
         if labels.min(initial=0) < 0:
-            raise InputError("labels must not be negative")
+            raise InputError("Labels must not be negative.")
         self._shape = labels.shape
         if self._dtype is np.uint16 and labels.max(initial=0) > _UINT16:
             self._widen()
@@ -63,7 +63,7 @@ class LabelStackWriter:
             labels.astype(self._dtype),
             photometric="minisblack",
             compression="zlib",
-            # the number of frames is not known yet: room is left for it
+            # the number of frames is not known yet; space is reserved for it
             description=self._description(10**9) if self.count == 0 else None,
             metadata=None,
             resolution=scale,
@@ -80,7 +80,7 @@ class LabelStackWriter:
         return "\n".join([*lines, "loop=false", ""])
 
     def _widen(self) -> None:
-        """Begin again with 32 bits: there are more identities than 16 bits hold."""
+        """Rewrite the stack with 32 bits, since a label exceeds 16 bits."""
         self.close()
         narrow = self.path.with_name(self.path.name + ".16")
         self.path.replace(narrow)
@@ -91,7 +91,7 @@ class LabelStackWriter:
         narrow.unlink()
 
     def close(self) -> None:
-        """Complete the file. It may be read from now on."""
+        """Complete the file; it can be read afterwards."""
         import tifffile
 
         self._writer.close()
@@ -112,10 +112,10 @@ class LabelStack:
     """A label stack in a file, read one frame at a time: ``stack[t]`` and iteration give ``(H, W)`` int32.
 
     Raises:
-        InputError: no readable TIFF file.
+        InputError: not a readable TIFF file.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         import tifffile
 
         self.path = Path(path)

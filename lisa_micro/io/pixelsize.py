@@ -1,8 +1,7 @@
-"""The pixel size that a TIFF file tells, whichever microscope or program wrote it.
-
-Each finder looks at one convention and returns the edge of a pixel in x and y with its unit, or ``None``.
-They are tried from the most to the least trustworthy: what the microscope itself wrote, then OME and ImageJ,
-then the plain resolution tags, which usually speak of a printer.
+"""Pixel size of a TIFF file, whichever microscope or program wrote it.
+ Each finder knows one convention and returns the edge length of a pixel in x and y with its unit, or ``None``. They are
+tried from the most to the least reliable: tags of the microscope, OME and ImageJ, and finally the plain resolution
+tags, which usually are a print setting.
 """
 
 from __future__ import annotations
@@ -21,22 +20,26 @@ if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
 PRINT_DPI = 2540.0
-"""A plain resolution at or below this is one of a screen, printer or scanner (10 µm a dot), not of a
-microscope."""
+"""Plain resolutions up to this value (10 µm per dot) belong to screens, printers and scanners, not to microscopes."""
 
 SCANNER_DPI = (3200.0, 4000.0, 4800.0, 5400.0, 6400.0, 9600.0, 12800.0)
-"""Finer resolutions that scanners state; an exact match is not a microscope's either."""
+"""Finer resolutions of scanners; an exact match is not used as a pixel size either."""
 
 ANISOTROPY = 0.01
-"""Pixels whose sides differ by more than this fraction are noted."""
+"""Relative difference of the sides of a pixel above which a note is given."""
 
 DM_UNIT_X, DM_UNIT_Y, DM_SCALE_X, DM_SCALE_Y = 65003, 65004, 65009, 65010
 
 
 @dataclass(frozen=True)
 class PixelSize:
-    """``nm``: edge of a pixel, ``None`` where unknown; ``origin``: as in
-    :class:`~lisa_micro.types.Micrograph`."""
+    """A pixel size and its origin.
+
+    Attributes:
+        nm: edge length of a pixel, or ``None`` if unknown.
+        origin: as in :class:`~lisa_micro.types.Micrograph`.
+        notes: notices, one sentence each.
+    """
 
     nm: float | None
     origin: str = "none"
@@ -44,8 +47,10 @@ class PixelSize:
 
 
 def combine(x_nm: float | None, y_nm: float | None, origin: str) -> PixelSize:
-    """One pixel size from those in x and y (either may be ``None``). Where they differ, the one that keeps
-    areas right, their geometric mean, is used, and a note says so."""
+    """One pixel size from those in x and y, either of which may be ``None``.
+
+    If they differ, their geometric mean is used, which keeps areas correct, and a note says so.
+    """
     if x_nm is None or y_nm is None:
         known = x_nm if y_nm is None else y_nm
         return PixelSize(known, origin if known is not None else "none")
@@ -65,18 +70,20 @@ Edge = tuple[Any, Any, str]  # x, y, unit
 
 
 def _rational(page: TiffPage, code: int) -> float | None:
-    """A resolution tag (a fraction, pixels per unit) as the edge of a pixel in that unit."""
+    """A resolution tag (pixels per unit, as a fraction) as the edge length of a pixel in that unit."""
     tag = page.tags.get(code)
+    if tag is None:
+        return None
     try:
         numerator, denominator = tag.value
         return float(denominator) / float(numerator)
-    except (AttributeError, TypeError, ValueError, ZeroDivisionError):
+    except (TypeError, ValueError, ZeroDivisionError):
         return None
 
 
 def _fei(tif: TiffFile, page: TiffPage) -> Edge | None:
-    """FEI / Thermo Fisher (SFEG, HELIOS): metres, in [Scan], or in the section of the beam that scanned;
-    older software tells the field's width only."""
+    """FEI / Thermo Fisher (SFEG, HELIOS): metres, in [Scan] or the section of the beam; older software has only the
+    field width."""
     metadata = tif.fei_metadata
     if not metadata:
         return None
@@ -98,8 +105,11 @@ def _fei(tif: TiffFile, page: TiffPage) -> Edge | None:
 
 
 def _zeiss(tif: TiffFile, page: TiffPage) -> Edge | None:
-    """Zeiss SmartSEM (CZ_SEM): a name with value and unit. Its older form has only the unnamed list at the
-    head, whose fourth number is the pixel in metres on a raster 1024 wide."""
+    """Zeiss SmartSEM (CZ_SEM): a name with value and unit.
+
+    Its older form has only an unnamed list at the head, whose fourth number is the pixel size in metres for a width of
+    1024 pixels.
+    """
     metadata = tif.sem_metadata
     if not metadata:
         return None
@@ -107,20 +117,21 @@ def _zeiss(tif: TiffFile, page: TiffPage) -> Edge | None:
         entry = metadata.get(key)
         if not isinstance(entry, tuple) or len(entry) < 2:
             continue
-        value, unit = entry[1], entry[2] if len(entry) > 2 else ""
-        if isinstance(value, str):  # the number and its unit were not told apart by the reader
+        fields: list[Any] = [*entry, ""]
+        value, unit = fields[1], fields[2]
+        if isinstance(value, str):  # the reader did not separate the number from its unit
             match = re.match(r"\s*([-+.\deE]+)\s*(\S*)", value)
             if match is None:
                 continue
             value, unit = match[1], match[2]
         unit = str(unit)
-        # SmartSEM writes its micro sign in the code page of the microscope's computer; what cannot be decoded
-        # arrives as one odd character before the m, and no other unit of length looks like that.
+        # SmartSEM writes the micro sign in the code page of the microscope's computer; if it cannot be decoded, it
+        # becomes one odd character before the m, unlike any other unit of length
         if re.fullmatch(r"[^\x21-\x3e\x40-\x7e]m|\?m", unit) and unit_in_nm(unit) is None:
             unit = "um"
         if to_nm(value, unit) is not None:
             return value, value, unit
-    head = metadata.get("") or ()
+    head: tuple[Any, ...] = tuple(metadata.get("") or ())
     if len(head) > 3 and to_nm(head[3], "m") is not None:
         edge = head[3] * 1024 / page.imagewidth
         return edge, edge, "m"
@@ -140,7 +151,7 @@ def _olympus(tif: TiffFile, page: TiffPage) -> Edge | None:
 
 
 def _gatan(tif: TiffFile, page: TiffPage) -> Edge | None:
-    """Gatan DigitalMicrograph's own tags in an exported TIFF; its resolution tags then say 72 dpi."""
+    """Gatan DigitalMicrograph's own tags in an exported TIFF; the resolution tags of such files say 72 dpi."""
     unit, scale = page.tags.valueof(DM_UNIT_X), page.tags.valueof(DM_SCALE_X)
     if unit is None or scale is None:
         return None
@@ -148,7 +159,7 @@ def _gatan(tif: TiffFile, page: TiffPage) -> Edge | None:
 
 
 def _ome(tif: TiffFile, page: TiffPage) -> Edge | None:
-    """OME-XML: PhysicalSizeX with its unit, micrometres where none is given."""
+    """OME-XML: PhysicalSizeX with its unit, micrometres by default."""
     text = tif.ome_metadata
     if not text:
         return None
@@ -162,7 +173,7 @@ def _ome(tif: TiffFile, page: TiffPage) -> Edge | None:
 
 
 def _imagej(tif: TiffFile, page: TiffPage) -> Edge | None:
-    """ImageJ: the unit in the description, pixels per unit in the resolution tags."""
+    """ImageJ: unit in the description, pixels per unit in the resolution tags."""
     metadata = tif.imagej_metadata
     if not metadata:
         return None
@@ -188,11 +199,11 @@ _FINDERS: tuple[tuple[str, Callable[[TiffFile, TiffPage], Edge | None]], ...] = 
 
 
 def tiff_pixel_size(tif: TiffFile, page: TiffPage) -> PixelSize:
-    """The pixel size of ``page`` of an open TIFF file, with its origin; never raises on what a file says."""
+    """Pixel size of ``page`` of an open TIFF file, with its origin; never raises because of metadata."""
     notes: list[str] = []
     for origin, finder in _FINDERS:
         edge = None
-        # Foreign metadata is often half broken; then the next convention may still tell the pixel size.
+        # metadata is often partly broken; another convention may still give the pixel size
         with contextlib.suppress(Exception):
             edge = finder(tif, page)
         if edge is None:
@@ -202,7 +213,7 @@ def tiff_pixel_size(tif: TiffFile, page: TiffPage) -> PixelSize:
         if size.nm is not None:
             return PixelSize(size.nm, size.origin, (*notes, *size.notes))
         if unit.strip().casefold() not in ("", "pixel", "pixels", "px", "none"):
-            notes.append(f"The file gives its pixel size in {unit!r}, which is not a length; it is not used.")
+            notes.append(f"Ignored the file's pixel size in {unit!r}, which is not a unit of length.")
     plain = plain_resolution(_rational(page, 282), _rational(page, 283), _resolution_unit(page))
     return PixelSize(plain.nm, plain.origin, (*notes, *plain.notes))
 
@@ -213,19 +224,22 @@ def _resolution_unit(page: TiffPage) -> str:
 
 
 def plain_resolution(x: float | None, y: float | None, unit: str) -> PixelSize:
-    """A pixel size from bare resolution tags: the edge of a pixel in ``unit`` (``"inch"``, ``"cm"``,
-    ``"m"``).
+    """Pixel size from bare resolution tags.
 
-    Almost every program writes 72, 96 or 300 dpi there, whatever the image shows; so what a printer or
-    scanner could mean is not used, and a note says so.
+    Almost every program writes 72, 96 or 300 dpi, whatever the image shows. Resolutions that a printer or scanner could
+    have are ignored, and a note says so.
+
+    Args:
+        x, y: edge length of a pixel in ``unit``, or ``None``.
+        unit: ``"inch"``, ``"cm"`` or ``"m"``.
     """
     size = combine(to_nm(x, unit) if x else None, to_nm(y, unit) if y else None, "tiff resolution")
     if size.nm is None:
         return PixelSize(None)
     dpi = 2.54e7 / size.nm
     if dpi <= PRINT_DPI * 1.001 or any(abs(dpi - scanner) < 0.5 for scanner in SCANNER_DPI):
-        if dpi < 2:  # "1 pixel per inch" and the like: nobody meant anything by it
+        if dpi < 2:  # "1 pixel per inch" and the like are placeholders
             return PixelSize(None)
-        note = f"The file states {dpi:.4g} dpi, which is a printer's and no microscope's; it is not used."
+        note = f"Ignored the file's resolution of {dpi:.4g} dpi: it is a print setting, not a pixel size."
         return PixelSize(None, "none", (note,))
     return size

@@ -1,4 +1,4 @@
-"""One door for every micrograph: a path or an array in, a :class:`~lisa_micro.types.Micrograph` out."""
+"""Read any micrograph: a path or an image in memory in, a :class:`~lisa_micro.types.Micrograph` out."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from lisa_micro.io.arrays import MAX_SIDE, to_plane
+from lisa_micro.io.arrays import MAX_SIDE
+from lisa_micro.io.memory import MicrographLike, micrograph_from_memory
 from lisa_micro.io.pictures import read_picture, readable
 from lisa_micro.io.tiff import read_tiff
 from lisa_micro.io.units import check_pixel_size
 from lisa_micro.io.volumes import ROSETTASCIIO, is_mrc, read_mrc, read_rosettasciio
 from lisa_micro.types import InputError, Micrograph
 
-_TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_PICTURE_MAGIC = (
+TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+PICTURE_MAGIC = (
     b"\x89PNG",
     b"\xff\xd8\xff",
     b"BM",
@@ -32,30 +33,30 @@ _PICTURE_MAGIC = (
 
 
 def read_micrograph(
-    source: str | os.PathLike[str] | np.ndarray | Micrograph,
+    source: MicrographLike,
     pixel_size_nm: float | None = None,
     page: int = 0,
 ) -> Micrograph:
-    """Reads one 2-D image.
+    """Read one 2-D image.
 
-    What a file is, its content says and not its name. TIFF (8, 16, 32 bit, float, colour, palette, stacks,
-    with the tags of ImageJ, OME, FEI / Thermo Fisher, Zeiss, Gatan, TVIPS and Olympus), PNG, JPEG, BMP, GIF,
-    WebP, PGM and MRC are always read; DM3, DM4, EMD, SER, EMI and TVIPS where the extra ``[formats]`` is
-    installed.
+    The format is recognised by the content of a file, not by its name. Supported: TIFF (8, 16, 32 bit, float, colour,
+    palette, stacks, with the tags of ImageJ, OME, FEI / Thermo Fisher, Zeiss, Gatan, TVIPS and Olympus), PNG, JPEG,
+    BMP, GIF, WebP, PGM and MRC; with the extra ``[formats]`` also DM3, DM4, EMD, SER, EMI and TVIPS.
 
     Args:
-        source: path of a file; or an array ``(H, W)`` or ``(H, W, 1 to 4)`` of any numeric type; or a
-            micrograph.
-        pixel_size_nm: edge of a pixel in nm; goes before what the file says (origin ``"user"``).
-        page: which image of a stack, from 0; negative numbers count from the end.
+        source: path of a file; array ``(H, W)`` or ``(H, W, 1 to 4)`` of any numeric type; HyperSpy signal, xarray
+            ``DataArray``, torch tensor or Pillow image; or a micrograph.
+        pixel_size_nm: edge length of a pixel in nm; takes precedence over the file's own (origin ``"user"``).
+        page: image of a stack, from 0; negative numbers count from the end.
 
     Returns:
-        A micrograph with ``pixels`` ``(H, W)`` float32, intensities as in the file; colour as luminance,
-        without alpha. What was done and what to know is in its ``notes``.
+        a micrograph with ``pixels`` ``(H, W)`` float32, intensities as in the file; colour as luminance, without alpha.
+        Its ``notes`` say what was changed or ignored.
 
     Raises:
-        InputError: a missing, empty, damaged, truncated or unreadable file, a folder, no image, no pixels, a
-            side longer than 16384 px, no such page, or a pixel size that is not positive; one sentence each.
+        InputError: a missing, empty, damaged, truncated or unreadable file, a folder, not an image, no pixels, a side
+        longer
+            than 16384 px, no such page, or a pixel size that is not positive; one sentence each.
     """
     given = check_pixel_size(pixel_size_nm)
     if isinstance(source, Micrograph):
@@ -63,48 +64,63 @@ def read_micrograph(
     elif isinstance(source, str | os.PathLike):
         micrograph = _read_path(Path(source), page)
     else:
-        micrograph = _from_array(source)
+        micrograph = micrograph_from_memory(source)
     if given is not None:
         micrograph = replace(micrograph, pixel_size_nm=given, pixel_size_origin="user")
     return micrograph
 
 
-def _from_array(source: object) -> Micrograph:
-    try:
-        array = np.asarray(source)
-    except Exception as error:
-        raise InputError(f"An image must be a path or an array, not {type(source).__name__}.") from error
-    if array.dtype.kind not in "biufc" or array.ndim not in (2, 3) or array.ndim == 3 and array.shape[2] > 4:
-        shape = f"{array.shape} of type {array.dtype}"
-        raise InputError(f"An image array must be (H, W) or (H, W, 1 to 4) of numbers, not {shape}.")
-    plane, notes = to_plane(array, "The array")
-    if plane is source:
-        plane = plane.copy()  # a micrograph is frozen; the caller's array may go on changing
-    return Micrograph(pixels=plane, source="array", notes=tuple(notes))
+def as_micrograph(image: MicrographLike, pixel_size_nm: float | None = None) -> Micrograph:
+    """Convert any image to a micrograph; a micrograph is returned as it is.
+
+    This is how every function of the library that takes a micrograph reads its argument.
+
+    Args:
+        image: micrograph, path, array ``(H, W)`` or ``(H, W, 1 to 4)``, HyperSpy signal, xarray ``DataArray``, torch
+            tensor or Pillow image.
+        pixel_size_nm: edge length of a pixel in nm; takes precedence over the image's own.
+
+    Raises:
+        InputError: as :func:`read_micrograph`.
+    """
+    return read_micrograph(image, pixel_size_nm)
+
+
+def pixels_of(image: MicrographLike) -> np.ndarray:
+    """``(H, W)`` intensities of any image, for functions that need nothing else.
+
+    A 2-D array is returned as it is, without conversion to float32.
+
+    Raises:
+        InputError: as :func:`read_micrograph`.
+    """
+    if isinstance(image, np.ndarray) and image.ndim == 2 and image.dtype.kind in "biuf":
+        return image
+    return as_micrograph(image).pixels
 
 
 def _read_path(path: Path, page: int) -> Micrograph:
-    head = _head(path)
-    if head[:4] in _TIFF_MAGIC:
+    head = file_head(path)
+    if head[:4] in TIFF_MAGIC:
         return read_tiff(path, page)
     if path.suffix.lower() in ROSETTASCIIO:
         return read_rosettasciio(path, page)
-    if not head.startswith(_PICTURE_MAGIC) and is_mrc(path, head):
+    if not head.startswith(PICTURE_MAGIC) and is_mrc(path, head):
         return read_mrc(path, page)
     return read_picture(path, page)
 
 
-def _head(path: Path) -> bytes:
-    """The first bytes of a file that can be read.
+def file_head(path: Path) -> bytes:
+    """The first 256 bytes of a file.
 
     Raises:
-        InputError: it is missing, a folder, empty, or not allowed to be read.
+        InputError: missing, a folder, empty, or not readable.
     """
     try:
         if path.is_dir():
             raise InputError(f"{path} is a folder; give the path of one image.")
         if path.exists() and not path.is_file():
-            # a pipe, say, would never end
+            # a pipe, for example, might never end
             raise InputError(f"{path} is not a regular file; give the path of an image.")
         with path.open("rb") as file:
             head = file.read(256)
@@ -113,11 +129,11 @@ def _head(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; check the path of the image.") from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise InputError(f"{str(path)[:200]} cannot be read: {reason}.") from error
     if not head:
         raise InputError(f"{path} is empty (0 bytes).")
     return head
 
 
-__all__ = ["MAX_SIDE", "read_micrograph", "readable"]
+__all__ = ["MAX_SIDE", "as_micrograph", "pixels_of", "read_micrograph", "readable"]

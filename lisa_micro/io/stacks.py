@@ -1,10 +1,10 @@
-"""Stacks as videos: TIFF, MRC, and what rosettasciio reads; one frame at a time."""
+"""Read stacks as videos, one frame at a time: TIFF, MRC, and the formats of rosettasciio."""
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,49 +14,9 @@ import numpy as np
 from lisa_micro.io import tiff, volumes
 from lisa_micro.io.arrays import to_plane
 from lisa_micro.io.reader import read_micrograph
-from lisa_micro.io.video import Facts, Frames, _facts
+from lisa_micro.io.stream import Facts, Frames, facts_of, timed
+from lisa_micro.io.times import in_seconds
 from lisa_micro.types import InputError
-
-_SECONDS = {
-    "s": 1.0,
-    "sec": 1.0,
-    "secs": 1.0,
-    "second": 1.0,
-    "seconds": 1.0,
-    "ms": 1e-3,
-    "msec": 1e-3,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "μs": 1e-6,
-    "ns": 1e-9,
-    "min": 60.0,
-    "minute": 60.0,
-    "minutes": 60.0,
-    "h": 3600.0,
-    "hour": 3600.0,
-    "hours": 3600.0,
-}
-
-
-def in_seconds(value: object, unit: str) -> float | None:
-    """A time in s; ``None`` where the unit is no time or the value is not a finite number of at least 0."""
-    factor = _SECONDS.get(unit.strip().casefold())
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
-    return number * factor if factor is not None and np.isfinite(number) and number >= 0 else None
-
-
-def _timed(facts: Facts, seconds: float | None, origin: str) -> Facts:
-    """With the frame time that a file states; 0, which many programs write where they know none, is not used."""
-    if seconds is None:
-        return facts
-    if seconds == 0:
-        note = "The file states a frame time of 0 s, which is not used, so times are unknown; give it."
-        return replace(facts, notes=(*facts.notes, note))
-    return replace(facts, frame_time_s=seconds, frame_time_origin=origin)
-
 
 # ------------------------------------------------------------------------------------------------------- TIFF
 
@@ -71,13 +31,13 @@ def tiff_stack(path: Path) -> tuple[Facts, Frames]:
 
     first = read_micrograph(path)
     count = int(first.metadata.get("pages", 1))
-    facts = _facts(first, count, "pages")
+    facts = facts_of(first, count, "pages")
     try:
         with tifffile.TiffFile(path) as tif:
             seconds, origin = _tiff_interval(tif)
-    except Exception:  # foreign metadata; the pixels were read
+    except Exception:  # broken metadata; the pixels were read
         seconds, origin = None, "none"
-    return _timed(facts, seconds, origin), lambda: _tiff_frames(path)
+    return timed(facts, seconds, origin), lambda: _tiff_frames(path)
 
 
 def _tiff_frames(path: Path) -> Iterator[np.ndarray]:
@@ -86,24 +46,24 @@ def _tiff_frames(path: Path) -> Iterator[np.ndarray]:
     number = 0
     try:
         with tifffile.TiffFile(path) as tif:
-            virtual = tiff._virtual_stack(tif)
+            virtual = tiff.virtual_stack(tif)
             count = virtual[0] if virtual else len(tif.pages)
             for number in range(count):
                 if virtual:
                     directory = tif.pages.first
-                    array = tiff._read_virtual(tif, virtual, number)
+                    array = tiff.read_virtual(tif, virtual, number)
                 else:
                     directory = tif.pages[number].aspage()
-                    array = tiff._read_page(tif, directory, path, number)
-                yield to_plane(tiff._colours(array, directory), path.name)[0]
+                    array = tiff.read_page(tif, directory, path, number)
+                yield to_plane(tiff.apply_photometry(array, directory), path.name)[0]
     except (InputError, GeneratorExit):
         raise
     except Exception as error:
-        raise InputError(f"frame {number} of {path.name} is damaged or cut short.") from error
+        raise InputError(f"Frame {number} of {path.name} is damaged or cut short.") from error
 
 
 def _tiff_interval(tif: Any) -> tuple[float | None, str]:
-    """Seconds from frame to frame and where that is written."""
+    """Seconds from frame to frame, and their origin."""
     metadata = tif.imagej_metadata or {}
     if "finterval" in metadata:
         seconds = in_seconds(metadata["finterval"], str(metadata.get("tunit", "s")) or "s")
@@ -128,7 +88,7 @@ def mrc_stack(path: Path) -> tuple[Facts, Frames]:
         InputError: as :func:`lisa_micro.io.volumes.read_mrc`.
     """
     first = read_micrograph(path)
-    return _facts(first, int(first.metadata["pages"]), "sections"), lambda: _mrc_frames(path)
+    return facts_of(first, int(first.metadata["pages"]), "sections"), lambda: _mrc_frames(path)
 
 
 def _mrc_frames(path: Path) -> Iterator[np.ndarray]:
@@ -151,21 +111,19 @@ def rosettasciio_stack(path: Path) -> tuple[Facts, Frames]:
     """
     first = read_micrograph(path)
     count = int(first.metadata["pages"])
-    facts = _facts(first, count, "frames; frame")
+    facts = facts_of(first, count, "frames; frame")
     signal = _signal(path)
-    roles = volumes._axis_roles(signal["axes"])
+    roles = volumes.image_axes(signal["axes"]) or ()
     times = [axis for number, axis in enumerate(signal["axes"]) if number not in roles]
     seconds = in_seconds(times[-1].get("scale"), str(times[-1].get("units") or "")) if times else None
-    return _timed(facts, seconds, "rosettasciio"), lambda: _rosettasciio_frames(path, count)
+    return timed(facts, seconds, "rosettasciio"), lambda: _rosettasciio_frames(path, count)
 
 
 def _signal(path: Path) -> dict[str, Any]:
-    import importlib
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         reader = importlib.import_module(f"rsciio.{volumes.ROSETTASCIIO[path.suffix.lower()]}")
-        signal = volumes._image_of(reader.file_reader(str(path), lazy=True))
+        signal = volumes.largest_image(reader.file_reader(str(path), lazy=True))
     assert signal is not None  # its first frame was read
     return signal
 
@@ -174,9 +132,9 @@ def _rosettasciio_frames(path: Path, count: int) -> Iterator[np.ndarray]:
     signal = _signal(path)
     for number in range(count):
         try:
-            array = volumes._frame(signal, number, path.name)[0]
+            array = volumes.read_frame(signal, number, path.name)[0]
         except InputError:
             raise
         except Exception as error:
-            raise InputError(f"frame {number} of {path.name} is damaged or cut short.") from error
+            raise InputError(f"Frame {number} of {path.name} is damaged or cut short.") from error
         yield to_plane(array, path.name)[0]

@@ -1,4 +1,4 @@
-"""TIFF pages as they are: any bit depth, colour, palette, stacks, and the tags of the microscopes."""
+"""Read TIFF pages as stored: any bit depth, colour, palettes, stacks, and the tags of microscopes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lisa_micro.io.arrays import check_page, check_size, to_plane
+from lisa_micro.io.pictures import open_picture
 from lisa_micro.io.pixelsize import tiff_pixel_size
 from lisa_micro.types import InputError, Micrograph
 
@@ -15,29 +16,28 @@ _KEPT_METADATA = ("fei_metadata", "sem_metadata", "imagej_metadata", "tvips_meta
 
 
 def read_tiff(path: Path, page: int) -> Micrograph:
-    """One page of a TIFF file. A stack that ImageJ wrote behind a single directory counts all its images.
+    """Read one page of a TIFF file. Of an ImageJ stack behind a single directory all images count as pages.
 
     Raises:
-        InputError: not a readable TIFF file, no such page, no pixels, too large.
+        InputError: not a readable TIFF file, no such page, no pixels, or too large.
     """
     import tifffile
 
     name = path.name
     try:
-        # The constructor reads the first directory only, so a huge file costs nothing before its size is
-        # known.
+        # the constructor reads only the first directory, so a huge file costs nothing before its size is known
         with tifffile.TiffFile(path) as tif:
-            virtual = _virtual_stack(tif)
+            virtual = virtual_stack(tif)
             count = virtual[0] if virtual else len(tif.pages)
             index = check_page(page, count, name)
             frame = tif.pages.first if virtual else tif.pages[index]
             directory = frame.aspage()
             check_size(directory.imagelength, directory.imagewidth, name)
             if virtual:
-                array = _read_virtual(tif, virtual, index)
+                array = read_virtual(tif, virtual, index)
             else:
-                array = _read_page(tif, directory, path, index)
-            array = _colours(array, directory)
+                array = read_page(tif, directory, path, index)
+            array = apply_photometry(array, directory)
             size = tiff_pixel_size(tif, directory)
             metadata = {key: value for key in _KEPT_METADATA if (value := _quietly(tif, key))}
             description = directory.description
@@ -48,8 +48,7 @@ def read_tiff(path: Path, page: int) -> Micrograph:
     except InputError:
         raise
     except Exception as error:
-        # tifffile meets damaged files with errors of a dozen types (its own, struct, index, memory, zlib's
-        # ...)
+        # tifffile raises a dozen types of errors on damaged files (its own, struct, index, memory, zlib ...)
         raise InputError(
             f"{name} is not a readable TIFF file: it is damaged or cut short ({_first_line(error)})."
         ) from error
@@ -80,9 +79,12 @@ def _quietly(tif: Any, key: str) -> Any:
         return None
 
 
-def _virtual_stack(tif: Any) -> tuple[int, int] | None:
-    """``(images, bytes of one)`` where ImageJ wrote more images than directories (it does so above 4 GB, and
-    other programs imitate it): they follow each other uncompressed behind the first."""
+def virtual_stack(tif: Any) -> tuple[int, int] | None:
+    """Number of images and bytes of one, if ImageJ wrote more images than directories.
+
+    ImageJ does so above 4 GB, and other programs imitate it: the images follow each other uncompressed behind the
+    first.
+    """
     metadata = _quietly(tif, "imagej_metadata") or {}
     images = metadata.get("images", 1)
     if not isinstance(images, int) or images < 2 or len(tif.pages) != 1:
@@ -96,7 +98,7 @@ def _virtual_stack(tif: Any) -> tuple[int, int] | None:
     return (images, frame) if images > 1 else None
 
 
-def _read_virtual(tif: Any, virtual: tuple[int, int], index: int) -> np.ndarray:
+def read_virtual(tif: Any, virtual: tuple[int, int], index: int) -> np.ndarray:
     first = tif.pages.first
     handle = tif.filehandle
     handle.seek(first.dataoffsets[0] + index * virtual[1])
@@ -104,16 +106,15 @@ def _read_virtual(tif: Any, virtual: tuple[int, int], index: int) -> np.ndarray:
     return _to_yxs(np.frombuffer(handle.read(virtual[1]), dtype=dtype).reshape(first.shape), first.axes)
 
 
-def _read_page(tif: Any, directory: Any, path: Path, index: int) -> np.ndarray:
+def read_page(tif: Any, directory: Any, path: Path, index: int) -> np.ndarray:
     for offset, length in zip(directory.dataoffsets, directory.databytecounts, strict=False):
-        # tifffile fills strips that lie beyond the end of the file with zeros; half an image is not an image
+        # tifffile fills strips beyond the end of the file with zeros; half an image is not accepted
         if length and offset + length > tif.filehandle.size:
             raise InputError(f"{path.name} is cut short: pixels are missing at its end.")
     try:
         return _to_yxs(directory.asarray(), directory.axes)
     except (ImportError, KeyError, ValueError) as error:
-        # Some compressions (LZW, JPEG) are decoded by a package that need not be there; Pillow knows them
-        # too.
+        # some compressions (LZW, JPEG) need a package that may be missing; Pillow decodes them too
         array = _read_with_pillow(path, index)
         if array is None:
             raise error
@@ -121,8 +122,8 @@ def _read_page(tif: Any, directory: Any, path: Path, index: int) -> np.ndarray:
 
 
 def _to_yxs(array: np.ndarray, axes: str) -> np.ndarray:
-    """Any page layout -> ``(H, W)`` or ``(H, W, samples)``; of other axes (a volume in one page) the first
-    index."""
+    """Any page layout -> ``(H, W)`` or ``(H, W, samples)``; of other axes (a volume in one page) the first index is
+    used."""
     for axis in [axis for axis in axes if axis not in "YXS"]:
         array = np.take(array, 0, axis=axes.index(axis))
         axes = axes.replace(axis, "", 1)
@@ -130,8 +131,6 @@ def _to_yxs(array: np.ndarray, axes: str) -> np.ndarray:
 
 
 def _read_with_pillow(path: Path, index: int) -> np.ndarray | None:
-    from lisa_micro.io.pictures import open_picture
-
     try:
         with open_picture(path, formats=("TIFF",)) as picture:
             picture.seek(index)
@@ -140,8 +139,8 @@ def _read_with_pillow(path: Path, index: int) -> np.ndarray | None:
         return None
 
 
-def _colours(array: np.ndarray, directory: Any) -> np.ndarray:
-    """Palette indices -> their colours; images stored with white as zero -> with black as zero."""
+def apply_photometry(array: np.ndarray, directory: Any) -> np.ndarray:
+    """Replace palette indices by their colours, and invert images in which white is zero."""
     import tifffile
 
     if directory.photometric == tifffile.PHOTOMETRIC.PALETTE and directory.colormap is not None and array.ndim == 2:
@@ -157,7 +156,7 @@ def _colours(array: np.ndarray, directory: Any) -> np.ndarray:
 
 
 def _modality(metadata: dict[str, Any]) -> str | None:
-    """Scanning electron microscopes write their own tags; what else the image is, the file does not say."""
+    """Imaging mode, as far as the tags tell: only scanning electron microscopes write tags of their own."""
     if "sem_metadata" in metadata:
         return "SEM"
     fei = metadata.get("fei_metadata") or {}

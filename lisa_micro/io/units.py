@@ -1,4 +1,4 @@
-"""Lengths in nanometres, however a microscope spelled its unit."""
+"""Lengths in nanometres, in the spellings that microscope files use."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ _OTHER_NM = {
     '"': 2.54e7,
 }
 
-# What UTF-8 bytes look like when a program read them as Latin-1 or Windows-1252, and escapes that ImageJ, XML
-# and HTML leave behind. Applied before Unicode normalisation, which would tear the sequences apart.
+# UTF-8 bytes that were read as Latin-1 or Windows-1252, and escapes of ImageJ, XML and HTML; replaced before Unicode
+# normalisation, which would break the sequences
 _MOJIBAKE = {
     "\\u00b5": "µ",
     "\\u03bc": "µ",
@@ -63,18 +63,17 @@ _MOJIBAKE = {
 
 
 def unit_in_nm(unit: str) -> float | None:
-    """How many nanometres one ``unit`` is; ``None`` where the text names no length (``"px"``, ``"1/nm"``,
-    ``""``).
+    r"""Number of nanometres in one ``unit``; ``None`` if it is not a unit of length (``"px"``, ``"1/nm"``, ``""``).
 
-    Every spelling met in microscope files is understood, whatever the case: ``m cm mm µm um micron micrometre
-    \\u00B5m nm Å A angstrom pm inch``. A micro sign (U+00B5) and a Greek mu (U+03BC) are the same.
+    All spellings found in microscope files are understood, in any case: ``m cm mm µm um micron micrometre \\u00B5m nm Å
+    A angstrom pm inch``. The micro sign (U+00B5) and the Greek mu (U+03BC) are the same.
     """
     text = unit.strip().strip("\x00[]() ").casefold()
     for garbled, meant in _MOJIBAKE.items():
-        # casefold turned some of the garbled characters' case too, so both sides are compared folded
+        # casefold also changed some of the garbled characters, so both sides are folded
         text = text.replace(garbled.casefold(), meant)
     text = unicodedata.normalize("NFC", unicodedata.normalize("NFKC", text)).casefold()
-    # NFKC has turned the micro sign into the Greek letter
+    # NFKC has replaced the micro sign by the Greek letter
     text = text.replace("\u03bc", "u").strip().rstrip(".")
     if text in _OTHER_NM:
         return _OTHER_NM[text]
@@ -85,12 +84,16 @@ def unit_in_nm(unit: str) -> float | None:
     return _METRE_PREFIXES_NM.get(prefix)
 
 
-def to_nm(value: float, unit: str) -> float | None:
-    """``value`` of ``unit`` in nanometres; ``None`` where the unit is no length or the value is not a
-    positive finite number (files write 0 or NaN for "not known")."""
+def to_nm(value: object, unit: str) -> float | None:
+    """A length in nanometres.
+
+    Returns:
+        ``None`` if the unit is not a length or the value is not a positive finite number (files write 0 or NaN for
+        "unknown").
+    """
     factor = unit_in_nm(unit)
     try:
-        number = float(value)
+        number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
     if factor is None or not math.isfinite(number) or number <= 0:
@@ -100,10 +103,10 @@ def to_nm(value: float, unit: str) -> float | None:
 
 
 def check_pixel_size(value: object) -> float | None:
-    """A pixel size in nm that a user gave: ``None`` stays ``None``.
+    """Check a pixel size in nm given by a user; ``None`` stays ``None``.
 
     Raises:
-        InputError: it is not a positive finite number.
+        InputError: not a positive finite number.
     """
     if value is None:
         return None
@@ -117,9 +120,9 @@ def check_pixel_size(value: object) -> float | None:
 
 
 def format_length(nm: float) -> str:
-    """A length for a person to read, such as ``"50 nm"`` or ``"2 µm"``."""
+    """A length for people, such as ``"50 nm"`` or ``"2 µm"``."""
     for limit, factor, unit in ((1.0, 1e3, "pm"), (1e3, 1.0, "nm"), (1e6, 1e-3, "µm"), (1e9, 1e-6, "mm")):
-        # the small slack keeps 999.9999999 nm, a rounding error of 1 µm, from being written in nm
+        # the tolerance keeps 999.9999999 nm, 1 µm with a rounding error, from being written in nm
         if nm < limit * (1 - 1e-9):
             return f"{nm * factor:.4g} {unit}"
     return f"{nm * 1e-9:.4g} m"

@@ -1,174 +1,86 @@
-"""Videos in: one door for movies, stacks and folders of frames, read one frame at a time."""
+"""Read videos: movies, stacks, folders of frames, and sequences of images in memory."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from lisa_micro.io import stacks
 from lisa_micro.io.arrays import to_plane
+from lisa_micro.io.memory import DataArray, Signal, Tensor, coordinate_step, signal_pixel_size, tensor_array
+from lisa_micro.io.movies import open_movie
 from lisa_micro.io.pictures import open_picture
-from lisa_micro.io.reader import _PICTURE_MAGIC, _TIFF_MAGIC, _head, read_micrograph
-from lisa_micro.io.units import check_pixel_size
+from lisa_micro.io.pixelsize import PixelSize, combine
+from lisa_micro.io.reader import PICTURE_MAGIC, TIFF_MAGIC, file_head, read_micrograph
+from lisa_micro.io.stream import Facts, VideoStream, facts_of, timed
+from lisa_micro.io.times import check_frame_time, in_seconds
+from lisa_micro.io.units import check_pixel_size, to_nm
 from lisa_micro.io.volumes import ROSETTASCIIO, is_mrc
-from lisa_micro.types import InputError, Micrograph
+from lisa_micro.types import InputError
 
 MOVIE_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 PICTURE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".webp", ".mrc", *ROSETTASCIIO)
-"""What counts as a frame in a folder of frames."""
-
-Frames = Callable[[], Iterator[np.ndarray]]
+"""Suffixes of the files that count as frames in a folder."""
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What a file says about its video before it is read.
-
-    Attributes:
-        shape: ``(H, W)`` px of the first frame.
-        length: number of frames it states, ``None`` where it does not.
-        pixel_size_nm, pixel_size_origin, modality: as in :class:`lisa_micro.types.Micrograph`.
-        frame_time_s: seconds from frame to frame, ``None`` where unknown.
-        frame_time_origin: ``"user"``, ``"imagej"``, ``"ome"``, ``"movie"`` (the rate of playback), ``"rosettasciio"``,
-            ``"simulator"`` or ``"none"``.
-        notes: what a user should know, one sentence each.
-    """
-
-    shape: tuple[int, int]
-    length: int | None = None
-    pixel_size_nm: float | None = None
-    pixel_size_origin: str = "none"
-    modality: str | None = None
-    frame_time_s: float | None = None
-    frame_time_origin: str = "none"
-    notes: tuple[str, ...] = ()
-
-
-class VideoStream:
-    """A video that is read while it is iterated over, from its first frame each time; one frame is in memory.
-
-    Frames are ``(H, W)`` float32, intensities as in the file, colour as luminance. A frame that cannot be read, or is
-    of another size than the first, ends the video; a note in :attr:`notes` then says so.
-
-    Args:
-        source: path or description.
-        facts: see there.
-        frames: makes a new iterator over the frames.
-    """
-
-    def __init__(self, source: str, facts: Facts, frames: Frames):
-        self.source, self.facts, self._frames = source, facts, frames
-        self._found: list[str] = []
+@runtime_checkable
+class TimedFrames(Protocol):
+    """A simulated video: frames with pixel size and frame time."""
 
     @property
     def shape(self) -> tuple[int, int]:
         """``(H, W)`` px."""
-        return self.facts.shape
-
-    @property
-    def length(self) -> int | None:
-        """Number of frames as the file states it, ``None`` where it does not; a video cut short has fewer."""
-        return self.facts.length
 
     @property
     def pixel_size_nm(self) -> float | None:
-        """Edge of a pixel in nm, ``None`` where unknown; :attr:`facts` says where it comes from."""
-        return self.facts.pixel_size_nm
+        """Edge length of a pixel in nm."""
+
+    @property
+    def modality(self) -> str | None:
+        """Imaging mode."""
 
     @property
     def frame_time_s(self) -> float | None:
-        """Seconds from frame to frame, ``None`` where unknown; :attr:`facts` says where it comes from."""
-        return self.facts.frame_time_s
+        """Seconds from frame to frame."""
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a user should know; may grow while the video is read."""
-        return tuple(dict.fromkeys((*self.facts.notes, *self._found)))
+    def __len__(self) -> int: ...
 
-    def __len__(self) -> int:
-        if self.facts.length is None:
-            raise TypeError("the file does not state how many frames it has; iterate over it")
-        return self.facts.length
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        count = 0
-        try:
-            for frame in self._frames():
-                if frame.shape != self.shape:
-                    sizes = [f"{shape[1]} x {shape[0]}" for shape in (frame.shape, self.shape)]
-                    self._found.append(
-                        f"Frame {count} is {sizes[0]} px and the first {sizes[1]} px; "
-                        f"{_frames(count)} before it can be used."
-                    )
-                    return
-                yield frame
-                count += 1
-        except InputError as error:
-            if not count:
-                raise
-            self._found.append(f"The video is cut short: {_frames(count)} could be read and are used ({error})")
-            return
-        if self.length is not None and count < self.length:
-            self._found.append(
-                f"The video is cut short: {count} of its {self.length} frames could be read and are used."
-            )
-        if count == 1:
-            self._found.append("The video has one frame only, so nothing can move in it.")
-
-    def micrographs(self) -> Iterator[Micrograph]:
-        """The frames as micrographs with the video's pixel size."""
-        facts = self.facts
-        for number, frame in enumerate(self):
-            source = f"{self.source}, frame {number}"
-            yield Micrograph(frame, facts.pixel_size_nm, source, facts.pixel_size_origin, facts.modality)
+    def __iter__(self) -> Iterator[np.ndarray]: ...
 
 
-def _frames(count: int) -> str:
-    return "1 frame" if count == 1 else f"{count} frames"
-
-
-def check_frame_time(value: object) -> float | None:
-    """A frame time in s that a user gave: ``None`` stays ``None``.
-
-    Raises:
-        InputError: it is not a positive finite number.
-    """
-    try:
-        number = None if value is None else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = float("nan")
-    if number is not None and not (np.isfinite(number) and number > 0) or isinstance(value, bool):
-        raise InputError(f"The frame time must be a positive number of seconds, not {value!r}.")
-    return number
+VideoLike: TypeAlias = "VideoStream | str | os.PathLike[str] | np.ndarray | TimedFrames | Signal | DataArray | Any"
+"""Everything that is accepted as a video; besides the named types any sequence of images."""
 
 
 def read_video(
-    source: str | os.PathLike[str] | np.ndarray | VideoStream | Any,
+    source: VideoLike,
     pixel_size_nm: float | None = None,
     frame_time_s: float | None = None,
 ) -> VideoStream:
-    """Opens a video; its frames are read when they are iterated over.
+    """Open a video; its frames are read during iteration.
 
-    Movies (MP4, MOV, AVI, MKV, WebM), TIFF stacks (frame interval as ImageJ and OME write it), MRC stacks, animated
-    GIF, and, where the extra ``[formats]`` is installed, stacks in DM3, DM4, EMD, SER and TVIPS. A folder is a video of
-    the images in it, in natural order of their names (``f2`` before ``f10``).
+    Supported files: movies (MP4, MOV, AVI, MKV, WebM), TIFF stacks (with the frame interval of ImageJ or OME), MRC
+    stacks, animated GIF, and, with the extra ``[formats]``, stacks in DM3, DM4, EMD, SER and TVIPS. A folder is a video
+    of the images in it, sorted by name in natural order (``f2`` before ``f10``).
 
     Args:
-        source: path of a file or folder; or an array ``(T, H, W)``; or a simulated video; or a video.
-        pixel_size_nm: edge of a pixel in nm; goes before what the file says.
-        frame_time_s: seconds from frame to frame; goes before what the file says.
+        source: path of a file or folder; array ``(T, H, W)`` or ``(T, H, W, 3)``; sequence of images of any kind that
+            :func:`lisa_micro.read_micrograph` accepts; HyperSpy signal with one navigation axis; xarray ``DataArray``
+            with dimensions time, y, x; simulated video; or a video that is already open.
+        pixel_size_nm: edge length of a pixel in nm; takes precedence over the file's own.
+        frame_time_s: seconds from frame to frame; takes precedence over the file's own.
 
     Returns:
-        the video. What a user should know is in its ``notes``.
+        the video; notices for the user are in its ``notes``.
 
     Raises:
-        InputError: nothing that can be read as a video, no frame in it, or a pixel size or frame time that is not
-            positive; one sentence each.
+        InputError: not readable as a video, no frames, or a pixel size or frame time that is not positive.
     """
     size, interval = check_pixel_size(pixel_size_nm), check_frame_time(frame_time_s)
     if isinstance(source, VideoStream):
@@ -183,20 +95,16 @@ def read_video(
     if interval is not None:
         notes = tuple(note for note in facts.notes if "frame time" not in note)
         facts = replace(facts, frame_time_s=interval, frame_time_origin="user", notes=notes)
-    return VideoStream(video.source, facts, video._frames)
+    return VideoStream(video.source, facts, video.frames)
 
 
 def _open(path: Path) -> VideoStream:
-    from lisa_micro.io import stacks
-
     if path.is_dir():
         return _folder(path)
-    head = _head(path)
-    if head[:4] in _TIFF_MAGIC:
+    head = file_head(path)
+    if head[:4] in TIFF_MAGIC:
         return VideoStream(str(path), *stacks.tiff_stack(path))
     if _is_movie(path, head):
-        from lisa_micro.io.movies import open_movie
-
         return VideoStream(str(path), *open_movie(path))
     if path.suffix.lower() in ROSETTASCIIO:
         return VideoStream(str(path), *stacks.rosettasciio_stack(path))
@@ -210,17 +118,11 @@ def _is_movie(path: Path, head: bytes) -> bool:
         return True
     if head[:4] == b"RIFF":
         return head[8:12] == b"AVI "
-    return path.suffix.lower() in MOVIE_SUFFIXES and not head.startswith(_PICTURE_MAGIC)
-
-
-def _facts(image: Micrograph, length: int | None, leave: str = "pages") -> Facts:
-    """What the first frame says of all; notes on which page of how many was read are none of a video's."""
-    notes = tuple(note for note in image.notes if leave not in note)
-    return Facts(image.shape, length, image.pixel_size_nm, image.pixel_size_origin, image.modality, None, "none", notes)
+    return path.suffix.lower() in MOVIE_SUFFIXES and not head.startswith(PICTURE_MAGIC)
 
 
 def _picture(path: Path) -> VideoStream:
-    """An animation, or a picture as a video of one frame."""
+    """An animation, or a single picture as a video of one frame."""
     first = read_micrograph(path)
     count = int(first.metadata.get("pages", 1))
 
@@ -231,15 +133,15 @@ def _picture(path: Path) -> VideoStream:
                     picture.seek(page)
                     array = np.asarray(picture.convert("RGB") if picture.mode in ("P", "PA") else picture)
                 except Exception as error:
-                    raise InputError(f"frame {page} of {path.name} is damaged or cut short.") from error
+                    raise InputError(f"Frame {page} of {path.name} is damaged or cut short.") from error
                 yield to_plane(array, path.name)[0]
 
-    # one picture is read by its own reader, which knows more modes
-    return VideoStream(str(path), _facts(first, count), frames if count > 1 else lambda: iter([first.pixels]))
+    # a single picture is left to its own reader, which knows more modes
+    return VideoStream(str(path), facts_of(first, count), frames if count > 1 else lambda: iter([first.pixels]))
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sorts ``f2`` before ``f10``: digits compare as numbers."""
+    """Sort key that compares digits as numbers: ``f2`` comes before ``f10``."""
     parts = re.split(r"(\d+)", name.casefold())
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
 
@@ -253,45 +155,79 @@ def _folder(path: Path) -> VideoStream:
         (entry for entry in entries if entry.suffix.lower() in PICTURE_SUFFIXES), key=lambda e: natural_key(e.name)
     )
     if not files:
-        raise InputError(f"{path} holds no images; give a folder with one image a frame, or a video file.")
+        raise InputError(f"{path} holds no images; give a folder with one image per frame, or a video file.")
     first = read_micrograph(files[0])
-    facts = _facts(first, len(files))
+    facts = facts_of(first, len(files))
     kinds = sorted({entry.suffix.lower() for entry in files})
     if len(kinds) > 1:
-        note = (
-            f"The folder holds images of several kinds ({', '.join(kinds)}); all are frames, in order of their names."
-        )
+        note = f"The folder holds images of several types ({', '.join(kinds)}); all are used, sorted by name."
         facts = replace(facts, notes=(*facts.notes, note))
     return VideoStream(str(path), facts, lambda: (read_micrograph(file).pixels for file in files))
 
 
-def _from_memory(source: Any) -> VideoStream:
-    """An array, a sequence of frames, or a simulated video (which is known by what it has, not by its class: reading
-    does not depend on the simulator)."""
-    if hasattr(source, "frame_time_s") and hasattr(source, "shape") and hasattr(source, "__iter__"):
+def _from_memory(source: object) -> VideoStream:
+    """A simulated video, a HyperSpy signal or data array with a time axis, or a sequence of frames."""
+    if isinstance(source, TimedFrames):
         facts = Facts(
-            tuple(source.shape),
+            (int(source.shape[0]), int(source.shape[1])),
             len(source),
             source.pixel_size_nm,
             "simulator",
-            getattr(source, "modality", None),
+            source.modality,
             source.frame_time_s,
             "simulator",
         )
         return VideoStream("simulation", facts, lambda: iter(source))
+    if isinstance(source, Signal):
+        return _from_signal(source)
+    if isinstance(source, DataArray):
+        return _from_data_array(source)
+    frames = tensor_array(source) if isinstance(source, Tensor) else source
+    return _from_frames(frames, PixelSize(None))
+
+
+def _from_frames(frames: Any, size: PixelSize, source: str = "array") -> VideoStream:
+    """A video from a sequence of frames: arrays, micrographs or anything else that is accepted as a micrograph."""
     try:
-        count = len(source)
-        first = np.asarray(source[0])
+        count = len(frames)
+        first = frames[0]
     except Exception as error:
-        raise InputError(f"A video must be a path or an array (T, H, W), not {type(source).__name__}.") from error
-    if first.ndim != 2 or first.dtype.kind not in "biufc":
+        raise InputError(f"A video must be a path or an array (T, H, W), not {type(frames).__name__}.") from error
+    if isinstance(first, np.ndarray | np.generic) and first.ndim not in (2, 3):
         raise InputError(f"A video array must be (T, H, W) of numbers; its first frame is of shape {first.shape}.")
-    plane, notes = to_plane(first, "The first frame")
-    return VideoStream(
-        "array",
-        Facts(plane.shape, count, notes=tuple(notes)),
-        lambda: (to_plane(np.asarray(frame), "A frame")[0] for frame in source),
-    )
+    plane = read_micrograph(first)
+    origin = plane.pixel_size_origin if size.nm is None else size.origin
+    pixel_size_nm = plane.pixel_size_nm if size.nm is None else size.nm
+    facts = Facts(plane.shape, count, pixel_size_nm, origin, plane.modality, notes=(*plane.notes, *size.notes))
+    return VideoStream(source, facts, lambda: (read_micrograph(frame).pixels for frame in frames))
+
+
+def _from_signal(signal: Signal) -> VideoStream:
+    """A video from a HyperSpy signal with one navigation axis."""
+    plane, stack = list(signal.axes_manager.signal_axes), list(signal.axes_manager.navigation_axes)
+    if len(plane) != 2 or len(stack) != 1:
+        raise InputError(
+            "A HyperSpy signal must have one navigation axis and two signal axes to be a video, not "
+            f"{len(stack)} and {len(plane)}."
+        )
+    order = [stack[0].index_in_array, plane[1].index_in_array, plane[0].index_in_array]
+    frames = np.moveaxis(np.asarray(signal.data), order, [0, 1, 2])
+    video = _from_frames(frames, signal_pixel_size(plane[0], plane[1]), "signal")
+    seconds = in_seconds(float(stack[0].scale), str(stack[0].units or ""))
+    return VideoStream(video.source, timed(video.facts, seconds, "axes"), video.frames)
+
+
+def _from_data_array(source: DataArray) -> VideoStream:
+    """A video from a data array whose first dimension is time."""
+    if len(source.dims) != 3:
+        raise InputError(f"A data array must have the dimensions time, y and x, not {tuple(source.dims)}.")
+    time, rows, columns = source.dims
+    steps = [coordinate_step(source, name) for name in (columns, rows)]
+    edges = [None if step is None else to_nm(step, unit) for step, unit in steps]
+    video = _from_frames(np.asarray(source.values), combine(edges[0], edges[1], "axes"), "data array")
+    step, unit = coordinate_step(source, time)
+    seconds = None if step is None else in_seconds(step, unit)
+    return VideoStream(video.source, timed(video.facts, seconds, "axes"), video.frames)
 
 
 __all__ = ["Facts", "VideoStream", "check_frame_time", "natural_key", "read_video"]

@@ -1,4 +1,4 @@
-"""MRC through mrcfile; DM3, DM4, EMD, SER, EMI and TVIPS through rosettasciio, the extra ``[formats]``."""
+"""Read MRC with mrcfile, and DM3, DM4, EMD, SER, EMI and TVIPS with rosettasciio (extra ``[formats]``)."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ ROSETTASCIIO = {
     ".emi": "tia",
     ".tvips": "tvips",
 }
-"""File suffix -> the rosettasciio reader; imported only when such a file comes (its licence is GPL-3)."""
+"""File suffix -> module of rosettasciio; imported only when such a file is read (it is under GPL-3)."""
 
 
 def is_mrc(path: Path, head: bytes) -> bool:
-    """``head`` is the beginning of the file, 212 bytes or more of it."""
+    """Whether a file is MRC; ``head`` holds its first 212 bytes or more."""
     return head[208:212] in (b"MAP ", b"MAP\x00") or path.suffix.lower() in MRC_SUFFIXES
 
 
 def read_mrc(path: Path, page: int) -> Micrograph:
-    """One section of an MRC file; its voxel size is in angstrom.
+    """Read one section of an MRC file; its voxel size is in angstrom.
 
     Raises:
-        InputError: not a readable MRC file, no such section, too large.
+        InputError: not a readable MRC file, no such section, or too large.
     """
     import mrcfile
 
     name = path.name
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # permissive reading warns about each departure from the standard
-            # A memory map: of a tilt series only the section asked for is read.
+            warnings.simplefilter("ignore")  # permissive reading warns about each deviation from the standard
+            # a memory map: only the requested section of a tilt series is read
             with mrcfile.mmap(path, mode="r", permissive=True) as file:
                 if file.data is None:
                     raise InputError(f"{name} is not a readable MRC file: it is damaged or cut short.")
@@ -65,7 +65,7 @@ def read_mrc(path: Path, page: int) -> Micrograph:
     plane, notes = to_plane(array, name)
     size = combine(to_nm(x, "angstrom"), to_nm(y, "angstrom"), "mrc")
     if size.nm is not None and abs(x - 1) < 1e-6 and abs(y - 1) < 1e-6:
-        notes.append("The file states 1 Å a pixel, which many programs write where they do not know; check it.")
+        notes.append("The file states 1 Å per pixel, which many programs write if the pixel size is unknown; check it.")
     if count > 1:
         notes.append(f"The file has {count} sections; section {index} is used.")
     return Micrograph(
@@ -79,8 +79,9 @@ def read_mrc(path: Path, page: int) -> Micrograph:
 
 
 def read_rosettasciio(path: Path, page: int) -> Micrograph:
-    """The image of a DM3, DM4, EMD, SER, EMI or TVIPS file: of several the largest, of a stack the frame
-    ``page``.
+    """Read the image of a DM3, DM4, EMD, SER, EMI or TVIPS file.
+
+    Of several images the largest is read, and of a stack the frame ``page``.
 
     Raises:
         InputError: rosettasciio is not installed, or the file is damaged or holds no image.
@@ -88,7 +89,7 @@ def read_rosettasciio(path: Path, page: int) -> Micrograph:
     name = path.name
     try:
         importlib.import_module("rsciio")
-        # It prints its warnings (about packages that would make it faster, mostly) to the standard output.
+        # it prints warnings (mostly about packages that would make it faster) to the standard output
         logging.getLogger("rsciio").setLevel(logging.ERROR)
         reader = importlib.import_module(f"rsciio.{ROSETTASCIIO[path.suffix.lower()]}")
     except ImportError as error:
@@ -96,15 +97,15 @@ def read_rosettasciio(path: Path, page: int) -> Micrograph:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # Lazily: of a stack or a 4-D data set only the frame asked for is loaded.
+            # lazily, so that only the requested frame of a stack or 4-D data set is loaded
             signals = reader.file_reader(str(path), lazy=True)
-            signal = _image_of(signals)
+            signal = largest_image(signals)
             if signal is None:
                 raise InputError(f"{name} holds no image (spectra and line profiles cannot be segmented).")
-            array, index, count = _frame(signal, page, name)
+            array, index, count = read_frame(signal, page, name)
     except InputError:
         raise
-    except ImportError as error:  # EMD files need h5py, which rosettasciio imports only then
+    except ImportError as error:  # EMD files need h5py, which rosettasciio imports only for them
         raise _missing(path) from error
     except Exception as error:
         text = str(error).strip().splitlines()
@@ -132,19 +133,21 @@ def _missing(path: Path) -> InputError:
     return InputError(f"Reading {path.suffix} files needs rosettasciio; install it with: {command}.")
 
 
-def _axis_roles(axes: list[dict[str, Any]]) -> tuple[int, int] | None:
-    """Indices of the image's two axes: the last two that do not navigate. A scan that was stored as a map of
-    single values has only axes that navigate; then those two are the image."""
+def image_axes(axes: list[dict[str, Any]]) -> tuple[int, int] | None:
+    """Indices of the two axes of the image: the last two signal axes.
+
+    A scan stored as a map of single values has only navigation axes; if there are two, they are the image.
+    """
     image = [i for i, axis in enumerate(axes) if not axis.get("navigate", False)]
     if not image and len(axes) == 2:
         image = [0, 1]
     return (image[-2], image[-1]) if len(image) >= 2 else None
 
 
-def _image_of(signals: list[dict[str, Any]]) -> dict[str, Any] | None:
+def largest_image(signals: list[dict[str, Any]]) -> dict[str, Any] | None:
     best, best_size = None, 0
     for signal in signals:
-        roles = _axis_roles(signal["axes"])
+        roles = image_axes(signal["axes"])
         if roles is None or signal["data"].ndim < 2:
             continue
         size = int(np.prod([signal["data"].shape[role] for role in roles]))
@@ -153,11 +156,14 @@ def _image_of(signals: list[dict[str, Any]]) -> dict[str, Any] | None:
     return best
 
 
-def _frame(signal: dict[str, Any], page: int, name: str) -> tuple[np.ndarray, int, int]:
-    """The frame ``page``, counted over all axes that navigate, the last of them fastest; its index; the
-    number of frames."""
-    data, roles = signal["data"], _axis_roles(signal["axes"])
-    assert roles is not None  # _image_of chose a signal that has them
+def read_frame(signal: dict[str, Any], page: int, name: str) -> tuple[np.ndarray, int, int]:
+    """One frame of a signal, counting over all navigation axes, the last one fastest.
+
+    Returns:
+        the frame, its index, and the number of frames.
+    """
+    data, roles = signal["data"], image_axes(signal["axes"])
+    assert roles is not None  # largest_image chose a signal that has them
     others = [i for i in range(data.ndim) if i not in roles]
     counts = [data.shape[i] for i in others]
     count = int(np.prod(counts)) if counts else 1
@@ -170,15 +176,15 @@ def _frame(signal: dict[str, Any], page: int, name: str) -> tuple[np.ndarray, in
 
 
 def _axes_size(axes: list[dict[str, Any]]) -> PixelSize:
-    roles = _axis_roles(axes)
+    roles = image_axes(axes)
     assert roles is not None
     y, x = axes[roles[0]], axes[roles[1]]
     units = [str(axis.get("units") or "") for axis in (x, y)]
-    # Scales can be negative where an axis was flipped; the edge of a pixel is not.
+    # the scale is negative if an axis was flipped; the edge of a pixel is not
     edges = [to_nm(abs(float(axis.get("scale") or 0.0)), unit) for axis, unit in zip((x, y), units, strict=True)]
     size = combine(edges[0], edges[1], "rosettasciio")
     if size.nm is None and any("1/" in unit.replace(" ", "") or "rad" in unit for unit in units):
-        note = f"The image is calibrated in {units[0]}: a diffraction pattern, without a pixel size in nm."
+        note = f"The image is calibrated in {units[0]}: it is a diffraction pattern and has no pixel size in nm."
         return PixelSize(None, "none", (note,))
     return size
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from lisa_micro.assistant.engine import Engine
 from lisa_micro.assistant.targets import TargetSegmenter
 from lisa_micro.assistant.tiling import TileSize
+from lisa_micro.io import MicrographLike
 from lisa_micro.large_images.cascade import CascadeSegmenter
 from lisa_micro.large_images.tiled import TiledSegmenter
 from lisa_micro.protocols import Assistant, Progress, TilingMode
-from lisa_micro.types import Answer, Micrograph
+from lisa_micro.results.answer import Answer
 
 
 def tiled_segmenter(engine: Engine, mode: TilingMode, size: TileSize) -> TargetSegmenter:
@@ -22,7 +23,7 @@ def tiled_segmenter(engine: Engine, mode: TilingMode, size: TileSize) -> TargetS
 
 def segment_large(
     assistant: Assistant,
-    image: Micrograph,
+    image: MicrographLike,
     words: str,
     tiling: TilingMode | str = TilingMode.AUTO,
     tile: int | None = None,

@@ -1,21 +1,21 @@
-"""The growth law fitted to one neck: x = C (t - t0)^(1/n) + c + d r(t), with intervals that hold what they promise.
+"""Fit of the growth law to one neck: x = C (t - t0)^(1/n) + c + d r(t), with reliable intervals.
 
-How it is done, and why:
+The method:
 
-- **Errors are of pixels, not of per cent.** The ends of a chord lie within about a pixel wherever they are, so squares
-  are summed over x in pixels. In the logarithm the smallest necks, which are seen worst, would count most.
-- **A common offset c** stands for edges that lie a little too far out or in, in every frame alike. It can hardly be
-  told from the data and would go straight into n (half a pixel on a neck of 10 px changes n by 5 %). It is a parameter
-  with a normal prior around 0, so that the interval of n contains what is not known about it.
-- **A drift of that offset d**, from the first frame to the last, stands for outlines whose error changes as the neck
-  opens: a narrow notch is seen otherwise than a wide one. It is treated like c.
-- **n and t0 are strongly correlated** and the valley of the sum of squares is bent, so intervals come from the profile
-  (for each n the best t0, C, c and d), not from the curvature at the best fit. C, c and d enter linearly; what is left
-  is a search in t0 alone, which a grid does without getting caught in a local minimum.
-- **Errors of frames that follow each other are alike**, since edges hardly move from frame to frame. The correlation
-  of residuals one frame apart is estimated, and the data are whitened by it (a first-order autoregression).
-- **Frames that went wrong** (a third particle over the neck, labels that flicker) get less weight: Huber's, from the
-  residuals of the fit before.
+- **Errors are in pixels, not relative.** The ends of a chord are uncertain by about a pixel wherever they are, so the
+  sum of squares is over x in pixels. In logarithms the smallest necks, which are measured worst, would dominate.
+- **A common offset c** describes edges that are a little too far out or in, in all frames alike. The data hardly
+  determine it, and it would directly affect n (half a pixel on a neck of 10 px changes n by 5 %). It is a parameter
+  with a normal prior around 0, so the interval of n includes its uncertainty.
+- **A drift d of that offset**, from the first frame to the last, describes an edge error that changes while the neck
+  opens: a narrow notch is segmented differently from a wide one. It is treated like c.
+- **n and t0 are strongly correlated**, and the valley of the sum of squares is curved, so intervals come from the
+  profile (for each n the best t0, C, c and d) and not from the curvature at the optimum. C, c and d enter linearly;
+  the remaining search in t0 uses a grid, which avoids local minima.
+- **Errors of consecutive frames are correlated**, since edges hardly move from frame to frame. The correlation of
+  residuals one frame apart is estimated, and the data are whitened with it (first-order autoregression).
+- **Outliers** (a third particle over the neck, labels that flicker) get less weight: Huber weights from the residuals
+  of the previous fit.
 """
 
 from __future__ import annotations
@@ -27,26 +27,36 @@ import numpy as np
 N_RANGE = (0.5, 40.0)
 """Exponents that are searched. An interval that reaches an end is open there."""
 LEAST_FRAMES = 6
-"""Frames below which nothing is fitted: four parameters and a scatter are asked of them."""
+"""Least number of frames for a fit, which determines four parameters and a scatter."""
 
-_FLOOR_PX = 0.05  # no chord on a pixel grid is known better, however smoothly it grows
+_FLOOR_PX = 0.05  # least standard deviation of a chord on a pixel grid
 _HUBER = 2.0  # standard deviations beyond which a frame loses weight
-_FREE = 3  # n, t0 and C; c and d are held by their priors
+_FREE = 3  # n, t0 and C; c and d are constrained by their priors
 _GOLDEN = 0.5 * (np.sqrt(5) - 1)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted neck; lengths in pixels, times in seconds. Intervals are ``(low, high)``, infinite where open.
+    """A fitted neck; lengths in pixels, times in seconds. Intervals are ``(low, high)``, infinite if open.
 
-    Attributes:
-        n, n_interval: exponent; open is 0 and infinity.
-        t0, t0_interval: time at which x would be 0.
-        log_rate, log_rate_interval: natural logarithm of K in (x / radius)^n = K (t - t0), K in 1/s.
-        offset: c, midway between the first frame and the last. drift: d, by how much it changes between them.
-        noise: standard deviation of x about the fit.
-        correlation: of errors one frame apart, 0..1.
-        weights: ``(N,)`` 0..1, of every frame.
+    Attributes
+    ----------
+    n, n_interval
+        Exponent; 0 and infinity if open.
+    t0, t0_interval
+        Time at which x would be 0.
+    log_rate, log_rate_interval
+        Natural logarithm of K in (x / radius)^n = K (t - t0), K in 1/s.
+    offset
+        c, midway between the first frame and the last.
+    drift
+        d, its change between them.
+    noise
+        Standard deviation of x about the fit.
+    correlation
+        Of errors one frame apart, 0..1.
+    weights
+        ``(N,)`` weight of each frame, 0..1.
     """
 
     n: float
@@ -73,22 +83,31 @@ def fit_law(
 ) -> Fit:
     """Fit one neck.
 
-    Args:
-        time_s: ``(N,)`` s, ascending, N at least :data:`LEAST_FRAMES`.
-        x: ``(N,)`` px, finite.
-        radius: px, what x is divided by in the rate.
-        level: of the intervals, between 0 and 1.
-        offset_sd, drift_sd: px, standard deviations of the priors of c and d; 0 for none.
-        bounds: ``(earliest, latest)`` t0 in s; None: any time before the first frame.
+    Parameters
+    ----------
+    time_s
+        ``(N,)`` s, ascending, N at least :data:`LEAST_FRAMES`.
+    x
+        ``(N,)`` px, finite.
+    radius
+        px; x is divided by it in the rate.
+    level
+        Confidence level of the intervals, between 0 and 1.
+    offset_sd, drift_sd
+        px, standard deviations of the priors of c and d; 0 omits them.
+    bounds
+        ``(earliest, latest)`` t0 in s; ``None`` for any time before the first frame.
 
-    Raises:
-        ValueError: too few frames, or times that do not ascend.
+    Raises
+    ------
+    ValueError
+        Too few frames, or times that do not ascend.
     """
     time_s, x = np.asarray(time_s, float), np.asarray(x, float)
     if len(x) < LEAST_FRAMES or not (np.diff(time_s) > 0).all():
-        raise ValueError("the fit needs enough frames and times that ascend")
+        raise ValueError(f"the fit needs at least {LEAST_FRAMES} frames with ascending times")
     weights, rho, noise = np.ones(len(x)), 0.0, 1.0
-    for _ in range(3):  # what is an outlier, and how alike neighbours are, is read off the fit before
+    for _ in range(3):  # outliers and correlation are estimated from the previous fit
         problem = Problem(time_s, x, weights, rho, noise, offset_sd, bounds, drift_sd)
         weights, rho, noise = errors_of(problem.residual(*problem.lowest()[:2]), time_s)
     problem = Problem(time_s, x, weights, rho, noise, offset_sd, bounds, drift_sd)
@@ -108,7 +127,7 @@ def fit_law(
             np.inf if high >= problem.log_ns[-1] else float(np.exp(high)),
         ),
         t0_interval=t0,
-        # (x / R)^n of an exponent without bound falls, or rises, without bound
+        # (x / R)^n is unbounded if the exponent is
         log_rate_interval=rate if high < problem.log_ns[-1] else (-np.inf, np.inf),
         noise=noise,
         correlation=rho,
@@ -117,8 +136,10 @@ def fit_law(
 
 
 class Problem:
-    """The sum of squares as a function of n and of the neck's age in the first frame, t[0] - t0; C, c and d at their
-    best for these. All methods take the logarithms of n and age, arrays of one shape or numbers."""
+    """Sum of squares as a function of n and of the neck's age in the first frame, t[0] - t0; C, c and d are optimal.
+
+    All methods take the logarithms of n and age, as arrays of the same shape or numbers.
+    """
 
     def __init__(
         self,
@@ -133,7 +154,7 @@ class Problem:
     ) -> None:
         self.x, self.since, self.start, self.span = x, time_s - time_s[0], time_s[0], time_s[-1] - time_s[0]
         step = float(np.median(np.diff(time_s)))
-        self._own, self._last = whitening(time_s, weights, rho, noise)
+        self._current, self._previous = whitening(time_s, weights, rho, noise)
         self.white = self.whiten(x)
         known = ((offset_sd, np.ones(len(x))), (drift_sd, self.ramp(self.since)))
         self._free = [k for k, (sd, _) in enumerate(known) if sd > 0]
@@ -144,32 +165,40 @@ class Problem:
         if bounds is not None:
             least = max(self.start - bounds[1], least)
             most = max(self.start - bounds[0], 2 * least)
-        self.log_ages, self.log_ns = np.linspace(np.log(least), np.log(most), 40), np.linspace(*np.log(N_RANGE), 41)
+        lowest_n, highest_n = np.log(N_RANGE)
+        self.log_ages = np.linspace(np.log(least), np.log(most), 40)
+        self.log_ns = np.linspace(lowest_n, highest_n, 41)
 
     def whiten(self, values: np.ndarray) -> np.ndarray:
-        """``(..., N)``, in units of the noise and without correlation."""
-        out = values * self._own
-        if self._last.any():
-            out[..., 1:] -= values[..., :-1] * self._last[1:]
+        """Divide ``(..., N)`` by the noise and remove the correlation."""
+        out = values * self._current
+        if self._previous.any():
+            out[..., 1:] -= values[..., :-1] * self._previous[1:]
         return out
 
     def shape(self, log_n: np.ndarray | float, log_age: np.ndarray | float) -> np.ndarray:
-        """``(..., N)``: (t - t0)^(1/n), as a part of its value in the last frame."""
+        """``(..., N)``: (t - t0)^(1/n) relative to its value in the last frame."""
         age = np.exp(np.asarray(log_age, float))[..., None]
         part = np.log((self.since + age) / (self.span + age))
         return np.exp(part * np.exp(-np.asarray(log_n, float))[..., None])
 
     def ramp(self, since: np.ndarray) -> np.ndarray:
-        """What d is multiplied by, seconds after the first frame: -0.5 in that, 0.5 in the last; no more beyond."""
+        """Factor of d at a time after the first frame: -0.5 there, 0.5 in the last frame, constant beyond."""
         return np.clip(since / self.span, 0, 1) - 0.5
 
     def solve(self, log_n: np.ndarray | float, log_age: np.ndarray | float) -> tuple[np.ndarray, ...]:
-        """x without c and d in the last frame; what is left of each frame, whitened, ``(..., N)``; c and d as far as
-        they are free, ``(..., K)``; the sum of squares with the priors' part in it; and the variance of the first."""
+        """Solve for the linear parameters.
+
+        Returns
+        -------
+        tuple of ndarray
+            x in the last frame without c and d; the whitened residuals, ``(..., N)``; those of c and d that are free,
+            ``(..., K)``; the sum of squares including the priors; and the variance of the first.
+        """
         u = self.whiten(self.shape(log_n, log_age))
         across = u @ self.edge.T @ self._inverse
-        own = u - across @ self.edge
-        uu, ux = np.einsum("...i,...i->...", u, own), own @ self.white
+        part = u - across @ self.edge
+        uu, ux = np.einsum("...i,...i->...", u, part), part @ self.white
         end = ux / uu
         edges = (self.edge @ self.white) @ self._inverse - end[..., None] * across
         rest = self.white - end[..., None] * u - edges @ self.edge
@@ -184,7 +213,7 @@ class Problem:
         return out
 
     def residual(self, log_n: float, log_age: float) -> np.ndarray:
-        """``(N,)`` px: what the fit leaves of x."""
+        """``(N,)`` px: residuals of x."""
         offset, drift = self.edges(log_n, log_age)
         end = self.solve(log_n, log_age)[0]
         return self.x - end * self.shape(log_n, log_age) - offset - drift * self.ramp(self.since)
@@ -192,15 +221,20 @@ class Problem:
     def log_rate(
         self, log_n: np.ndarray | float, log_age: np.ndarray | float, radius: float, slack: np.ndarray | float = 0.0
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Logarithm of K in ((x - c) / radius)^n = K (t - t0): its lowest and highest value for C, c and d that add
-        no more than ``slack`` to the sum of squares."""
+        """Logarithm of K in ((x - c) / radius)^n = K (t - t0).
+
+        Returns
+        -------
+        tuple of ndarray
+            Its lowest and highest value for C, c and d that add at most ``slack`` to the sum of squares.
+        """
         end, *_, variance = self.solve(log_n, log_age)
         spread = np.sqrt(np.maximum(slack, 0) * variance)
         ends = np.stack([end - spread, end + spread]) / radius
         return tuple(np.exp(log_n) * np.log(np.maximum(ends, 1e-12)) - np.log(self.span + np.exp(log_age)))
 
     def profile(self, log_n: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-        """For each n the best age (logarithm) and its sum of squares: a grid, then golden sections within it."""
+        """For each n the best age (logarithm) and its sum of squares: a grid, then golden-section search within it."""
         log_n = np.atleast_1d(np.asarray(log_n, float))
         grid = np.stack([self.solve(np.full(len(self.log_ages), v), self.log_ages)[3] for v in log_n])
         k, last = grid.argmin(axis=1), len(self.log_ages) - 1
@@ -218,7 +252,7 @@ class Problem:
         return middle, self.solve(log_n, middle)[3]
 
     def lowest(self) -> tuple[float, float, float]:
-        """Logarithms of n and age of the best point, and its sum of squares."""
+        """Logarithms of n and age at the optimum, and its sum of squares."""
         squares = self.profile(self.log_ns)[1]
         k = int(squares.argmin())
         between = np.linspace(self.log_ns[max(k - 1, 0)], self.log_ns[min(k + 1, len(self.log_ns) - 1)], 13)
@@ -228,8 +262,10 @@ class Problem:
 
 
 def allowance(count: int, rho: float, level: float) -> float:
-    """By how much the sum of squares, in units of the variance, may exceed its least within an interval of one
-    parameter: Student's t squared. Correlated errors leave less to estimate the variance from than there are frames."""
+    """Amount by which the sum of squares, in units of the variance, may exceed its minimum within an interval.
+
+    It is Student's t squared for one parameter. Correlated errors leave fewer degrees of freedom than there are frames.
+    """
     from scipy.special import stdtrit
 
     freedom = max(count * (1 - rho) / (1 + rho) - _FREE, 2.0)
@@ -237,13 +273,23 @@ def allowance(count: int, rho: float, level: float) -> float:
 
 
 def band(problem: Problem, interval: tuple[float, float], limit: float, time_s: np.ndarray) -> np.ndarray:
-    """``(2, len(time_s))`` px: the lowest and highest x, offset included, of all curves within the limit.
+    """Lowest and highest x, offset included, of all curves within the limit.
 
-    Args:
-        problem: of the frames that were fitted.
-        interval: of n, finite or not.
-        limit: of the sum of squares.
-        time_s: s; NaN before the latest t0.
+    Parameters
+    ----------
+    problem
+        The fitted frames.
+    interval
+        Interval of n, finite or not.
+    limit
+        Limit of the sum of squares.
+    time_s
+        s; NaN before the latest t0.
+
+    Returns
+    -------
+    ndarray
+        ``(2, len(time_s))`` px.
     """
     low, high = np.log(np.clip(interval, *N_RANGE))
     log_ns = np.linspace(low, high, 25)
@@ -261,9 +307,15 @@ def band(problem: Problem, interval: tuple[float, float], limit: float, time_s: 
 
 
 def whitening(time_s: np.ndarray, weights: np.ndarray, rho: float, noise: float) -> tuple[np.ndarray, np.ndarray]:
-    """Factors of a value and of the one before, whose difference has unit variance and no correlation: errors d frames
-    apart are correlated by rho^d, so each is compared with what the one before makes likely. ``(N,)`` each, the second
-    0 in the first frame."""
+    """Factors of a value and of the previous one whose difference has unit variance and no correlation.
+
+    Errors d frames apart are correlated by rho^d, so each value is compared with the prediction from the previous one.
+
+    Returns
+    -------
+    tuple of ndarray
+        ``(N,)`` each; the second is 0 in the first frame.
+    """
     gaps = np.diff(time_s)
     carry = np.append(0.0, rho ** (gaps / np.median(gaps)) if rho > 0 else np.zeros(len(gaps)))
     scale = np.sqrt(weights) / noise
@@ -272,7 +324,7 @@ def whitening(time_s: np.ndarray, weights: np.ndarray, rho: float, noise: float)
 
 
 def errors_of(residual: np.ndarray, time_s: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Weights of the frames, correlation of neighbours, and standard deviation in px, from what a fit left."""
+    """Weights of the frames, correlation of neighbours, and standard deviation in px, from the residuals of a fit."""
     count = len(residual)
     spread = max(1.4826 * float(np.median(np.abs(residual))) * np.sqrt(count / (count - _FREE)), _FLOOR_PX)
     weights = np.minimum(1.0, _HUBER * spread / np.maximum(np.abs(residual), 1e-12))
@@ -283,18 +335,18 @@ def errors_of(residual: np.ndarray, time_s: np.ndarray) -> tuple[np.ndarray, flo
     products, squares = scaled[1:] * scaled[:-1], 0.5 * (scaled[1:] ** 2 + scaled[:-1] ** 2)
     total = float(squares[near].sum())
     rho = float(products[near].sum()) / total if total > 0 else 0.0
-    # residuals of a fit look less alike than the errors are: each fitted parameter takes about 1/N off
+    # residuals are less correlated than the errors: each fitted parameter removes about 1/N
     rho = float(np.clip(rho + (_FREE + 3 * max(rho, 0.0)) / count, 0.0, 0.95))
     return weights, rho, noise
 
 
 def _polished(problem: Problem, log_n: float, log_age: float, squares: float) -> tuple[float, float, float]:
-    """The best point to more digits than the grid gives, by lmfit within the searched ranges."""
+    """Refine the optimum of the grid with lmfit, within the searched ranges."""
     import lmfit
 
     parameters = lmfit.Parameters()
     for name, value, grid in (("log_n", log_n, problem.log_ns), ("log_age", log_age, problem.log_ages)):
-        width = 1e-6 * (grid[-1] - grid[0])  # lmfit cannot leave a bound that it starts on
+        width = 1e-6 * (grid[-1] - grid[0])  # lmfit cannot leave a bound on which it starts
         parameters.add(name, float(np.clip(value, grid[0] + width, grid[-1] - width)), min=grid[0], max=grid[-1])
 
     def residual(values: lmfit.Parameters) -> np.ndarray:
@@ -309,7 +361,7 @@ def _polished(problem: Problem, log_n: float, log_age: float, squares: float) ->
 
 
 def _n_interval(problem: Problem, log_n: float, least: float, limit: float) -> tuple[float, float]:
-    """Logarithms of the n at which the profile crosses the limit; the ends of the searched range where it does not."""
+    """Logarithms of the n at which the profile crosses the limit, or the ends of the searched range."""
     from scipy.optimize import brentq
 
     def above(value: float) -> float:
@@ -333,7 +385,7 @@ def _n_interval(problem: Problem, log_n: float, least: float, limit: float) -> t
 def _along_valley(
     problem: Problem, interval: tuple[float, float], log_age: float, limit: float, radius: float
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Intervals of t0 and of the rate's logarithm: their range over all n and t0 within the limit."""
+    """Intervals of t0 and of the logarithm of the rate: their range over all n and t0 within the limit."""
     log_ns = np.linspace(*interval, 33)
     best = problem.profile(log_ns)[0]
     steps = np.concatenate([[0], np.exp(np.linspace(np.log(1e-4), np.log(10), 40))])

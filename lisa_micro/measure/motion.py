@@ -1,8 +1,8 @@
-"""Particles over time: how far apart, how far they wander, how large they are; and how coalesced ones become round.
+"""Particles over time: distances, displacements, sizes, and relaxation after coalescence.
 
-All take the table of tracks: one row a particle and frame, with ``frame``, ``time_s``, ``identity`` and the columns of
-:func:`lisa_micro.measure_particles`. Rows may come in any order; frames may be missing. Lengths are px, and nm where
-the table has them.
+All functions take the table of tracks: one row per particle and frame, with ``frame``, ``time_s``, ``identity`` (track
+ID) and the columns of :func:`lisa_micro.measure_particles`. Rows may be in any order and frames may be missing. Lengths
+are in px, and in nm if the table has them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DRIFTS = ("none", "median")
-_BEFORE = 5  # frames whose median is the length that shrinkage is counted from
+_BEFORE = 5  # frames whose median distance is the reference of shrinkage
 RELAXATION_COLUMNS: tuple[str, ...] = (
     *("identity", "tau_s", "tau_low_s", "tau_high_s", "start_px", "end_px", "scatter_px", "correlation"),
     *("aspect_first", "aspect_last", "frames", "first_frame", "last_frame", "why"),
@@ -30,42 +30,51 @@ RELAXATION_COLUMNS: tuple[str, ...] = (
 def numbers(table: pd.DataFrame, name: str, what: str = "tracks") -> np.ndarray:
     """A column as float64.
 
-    Raises:
-        InputError: it is missing, or does not hold numbers.
+    Raises
+    ------
+    InputError
+        The column is missing or not numeric.
     """
     import pandas as pd
 
     if name not in table:
-        raise InputError(f"the table of {what} has no column {name!r}; give one row a {what[:-1]} and frame")
+        raise InputError(f"The table of {what} has no column {name!r}; give one row per {what[:-1]} and frame.")
     try:
         return pd.to_numeric(table[name]).to_numpy(float)
     except (TypeError, ValueError) as error:
-        raise InputError(f"the column {name!r} of the table of {what} must hold numbers") from error
+        raise InputError(f"Column {name!r} of the table of {what} must hold numbers.") from error
 
 
 def unit_of(table: pd.DataFrame, name: str) -> str:
-    """``"nm"`` where the table has the column ``name`` in nm, else ``"px"``."""
+    """``"nm"`` if the table has the column ``name`` in nm, otherwise ``"px"``."""
     return "nm" if f"{name}_nm" in table else "px"
 
 
 def pair_distances(tracks: pd.DataFrame, pairs: Iterable[tuple[int, int]]) -> pd.DataFrame:
     """Distance of the centres of two particles over time, and their shrinkage.
 
-    Shrinkage is 1 - L / L0, with L the distance of the centroids and L0 its median over the first 5 frames of the pair.
-    For densifying mechanisms of two equal spheres it grows as x^2 / (4 R^2) (Kingery and Berg 1955); where matter moves
-    along the surface it stays 0. Centroids of labels shift outwards a little as the neck fills, by some per cent of R
-    at most.
+    Shrinkage is 1 - L / L0, where L is the distance of the centroids and L0 its median over the first 5 frames of the
+    pair. For densifying mechanisms of two equal spheres it grows as x^2 / (4 R^2) (Kingery and Berg 1955); for surface
+    transport it stays 0. Centroids of labels shift outwards slightly as the neck fills, by a few per cent of R at most.
 
-    Args:
-        tracks: see the head of the module; needs ``frame, time_s, identity, centroid_x_px, centroid_y_px``.
-        pairs: identities. To count from the contact on, leave earlier frames out of ``tracks``.
+    Parameters
+    ----------
+    tracks
+        See the module's description; needs ``frame, time_s, identity, centroid_x_px, centroid_y_px``.
+    pairs
+        Pairs of track IDs. To start at the contact, leave earlier frames out of ``tracks``.
 
-    Returns:
-        one row a pair and frame in which both are seen: ``frame, time_s, a, b, distance_px`` (``distance_nm`` where
-        the tracks have nm), ``shrinkage`` (0..1; negative where they part); empty where no pair is ever seen together.
+    Returns
+    -------
+    pandas.DataFrame
+        One row per pair and frame in which both are present: ``frame, time_s, a, b, distance_px`` (``distance_nm`` if
+        the tracks have nm), ``shrinkage`` (0..1; negative if they move apart); empty if no pair is ever present
+        together.
 
-    Raises:
-        InputError: a column is missing or not of numbers.
+    Raises
+    ------
+    InputError
+        A column is missing or not numeric.
     """
     import pandas as pd
 
@@ -98,34 +107,43 @@ def mean_squared_displacement(
 ) -> pd.DataFrame:
     """Mean squared displacement of the centroids against lag time.
 
-    For every lag, all pairs of frames that far apart in which a particle is seen, averaged over time for each particle,
-    and over particles with their numbers of pairs as weights (Qian, Sheetz and Elson 1991). Windows overlap, so that
-    displacements of one particle are not independent; the standard error is therefore taken from how much particles
-    differ. Twice the square of the error of a centroid adds to every lag alike.
+    For each lag, all pairs of frames that far apart in which a particle is present are averaged, over time for each
+    particle and over particles weighted by their numbers of pairs (Qian, Sheetz and Elson 1991). Windows overlap, so
+    displacements of one particle are not independent; the standard error is therefore derived from the differences
+    between particles. Twice the variance of the centroid error adds to every lag.
 
-    Args:
-        tracks: see the head of the module; needs ``frame, time_s, identity, centroid_x_px, centroid_y_px``. Where there
-            are ``sample_x_px, sample_y_px`` (drift measured on the images), they are used instead.
-        drift: ``"none"``: positions as they are; ``"median"``: the median step of all particles from frame to frame is
-            taken off. It needs several particles: with one or two their own motion is taken off as well.
-        longest: lag in frames; None: a quarter of the frames, 1 at least. Long lags rest on few displacements.
-        each: one row a particle and lag instead of one a lag.
+    Parameters
+    ----------
+    tracks
+        See the module's description; needs ``frame, time_s, identity, centroid_x_px, centroid_y_px``. If there are
+        ``sample_x_px, sample_y_px`` (drift measured on the images), they are used instead.
+    drift
+        ``"none"``: positions as they are. ``"median"``: subtract the median step of all particles from frame to frame;
+        this needs several particles, since with one or two their own motion is subtracted as well.
+    longest
+        Longest lag in frames; by default a quarter of the frames, at least 1. Long lags rest on few displacements.
+    each
+        One row per particle and lag instead of one per lag.
 
-    Returns:
-        ``lag_frames``; ``lag_s`` (median of the times between the frames; NaN where times are unknown); ``msd_px2``
-        (``msd_nm2`` where the tracks have nm); ``se_px2`` (standard error; NaN for one particle); ``displacements``,
-        ``particles`` (numbers). With ``each`` also ``identity``, and neither ``se_px2`` nor ``particles``. Empty
-        where no particle is seen twice.
+    Returns
+    -------
+    pandas.DataFrame
+        ``lag_frames``; ``lag_s`` (median of the times between the frames; NaN if times are unknown); ``msd_px2``
+        (``msd_nm2`` if the tracks have nm); ``se_px2`` (standard error; NaN for one particle); ``displacements``,
+        ``particles`` (numbers). With ``each`` also ``identity``, and neither ``se_px2`` nor ``particles``. Empty if no
+        particle is present twice.
 
-    Raises:
-        InputError: a column is missing or not of numbers, no such drift, or ``longest`` below 1.
+    Raises
+    ------
+    InputError
+        A column is missing or not numeric, unknown ``drift``, or ``longest`` below 1.
     """
     import pandas as pd
 
     if drift not in DRIFTS:
-        raise InputError(f"no drift called {drift!r}; choose one of {', '.join(DRIFTS)}")
+        raise InputError(f"Unknown drift {drift!r}; choose one of {', '.join(DRIFTS)}.")
     if longest is not None and longest < 1:
-        raise InputError(f"the longest lag must be at least 1 frame, not {longest}")
+        raise InputError(f"The longest lag must be at least 1 frame, not {longest}.")
     source = "sample" if {"sample_x_px", "sample_y_px"} <= set(tracks.columns) else "centroid"
     values = [numbers(tracks, name) for name in ("frame", "time_s", "identity", f"{source}_x_px", f"{source}_y_px")]
     table = pd.DataFrame(dict(zip(("frame", "time_s", "identity", "x", "y"), values, strict=True)))
@@ -149,18 +167,18 @@ def mean_squared_displacement(
             seen = count > 0
             if not seen.any():
                 continue
-            own = np.nansum(squared[seen], axis=1) / count[seen]
+            means = np.nansum(squared[seen], axis=1) / count[seen]
             gaps = times[lag:] - times[:-lag]
             lag_s = float(np.median(gaps[np.isfinite(gaps)])) if np.isfinite(gaps).any() else np.nan
             if each:
                 rows += [
                     {"identity": int(k), "lag_frames": lag, "lag_s": lag_s, "msd_px2": v, "displacements": int(c)}
-                    for k, v, c in zip(names[seen], own, count[seen], strict=True)
+                    for k, v, c in zip(names[seen], means, count[seen], strict=True)
                 ]
                 continue
             weight = count[seen] / count[seen].sum()
-            mean, many = float(weight @ own), len(own)
-            spread = float(weight**2 @ (own - mean) ** 2) * many / (many - 1) if many > 1 else np.nan
+            mean, many = float(weight @ means), len(means)
+            spread = float(weight**2 @ (means - mean) ** 2) * many / (many - 1) if many > 1 else np.nan
             row = {"lag_frames": lag, "lag_s": lag_s, "msd_px2": mean, "se_px2": float(np.sqrt(spread))}
             rows.append(row | {"displacements": int(count.sum()), "particles": many})
     result = pd.DataFrame(rows, columns=columns)
@@ -170,8 +188,10 @@ def mean_squared_displacement(
 
 
 def _median_path(positions: np.ndarray) -> np.ndarray:
-    """``(T,)``: where the sample has gone, from the median step between neighbouring frames; a frame that shares no
-    particle with the one before is taken not to have moved."""
+    """``(T,)``: path of the sample, from the median step between neighbouring frames.
+
+    A frame that shares no particle with the previous one is assumed not to have moved.
+    """
     steps = np.diff(positions, axis=1)
     moved = np.zeros(positions.shape[1])
     seen = np.isfinite(steps).any(axis=0)
@@ -180,7 +200,7 @@ def _median_path(positions: np.ndarray) -> np.ndarray:
 
 
 def _scale(tracks: pd.DataFrame) -> float | None:
-    """Pixel size in nm from a length that is there in both units."""
+    """Pixel size in nm from a length that is given in both units."""
     for name in ("diameter", "feret_max", "centroid_x"):
         if f"{name}_px" in tracks and f"{name}_nm" in tracks:
             px, nm = numbers(tracks, f"{name}_px"), numbers(tracks, f"{name}_nm")
@@ -192,19 +212,27 @@ def _scale(tracks: pd.DataFrame) -> float | None:
 
 
 def sizes_over_time(tracks: pd.DataFrame, name: str = "diameter", border: bool = True) -> pd.DataFrame:
-    """The size distribution of every frame in numbers.
+    """Statistics of the size distribution in each frame.
 
-    Args:
-        tracks: see the head of the module; needs ``frame, time_s`` and the property.
-        name: ``"diameter"``, ``"feret_max"``, ``"feret_min"`` or ``"perimeter"``.
-        border: whether particles that the image's border cuts are counted (they look smaller than they are).
+    Parameters
+    ----------
+    tracks
+        See the module's description; needs ``frame, time_s`` and the property.
+    name
+        ``"diameter"``, ``"feret_max"``, ``"feret_min"`` or ``"perimeter"``.
+    border
+        Whether particles cut by the border of the image are included (they appear smaller than they are).
 
-    Returns:
-        one row a frame that has a particle: ``frame, time_s, count, mean, median, std`` (n - 1; NaN for one particle),
-        ``D10, D50, D90`` (percentiles by number), ``unit`` (nm where the tracks have it, else px).
+    Returns
+    -------
+    pandas.DataFrame
+        One row per frame that has a particle: ``frame, time_s, count, mean, median, std`` (n - 1; NaN for one
+        particle), ``D10, D50, D90`` (percentiles by number), ``unit`` (nm if the tracks have it, otherwise px).
 
-    Raises:
-        InputError: a column is missing or not of numbers.
+    Raises
+    ------
+    InputError
+        A column is missing or not numeric.
     """
     import pandas as pd
 
@@ -233,28 +261,37 @@ def sizes_over_time(tracks: pd.DataFrame, name: str = "diameter", border: bool =
 def relaxations(
     tracks: pd.DataFrame, births: Mapping[int, int] | Iterable[int], name: str = "feret_max", level: float = 0.95
 ) -> pd.DataFrame:
-    """How fast coalesced particles become round; see :mod:`lisa_micro.measure.relaxation`.
+    """Relaxation of coalesced particles to a round shape; see :mod:`lisa_micro.measure.relaxation`.
 
-    Args:
-        tracks: see the head of the module; needs ``frame, time_s, identity`` and the property; ``aspect_ratio`` and
-            ``touches_border`` are used where they are there.
-        births: identities that came from coalescence; as a mapping, with the frame from which to fit.
-        name: the length that relaxes.
-        level: of the interval, between 0 and 1.
+    Parameters
+    ----------
+    tracks
+        See the module's description; needs ``frame, time_s, identity`` and the property; ``aspect_ratio`` and
+        ``touches_border`` are used if present.
+    births
+        Track IDs of coalesced particles; as a mapping, with the first frame to fit.
+    name
+        The length that relaxes.
+    level
+        Confidence level of the interval, between 0 and 1.
 
-    Returns:
-        one row an identity, ascending: ``tau_s, tau_low_s, tau_high_s`` (0 or infinity where open); ``start_px,
-        end_px`` (the length in the first frame and in the end, by the fit); ``scatter_px``, ``correlation``;
-        ``aspect_first, aspect_last`` (medians of the first and last 3 frames); ``frames, first_frame, last_frame``
-        (used); ``why`` (why there is no fit, ``""`` where there is one).
+    Returns
+    -------
+    pandas.DataFrame
+        One row per track ID, ascending: ``tau_s, tau_low_s, tau_high_s`` (0 or infinity if open); ``start_px, end_px``
+        (the length in the first frame and at the end, from the fit); ``scatter_px``, ``correlation``; ``aspect_first,
+        aspect_last`` (medians of the first and last 3 frames); ``frames, first_frame, last_frame`` (used); ``why``
+        (reason why there is no fit, ``""`` otherwise).
 
-    Raises:
-        InputError: a column is missing or not of numbers, or a level that cannot be.
+    Raises
+    ------
+    InputError
+        A column is missing or not numeric, or a level out of range.
     """
     import pandas as pd
 
     if not 0 < level < 1:
-        raise InputError(f"the level of the interval must be between 0 and 1, such as 0.95, not {level}")
+        raise InputError(f"The level of the interval must be between 0 and 1, such as 0.95, not {level}.")
     values = {column: numbers(tracks, column) for column in ("frame", "time_s", "identity", f"{name}_px")}
     table = pd.DataFrame(values).rename(columns={f"{name}_px": "length"})
     table["aspect"] = numbers(tracks, "aspect_ratio") if "aspect_ratio" in tracks else np.nan
@@ -271,7 +308,7 @@ def relaxations(
             row |= {"aspect_first": part["aspect"].iloc[:3].median(), "aspect_last": part["aspect"].iloc[-3:].median()}
         time_s, length = part["time_s"].to_numpy(), part["length"].to_numpy()
         if len(part) < LEAST_POINTS:
-            row["why"] = f"seen whole in {len(part)} frames; at least {LEAST_POINTS} are needed"
+            row["why"] = f"entirely visible in {len(part)} frames; at least {LEAST_POINTS} are needed"
         elif not (np.diff(time_s) > 0).all():
             row["why"] = "times are unknown, or do not rise from frame to frame; give the frame time"
         else:

@@ -1,39 +1,46 @@
 """Necks: the bridges between particles in contact.
 
-Definition. The common interface of two particles is where their labels are at most 2 px apart (edge to
-edge). The *chord* is the straight line between the two ends of the interface, ``x`` half its length, and
-``R`` the mean of the two equivalent-circle radii, so that ``x / R`` is the neck ratio of sintering theory
-(two equal spheres: Frenkel 1945, Kuczynski 1949). The *neck mask* is the part of the two particles, gap
-pixels between them included, within x/2 of the chord measured along its normal and within the chord's
-extent.
+Definition: the common interface of two particles is where their labels are at most 2 px apart (edge to edge). The
+*chord* is the straight line between the two ends of the interface, ``x`` is half its length, and ``R`` is the mean of
+the two equivalent-circle radii, so ``x / R`` is the neck ratio of sintering theory (two equal spheres: Frenkel 1945,
+Kuczynski 1949). The *neck mask* is the part of the two particles, including the gap pixels between them, within x/2 of
+the chord along its normal and within the chord's extent.
 
-Where the ends of an interface are: past the neck the two outlines part, and for a few pixels they are still
-less than 2 px apart, which would lengthen every chord between labels that truly touch. So the interface
-ends where the gap exceeds the pair's own typical gap (the median along the interface) by more than a
-quarter of a pixel, 2 px at most.
+Ends of an interface: beyond the neck the two contours diverge, but stay less than 2 px apart for a few pixels, which
+would lengthen every chord between labels that truly touch. The interface therefore ends where the gap exceeds the
+pair's typical gap (the median along the interface) by more than a quarter of a pixel, and 2 px at most.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lisa_micro.io.units import check_pixel_size
 from lisa_micro.measure.contacts import MAX_GAP, Facing, areas, compact, facing
-from lisa_micro.types import InputError
 
-_WEDGE = 0.25  # px: how much wider than typical the gap may be within the interface
+if TYPE_CHECKING:
+    import pandas as pd
+
+_WEDGE = 0.25  # px by which the gap within the interface may exceed the typical gap
 
 
 @dataclass(frozen=True)
 class Neck:
     """One neck, in pixels.
 
-    Attributes:
-        a, b: labels of the two particles, a < b.
-        ends: ``((x0, y0), (x1, y1))`` of the chord, pixel centres at integers.
-        x_px: half the chord's length.
-        R_px: mean of the two equivalent-circle radii.
+    Attributes
+    ----------
+    a, b
+        Labels of the two particles, a < b.
+    ends
+        ``((x0, y0), (x1, y1))`` of the chord; pixel centres are integers.
+    x_px
+        Half the length of the chord.
+    R_px
+        Mean of the two equivalent-circle radii.
     """
 
     a: int
@@ -44,40 +51,59 @@ class Neck:
 
     @property
     def x_over_R(self) -> float:
-        """Neck ratio x/R, without unit."""
+        """Neck ratio x/R, dimensionless."""
         return self.x_px / self.R_px
 
     @property
     def centre(self) -> tuple[float, float]:
-        """``(x, y)`` px, middle of the chord."""
+        """``(x, y)`` px, midpoint of the chord."""
         (x0, y0), (x1, y1) = self.ends
         return (x0 + x1) / 2, (y0 + y1) / 2
 
 
 def find_necks(labels: np.ndarray, max_gap: float = MAX_GAP) -> list[Neck]:
-    """The necks of all particles in contact, without their masks.
+    """Find the necks of all particles in contact, without their masks.
 
-    Args:
-        labels: ``(H, W)`` integers, 0 = background.
-        max_gap: px, edge to edge.
+    Parameters
+    ----------
+    labels
+        ``(H, W)`` integers, 0 = background.
+    max_gap
+        px, edge to edge.
 
-    Returns:
-        one neck a pair in contact, ordered by (a, b).
+    Returns
+    -------
+    list of Neck
+        One neck per pair in contact, ordered by (a, b).
 
-    Raises:
-        InputError: unusable labels.
+    Raises
+    ------
+    InputError
+        Unusable labels.
+
+    Examples
+    --------
+    >>> labels = np.zeros((20, 40), int)
+    >>> labels[5:15, 5:20], labels[5:15, 20:35] = 1, 2
+    >>> neck, = find_necks(labels)
+    >>> neck.a, neck.b, neck.centre, neck.x_px
+    (1, 2, (19.5, 9.5), 5.0)
     """
     numbered, originals = compact(labels)
     return necks_between(numbered, originals, facing(numbered, max_gap), max_gap)
 
 
 def necks_between(numbered: np.ndarray, originals: np.ndarray, face: Facing, max_gap: float = MAX_GAP) -> list[Neck]:
-    """:func:`find_necks` on labels that are prepared already.
+    """As :func:`find_necks`, for labels that are prepared already.
 
-    Args:
-        numbered, originals: as from :func:`lisa_micro.measure.contacts.compact`.
-        face: as from :func:`lisa_micro.measure.contacts.facing` of ``numbered``.
-        max_gap: px, as for ``facing``.
+    Parameters
+    ----------
+    numbered, originals
+        From :func:`lisa_micro.measure.contacts.compact`.
+    face
+        From :func:`lisa_micro.measure.contacts.facing` for ``numbered``.
+    max_gap
+        px, as for ``facing``.
     """
     if len(face.gap) == 0:
         return []
@@ -106,17 +132,17 @@ def necks_between(numbered: np.ndarray, originals: np.ndarray, face: Facing, max
 def _chord(points: np.ndarray) -> tuple[tuple[tuple[float, float], tuple[float, float]], float]:
     """Ends and length of the line between the two points farthest apart.
 
-    Points lie at pixel centres or between them and stand for a pixel's width each, so the chord reaches
-    half a pixel farther on both sides: n pixels in a row give a chord of length n.
+    Points lie at pixel centres or between them and stand for one pixel width each, so the chord extends half a pixel
+    farther on both sides: n pixels in a row give a chord of length n.
     """
-    if len(points) > 64:  # only extreme points can be the farthest: keep those along 32 directions
+    if len(points) > 64:  # only extreme points can be farthest apart: keep those along 32 directions
         angle = np.arange(32) * np.pi / 32
         along = points @ np.stack([np.cos(angle), np.sin(angle)])
         points = points[np.unique(np.r_[along.argmin(axis=0), along.argmax(axis=0)])]
     difference = points[:, None] - points[None]
     squared = (difference**2).sum(axis=2)
-    i, j = np.unravel_index(int(squared.argmax()), squared.shape)
-    i, j = sorted((int(i), int(j)), key=lambda k: tuple(points[k]))
+    farthest = np.unravel_index(int(squared.argmax()), squared.shape)
+    i, j = sorted((int(k) for k in farthest), key=lambda k: tuple(points[k]))
     span = float(np.sqrt(squared[i, j]))
     direction = (points[j] - points[i]) / span if span > 0 else np.array([1.0, 0.0])
     p, q = points[i] - direction / 2, points[j] + direction / 2
@@ -126,19 +152,28 @@ def _chord(points: np.ndarray) -> tuple[tuple[tuple[float, float], tuple[float, 
 def neck_labels(labels: np.ndarray, max_gap: float = MAX_GAP) -> tuple[np.ndarray, list[Neck]]:
     """Neck masks as instance labels.
 
-    A pixel within reach of several necks goes to the one whose chord is nearest. A mask reaches at least 1
-    px to both sides of its chord, so that the thinnest neck can still be seen, and every neck has a pixel
-    (but in images of a few pixels that have more necks than pixels).
+    A pixel within reach of several necks goes to the one whose chord is nearest. A mask extends at least 1 px to both
+    sides of its chord, so the thinnest neck remains visible, and every neck has at least one pixel (except in tiny
+    images with more necks than pixels).
 
-    Args:
-        labels: ``(H, W)`` integers, 0 = background.
-        max_gap: px, edge to edge.
+    Parameters
+    ----------
+    labels
+        ``(H, W)`` integers, 0 = background.
+    max_gap
+        px, edge to edge.
 
-    Returns:
-        ``(H, W)`` int32 neck labels, and the list of necks: label k belongs to entry k - 1.
+    Returns
+    -------
+    labels : ndarray
+        ``(H, W)`` int32 neck labels.
+    necks : list of Neck
+        Label k belongs to entry k - 1.
 
-    Raises:
-        InputError: unusable labels.
+    Raises
+    ------
+    InputError
+        Unusable labels.
     """
     numbered, originals = compact(labels)
     necks = necks_between(numbered, originals, facing(numbered, max_gap), max_gap)
@@ -146,7 +181,7 @@ def neck_labels(labels: np.ndarray, max_gap: float = MAX_GAP) -> tuple[np.ndarra
 
 
 def paint_necks(numbered: np.ndarray, originals: np.ndarray, necks: list[Neck], max_gap: float = MAX_GAP) -> np.ndarray:
-    """``(H, W)`` int32 masks of necks that are found already; k is the k-th neck. See :func:`neck_labels`."""
+    """``(H, W)`` int32 masks of necks that are known already; k is the k-th neck. See :func:`neck_labels`."""
     height, width = numbered.shape
     out = np.zeros((height, width), np.int32)
     nearest = np.full((height, width), np.inf, np.float32)
@@ -178,9 +213,9 @@ def paint_necks(numbered: np.ndarray, originals: np.ndarray, necks: list[Neck], 
 
 
 def _give_pixel(out: np.ndarray, number: int, centre: tuple[float, float]) -> None:
-    """A neck swallowed by nearer ones gets the pixel nearest to its centre that is not another's last one."""
+    """Give a neck that is covered by nearer ones the pixel nearest to its centre that is not another neck's last."""
     size = np.bincount(out.ravel(), minlength=number + 1)
-    size[0] = 2  # background can be spared
+    size[0] = 2  # background pixels may always be taken
     rows, columns = np.nonzero(size[out] > 1)
     if len(rows):
         k = int(np.hypot(columns - centre[0], rows - centre[1]).argmin())
@@ -195,26 +230,41 @@ def _union_with_gap(labels: np.ndarray, a: int, b: int, max_gap: float) -> np.nd
     union = first | second
     if not first.any() or not second.any():
         return union
-    # a straight gap of g background pixels has centre distances that add up to g + 1; half a pixel for slant
+    # centre distances across a straight gap of g background pixels add up to g + 1; half a pixel for oblique gaps
     between = distance_transform_edt(~first) + distance_transform_edt(~second) <= max_gap + 1.5
     return union | (between & (labels == 0))
 
 
-def measure_necks(labels: np.ndarray, pixel_size_nm: float | None = None):
+def measure_necks(labels: np.ndarray, pixel_size_nm: float | None = None) -> pd.DataFrame:
     """Measure the necks between particles in contact.
 
-    Args:
-        labels: ``(H, W)`` integers, 0 = background, k = particle k.
-        pixel_size_nm: edge of a pixel in nm; without it there are no nm columns.
+    Parameters
+    ----------
+    labels
+        ``(H, W)`` integers, 0 = background, k = particle k.
+    pixel_size_nm
+        Edge length of a pixel in nm; without it there are no nm columns.
 
-    Returns:
-        ``pandas.DataFrame``, one row a neck: ``neck`` (1..n, the label in :func:`neck_labels`),
-        ``particle_a``, ``particle_b``, ``centre_x_px``, ``centre_y_px``, the chord's ends ``x0_px, y0_px,
-        x1_px, y1_px``, ``x_px`` (half the chord), ``width_px`` (the chord, 2x), ``R_px`` (mean equivalent
-        radius), ``x_over_R``, and with a pixel size ``x_nm``, ``width_nm``, ``R_nm``.
+    Returns
+    -------
+    pandas.DataFrame
+        One row per neck: ``neck`` (1..n, the label in :func:`neck_labels`), ``particle_a``, ``particle_b``,
+        ``centre_x_px``, ``centre_y_px``, the ends of the chord ``x0_px, y0_px, x1_px, y1_px``, ``x_px`` (half the
+        chord), ``width_px`` (the chord, 2x), ``R_px`` (mean equivalent-circle radius), ``x_over_R``; with a pixel size
+        also ``x_nm``, ``width_nm``, ``R_nm``.
 
-    Raises:
-        InputError: unusable labels, or a pixel size that is not a positive number.
+    Raises
+    ------
+    InputError
+        Unusable labels, or a pixel size that is not a positive number.
+
+    Examples
+    --------
+    >>> labels = np.zeros((20, 40), int)
+    >>> labels[5:15, 5:20], labels[5:15, 20:35] = 1, 2
+    >>> measure_necks(labels, pixel_size_nm=0.5)[["particle_a", "particle_b", "width_px",
+    "width_nm"]].to_dict("records")
+    [{'particle_a': 1, 'particle_b': 2, 'width_px': 10.0, 'width_nm': 5.0}]
     """
     import pandas as pd
 
@@ -240,20 +290,3 @@ def measure_necks(labels: np.ndarray, pixel_size_nm: float | None = None):
     if scale is not None:
         table |= {"x_nm": x * scale, "width_nm": 2 * x * scale, "R_nm": radius * scale}
     return pd.DataFrame(table)
-
-
-def check_pixel_size(pixel_size_nm: float | None) -> float | None:
-    """The pixel size as a float, or None.
-
-    Raises:
-        InputError: not a positive finite number.
-    """
-    if pixel_size_nm is None:
-        return None
-    try:
-        value = float(pixel_size_nm)
-    except (TypeError, ValueError):
-        value = float("nan")
-    if not (np.isfinite(value) and value > 0):
-        raise InputError(f"the pixel size must be a positive number of nanometres, not {pixel_size_nm!r}")
-    return value

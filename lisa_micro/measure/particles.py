@@ -1,65 +1,81 @@
 """Properties of instances, measured on instance labels.
 
-Conventions, so that numbers can be compared with other programs:
+Definitions, for comparison with other programs:
 
-- A pixel is a unit square around its integer coordinates; area is the number of pixels.
+- A pixel is a unit square around its integer coordinates; the area is the number of pixels.
 - ``diameter``: of the circle of equal area, sqrt(4 A / pi).
-- ``length`` and ``width``: largest and smallest caliper (Feret) diameter of the convex hull of the middles of
-  the outer pixel edges, so that w pixels side by side are w px wide (ImageJ takes pixel corners and gets up
-  to 0.4 px more).
-- ``perimeter``: Cauchy-Crofton formula with four directions: P = pi/8 * sum over directions of (line
-  spacing * number of times lines cross the outline) (Legland, Kieu, Devaux, Image Anal. Stereol. 26 (2007)
-  83; the same as ``skimage.measure.perimeter_crofton(directions=4)``). Right on average over orientations;
-  a straight edge may be 5 % off.
-- ``circularity``: 4 pi A / P^2 with that perimeter; not cut at 1, which small round particles exceed by some
+- ``length`` and ``width``: largest and smallest caliper (Feret) diameter of the convex hull of the midpoints of the
+  outer pixel edges, so w pixels side by side are w px wide (ImageJ uses pixel corners and gives up to 0.4 px more).
+- ``perimeter``: Cauchy-Crofton formula with four directions, P = pi/8 * sum over directions of (line spacing * number
+  of crossings of the contour) (Legland, Kieu, Devaux, Image Anal. Stereol. 26 (2007) 83; the same as
+  ``skimage.measure.perimeter_crofton(directions=4)``). It is unbiased over orientations; a straight edge may deviate by
+  5 %.
+- ``circularity``: 4 pi A / P^2 with that perimeter. It is not clipped at 1, which small round particles exceed by a few
   hundredths.
 - ``aspect_ratio``: length / width, at least 1.
-- Particles cut by the image's border are measured as far as they are seen; ``touches_border`` tells.
+- Particles cut by the border of the image are measured as far as they are visible; ``touches_border`` marks them.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from lisa_micro.measure.contacts import agglomerates, bands, border_pixels, compact, facing
+from lisa_micro.io import MicrographLike, pixels_of
+from lisa_micro.measure.contacts import Facing, agglomerates, bands, border_pixels, compact, facing
 from lisa_micro.measure.necks import necks_between
 from lisa_micro.types import InputError
 
 
-def particle_properties(labels: np.ndarray, pixels: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def particle_properties(labels: np.ndarray, pixels: MicrographLike | None = None) -> dict[str, np.ndarray]:
     """Measure every instance, in pixels.
 
-    Args:
-        labels: ``(H, W)`` integers, 0 = background; numbers may be missing.
-        pixels: ``(H, W)`` intensities; NaN and infinities are left out of the mean.
+    Parameters
+    ----------
+    labels
+        ``(H, W)`` integers, 0 = background; numbers may be missing.
+    pixels
+        ``(H, W)`` intensities, or any other micrograph; NaN and infinities are ignored in the mean.
 
-    Returns:
-        arrays of length n in ascending label order: ``label``; ``x``, ``y`` (centroid, pixel centres at
-        integers); ``x0``, ``y0``, ``x1``, ``y1`` (box, far edge exclusive); ``area`` (px^2); ``diameter``,
-        ``length``, ``width``, ``perimeter`` (px); ``circularity``, ``aspect_ratio``; ``intensity`` (mean,
-        NaN without pixels); ``touches_border`` (bool); ``contacts`` (number of particles at most 2 px
-        away); ``agglomerate`` (1.. for particles in groups of three or more in contact, else 0); ``gap``
-        (px, edge-to-edge distance to the nearest other particle, inf for a single one); ``neck_width`` (px,
-        chord 2x of the widest neck, 0 without) and ``neck_ratio`` (x/R of that neck, 0 without).
+    Returns
+    -------
+    dict of str to ndarray
+        Arrays of length n in ascending order of the labels: ``label``; ``x``, ``y`` (centroid; pixel centres are
+        integers); ``x0``, ``y0``, ``x1``, ``y1`` (box, far edge exclusive); ``area`` (px^2); ``diameter``, ``length``,
+        ``width``, ``perimeter`` (px); ``circularity``, ``aspect_ratio``; ``intensity`` (mean, NaN without pixels);
+        ``touches_border`` (bool); ``contacts`` (number of particles at most 2 px away); ``agglomerate`` (numbered from
+        1 for particles in groups of three or more in contact, otherwise 0); ``gap`` (px, edge-to-edge distance to the
+        nearest other particle, inf for a single one); ``neck_width`` (px, chord 2x of the widest neck, 0 without neck)
+        and ``neck_ratio`` (x/R of that neck, 0 without neck).
 
-    Raises:
-        InputError: unusable labels, or pixels of another shape than the labels.
+    Raises
+    ------
+    InputError
+        Unusable labels, or pixels of another shape than the labels.
+
+    Examples
+    --------
+    >>> labels = np.zeros((12, 12), int)
+    >>> labels[2:6, 2:10] = 4
+    >>> found = particle_properties(labels)
+    >>> {name: found[name].tolist() for name in ("label", "area", "length", "width", "x", "touches_border")}
+    {'label': [4], 'area': [32.0], 'length': [8.54...], 'width': [4.0], 'x': [5.5], 'touches_border': [False]}
     """
     numbered, originals = compact(labels)
     n, (height, width) = len(originals), numbered.shape
-    if pixels is not None and np.shape(pixels) != numbered.shape:
+    values = None if pixels is None else pixels_of(pixels)
+    if values is not None and values.shape != numbered.shape:
         raise InputError(
-            f"the intensities have shape {np.shape(pixels)} but the labels {numbered.shape}: "
-            "labels must belong to the same image"
+            f"The intensities have shape {values.shape} but the labels {numbered.shape}; "
+            "both must belong to the same image."
         )
-    area, sum_x, sum_y, (x0, y0, x1, y1), intensity = _sums(numbered, pixels, n)
+    (area, sum_x, sum_y, intensity), (x0, y0, x1, y1) = _sums(numbered, values, n)
     safe = np.maximum(area, 1)
     perimeter = _crofton_perimeter(numbered, n)
     border = border_pixels(numbered)
     owner = numbered[border[:, 0], border[:, 1]] - 1
     order = np.argsort(owner, kind="stable")
-    outlines = np.split(border[order][:, ::-1], np.cumsum(np.bincount(owner, minlength=n))[:-1]) if n else []
-    length, breadth = _feret(outlines)
+    contours = np.split(border[order][:, ::-1], np.cumsum(np.bincount(owner, minlength=n))[:-1]) if n else []
+    length, breadth = _feret(contours)
     face = facing(numbered)
     pairs = np.unique(face.pair, axis=0)
     neck_width, neck_ratio = np.zeros(n), np.zeros(n)
@@ -86,14 +102,16 @@ def particle_properties(labels: np.ndarray, pixels: np.ndarray | None = None) ->
         "touches_border": (x0 == 0) | (y0 == 0) | (x1 == width) | (y1 == height),
         "contacts": np.bincount(pairs.ravel() - 1, minlength=n) if len(pairs) else np.zeros(n, np.int64),
         "agglomerate": agglomerates(n, pairs),
-        "gap": _nearest_gap(outlines, np.stack([x0, y0, x1, y1], 1), face),
+        "gap": _nearest_gap(contours, np.stack([x0, y0, x1, y1], 1), face),
         "neck_width": neck_width,
         "neck_ratio": neck_ratio,
     }
 
 
-def _sums(numbered: np.ndarray, pixels: np.ndarray | None, n: int) -> tuple[np.ndarray, ...]:
-    """Of labels 1..n: area, sums of x and of y, boxes (x0, y0, x1, y1, far edge exclusive), mean intensity."""
+def _sums(
+    numbered: np.ndarray, pixels: np.ndarray | None, n: int
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """Of labels 1..n: area, sums of x and of y, mean intensity, and boxes (x0, y0, x1, y1; far edge exclusive)."""
     far = np.iinfo(np.int64).max
     x0, y0, x1, y1 = np.full(n, far), np.full(n, far), np.zeros(n, np.int64), np.zeros(n, np.int64)
     area, sum_x, sum_y, count, total = (np.zeros(n) for _ in range(5))
@@ -101,7 +119,7 @@ def _sums(numbered: np.ndarray, pixels: np.ndarray | None, n: int) -> tuple[np.n
         part = numbered[band]
         rows, columns = np.nonzero(part)
         which = part[rows, columns] - 1
-        values = None if pixels is None else np.asarray(pixels)[band][rows, columns].astype(float)
+        values = None if pixels is None else pixels[band][rows, columns].astype(float)
         rows += band.start
         area += np.bincount(which, minlength=n)
         sum_x += np.bincount(which, columns, minlength=n)
@@ -115,11 +133,11 @@ def _sums(numbered: np.ndarray, pixels: np.ndarray | None, n: int) -> tuple[np.n
             count += np.bincount(which[good], minlength=n)
             total += np.bincount(which[good], values[good], minlength=n)
     intensity = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return area, sum_x, sum_y, (x0, y0, x1, y1), intensity
+    return (area, sum_x, sum_y, intensity), (x0, y0, x1, y1)
 
 
 def _crofton_perimeter(numbered: np.ndarray, n: int) -> np.ndarray:
-    """Perimeter of labels 1..n, px; see the head of the module."""
+    """Perimeter of labels 1..n in px; the module's description has the formula."""
     padded = np.pad(numbered, 1)
     total = np.zeros(n + 1)
     lines = (
@@ -135,32 +153,32 @@ def _crofton_perimeter(numbered: np.ndarray, n: int) -> np.ndarray:
     return np.pi / 8 * total[1:]
 
 
-def _feret(outlines: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Largest and smallest caliper diameter of each outline, px."""
+def _feret(contours: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Largest and smallest caliper diameter of each contour, px."""
     from scipy.spatial import ConvexHull
 
     step = np.array([[0.5, 0], [-0.5, 0], [0, 0.5], [0, -0.5]])
-    longest, shortest = np.zeros(len(outlines)), np.zeros(len(outlines))
-    for k, outline in enumerate(outlines):
-        points = (outline[:, None] + step).reshape(-1, 2)
+    longest, shortest = np.zeros(len(contours)), np.zeros(len(contours))
+    for k, contour in enumerate(contours):
+        points = (contour[:, None] + step).reshape(-1, 2)
         hull = points[ConvexHull(points).vertices]
         edge = np.roll(hull, -1, axis=0) - hull
         normal = np.stack([-edge[:, 1], edge[:, 0]], 1) / np.linalg.norm(edge, axis=1, keepdims=True)
-        # the smallest caliper always lies flat on an edge of the hull (Freeman and Shapira 1975)
+        # the smallest caliper lies flat on an edge of the hull (Freeman and Shapira 1975)
         shortest[k] = np.ptp(hull @ normal.T, axis=0).min()
         longest[k] = np.sqrt(((hull[:, None] - hull[None]) ** 2).sum(axis=2).max())
     return longest, shortest
 
 
-def _nearest_gap(outlines: list[np.ndarray], boxes: np.ndarray, face) -> np.ndarray:
-    """Edge-to-edge distance of each particle to the nearest other one, px; inf where there is no other.
+def _nearest_gap(contours: list[np.ndarray], boxes: np.ndarray, face: Facing) -> np.ndarray:
+    """Edge-to-edge distance of each particle to the nearest other one, px; inf if there is no other.
 
-    Particles in contact have it already. For the others, outlines are compared in the order of the distance
-    between boxes, a lower bound, until that exceeds the best found.
+    For particles in contact it is known already. For the others, contours are compared in order of the distance between
+    boxes, a lower bound, until that exceeds the best distance found.
     """
     from scipy.spatial import cKDTree
 
-    n = len(outlines)
+    n = len(contours)
     best = np.full(n, np.inf)
     np.minimum.at(best, face.pair.ravel() - 1, np.repeat(face.gap, 2))
     if n < 2:
@@ -176,7 +194,7 @@ def _nearest_gap(outlines: list[np.ndarray], boxes: np.ndarray, face) -> np.ndar
             if bound[other] >= best[k] or other == k:
                 break
             if trees[other] is None:
-                trees[other] = cKDTree(outlines[other])
-            distance = trees[other].query(outlines[k], distance_upper_bound=best[k] + 1 + 1e-9)[0].min()
+                trees[other] = cKDTree(contours[other])
+            distance = trees[other].query(contours[k], distance_upper_bound=best[k] + 1 + 1e-9)[0].min()
             best[k] = min(best[k], float(distance) - 1)
     return best

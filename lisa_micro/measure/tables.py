@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lisa_micro.io import MicrographLike
+from lisa_micro.io.units import check_pixel_size
 from lisa_micro.measure.contacts import check_labels
-from lisa_micro.measure.necks import check_pixel_size
 from lisa_micro.measure.particles import particle_properties
 from lisa_micro.types import InputError
 
@@ -47,82 +48,127 @@ _SUMMARISED = ("diameter", "area", "length", "width", "perimeter", "circularity"
 def column(name: str, unit: str = "px") -> str:
     """Column of :func:`measure_particles` that holds a property.
 
-    Args:
-        name: a key of :func:`lisa_micro.measure.particles.particle_properties`.
-        unit: ``"px"`` or ``"nm"``; without effect on properties that have no unit.
+    Parameters
+    ----------
+    name
+        A key of :func:`lisa_micro.measure.particles.particle_properties`.
+    unit
+        ``"px"`` or ``"nm"``; ignored for dimensionless properties.
 
-    Raises:
-        InputError: no such property or unit.
+    Raises
+    ------
+    InputError
+        Unknown property or unit.
+
+    Examples
+    --------
+    >>> column("area", "nm"), column("length"), column("circularity", "nm")
+    ('area_nm2', 'feret_max_px', 'circularity')
     """
     if name not in _COLUMNS:
-        raise InputError(f"no property called {name!r}; there are {', '.join(_COLUMNS)}")
+        raise InputError(f"Unknown property {name!r}; choose one of {', '.join(_COLUMNS)}.")
     if unit not in ("px", "nm"):
-        raise InputError(f"no unit called {unit!r}; choose px or nm")
+        raise InputError(f"Unknown unit {unit!r}; choose px or nm.")
     base, power = _COLUMNS[name]
     return base if power is None else f"{base}_{unit}{'2' if power == 2 else ''}"
 
 
 def measure_particles(
-    labels: np.ndarray, pixel_size_nm: float | None = None, pixels: np.ndarray | None = None
+    labels: np.ndarray, pixel_size_nm: float | None = None, pixels: MicrographLike | None = None
 ) -> pd.DataFrame:
-    """Measure every instance; definitions in :mod:`lisa_micro.measure.particles`.
+    """Measure every instance; :mod:`lisa_micro.measure.particles` has the definitions.
 
-    Args:
-        labels: ``(H, W)`` integers, 0 = background.
-        pixel_size_nm: edge of a pixel in nm; without it there are no nm columns.
-        pixels: ``(H, W)`` intensities.
+    Parameters
+    ----------
+    labels
+        ``(H, W)`` integers, 0 = background.
+    pixel_size_nm
+        Edge length of a pixel in nm; without it there are no nm columns.
+    pixels
+        ``(H, W)`` intensities, or any other micrograph.
 
-    Returns:
-        one row an instance, in label order. Columns: ``label``, ``centroid_x_px``, ``centroid_y_px``,
+    Returns
+    -------
+    pandas.DataFrame
+        One row per instance, in order of the labels. Columns: ``label``, ``centroid_x_px``, ``centroid_y_px``,
         ``box_x0_px`` ... ``box_y1_px``, ``area_px2``, ``diameter_px``, ``feret_max_px``, ``feret_min_px``,
-        ``perimeter_px``, ``circularity``, ``aspect_ratio``, ``mean_intensity``, ``touches_border``,
-        ``contacts`` (neighbours at most 2 px away), ``agglomerate``, ``gap_px``, ``neck_width_px``,
-        ``neck_ratio``; with a pixel size the same in nm behind them (``area_nm2``, ``diameter_nm`` ...).
+        ``perimeter_px``, ``circularity``, ``aspect_ratio``, ``mean_intensity``, ``touches_border``, ``contacts``
+        (neighbours at most 2 px away), ``agglomerate``, ``gap_px``, ``neck_width_px``, ``neck_ratio``; with a pixel
+        size followed by the same in nm (``area_nm2``, ``diameter_nm`` ...).
 
-    Raises:
-        InputError: unusable labels, a pixel size that is not positive, or pixels of another shape.
+    Raises
+    ------
+    InputError
+        Unusable labels, a pixel size that is not positive, or pixels of another shape.
+
+    Examples
+    --------
+    >>> labels = np.zeros((12, 12), int)
+    >>> labels[2:6, 2:6], labels[8:10, 8:10] = 1, 2
+    >>> measure_particles(labels, pixel_size_nm=0.5)[["label", "area_px2", "area_nm2", "contacts"]].to_dict("list")
+    {'label': [1, 2], 'area_px2': [16.0, 4.0], 'area_nm2': [4.0, 1.0], 'contacts': [0, 0]}
     """
     return particle_table(particle_properties(labels, pixels), pixel_size_nm)
 
 
 def particle_table(properties: Mapping[str, np.ndarray], pixel_size_nm: float | None = None) -> pd.DataFrame:
-    """The table of :func:`measure_particles` from properties that are measured already."""
+    """The table of :func:`measure_particles` from properties that are measured already.
+
+    Parameters
+    ----------
+    properties
+        From :func:`lisa_micro.measure.particles.particle_properties`.
+    pixel_size_nm
+        Edge length of a pixel in nm.
+    """
     import pandas as pd
 
     scale = check_pixel_size(pixel_size_nm)
     table = {column(name): values for name, values in properties.items()}
     if scale is not None:
+        powers = {name: _COLUMNS[name][1] for name in properties}
         table |= {
-            column(name, "nm"): values * scale ** _COLUMNS[name][1]
-            for name, values in properties.items()
-            if _COLUMNS[name][1] is not None
+            column(name, "nm"): properties[name] * scale**power for name, power in powers.items() if power is not None
         }
     return pd.DataFrame(table)
 
 
 def summarise(
-    labels: np.ndarray, pixel_size_nm: float | None = None, pixels: np.ndarray | None = None
+    labels: np.ndarray, pixel_size_nm: float | None = None, pixels: MicrographLike | None = None
 ) -> dict[str, float]:
-    """Numbers for the whole image.
+    """Summarise the instances of an image in a few numbers.
 
-    Args:
-        labels, pixel_size_nm, pixels: as for :func:`measure_particles`.
+    Parameters
+    ----------
+    labels, pixel_size_nm, pixels
+        As for :func:`measure_particles`.
 
-    Returns:
-        ``count``; ``area_fraction`` (labelled part of the image, 0..1); ``number_density_per_um2`` with a
-        pixel size, else ``number_density_per_Mpx`` (per million pixels); and for diameter, area, Feret
-        diameters, perimeter, circularity and aspect ratio (in nm where known, else px, the unit in the
-        key): ``mean_``, ``median_``, ``std_`` (n - 1; NaN for one particle), ``D10_``, ``D50_``, ``D90_``
-        (percentiles by number, linear interpolation). NaN where there is no particle. Particles cut by the
-        border are counted.
+    Returns
+    -------
+    dict of str to float
+        ``count``; ``area_fraction`` (labelled part of the image, 0..1); ``number_density_per_um2`` with a pixel size,
+        otherwise ``number_density_per_Mpx`` (per million pixels). For diameter, area, Feret diameters, perimeter,
+        circularity and aspect ratio (in nm if known, otherwise px; the unit is in the key): ``mean_``, ``median_``,
+        ``std_`` (n - 1; NaN for one particle), ``D10_``, ``D50_``, ``D90_`` (percentiles by number, linear
+        interpolation). NaN without particles. Particles cut by the border are included.
 
-    Raises:
-        InputError: as :func:`measure_particles`, or an image without pixels.
+    Raises
+    ------
+    InputError
+        As :func:`measure_particles`, or an image without pixels.
+
+    Examples
+    --------
+    >>> labels = np.zeros((10, 10), int)
+    >>> labels[2:6, 2:6] = 1
+    >>> numbers = summarise(labels, pixel_size_nm=2.0)
+    >>> numbers["count"], numbers["area_fraction"], numbers["mean_area_nm2"]
+    (1.0, 0.16, 64.0)
     """
     scale = check_pixel_size(pixel_size_nm)
     size = check_labels(labels).size
     if size == 0:
-        raise InputError("the label image has no pixels")
+        raise InputError("The label image has no pixels.")
     properties = particle_properties(labels, pixels)
     count = len(properties["label"])
     result = {"count": float(count), "area_fraction": float(properties["area"].sum()) / size}
@@ -139,8 +185,19 @@ def summarise(
 
 
 def statistics(values: np.ndarray) -> dict[str, float]:
-    """``mean, median, std`` (n - 1; NaN for one value), ``D10, D50, D90`` (percentiles) of ``(n,)`` values; NaN of
-    none."""
+    """Statistics of ``(n,)`` values.
+
+    Returns
+    -------
+    dict of str to float
+        ``mean``, ``median``, ``std`` (n - 1; NaN for one value), ``D10``, ``D50``, ``D90`` (percentiles); all NaN
+        without values.
+
+    Examples
+    --------
+    >>> statistics(np.array([1.0, 2.0, 3.0]))["D90"]
+    2.8
+    """
     if len(values) == 0:
         return dict.fromkeys(("mean", "median", "std", "D10", "D50", "D90"), float("nan"))
     d10, d50, d90 = (float(v) for v in np.percentile(values, [10, 50, 90]))
@@ -163,44 +220,54 @@ def histogram(
 ) -> Figure:
     """Histogram of a property with mean, median and standard deviation.
 
-    Drawn without matplotlib's global state, so that threads do not disturb each other.
+    It is drawn without matplotlib's global state, so it may be called from several threads.
 
-    Args:
-        values: one an instance; those that are not finite are left out.
-        label: what it is.
-        unit: shown in brackets, ``""`` for none.
-        out: picture to write (``.png``, ``.svg``, ``.pdf``).
-        bins: number; None: rule of Freedman and Diaconis, 5 to 60.
+    Parameters
+    ----------
+    values
+        One per instance; values that are not finite are ignored.
+    label
+        Name of the property.
+    unit
+        Shown in brackets; ``""`` for none.
+    out
+        Picture to write (``.png``, ``.svg``, ``.pdf``).
+    bins
+        Number of bins; by default from the rule of Freedman and Diaconis, 5 to 60.
 
-    Returns:
-        the figure.
+    Returns
+    -------
+    matplotlib.figure.Figure
 
-    Raises:
-        InputError: fewer than one bin.
+    Raises
+    ------
+    InputError
+        Fewer than one bin.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     if bins is not None and bins < 1:
-        raise InputError(f"a histogram needs at least one bin, not {bins}")
-    values = np.asarray(values, float).ravel()
-    values = values[np.isfinite(values)]
+        raise InputError(f"A histogram needs at least one bin, not {bins}.")
+    array = np.asarray(values, float).ravel()
+    array = array[np.isfinite(array)]
     figure = Figure(figsize=(6.0, 4.0), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_xlabel(f"{label} ({unit})" if unit else label)
     axes.set_ylabel("number")
     axes.spines[["top", "right"]].set_visible(False)
-    if len(values) == 0:
+    if len(array) == 0:
         axes.text(0.5, 0.5, "nothing to measure", ha="center", va="center", transform=axes.transAxes)
     else:
-        axes.hist(values, bins=bins or _bin_number(values), color="#3b75af", edgecolor="white", linewidth=0.6)
-        numbers = statistics(values)
+        axes.hist(array, bins=bins or _bin_number(array), color="#3b75af", edgecolor="white", linewidth=0.6)
+        numbers = statistics(array)
         axes.axvline(numbers["mean"], color="#c0392b", label=f"mean {numbers['mean']:.4g}")
         axes.axvline(numbers["median"], color="#333333", linestyle="--", label=f"median {numbers['median']:.4g}")
-        axes.set_title(f"n = {len(values)}, standard deviation {numbers['std']:.3g}", fontsize=10)
+        axes.set_title(f"n = {len(array)}, standard deviation {numbers['std']:.3g}", fontsize=10)
         axes.legend(frameon=False)
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins="auto", steps=[1, 2, 2.5, 5, 10]))
     if out is not None:
         figure.savefig(out)
     return figure

@@ -1,10 +1,9 @@
-"""Are two particles one? The waist of a pair, and the division of one region into the particles that it holds.
-
-Two particles that sinter keep a waist between them until they have become one body. In the distance map of their union
-(distance of each pixel to the outline) each particle is a maximum and the waist is the saddle between the two. The
-*waist ratio* is the height of the saddle over that of the lower maximum: near 0 for a point contact, close to x over
-the smaller radius while the neck grows, and 1 when only one maximum is left. It does not depend on where exactly the
-line between the two is drawn, and needs no fit.
+"""Waist between two particles, and division of a region into the particles that it contains.
+ Two sintering particles keep a waist between them until they have become one body. In the distance map of their union
+(distance of each pixel to the contour) each particle is a maximum and the waist is the saddle between them. The *waist
+ratio* is the height of the saddle divided by that of the lower maximum: near 0 for a point contact, close to x over the
+smaller radius while the neck grows, and 1 when only one maximum is left. It does not depend on the exact position of
+the line between the two, and needs no fit.
 """
 
 from __future__ import annotations
@@ -15,18 +14,30 @@ import numpy as np
 from scipy import ndimage
 
 BODY = 0.6
-"""Radius of the disc by which an instance is opened to be rid of bulges, see :func:`body_gap`."""
-_CORE = 0.6  # share of a seed's greatest distance from the outline above which a pixel belongs to its core
+"""Radius of the disc by which an instance is opened to remove bulges; see :func:`body_gap`."""
+_CORE = 0.6  # fraction of a seed's greatest distance to the contour above which a pixel belongs to its core
 
 
 def waist_ratio(first: np.ndarray, second: np.ndarray) -> float:
-    """How far two regions have become one body.
+    """Waist ratio of two regions.
 
-    Args:
-        first, second: ``(H, W)`` bool, of one shape, without common pixels.
+    Parameters
+    ----------
+    first, second
+        ``(H, W)`` bool, of the same shape, without common pixels.
 
-    Returns:
-        0..1; 0 where they do not touch (8-neighbours) or one of them is empty, 1 where no waist is left between them.
+    Returns
+    -------
+    float
+        0..1; 0 if they do not touch (8-neighbours) or one is empty, 1 if no waist is left.
+
+    Examples
+    --------
+    >>> square = np.zeros((30, 60), bool)
+    >>> left, right = square.copy(), square.copy()
+    >>> left[5:25, 10:30], right[5:25, 30:50] = True, True
+    >>> waist_ratio(left, right)
+    1.0
     """
     if not first.any() or not second.any():
         return 0.0
@@ -40,33 +51,40 @@ def waist_ratio(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def pair_waist(labels: np.ndarray, a: int, b: int) -> float:
-    """:func:`waist_ratio` of two instances of ``(H, W)`` labels; 0 where either is not there."""
+    """:func:`waist_ratio` of two instances of ``(H, W)`` labels; 0 if either is missing."""
     return waist_ratio(*_pair(labels, a, b))
 
 
 def _pair(labels: np.ndarray, a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two instances as bool masks of the part of ``(H, W)`` labels that holds both."""
+    """Two instances as bool masks of the part of ``(H, W)`` labels that contains both."""
     pair = (labels == a) | (labels == b)
     rows, columns = (np.flatnonzero(pair.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
         return pair[:0], pair[:0]
-    # a pixel around, where the image has it: what lies beyond the crop would count as the border of the image
+    # one pixel around it if possible, since pixels beyond the crop are treated as the border of the image
     part = labels[max(rows[0] - 1, 0) : rows[-1] + 2, max(columns[0] - 1, 0) : columns[-1] + 2]
     return part == a, part == b
 
 
 def body_gap(labels: np.ndarray, a: int, b: int, share: float = BODY) -> float:
-    """How far two instances are apart without the bulges by which their outlines may reach over to each other.
+    """Distance of two instances without the bulges by which their labels may reach over to each other.
 
-    In noise, outlines fill a narrow gap: the labels meet in a bridge that is not there. Opened by a disc that is
-    smaller than the instance, they lose it, and two bodies that truly meet stay close.
+    In noise, labels fill a narrow gap with a bridge that does not exist. Opening by a disc smaller than the instance
+    removes it, while two bodies that truly meet stay close.
 
-    Args:
-        labels: ``(H, W)`` integers. a, b: two of them.
-        share: radius of the disc, as a share of the greatest distance within the instance from its outline.
+    Parameters
+    ----------
+    labels
+        ``(H, W)`` integers.
+    a, b
+        Two of the labels.
+    share
+        Radius of the disc, as a fraction of the greatest distance to the contour within the instance.
 
-    Returns:
-        px, edge to edge, 0 or more; infinity where one of them is not there.
+    Returns
+    -------
+    float
+        px, edge to edge, 0 or more; infinity if one is missing.
     """
     first, second = _pair(labels, a, b)
     if not first.any() or not second.any():
@@ -82,18 +100,22 @@ def _opened(region: np.ndarray, share: float) -> np.ndarray:
 
 
 def divide(region: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """Give each pixel of a region to one of the particles that are known to be in it.
+    """Assign each pixel of a region to one of the particles known to be in it.
 
-    The region is flooded from the particles' cores along its distance map, so that the line between two of them comes
-    to lie at the waist, where there is one.
+    The region is flooded from the cores of the particles along its distance map, so that the dividing line lies at the
+    waist, if there is one.
 
-    Args:
-        region: ``(H, W)`` bool.
-        seeds: ``(H, W)`` integers, where the particles are expected (identity k where k is); what lies outside of the
-            region is not used.
+    Parameters
+    ----------
+    region
+        ``(H, W)`` bool.
+    seeds
+        ``(H, W)`` integers, where the particles are expected; parts outside the region are ignored.
 
-    Returns:
-        ``(H, W)`` int32: identities, 0 outside of the region. Without any seed within the region all is 0.
+    Returns
+    -------
+    ndarray
+        ``(H, W)`` int32 labels, 0 outside the region; all 0 without a seed within the region.
     """
     from skimage.segmentation import watershed
 
@@ -109,7 +131,7 @@ def divide(region: np.ndarray, seeds: np.ndarray) -> np.ndarray:
 
 
 def _distance(region: np.ndarray) -> np.ndarray:
-    """Distance to the outline; the border of the image is none, since a particle goes on beyond it."""
+    """Distance to the contour; the border of the image does not count, since a particle continues beyond it."""
     return ndimage.distance_transform_edt(np.pad(region, 1, mode="edge"))[1:-1, 1:-1]
 
 

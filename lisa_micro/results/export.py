@@ -17,7 +17,10 @@ import numpy as np
 from lisa_micro.geometry import boxes_from_labels, rle_from_labels
 from lisa_micro.io.files import ANSWER_FILES, check_output, results_in, write_files, write_json
 from lisa_micro.io.labels import write_labels
-from lisa_micro.types import CONCEPTS, Answer, Micrograph, Segmentation, Value
+from lisa_micro.io.memory import MicrographLike
+from lisa_micro.io.reader import as_micrograph
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import CONCEPTS, Micrograph, Value
 from lisa_micro.viz.overlay import draw_overlay
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ behind them, in the order in which a file has them."""
 
 def save_answer(
     answer: Answer,
-    image: Micrograph,
+    image: MicrographLike,
     folder: str | os.PathLike[str],
     *,
     preset: str = "",
@@ -60,7 +63,7 @@ def save_answer(
     Raises:
         InputError: the folder cannot be written, or holds results and ``force`` is false.
     """
-    folder = check_output(folder, force)
+    folder, image = check_output(folder, force), as_micrograph(image)
     segments = answer.segments
     shape = image.shape
     writers: dict[str, Callable[[Path], None]] = {

@@ -9,7 +9,7 @@ import numpy as np
 
 from lisa_micro.measure import particle_properties
 from lisa_micro.measure.tables import column, particle_table, statistics
-from lisa_micro.types import Segmentation
+from lisa_micro.results.answer import Segmentation
 
 REGIONS = ("substrate",)
 """Concepts that are one region; it has an area and no size."""

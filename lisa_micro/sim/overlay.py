@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from lisa_micro import scale_bar
+
 FONTS = (
     "DejaVuSans.ttf",
     "DejaVuSans-Bold.ttf",
@@ -52,8 +54,7 @@ def _font(name: str, size: int):
 
 def nice_length(nm: float) -> float:
     """The largest of 1, 2, 5 x 10^k nm that is at most ``nm``."""
-    power = 10.0 ** np.floor(np.log10(nm))
-    return float(max(step for step in (1, 2, 5) if step * power <= nm * 1.0001) * power)
+    return scale_bar.nice_length(nm, tolerance=1e-4)
 
 
 def length_text(nm: float) -> str:

@@ -17,7 +17,8 @@ from lisa_micro.language import Clause, Reply, parse_reply
 from lisa_micro.language.display import display, noun_phrase
 from lisa_micro.models.trackers.base import check_labels
 from lisa_micro.protocols import Detections, DetectorState, Tracker
-from lisa_micro.types import CONCEPTS, Answer, InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import CONCEPTS, InputError, Micrograph
 
 if TYPE_CHECKING:
     from lisa_micro.assistant.engine import Engine

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lisa_micro.io.files import write_files
+from lisa_micro.scale_bar import DEFAULT_FONT, load_font
 from lisa_micro.types import InputError, Micrograph
-from lisa_micro.viz.overlay import PALETTE, _close_pairs, _font, _scale_bar, draw_overlay
+from lisa_micro.viz.overlay import PALETTE, close_pairs, draw_overlay, draw_scale_bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,7 @@ class StableColours:
         names = np.unique(labels[labels > 0]).tolist()
         fresh = [name for name in names if name not in self.chosen]
         near: dict[int, set[int]] = {name: set() for name in fresh}
-        for a, b in _close_pairs(labels).tolist() if fresh else []:
+        for a, b in close_pairs(labels).tolist() if fresh else []:
             for one, other in ((a, b), (b, a)):
                 if one in near:
                     near[one].add(other)
@@ -180,7 +181,7 @@ def _annotate(
     text_px = max(11, min(48, round(min(image.size) / 32)))
     spots = _centres(labels)
     if names and len(spots) <= _MOST_NAMES:
-        small = _font(max(9, round(text_px * 0.62)))
+        small = load_font(DEFAULT_FONT, max(9, round(text_px * 0.62)))
         for name, (x, y) in spots.items():
             at = ((x + 0.5) * scale, (y + 0.5) * scale)
             draw.text(
@@ -198,7 +199,7 @@ def _annotate(
         written += [at] if alone else []
     _stamp(draw, time, text_px)
     if pixel_size_nm is not None:
-        _scale_bar(draw, image.size, pixel_size_nm / scale)
+        draw_scale_bar(draw, image.size, pixel_size_nm / scale)
     return np.asarray(image)
 
 
@@ -227,7 +228,7 @@ def _ring(
     draw.ellipse([x - radius, y - radius, x + radius, y + radius], outline=(*colour, alpha), width=max(2, text_px // 8))
     if not words:
         return
-    font = _font(max(9, round(text_px * 0.7)))
+    font = load_font(DEFAULT_FONT, max(9, round(text_px * 0.7)))
     below, above = y + radius + text_px * 0.6, y - radius - text_px * 0.6
     half = draw.textlength(words, font=font) / 2 + 3
     place = (float(np.clip(x, half, max(size[0] - half, half))), below if below < size[1] - text_px else above)
@@ -236,7 +237,7 @@ def _ring(
 
 def _stamp(draw: Any, text: str, text_px: int) -> None:
     """Top left: the time."""
-    font = _font(text_px)
+    font = load_font(DEFAULT_FONT, text_px)
     pad = round(text_px * 0.5)
     width = draw.textlength(text, font=font)
     box = [pad, pad, 3 * pad + width, 3 * pad + text_px]

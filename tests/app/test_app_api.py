@@ -17,7 +17,8 @@ from gradio_client import Client
 from paths import ROOT
 from stand_in_app import SQUARES, film, squares
 
-from lisa_micro.correction.actions import Log, replay_log
+from lisa_micro.correction.actions import Log
+from lisa_micro.correction.replay import replay_log
 from lisa_micro.types import InputError
 from lisa_micro_app.api.endpoints import TOOLS
 from lisa_micro_app.api.programs import Programs, table_record

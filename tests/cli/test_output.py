@@ -17,8 +17,8 @@ import lisa_micro
 from lisa_micro.cli.summary import cells, number
 from lisa_micro.io import write_labels
 from lisa_micro.measure import measure_particles
+from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro.results.summary import summarise_segments
-from lisa_micro.types import Answer, Segmentation
 
 ROOT = Path(__file__).resolve().parents[2]
 NM = 0.5

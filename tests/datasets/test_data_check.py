@@ -89,7 +89,7 @@ def test_a_clean_set_has_no_findings_and_is_counted(folder, scenes, capsys):
     assert ended.value.code == 0 and capsys.readouterr().out.endswith("nothing is wrong\n")
 
 
-def test_every_faulty_line_is_told_with_what_is_wrong(folder, scenes, capsys):
+def test_every_broken_line_is_reported_with_its_problem(folder, scenes, capsys):
     tifffile.imwrite(folder / "labels/small.tif", np.ones((5, 7), np.uint16))
     tifffile.imwrite(folder / "labels/float.tif", np.full((SIDE, SIDE), 0.5, np.float32))
     Image.fromarray(np.full((8, 8), 255, np.uint8)).save(folder / "masks/small.png")
@@ -99,7 +99,7 @@ def test_every_faulty_line_is_told_with_what_is_wrong(folder, scenes, capsys):
         (row(0, file_name="images/lost.tif"), "no file images/lost.tif"),
         (row(0, labels="labels/lost.tif"), "no file labels/lost.tif"),
         (row(0, labels="labels/small.tif"), "the labels are 7 x 5 px, the image 96 x 96 px"),
-        (row(0, labels="labels/float.tif"), "labels must be whole"),
+        (row(0, labels="labels/float.tif"), "they must be whole numbers"),
         (row(0, file_name="images/broken.tif"), "broken.tif"),
         (row(0, **said("the last", "Here [SEG].", {"instances": [1, 999]})), "turn 1, target 1: 0: no instance 999"),
         (row(0, **said("it", "Here [SEG].", {"mask": "masks/small.png"})), "masks/small.png is"),
@@ -130,7 +130,7 @@ def test_every_faulty_line_is_told_with_what_is_wrong(folder, scenes, capsys):
     assert lines[-1].startswith("error: ") and f"{len(wrong)} things are wrong" in lines[-1]
 
 
-def test_a_line_with_several_faults_tells_them_all(folder):
+def test_all_problems_of_a_line_are_reported(folder):
     both = said("x", "Here [SEG] and [SEG].", {"instances": [998]}, {"instances": [999]})
     put(
         folder,
@@ -141,7 +141,7 @@ def test_a_line_with_several_faults_tells_them_all(folder):
     assert [line.split(": ", 1)[1][:9] for line in text[2:]] == ["no file a", "no file b", "no file c", "turn 1: T"]
 
 
-def test_what_should_be_looked_at_is_a_warning(folder, scenes, capsys):
+def test_doubtful_content_is_a_warning(folder, scenes, capsys):
     pixels, labels = scenes[0]
     empty, tiny = np.zeros_like(labels), labels.copy()
     tiny[:2, :2] = labels.max() + 1
@@ -185,18 +185,18 @@ def test_what_should_be_looked_at_is_a_warning(folder, scenes, capsys):
         "line 2: a pixel size of 1e+06 nm; is the unit right?",
         "instances of particle have fewer than 12 px",
         "line 3: a pixel size of 5 nm, where the image file says 0.5 nm",
-        "line 4: turn 1: [SEG] 1 is called pore and refers to particle",
-        "line 4: turn 1: the reply writes a number itself",
+        "line 4: turn 1: [SEG] 1 is called pore but refers to particle",
+        "line 4: turn 1: the reply contains a number",
         "line 5: turn 1: the reply denies particle",
-        "line 6: turn 1: the user says [SEG]",
-        "line 6: turn 1: the reply says <absent> and has [SEG]",
+        "line 6: turn 1: the request contains [SEG]",
+        "line 6: turn 1: the reply contains both <absent> and [SEG]",
         "line 6: the concept rim is not in dataset.yaml",
-        "line 6: turn 1: nothing that it refers to is in the image",
-        "line 7: the same as metadata.jsonl line 6",
-        "1 of 4 images have no pixel size, sizes are in px there: metadata.jsonl line 1",
-        "the concept shell is named only once",
+        "line 6: turn 1: the image shows nothing that it refers to",
+        "line 7: same record as metadata.jsonl line 6",
+        "1 of 4 images have no pixel size, so their sizes are in px: metadata.jsonl line 1",
+        "the concept shell occurs in one request only",
         "the concept twin of dataset.yaml has neither",
-        "files of no record in images: images/lost.png",
+        "files without a record in images: images/lost.png",
     ]
     for words in expected:
         assert sum(words in warning for warning in found) == 1, (words, found)
@@ -224,7 +224,7 @@ def test_copies_and_overlaps_between_the_parts_are_found(folder):
     put(folder, rows({"a": "train", "b": "train", "turned": "train", "c": "validation"}))
     assert not [w for w in warnings(folder) if "overlaps" in w or "copy" in w]
     put(folder, rows({"a": None, "b": None, "c": None}))
-    assert any("give both the same source" in w for w in warnings(folder))
+    assert any("give them the same source" in w for w in warnings(folder))
     put(folder, rows({"a": None, "b": None, "c": None}, source="film"))
     assert not [w for w in warnings(folder) if "source" in w]
     put(folder, rows({"a": "train", "c": "validation"}, source="film"))
@@ -268,7 +268,7 @@ def test_pictures_show_records_of_every_concept_and_part(folder, tmp_path_factor
     assert ended.value.code == 2
 
 
-def test_the_record_in_the_guide_is_one():
+def test_the_record_in_the_guide_is_valid():
     guide = (ROOT / "docs" / "data-format.md").read_text()
     example = json.loads(guide.split("```json\n")[1].split("```")[0])
     assert Record.model_validate(example).split == "train"
@@ -279,7 +279,7 @@ def test_the_record_in_the_guide_is_one():
         assert not parse_reply(text.replace("\n", " ")).notes
 
 
-def test_what_is_no_data_set_is_said_in_one_line(tmp_path, capsys):
+def test_a_folder_without_a_data_set_is_refused_in_one_line(tmp_path, capsys):
     (tmp_path / "bad").mkdir()
     put(tmp_path / "bad", [])
     assert faults(tmp_path / "bad") == [f"{tmp_path / 'bad/metadata.jsonl'} holds no record"]
@@ -291,14 +291,14 @@ def test_what_is_no_data_set_is_said_in_one_line(tmp_path, capsys):
         assert ended.value.code == 2 and len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_a_broken_dataset_yaml_is_a_fault(folder):
+def test_a_broken_dataset_yaml_is_an_error(folder):
     (folder / "dataset.yaml").write_text("concepts: {shell: [particle, particles]}\n")
     assert len(faults(folder)) == 1 and "dataset.yaml" in faults(folder)[0]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.binary(max_size=40).filter(lambda b: b"\n" not in b and b.strip()), min_size=1, max_size=4))
-def test_any_bytes_are_told_and_never_end_the_check(tmp_path_factory, lines):
+def test_arbitrary_bytes_never_stop_the_check(tmp_path_factory, lines):
     folder = tmp_path_factory.mktemp("bytes")
     (folder / "metadata.jsonl").write_bytes(b"\n".join(lines))
     found = check_folder(folder).faults
@@ -335,7 +335,7 @@ def places(content, path=()):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_whatever_stands_in_a_record_is_told_and_never_ends_the_check(folder, data):
+def test_arbitrary_records_never_stop_the_check(folder, data):
     content = row(0, concept_labels={"shell": "labels/1.tif"}, source="s")
     more = [{"mask": "masks/one.png"}, {"instances": [1]}]
     content |= said("u", "The shells [SEG], [SEG], [SEG].", {"concept": "shell"}, *more)

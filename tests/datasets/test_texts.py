@@ -30,7 +30,7 @@ def meaning_key(user: str) -> str:
     return re.sub(r"[^\w<>=%~#,&≥≤-]+", " ", user.lower().replace(".", " . ")).strip(" .,-")
 
 
-def test_there_are_enough_ways_of_asking():
+def test_there_are_enough_wordings():
     asking = {item for path in store.all_paths() if path.split("/")[0] in store.ASKING for item in store.leaf(path)}
     assert len(asking) >= 1500
     assert len(store.leaf("absent")) >= 350
@@ -46,7 +46,7 @@ def test_clauses_have_enough_phrasings():
     assert len(data["nearest"]["one"]) >= 12 and len(data["nearest"]["many"]) >= 12
 
 
-def test_held_back_part_is_fixed_and_committed():
+def test_the_held_out_part_is_fixed_and_committed():
     listing = files("lisa_micro.datasets.texts").joinpath("held_out.txt").read_text("utf-8")
     assert listing == store.held_out_listing(), "write store.held_out_listing() to held_out.txt"
     for path in store.all_paths():
@@ -57,7 +57,7 @@ def test_held_back_part_is_fixed_and_committed():
     assert 0.15 < share < 0.25
 
 
-def test_training_never_draws_what_is_held_back():
+def test_training_never_draws_held_out_wordings():
     rng = np.random.default_rng(0)
     for _ in range(2000):
         assert all(turn.novel == () for turn in sample_conversation(rng, EVERYTHING))
@@ -101,7 +101,7 @@ def test_replies_are_in_the_language(facts, split):
                 assert any(facts.present(t.concept) for t in turn.targets)
 
 
-def test_what_the_image_lacks_is_declined():
+def test_requests_for_absent_objects_get_an_absent_reply():
     rng = np.random.default_rng(3)
     for _ in range(500):
         turn = sample_request(rng, LITTLE, category="outline", absent_share=1.0)
@@ -127,7 +127,7 @@ def test_the_cross_product_is_covered():
             assert sum(n for key, n in seen.items() if key[:2] == (concept, kind)) > 10, (concept, kind)
 
 
-def test_follow_ups_refer_to_what_was_said():
+def test_follow_ups_refer_to_earlier_turns():
     rng = np.random.default_rng(5)
     kinds = Counter()
     for _ in range(3000):

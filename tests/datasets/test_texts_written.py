@@ -42,7 +42,7 @@ def test_no_request_is_written_twice_with_two_meanings():
             assert same_meaning(parse_reply(first), parse_reply(turn.reply)), (words, first, turn.reply)
 
 
-def test_the_independent_prompts_are_not_among_them():
+def test_the_independent_prompts_are_not_in_the_handwritten_files():
     data = ROOT / "tests" / "data"
     judged = {
         written.plain(item["say"])
@@ -53,7 +53,7 @@ def test_the_independent_prompts_are_not_among_them():
     assert len(judged) > 300 and not judged & firsts
 
 
-def test_a_fifth_is_held_back_and_never_trained_on():
+def test_a_fifth_is_held_out_and_never_trained_on():
     train, held = written.halves(FILES)
     assert 0.16 < len(held) / (len(train) + len(held)) < 0.24
     rng = np.random.default_rng(0)
@@ -87,11 +87,11 @@ REPLIES = {
 
 
 @pytest.mark.parametrize(("meaning", "reply"), REPLIES.items())
-def test_what_a_meaning_is_replied_to(meaning, reply):
+def test_every_meaning_has_its_reply(meaning, reply):
     assert written.turn_of(voice(), EVERYTHING, "a", written.read_meaning(meaning)).reply == reply
 
 
-def test_what_the_image_lacks_is_declined():
+def test_requests_for_absent_objects_get_an_absent_reply():
     bare = SceneFacts("SEM", {"particle": 3, "substrate": 1}, 0.0)
     turn = written.turn_of(voice(), bare, "a", written.read_meaning("neck + absent cracks"))
     assert turn.forced_absent and turn.targets == ()
@@ -117,18 +117,18 @@ def test_what_the_image_lacks_is_declined():
         "particle[largest 1; in centre; isolated; diameter > 1; diameter < 9]",
     ],
 )
-def test_a_meaning_that_is_none_is_refused(meaning):
+def test_an_invalid_meaning_is_refused(meaning):
     with pytest.raises(ValueError):
         written.read_meaning(meaning)
 
 
 @pytest.mark.parametrize("line", ["no arrow", "two => neck => pore", " => neck"])
-def test_a_line_that_is_none_is_refused(line):
+def test_an_invalid_line_is_refused(line):
     with pytest.raises(ValueError):
         written.split_line(line)
 
 
-def test_other_numbers_stand_in_words_and_meaning_alike():
+def test_numbers_are_replaced_in_words_and_meanings_alike():
     turns = written.split_line(
         "the 5 largest above 20,5 nm => particle[diameter > 20.5 nm; largest 5]"
         " >> how many? => count of particle[diameter > 20.5 nm; largest 5]"
@@ -153,7 +153,7 @@ def test_other_numbers_stand_in_words_and_meaning_alike():
         "the grain at 310,92 => particle[nearest 1 to 310,92]",
     ],
 )
-def test_numbers_that_cannot_be_told_apart_stay(line):
+def test_ambiguous_numbers_stay(line):
     for seed in range(10):
         assert written.other_numbers(voice(seed), written.split_line(line)) == written.split_line(line)
 

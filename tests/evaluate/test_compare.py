@@ -11,12 +11,21 @@ from PIL import Image
 
 import lisa_micro
 from lisa_micro.cli.main import main
-from lisa_micro.evaluate.comparison import compare_prompts, compare_wordings, inner_points, jittered, read_boxes
+from lisa_micro.evaluate.comparison import (
+    ComparisonOptions,
+    compare_prompts,
+    compare_wordings,
+    inner_points,
+    jittered,
+    read_boxes,
+)
 from lisa_micro.evaluate.comparison.pictures import ONLY_ONE, ONLY_OTHER, difference_map
 from lisa_micro.evaluate.comparison.scores import Interval, bootstrap, object_ious, verdict
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph
 
 SHAPE = (60, 80)
+ONLY_GIVEN = ComparisonOptions(detector=False)
 BOXES = np.array([[5, 5, 25, 25], [40, 10, 60, 40], [10, 40, 20, 50]])
 
 
@@ -75,14 +84,14 @@ def test_against_truth_by_hand():
 
 
 def test_without_truth_nobody_is_called_better():
-    result = compare_prompts(Careful(), PICTURE, "all of them", BOXES, detector=False)
+    result = compare_prompts(Careful(), PICTURE, "all of them", BOXES, options=ONLY_GIVEN)
     assert result.reference == "boxes" and not result.intervals
     assert "none can be called better" in result.sentence
     assert result.scores["way"].tolist() == ["words"] and result.scores["compared with"].tolist() == ["boxes"]
 
 
 def test_words_that_find_nothing_are_told():
-    result = compare_prompts(Careful(), PICTURE, "nothing", truth=TRUTH, detector=False)
+    result = compare_prompts(Careful(), PICTURE, "nothing", truth=TRUTH, options=ONLY_GIVEN)
     assert result.scores.set_index("way").loc["words", "object IoU"] == 0
     assert any("There are no such things" in note for note in result.notes)
 
@@ -100,7 +109,7 @@ def test_words_that_find_nothing_are_told():
 )
 def test_bad_input(arguments, message):
     with pytest.raises(InputError, match=message):
-        compare_prompts(Careful(), PICTURE, detector=False, **arguments)
+        compare_prompts(Careful(), PICTURE, options=ONLY_GIVEN, **arguments)
 
 
 def test_object_iou_is_one_to_one():

@@ -1,5 +1,7 @@
-"""Judging an assistant, with stand-ins whose figures can be worked out by hand: one that knows the truth, one
-that finds nothing, and some that are wrong in a known way."""
+"""Evaluation of an assistant, with stand-ins whose scores can be worked out by hand.
+
+One knows the truth, one finds nothing, and some are wrong in a known way.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ from lisa_micro.datasets.modality import emps_modality
 from lisa_micro.datasets.splits import validation_names
 from lisa_micro.datasets.texts import describe, held_out_suite
 from lisa_micro.evaluate import (
-    Figure,
+    EvaluationSettings,
+    Metric,
     Report,
     SuiteResult,
     evaluate,
@@ -37,10 +40,11 @@ from lisa_micro.evaluate import (
     values,
 )
 from lisa_micro.evaluate import context as contexts
-from lisa_micro.evaluate.runner import hardware
+from lisa_micro.evaluate.provenance import hardware
 from lisa_micro.evaluate.wordings import LISA_WORDINGS, facts_of, foreign_wordings, whole_concept_wordings
 from lisa_micro.language import render_reply
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation, Value
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph, Value
 
 SIZE = 64
 NO = Answer("There are none.", declined=True, raw="<absent>There are none.")
@@ -120,7 +124,7 @@ def data(tmp_path, monkeypatch):
 
 
 def suite(name, assistant, **more):
-    return evaluate(name, assistant, **more).results[0]
+    return evaluate(name, assistant, EvaluationSettings(**more)).results[0]
 
 
 # ------------------------------------------------------------------------------------------- real micrographs
@@ -191,7 +195,7 @@ def test_emps_uses_scores(data):
 
 
 def test_emps_limit_and_details(data, tmp_path):
-    report = evaluate("emps", Knowing(), data=data, limit=1, out=tmp_path / "out")
+    report = evaluate("emps", Knowing(), EvaluationSettings(data=data, limit=1), out=tmp_path / "out")
     assert len(report.results[0].details["emps-images.csv"]) == 1
     assert any("Limited to 1" in note for note in report.results[0].notes)
     rows = list(csv.DictReader((tmp_path / "out/emps-images.csv").open()))
@@ -341,7 +345,7 @@ def test_bad_prompts(tmp_path, text, said):
     path = tmp_path / "prompts.yaml"
     path.write_text(text)
     with pytest.raises(InputError, match=said.replace("[", r"\[")):
-        evaluate("language", Blind(), prompts=path)
+        evaluate("language", Blind(), EvaluationSettings(prompts=path))
 
 
 # ------------------------------------------------------------------------------------------------- declines
@@ -531,7 +535,7 @@ def test_speed_process(monkeypatch, capsys):
     """What a fresh process runs, in this one."""
     silent = SimpleNamespace(chat=lambda image: SimpleNamespace(ask=lambda prompt: None))
     monkeypatch.setattr(lisa_micro, "load_assistant", lambda preset, device: silent, raising=False)
-    monkeypatch.setattr(sys, "argv", ["-c", "micro", "auto", "1000", "answers"])
+    monkeypatch.setattr(sys, "argv", ["-c", "micro", "auto", "1000", "answers", json.dumps(sys.path)])
     exec(speed.PROCESS, {})
     record = json.loads(capsys.readouterr().out)
     assert record["load_s"] > 0 and speed.summary([record])["load"].n == 1
@@ -547,7 +551,7 @@ def test_speed_in_processes(monkeypatch):
         "print(json.dumps(dict(load_s=1.0, cold_s=[1.0], first_s=[1.0], further_s=[1.0], peak_gb=1.0,"
         " cores=2, threads=2)))",
     )
-    report = evaluate("speed", limit=1)
+    report = evaluate("speed", settings=EvaluationSettings(limit=1))
     assert report.results[0]["load"].value == 1 and report.results[0]["load"].n == 1
 
 
@@ -555,7 +559,7 @@ def test_speed_says_why_a_preset_cannot_be_loaded(monkeypatch):
     text = "class InputError(Exception): __module__ = 'lisa_micro.types'\nraise InputError('no such preset')"
     monkeypatch.setattr(speed, "PROCESS", text)
     with pytest.raises(InputError, match="of its own: no such preset$"):
-        evaluate("speed", preset="nothing")
+        evaluate("speed", settings=EvaluationSettings(preset="nothing"))
 
 
 # -------------------------------------------------------------------------------------------------- reports
@@ -563,19 +567,19 @@ def test_speed_says_why_a_preset_cannot_be_loaded(monkeypatch):
 
 def test_verdicts():
     def verdict(number, **more):
-        return Figure("k", "n", number, "", 0.9, 0.98, **more).verdict
+        return Metric("k", "n", number, "", 0.9, 0.98, **more).verdict
 
     assert [verdict(v) for v in (0.5, 0.9, 0.98, math.nan)] == ["FAIL", "pass", "aim", ""]
     assert [verdict(v, lower=True) for v in (0.99, 0.95, 0.5)] == ["FAIL", "FAIL", "aim"]
-    assert Figure("k", "n", 1.0, "").verdict == ""
-    assert Figure("k", "n", 0.1 + 0.2, "", 0.3, lower=True).verdict != "FAIL"
-    assert Figure("k", "n", 0.975, "", 0.9, unit="%").limit(0.9) == ">= 90 %"
+    assert Metric("k", "n", 1.0, "").verdict == ""
+    assert Metric("k", "n", 0.1 + 0.2, "", 0.3, lower=True).verdict != "FAIL"
+    assert Metric("k", "n", 0.975, "", 0.9, unit="%").limit(0.9) == ">= 90 %"
 
 
 def test_report_files(data, tmp_path):
     out = tmp_path / "out"
     shown = []
-    report = evaluate("tem-sintering", Knowing(), data=data, limit=1, show=shown.append, out=out)
+    report = evaluate("tem-sintering", Knowing(), EvaluationSettings(data=data, limit=1), show=shown.append, out=out)
     record = json.loads((out / "evaluation.json").read_text())
     assert record["provenance"]["seed"] == 0 and record["provenance"]["weights_sha256"] == "ab" * 32
     assert set(record["provenance"]) >= {"version", "commit", "hardware", "preset", "limit"}
@@ -587,7 +591,7 @@ def test_report_files(data, tmp_path):
 
 
 def test_tables_on_a_terminal():
-    figures = (Figure("a", "a [b] figure", 0.1, "what|it is", 0.5, 0.6), Figure("c", "c", math.nan, "", 1))
+    figures = (Metric("a", "a [b] figure", 0.1, "what|it is", 0.5, 0.6), Metric("c", "c", math.nan, "", 1))
     rows = [{"name": "x|y<z>", "share": 0.25}]
     result = SuiteResult("suite", figures, {"Table": rows}, notes=("[note]",))
     report = Report((result,), {"version": "1", "hardware": "none", "weights_sha256": None})
@@ -619,7 +623,7 @@ def test_bad_requests():
     with pytest.raises(InputError, match="no suite 'nothing'"):
         evaluate("nothing", Blind())
     with pytest.raises(InputError, match="at least 1"):
-        evaluate("declines", Blind(), limit=0)
+        evaluate("declines", Blind(), EvaluationSettings(limit=0))
 
 
 def test_defects_count_as_wrong(data):
@@ -640,7 +644,7 @@ def test_defects_count_as_wrong(data):
     assert result["spread"].value == 1 and "2 of" in result.notes[0] and "boom" in result.notes[0]
     broken = Broken()
     with pytest.raises(RuntimeError, match="boom"):
-        evaluate("tem-sintering", broken, data=data)
+        evaluate("tem-sintering", broken, EvaluationSettings(data=data))
     assert broken.asked == 3
 
 

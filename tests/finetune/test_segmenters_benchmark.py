@@ -20,7 +20,8 @@ from lisa_micro.models.segmenters.semantic import count_parameters
 from lisa_micro.models.segmenters.swin_unet import SwinBlock, SwinUnet
 from lisa_micro.models.segmenters.vmamba import VMambaUnet, cross_merge, cross_scan
 from lisa_micro.models.windows import from_windows, to_windows, window_mask
-from lisa_micro.types import Answer, InputError, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError
 from lisa_micro_finetune.benchmark import run as bench
 from lisa_micro_finetune.benchmark import yolo
 from lisa_micro_finetune.benchmark.__main__ import main

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lisa_micro.cli.main import main
-from lisa_micro.types import Answer, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import Micrograph
 
 
 class StandIn:

@@ -10,7 +10,8 @@ import tifffile
 
 from lisa_micro.measure import measure_particles
 from lisa_micro.protocols import Capabilities
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph
 
 SQUARES = ((4, 4, 14, 14), (14, 4, 24, 14), (30, 20, 38, 34))
 

@@ -13,7 +13,7 @@ from PIL import Image
 from stand_in_app import SQUARES, StandIn, squares
 
 from lisa_micro.assistant.assistant import Assistant
-from lisa_micro.types import Answer, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro_app import handlers
 from lisa_micro_app.limits import Limits
 from lisa_micro_app.state import clip as video

@@ -27,7 +27,7 @@ from own_records import write_own
 from paths import ROOT
 from tiny_preset import write_preset
 
-from lisa_micro.correction.actions import begin, make_log
+from lisa_micro.correction.replay import begin, make_log
 from lisa_micro.models.lisa.base_files import cache_folder
 from lisa_micro.models.lisa.base_lm import prepare
 

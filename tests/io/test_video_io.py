@@ -10,7 +10,7 @@ from PIL import Image
 
 import lisa_micro as lm
 from lisa_micro.io import LabelStack, LabelStackWriter, read_video
-from lisa_micro.io.stacks import in_seconds
+from lisa_micro.io.times import in_seconds
 from lisa_micro.io.video import natural_key
 from lisa_micro.sim import simulate_sintering, write_video
 from lisa_micro.types import InputError

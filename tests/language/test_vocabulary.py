@@ -11,8 +11,9 @@ from lisa_micro.assistant.targets import custom_labels
 from lisa_micro.language import Concept, Vocabulary, parse_clauses, parse_reply
 from lisa_micro.language.display import display, noun_phrase
 from lisa_micro.models.lisa.config import LisaConfig
+from lisa_micro.results.answer import Segmentation
 from lisa_micro.results.export import coco
-from lisa_micro.types import InputError, Micrograph, Segmentation
+from lisa_micro.types import InputError, Micrograph
 
 SHELL = Concept("shell", "shell", "shells")
 CORE_SHELL = Vocabulary((SHELL, Concept("grain_boundary", "grain boundary", "grain boundaries", instances=False)))

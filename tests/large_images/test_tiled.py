@@ -1,4 +1,4 @@
-"""Large micrographs in tiles: nothing is cut, and all is measured on the whole.
+"""Large micrographs in tiles: no instance is cut, and everything is measured on the whole.
 
 Most tests use the decoder of :mod:`known_engine`.
 """
@@ -19,12 +19,13 @@ from scipy import ndimage
 
 import lisa_micro as lm
 from lisa_micro.assistant.assistant import Assistant
-from lisa_micro.assistant.outline import ImageView
+from lisa_micro.assistant.targets import ImageView
+from lisa_micro.assistant.tiling import TILED_ABOVE
 from lisa_micro.cli.main import main
 from lisa_micro.datasets.derive import derive_truth, enclosed_background
 from lisa_micro.geometry import feathered_tiles, tiles
+from lisa_micro.large_images import tiled_segmenter
 from lisa_micro.large_images.cascade import plan_crops
-from lisa_micro.large_images.segment import TILED_FROM
 from lisa_micro.large_images.split import LargeView, agglomerate_labels, separate_large
 from lisa_micro.measure import neck_labels, particle_properties
 from lisa_micro.metrics import match
@@ -36,7 +37,7 @@ from lisa_micro.types import CONCEPTS, InputError, Micrograph
 
 
 def seams(shape, tile=64, halo=16) -> tuple[list[int], list[int]]:
-    """Rows and columns at which a core begins, but the first ones."""
+    """Rows and columns at which the core of a tile begins, without the first ones."""
     parts = [part.core for part in tiles(shape, tile, halo)]
     return sorted({p[0] for p in parts} - {0}), sorted({p[2] for p in parts} - {0})
 
@@ -67,8 +68,8 @@ def test_an_instance_on_a_seam_or_a_corner_of_four_tiles_is_one(radius):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("tile", "halo"), [(64, 16), (80, 0), (100, 30), (127, 40), (1000, 100)])
-def test_tiles_give_what_the_whole_gives(seed, tile, halo):
-    pixels = scene(seed)  # 300 x 260 is no multiple of any of these tiles
+def test_tiles_give_the_same_instances_as_the_whole(seed, tile, halo):
+    pixels = scene(seed)  # 300 x 260 is not a multiple of any of these tiles
     labels = ask(pixels, tile=tile, halo=halo).segments[0].labels
     assert labels.dtype == np.int32 and labels.shape == pixels.shape
     if tile < 300:
@@ -106,10 +107,10 @@ def test_pieces_are_separated_as_in_the_whole_and_large_ones_at_a_reduced_size()
         assert abs(int(reduced.max()) - int(once.max())) <= 0.1 * once.max()
 
 
-# --------------------------------------------------------------------------------- what refers to the whole
+# ------------------------------------------------------------------------------- measures of the whole image
 
 
-def test_a_constraint_is_that_of_the_whole():
+def test_a_constraint_refers_to_the_whole():
     sizes = [8, 20, 9, 18, 10, 19, 11]
     pixels = discs((200, 420), *((30 + 60 * k, 40 + 110 * (k % 2), r) for k, r in enumerate(sizes)))
     answer = ask(pixels, "The largest are [SEG]<where>largest 3</where>.")
@@ -120,7 +121,7 @@ def test_a_constraint_is_that_of_the_whole():
     assert left.count == 1 and left.table()["centroid_x_px"][0] == pytest.approx(90, abs=0.5)
 
 
-def test_values_are_those_of_the_whole():
+def test_values_refer_to_the_whole():
     pixels = discs((200, 420), *((30 + 60 * k, 40 + 110 * (k % 2), 8 + k) for k in range(7)))
     reply = (
         "There are <value>count</value> particles [SEG], <value>mean diameter</value>, <value>area fraction</value>."
@@ -136,8 +137,8 @@ def test_values_are_those_of_the_whole():
 
 
 @pytest.mark.parametrize("concept", ["neck", "pore", "agglomerate", "substrate"])
-def test_what_particles_define_is_exact_across_seams(concept):
-    # nothing is symmetric: a pixel that is as near to one particle as to another may fall to either
+def test_structures_defined_by_particles_are_exact_across_seams(concept):
+    # no symmetry: a pixel with the same distance to two particles can be assigned to either
     ring = [(130.3 + 62 * np.cos(a), 150.6 + 62 * np.sin(a), 25 + a / 9) for a in 0.1 + np.arange(8) * np.pi / 4]
     pixels = discs((300, 260), *ring, (20.2, 20.7, 15), (48.1, 21.4, 15.6), (230, 280, 10))
     reply = {
@@ -152,7 +153,7 @@ def test_what_particles_define_is_exact_across_seams(concept):
     assert labels.max() == {"neck": 9, "pore": 1, "agglomerate": 1, "substrate": 1}[concept]
     particles = ask(pixels).segments[0].labels
     assert same(particles, expected(pixels))
-    if concept == "substrate":  # to the known decoder this word shows what all words show
+    if concept == "substrate":  # the known decoder gives the same map for every word
         assert ((labels > 0) == (particles > 0)).all()
     elif concept == "pore":
         assert (labels == enclosed_background(particles)).all()
@@ -198,91 +199,121 @@ def test_measures_in_bands_of_rows(monkeypatch):
         assert values == pytest.approx(once[name], rel=1e-12), name
 
 
-# ------------------------------------------------------------------------------------------------ what is not there
+# -------------------------------------------------------------------------------------------- absent concepts
 
 
 def test_an_absent_concept_gives_an_empty_answer():
     for pixels, presence in ((scene(), 0.1), (np.zeros((200, 200), np.float32), 0.99)):
         for how in ("tiled", "cascade"):
-            answer = ask(pixels, presence=presence, how=how)
+            answer = ask(pixels, presence=presence, tiling=how)
             assert answer.declined and not answer.segments and "no particles" in answer.text
     alone = discs((200, 200), (60, 60, 20), (150, 140, 15))
     answer = ask(alone, "The necks are [SEG].")
     assert answer.declined and "no necks" in answer.text
 
 
-def test_nothing_is_outlined_where_the_reply_points_at_nothing():
+def test_a_reply_without_targets_segments_nothing():
     answer = ask(scene(), "<absent> I see no cats here.")
     assert answer.declined and not answer.segments and not any("tiles" in note for note in answer.notes)
 
 
-def test_presence_is_judged_where_an_instance_lies():
-    """A tile in which the concept is not there drops its instances, and never a part of one."""
+def test_presence_is_decided_where_an_instance_lies():
+    """A tile without the concept removes the instances whose centre it holds, never parts of them."""
     pixels = discs((200, 420), (60, 100, 20), (204, 100, 20), (360, 100, 20))
     engine = KnownEngine("The particles are [SEG].")
     outputs = engine._outputs
 
-    def judged(part, n):
+    def dim_is_absent(part, n):
         out = outputs(part, n)
-        return out._replace(
-            presence=torch.full((n,), 4.0 if part.max() > 0.8 else -4.0)
-        )  # the dim disc is not believed
+        return out._replace(presence=torch.full((n,), 4.0 if part.max() > 0.8 else -4.0))
 
-    engine._outputs = judged
+    engine._outputs = dim_is_absent
     pixels[:, 300:] *= 0.6
-    answer = lm.segment_large(Assistant(engine, "", ""), Micrograph(pixels), "x", how="tiled", tile=64, halo=16)
+    answer = lm.segment_large(
+        Assistant(engine, "", "", tiled_segmenter), Micrograph(pixels), "x", tiling="tiled", tile=64, halo=16
+    )
     assert answer.segments[0].count == 2
     assert not answer.segments[0].labels[:, 300:].any()
 
 
-# -------------------------------------------------------------------------------------------------- how to look
+# ------------------------------------------------------------------------------------------------- tiling modes
 
 
-def test_small_micrographs_are_seen_as_ever_and_large_ones_in_tiles():
+def test_small_micrographs_are_segmented_at_once_and_large_ones_in_tiles():
     engine = KnownEngine("The particles are [SEG].")
-    assistant = Assistant(engine, "", "")
+    assistant = Assistant(engine, "", "", tiled_segmenter)
     small = Micrograph(scene())
     answer, plain = lm.segment_large(assistant, small, "x"), assistant.ask(small, "x")
     assert (answer.segments[0].labels == plain.segments[0].labels).all() and answer.notes == plain.notes
-    assert len(engine.seen) == 1  # one look at the whole, kept for the second answer
+    assert len(engine.seen) == 1  # encoded once, kept for the second answer
     for size in (300, 1000):
-        assert len(ask(scene(), tile=size, halo=10).notes) == 0  # a tile that holds everything
-    wide = np.zeros((140, TILED_FROM + 1), np.float32)
+        assert len(ask(scene(), tile=size, halo=10).notes) == 0  # one tile holds the micrograph
+    wide = np.zeros((140, TILED_ABOVE + 1), np.float32)
     wide[:, 1000:1260] = scene(shape=(140, 260), n=20)
     told: list[tuple] = []
     large = lm.segment_large(assistant, Micrograph(wide), "x", progress=lambda *step: told.append(step))
-    assert "tiles of 128 px, halo 19 px" in large.notes[0]
+    assert "tiles of 128 px with a halo of 19 px" in large.notes[0]
     counted = Counter(what for what, *_ in told)
-    assert counted["Looking at tiles"] == told[-2][2] > 10 and told[-2][1:] == (told[-2][2],) * 2
-    assert engine.begun == 2  # the words are read on the micrograph as a whole, once each
+    assert counted["Segmenting tiles"] == told[-2][2] > 10 and told[-2][1:] == (told[-2][2],) * 2
+    assert engine.prefilled == 2  # the words are read with the micrograph as a whole, once each
 
 
-def test_a_model_with_conversations_of_its_own_sees_the_whole():
-    class Another(Assistant):
-        def chat(self, image):
-            return super().chat(image)
-
-    assistant = Another(KnownEngine("The particles are [SEG]."), "another", "")
+def test_a_model_that_cannot_tile_segments_at_once():
+    assistant = Assistant(KnownEngine("The particles are [SEG]."), "another", "")
+    assert not assistant.capabilities.tiling
     wide = Micrograph(np.tile(scene(shape=(40, 300), n=4), (1, 7)))
-    assert wide.shape[1] > TILED_FROM and not lm.segment_large(assistant, wide, "x").notes
-    with pytest.raises(InputError, match="another sees a micrograph only as a whole"):
-        lm.segment_large(assistant, wide, "x", how="tiled")
+    assert wide.shape[1] > TILED_ABOVE and not lm.segment_large(assistant, wide, "x").notes
+    with pytest.raises(InputError, match="'another' cannot segment in tiles; choose the tiling mode auto or off"):
+        lm.segment_large(assistant, wide, "x", tiling="tiled")
+
+
+def test_every_way_to_ask_follows_the_same_tiling_rule():
+    assistant = Assistant(KnownEngine("The particles are [SEG]."), "", "", tiled_segmenter)
+    wide = np.zeros((140, TILED_ABOVE + 1), np.float32)
+    wide[:, 1000:1260] = scene(shape=(140, 260), n=20)
+    image = Micrograph(wide)
+    answers = [
+        assistant.ask(image, "x"),
+        assistant.chat(image).ask("x"),
+        assistant.open_conversation(image).ask("x"),
+        assistant.open_conversation(image, "tiled").ask("x"),
+        lm.segment_large(assistant, image, "x"),
+    ]
+    assert all("tiles of 128 px" in answer.notes[0] for answer in answers)
+    first = answers[0].segments[0].labels
+    assert all((answer.segments[0].labels == first).all() for answer in answers)
+    assert not assistant.open_conversation(image, "off").ask("x").notes
 
 
 def test_large_particles_get_larger_tiles():
     few = ((150, 150, 120), (450, 450, 130))
-    assert "in 2 tiles of 832 px, halo 124 px" in ask(discs((600, 1000), *few), tile=None, halo=None).notes[0]
-    once = discs((600, 600), *few)  # one tile would hold it all
+    assert "in 2 tiles of 832 px with a halo of 124 px" in ask(discs((600, 1000), *few), tile=None, halo=None).notes[0]
+    once = discs((600, 600), *few)  # one tile would hold it
     answer, plain = ask(once, tile=None, halo=None), whole(once)
     assert answer.notes == () and (answer.segments[0].labels == plain.segments[0].labels).all()
 
 
-def test_a_second_request_goes_on_in_the_same_conversation():
-    from lisa_micro.large_images.tiled import TiledConversation
-
-    chat = TiledConversation(Assistant(KnownEngine("[SEG]"), "", ""), Micrograph(scene()), 64, 16)
+def test_a_second_request_continues_the_conversation():
+    assistant = Assistant(KnownEngine("[SEG]"), "", "", tiled_segmenter)
+    chat = assistant.open_conversation(Micrograph(scene()), "tiled", tile=64, halo=16)
     assert chat.ask("one").segments[0].count == chat.ask("two").segments[0].count
     assert [answer.prompt for answer in chat.answers] == ["one", "two"] and all(a.notes for a in chat.answers)
+
+
+def test_a_conversation_continues_an_earlier_one():
+    class Turns(KnownEngine):
+        def prefill_turn(self, cache, text, reply, first):
+            turns.append((text, reply, first))
+
+    turns: list[tuple] = []
+    assistant = Assistant(Turns("[SEG]"), "", "", tiled_segmenter)
+    image = Micrograph(scene())
+    earlier = assistant.chat(image)
+    earlier.ask("one")
+    later = assistant.open_conversation(image, history=earlier.answers)
+    later.ask("two")
+    assert turns == [("one", "[SEG]", True)]
+    assert [answer.prompt for answer in later.answers] == ["one", "two"] and len(earlier.answers) == 1
 
 
 @pytest.mark.parametrize(
@@ -290,25 +321,25 @@ def test_a_second_request_goes_on_in_the_same_conversation():
     [
         ({"tile": 0}, "A tile of 0 px is too small"),
         ({"tile": -64}, "too small"),
-        ({"tile": 64, "halo": 32}, "leaves nothing of a tile"),
-        ({"tile": None, "halo": 400}, "leaves nothing of a tile"),
+        ({"tile": 64, "halo": 32}, "too large for a tile"),
+        ({"tile": None, "halo": 400}, "too large for a tile"),
         ({"tile": 64, "halo": -1}, "negative"),
         ({"tile": 64.5}, "whole number"),
         ({"tile": True}, "whole number"),
-        ({"how": "sideways"}, "choose auto, whole, tiled, cascade"),
+        ({"tiling": "sideways"}, "choose auto, off, tiled or cascade"),
     ],
 )
 def test_bad_settings_are_refused_in_one_sentence(settings, message):
     for how in ("tiled", "cascade"):
         with pytest.raises(InputError, match=message) as caught:
-            ask(scene(), **{"how": how, "tile": 64, "halo": 16, **settings})
+            ask(scene(), **{"tiling": how, "tile": 64, "halo": 16, **settings})
         assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("tiles", "note"), [("tiled", "tiles of 128 px"), ("off", None), ("auto", None)])
-def test_the_command_line_passes_it_on(tmp_path, monkeypatch, capsys, tiles, note):
+def test_the_command_line_passes_the_mode_on(tmp_path, monkeypatch, capsys, tiles, note):
     tifffile.imwrite(tmp_path / "film.tif", scene())
-    assistant = Assistant(KnownEngine("The particles are [SEG]."), "known", "")
+    assistant = Assistant(KnownEngine("The particles are [SEG]."), "known", "", tiled_segmenter)
     monkeypatch.setattr(lm, "load_assistant", lambda preset, **how: assistant, raising=False)
     arguments = ["segment", str(tmp_path / "film.tif"), "words", "--out", str(tmp_path / "out"), "--tiles"]
     with pytest.raises(SystemExit) as stop:
@@ -330,8 +361,9 @@ def test_every_box_lies_in_one_crop_with_its_surroundings():
     boxes = np.hstack([corner, np.minimum(corner + rng.uniform(5, 90, (300, 2)), 3000)])
     boxes = np.vstack([boxes, [[100, 200, 1500, 900]]])  # larger than a crop
     crops = plan_crops(boxes, (3000, 3000), side=384, margin=32)
-    assert sorted(np.concatenate([mine for _, mine in crops]).tolist()) == list(range(301))
-    for (y0, y1, x0, x1), mine in crops:
+    assert sorted(np.concatenate([crop.boxes for crop in crops]).tolist()) == list(range(301))
+    for crop in crops:
+        (y0, y1), (x0, x1), mine = crop.rows, crop.columns, crop.boxes
         assert 0 <= y0 < y1 <= 3000 and 0 <= x0 < x1 <= 3000
         near = np.maximum(boxes[mine, :2] - 32, 0) >= [x0, y0]
         far = np.minimum(boxes[mine, 2:] + 32, 3000) <= [x1, y1]
@@ -340,24 +372,24 @@ def test_every_box_lies_in_one_crop_with_its_surroundings():
     assert plan_crops(np.zeros((0, 4)), (100, 100)) == []
 
 
-def test_a_cascade_looks_at_crops_and_gives_labels_without_overlap(monkeypatch):
+def test_a_cascade_segments_crops_and_gives_labels_without_overlap(monkeypatch):
     monkeypatch.setattr("lisa_micro.large_images.cascade.DETECT_SIDE", 300)
     pixels = discs((600, 600), (100, 100, 30), (160, 100, 31), (450, 500, 40), (600, 300, 25))
-    answer, once = ask(pixels, how="cascade", tile=None, halo=None), whole(pixels)
+    answer, once = ask(pixels, tiling="cascade", tile=None, halo=None), whole(pixels)
     labels = answer.segments[0].labels
-    assert "4 particles detected at 300 x 300 px, outlined in" in answer.notes[0]
+    assert "4 particles were detected at 300 x 300 px and segmented in" in answer.notes[0]
     assert labels.max() == 4 and np.unique(labels).tolist() == [0, 1, 2, 3, 4]
     assert min(iou for *_, iou in match(labels, once.segments[0].labels)) > 0.9
-    necks = ask(pixels, "The necks are [SEG].", how="cascade", tile=None, halo=None)
+    necks = ask(pixels, "The necks are [SEG].", tiling="cascade", tile=None, halo=None)
     assert necks.segments[0].count == 1
-    largest = ask(pixels, "[SEG]<where>largest 1</where>", how="cascade", tile=None, halo=None).segments[0]
+    largest = ask(pixels, "[SEG]<where>largest 1</where>", tiling="cascade", tile=None, halo=None).segments[0]
     assert largest.labels[500, 450] == 1 and largest.count == 1
 
 
 # ---------------------------------------------------------------------------------------------- the simulator
 
 
-def test_a_large_scene_is_one_geometry_whatever_the_windows(monkeypatch):
+def test_a_large_scene_does_not_depend_on_the_windows(monkeypatch):
     made = []
     for window in (1152, 320):
         monkeypatch.setattr("lisa_micro.sim.large.WINDOW", window)
@@ -385,7 +417,7 @@ def test_small_particles_of_a_large_micrograph_are_found(how):
     truth = simulate_large(2, (1280, 1280), 60, 18, modality="SEM")
     image = Micrograph(truth.pixels, truth.pixel_size_nm)
     assistant = lm.load_assistant("micro", device="cpu")
-    answer = lm.segment_large(assistant, image, "segment all particles", how=how)
+    answer = lm.segment_large(assistant, image, "segment all particles", tiling=how)
     segment = answer.segments[0]
     found = match(segment.labels, truth.particles)
     assert len(found) >= 0.8 * truth.particles.max() and segment.count <= 1.2 * truth.particles.max()

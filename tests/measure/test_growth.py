@@ -16,7 +16,7 @@ from lisa_micro.measure import (
     relaxations,
     sizes_over_time,
 )
-from lisa_micro.measure.growth import growth_band
+from lisa_micro.measure.growth import GrowthOptions, growth_band
 from lisa_micro.measure.growth_fit import fit_law
 from lisa_micro.measure.relaxation import fit_relaxation
 from lisa_micro.sim import simulate_sintering
@@ -144,7 +144,7 @@ def test_outliers_a_plateau_and_the_onset():
     time_s, x = law(3.0, -1.0, 60)
     x = x + rng.normal(0, 0.15, 60)
     x[[12, 30, 44]] -= 6.0  # a third particle lies on the neck
-    row = pair_growth(table(time_s, x), drift_sd_px=0).iloc[0]
+    row = pair_growth(table(time_s, x), options=GrowthOptions(drift_sd_px=0)).iloc[0]
     assert row["n_low"] < 3 < row["n_high"]
     assert row["n_high"] - row["n_low"] < 1.5
     stopped = np.where(time_s > 25, x[25], x) + rng.normal(0, 0.05, 60)
@@ -201,7 +201,7 @@ def test_bad_tables_and_arguments():
     with pytest.raises(InputError, match="numbers"):
         pair_growth(whole.assign(x_px="wide"))
     with pytest.raises(InputError, match="level"):
-        pair_growth(whole, level=95)
+        pair_growth(whole, options=GrowthOptions(level=95))
     with pytest.raises(InputError, match="curve"):
         growth_curve(pair_growth(whole).iloc[0], time_s, "both")
 

@@ -10,7 +10,8 @@ from official_lisa_layout import Tiny, write_lisa
 import lisa_micro as lm
 from lisa_micro.assistant.assistant import Assistant
 from lisa_micro.protocols import Capabilities
-from lisa_micro.types import InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Segmentation
+from lisa_micro.types import InputError, Micrograph
 from lisa_micro.video.detectors import BoxDetector, WordDetector
 from lisa_micro.video.track import track
 

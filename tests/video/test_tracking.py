@@ -19,8 +19,9 @@ from lisa_micro.measure.waists import body_gap, divide, waist_ratio
 from lisa_micro.models.trackers.linking import link, moved
 from lisa_micro.models.trackers.overlap import OverlapTracker
 from lisa_micro.protocols import Capabilities, Detections, Tracker
+from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro.sim import simulate_sintering
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
+from lisa_micro.types import InputError, Micrograph
 from lisa_micro.video.checkpoint import CHECKPOINT_FILE, Checkpoint, SavedFrame
 from lisa_micro.video.detectors import FunctionDetector, IndependentDetector
 from lisa_micro.video.drift import Drift

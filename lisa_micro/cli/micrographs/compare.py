@@ -64,8 +64,7 @@ def compare(
             wordings[0] if prompt.strip() else None,
             drawn,
             labels,
-            jitter=comparison.jitter,
-            seed=comparison.seed,
+            options=comparing.ComparisonOptions(jitter_px=comparison.jitter, seed=comparison.seed),
         )
         said = comparing.compare_wordings(assistant, micrograph, wordings, labels) if others else None
     written = result.save(folder)

@@ -22,17 +22,16 @@ def correct(
     output: OutputOptions,
 ) -> None:
     """Replay a correction from its log: write the corrected labels, measured and drawn."""
-    from lisa_micro.correction.actions import read_log, replay_log
-    from lisa_micro.correction.replay import corrected_segment
-    from lisa_micro.datasets.readers import read_labels
-    from lisa_micro.io import check_output
+    from lisa_micro.correction.remeasure import corrected_segment
+    from lisa_micro.correction.replay import read_log, replay_log
+    from lisa_micro.io import check_output, read_labels
     from lisa_micro.results import save_answer
+    from lisa_micro.results.answer import Answer, Segmentation
     from lisa_micro.results.summary import summarise_segments
-    from lisa_micro.types import Answer, Segmentation
 
     record = read_log(log)
     micrograph = read_image(source)
-    before, _ = read_labels(labels, "instances")
+    before = read_labels(labels, kind="instances").pixels
     if before.shape != micrograph.shape:
         sizes = [f"{shape[1]} x {shape[0]}" for shape in (before.shape, micrograph.shape)]
         raise InputError(
@@ -40,7 +39,7 @@ def correct(
         )
     folder = check_output(output.folder(source.image), output.force)
     with busy("Correcting and measuring"):
-        correction = replay_log(before, record)
+        correction = replay_log(before, record, log.name)
         segment = Segmentation(
             before, concept=record.concept, phrase=record.phrase or "objects", pixel_size_nm=micrograph.pixel_size_nm
         )

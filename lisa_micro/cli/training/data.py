@@ -113,7 +113,7 @@ def convert(
     notes(done.notes[:SHOWN])
     parts = ", ".join(f"{count} {part}" for part, count in sorted(done.records.items()))
     print(f"{done.images} images of {done.sources} sources as {sum(done.records.values())} records ({parts})")
-    for own in done.own:
+    for own in done.custom_concepts:
         print(f"own concept {own.name}: {own.singular}, {own.plural} (dataset.yaml)")
     list_written([done.folder])
 

@@ -80,14 +80,12 @@ def run_suite(
     if out is not None:
         check_output(out, force, names=evaluation.REPORT_FILES)
     console = Console(stderr=as_json)
+    settings = evaluation.EvaluationSettings(
+        options.preset, options.device, options.data, options.limit, options.seed, options.prompts
+    )
     report = evaluation.evaluate(
         suite,
-        preset=options.preset,
-        device=options.device,
-        data=options.data,
-        limit=options.limit,
-        seed=options.seed,
-        prompts=options.prompts,
+        settings=settings,
         out=out,
         show=lambda result: evaluation.show(result, console),
         progress=sys.stderr.isatty(),

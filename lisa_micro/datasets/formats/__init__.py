@@ -1,1 +1,1 @@
-"""Data sets of other programs as records: label folders, COCO, Labelme, ReasonSeg, tables of sentences."""
+"""Converters from label folders, tables of sentences, COCO, ReasonSeg and Labelme."""

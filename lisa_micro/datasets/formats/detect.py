@@ -1,4 +1,4 @@
-"""What a folder of somebody else's data is, and where the images are that its files name."""
+"""Detect the format of a source, and find the images that its files name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from lisa_micro.datasets.bounds import one_line, shown
 from lisa_micro.datasets.formats.drafts import PART_WORDS
 from lisa_micro.datasets.readers import IMAGE_SUFFIXES, LABEL_FOLDERS
 from lisa_micro.datasets.records import FILE_NAME
@@ -16,13 +17,13 @@ from lisa_micro.types import InputError
 
 KINDS = ("labels", "sentences", "coco", "reasonseg", "labelme", "corrections")
 COLUMNS = ("image", "mask", "sentence")
-"""That a file of sentences must have."""
+"""Columns that a table of sentences must have."""
 SIDECAR_WORDS = ("labels", "label", "masks", "mask", "segmap", "seg", "gt")
-"""Behind the image's name in the name of its labels, where both lie in one folder: ``a.tif`` and ``a_labels.tif``."""
+"""Suffixes of label files that lie beside their images: ``a.tif`` and ``a_labels.tif``."""
 
 
 def files_under(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Files with these suffixes (lower case), in order; hidden ones and those in hidden folders are passed over."""
+    """Yield the files with these lower-case suffixes, sorted; hidden files and hidden folders are skipped."""
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix.lower() in suffixes and not hidden and path.is_file():
@@ -30,10 +31,10 @@ def files_under(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
+    """Read a JSON file.
 
     Raises:
-        InputError: it cannot be read, with the line where it is broken.
+        InputError: unreadable file, with the line where it is broken.
     """
     try:
         raw = path.read_bytes()
@@ -46,11 +47,11 @@ def read_json(path: Path) -> Any:
     except json.JSONDecodeError as error:
         raise InputError(f"{path} line {error.lineno}: not JSON ({error.msg})") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error})") from error
+        raise InputError(f"{path} is not JSON ({one_line(error)})") from error
 
 
 def kind_of_json(content: Any) -> str | None:
-    """``"coco"``, ``"reasonseg"``, ``"labelme"``, or None where it is none of them."""
+    """The format of a JSON content: ``"coco"``, ``"reasonseg"``, ``"labelme"``, or None."""
     if not isinstance(content, dict):
         return None
     if isinstance(content.get("images"), list) and isinstance(content.get("annotations"), list):
@@ -61,7 +62,7 @@ def kind_of_json(content: Any) -> str | None:
 
 
 def header_of(path: Path) -> list[str]:
-    """Names of the columns of a CSV file, in lower case; none where it cannot be read."""
+    """Read the lower-case column names of a CSV file; empty if it cannot be read."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             first = stream.readline()
@@ -71,26 +72,29 @@ def header_of(path: Path) -> list[str]:
 
 
 def delimiter_of(line: str) -> str:
-    """What stands between the columns of a table: the comma, or what spreadsheets of other languages write."""
+    """The delimiter of a table: comma, or the semicolon or tab of localized spreadsheets."""
     return max(",;\t", key=line.count)
 
 
 def sentence_files(source: Path) -> list[Path]:
-    """The CSV files of sentences: the file itself, or those in the folder."""
+    """Find the tables of sentences: the file itself, or those in the folder."""
     tables = [source] if source.is_file() else sorted(source.glob("*.csv")) + sorted(source.glob("*.tsv"))
     return [path for path in tables if set(COLUMNS) <= set(header_of(path))]
 
 
 def record_folders(source: Path) -> list[Path]:
-    """Folders with a record file: the folder itself, those in it, and those one further down (a session each)."""
+    """Find folders with a record file: the folder itself and up to two levels below (one session each)."""
     if source.is_file():
         return [source.parent] if source.name == FILE_NAME else []
     return [path.parent for pattern in ("", "*/", "*/*/") for path in sorted(source.glob(pattern + FILE_NAME))]
 
 
 def label_pairs(source: Path) -> list[tuple[Path, Path]]:
-    """Folders of images with their folders of labels: ``images`` and one of :data:`LABEL_FOLDERS` side by side, in the
-    folder itself, in its ``train`` and ``validation``, or with these inside of both."""
+    """Find pairs of an image folder and its label folder.
+
+    These are ``images`` and one of :data:`~lisa_micro.datasets.readers.LABEL_FOLDERS` side by side, in the folder
+    itself or in its ``train`` and ``validation``; or subfolders of the same name in both.
+    """
     if not source.is_dir():
         return []
     parts = [p for p in sorted(source.iterdir()) if p.is_dir() and p.name.lower() in PART_WORDS]
@@ -105,7 +109,7 @@ def label_pairs(source: Path) -> list[tuple[Path, Path]]:
 
 
 def sidecars(source: Path) -> list[tuple[Path, Path]]:
-    """Images with label images of the same folder that are called like them and ``_labels`` or the like."""
+    """Find images whose labels lie beside them, named like the image plus ``_labels`` or a similar suffix."""
     if not source.is_dir():
         return []
     images = {p.stem.lower(): p for p in sorted(source.iterdir()) if p.suffix.lower() in IMAGE_SUFFIXES}
@@ -120,13 +124,13 @@ def sidecars(source: Path) -> list[tuple[Path, Path]]:
 
 
 def find_kind(source: Path) -> str:
-    """What a file or folder is, as far as its files tell.
+    """Detect the format of a file or folder.
 
     Returns:
         one of :data:`KINDS`.
 
     Raises:
-        InputError: it is nothing known, or several things at once.
+        InputError: no known format, or several formats at once.
     """
     if not source.exists():
         raise InputError(f"there is no {source}; give the folder of the data, or its JSON or CSV file")
@@ -142,7 +146,7 @@ def find_kind(source: Path) -> str:
         if path.suffix.lower() == ".json":
             try:
                 found.add(kind_of_json(read_json(path)))
-            except InputError as error:  # of a hundred files one may be broken; its converter says so
+            except InputError as error:  # its converter reports broken files
                 broken.append(str(error))
     found.discard(None)
     if len(found) == 1:
@@ -151,16 +155,16 @@ def find_kind(source: Path) -> str:
         raise InputError(f"{source} may be {' or '.join(sorted(found))}; say which with --from")
     reason = f" ({broken[0]})" if broken else ""
     raise InputError(
-        f"{source} is none of the formats that are known{reason}: images/ with labels/, a CSV with the columns "
+        f"{source} has no known format{reason}; known are images/ with labels/, a CSV with the columns "
         f"{', '.join(COLUMNS)}, COCO, ReasonSeg or Labelme JSON, or folders with {FILE_NAME}"
     )
 
 
 class Images:
-    """The images under a folder, found by the names that other files call them.
+    """Find images below a folder by the names that other files use for them.
 
     Args:
-        root: where to look.
+        root: the folder.
     """
 
     def __init__(self, root: Path):
@@ -168,36 +172,36 @@ class Images:
         self._stems: dict[str, list[Path]] | None = None
 
     def find(self, name: str, beside: Path) -> Path:
-        """The image of a name.
+        """Find the image with a name.
 
         Args:
-            name: as in the file, a path from whichever folder, also of another system.
-            beside: folder of the file that names it, looked into first.
+            name: as in the file: a path relative to any folder, possibly of another operating system.
+            beside: folder of the file that names it, searched first.
 
         Raises:
-            InputError: there is none, or several that it may be.
+            InputError: no such image, or several.
         """
-        plain = PureWindowsPath(name).as_posix()
+        plain = PureWindowsPath(name.replace("\0", "")).as_posix()
         for folder in (beside, beside / "images", self.root, self.root / "images"):
             if plain and Path(plain).suffix.lower() in IMAGE_SUFFIXES and os.path.isfile(folder / plain):
                 return folder / plain
         found = self._only([p for p in self._of(Path(plain).stem) if p.name == Path(plain).name], name)
         if found is None:
-            raise InputError(f"there is no image {name!r} in {self.root}")
+            raise InputError(f"there is no image {shown(name)} in {self.root}")
         return found
 
     def of_stem(self, file: Path) -> Path | None:
-        """The image that is called like another file but for its suffix, in the same folder before elsewhere.
+        """Find the image that has a file's name apart from the suffix; the file's own folder takes precedence.
 
         Raises:
-            InputError: there are several.
+            InputError: several images.
         """
         found = self._of(file.stem)
         return self._only([p for p in found if p.parent == file.parent] or found, file.stem)
 
     def _only(self, found: list[Path], name: str) -> Path | None:
         if len(found) > 1:
-            raise InputError(f"the image {name!r} may be {found[0]} or {found[1]}; give one of them another name")
+            raise InputError(f"the image {shown(name)} may be {found[0]} or {found[1]}; rename one of them")
         return found[0] if found else None
 
     def _of(self, stem: str) -> list[Path]:

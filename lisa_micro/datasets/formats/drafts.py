@@ -1,7 +1,7 @@
-"""What a converter knows about an image before it is written as records.
+"""What a converter finds in a source before it is written as records.
 
-Each converter (:mod:`lisa_micro.datasets.converting` has the list) finds the images of its format and gives a
-:class:`Draft` for each; the pixels are read one image after another, while the data set is written.
+Each converter (listed in :mod:`lisa_micro.datasets.converting`) finds the images of its format and returns a
+:class:`Draft` for each. Pixels are read one image at a time, while the data set is written.
 """
 
 from __future__ import annotations
@@ -25,30 +25,32 @@ PART_WORDS: dict[str, Split] = {
     "validation": "validation",
     "test": "test",
 }
-"""Names of folders that say to which part their images belong."""
+"""Folder names that say to which part their images belong."""
 
 
 class Faults(InputError):
-    """Several things wrong at once, each with its file and line.
+    """Several problems at once.
 
     Attributes:
-        faults: one sentence each.
+        summary: what cannot be done because of them.
+        faults: one line each, with file and place.
     """
 
     def __init__(self, summary: str, faults: Iterable[str]):
         self.faults = tuple(faults)
         self.summary = summary
-        super().__init__("\n".join([f"{summary}:", *self.faults]))
+        single = len(self.faults) == 1
+        super().__init__(self.faults[0] if single else "\n".join([f"{summary}:", *self.faults]))
 
 
 @dataclass(frozen=True)
 class Content:
-    """What is known about one image.
+    """Everything known about one image.
 
     Attributes:
-        particles: ``(H, W)`` int32 instance labels, or None. semantic: they are a mask, touching particles not told
-            apart.
-        own: ``(H, W)`` int32 instance labels of other concepts, by name.
+        particles: ``(H, W)`` int32 instance labels, or None.
+        semantic: whether ``particles`` is a mask in which touching particles are not separated.
+        concept_labels: ``(H, W)`` int32 instance labels of other concepts, by name.
         said: conversations; a target given by a mask names a key of ``masks``.
         masks: ``(H, W)``, bool or int32 instance labels.
         notes: what was left out.
@@ -56,7 +58,7 @@ class Content:
 
     particles: np.ndarray | None = None
     semantic: bool = False
-    own: Mapping[str, np.ndarray] = field(default_factory=dict)
+    concept_labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     said: tuple[tuple[Turn, ...], ...] = ()
     masks: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -68,12 +70,12 @@ class Draft:
 
     Attributes:
         image: its file.
-        where: file, and line where there is one, for messages.
-        load: takes the image, gives what is known about it; raises :class:`InputError` or :class:`Faults`.
-        pixels: the image file's bytes, where it is not a file of its own.
-        pixel_size_nm, modality: where the source says so; in front of what the image file says.
-        source: what the image was cut from; None: told from its name.
-        part: which part it belongs to, where the source says so.
+        where: file, and line if there is one, for messages.
+        load: takes the image, returns what is known about it; raises :class:`InputError` or :class:`Faults`.
+        pixels: bytes of the image file, if it is not a file of its own.
+        pixel_size_nm, modality: as the source states; both take precedence over the image file.
+        source: what the image was cropped from; None: derived from its name.
+        part: the part of the data set, if the source states it.
     """
 
     image: Path
@@ -88,18 +90,18 @@ class Draft:
 
 @dataclass(frozen=True)
 class Found:
-    """All of a source.
+    """Everything found in a source.
 
     Attributes:
-        drafts: one an image, in a fixed order.
-        own: concepts that the reply language does not have, by name.
-        faults: what cannot be used, with file and line.
+        drafts: one per image, in a fixed order.
+        custom: concepts that are not built in, by name.
+        faults: what cannot be used, with file and place.
         notes: what was left out, for the user.
-        derive: whether conversations may be made up for images that have labels and no words.
+        derive: whether conversations may be generated for images that have labels but no sentences.
     """
 
     drafts: tuple[Draft, ...]
-    own: Mapping[str, Concept] = field(default_factory=dict)
+    custom: Mapping[str, Concept] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     derive: bool = True
@@ -112,10 +114,10 @@ def part_of(path: Path, root: Path) -> Split | None:
 
 
 def same_size(name: str, labels: np.ndarray, image: Micrograph) -> np.ndarray:
-    """The labels, if they have the image's size.
+    """Return the labels if they have the size of the image.
 
     Raises:
-        InputError: they have another.
+        InputError: another size.
     """
     if labels.shape != image.shape:
         (h, w), (height, width) = labels.shape, image.shape
@@ -123,16 +125,16 @@ def same_size(name: str, labels: np.ndarray, image: Micrograph) -> np.ndarray:
     return labels
 
 
-def answered(user: str, concept: str | None, there: bool, own: Mapping[str, Concept], target: Target) -> Turn:
-    """A request in a user's words with the reply that belongs to it.
+def answered(user: str, concept: str | None, there: bool, custom: Mapping[str, Concept], target: Target) -> Turn:
+    """Write the reply to a request of a user.
 
     Args:
-        user: the words.
-        concept: what they ask for, all of it; None where it has no name.
-        there: whether the image has any of it; where not, the reply says so and has no target.
-        own: the data set's own concepts. target: what ``[SEG]`` refers to.
+        user: the request.
+        concept: the concept requested, all of it; None if it has no name.
+        there: whether the image contains it; if not, the reply says so and has no target.
+        custom: the custom concepts of the data set. target: what ``[SEG]`` refers to.
     """
-    known = own.get(concept or "")
+    known = custom.get(concept or "")
     nouns = (known.singular, known.plural) if known else CONCEPT_NOUNS.get(concept or "")
     region = concept == "substrate" or (known is not None and not known.instances)
     if not there:

@@ -1,7 +1,8 @@
-"""Drawn outlines as pixels: polygons, rectangles and circles of labelling programs, painted as instance labels.
+"""Rasterise polygons, rectangles and circles of annotation programs into instance labels.
 
-Coordinates are x, y in px from the corner of the image, so that the centre of the first pixel is at 0.5, 0.5; a pixel
-is inside where its centre is. Areas then have no bias, which outlines painted with their edge pixels have.
+Coordinates are x, y in px from the corner of the image: the centre of the first pixel is at 0.5, 0.5. A pixel belongs
+to a shape when its centre lies inside or on the edge, so that areas have no bias. Shapes are clipped to the image
+before any pixel is painted; memory is bounded by the part of the image that a shape covers.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lisa_micro.types import InputError
+_CHUNK = 1_000_000
+"""Crossings of edges with rows of pixels that are computed at once."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A mask cut out of its image, so that a thousand of them in a large image take little memory.
+    """A mask cropped from its image, so that thousands of masks of a large image need little memory.
 
     Attributes:
         top, left: row and column of its first pixel.
@@ -29,60 +31,86 @@ class Piece:
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Rows and columns of the image that it lies on."""
+        """Rows and columns of the image that it covers."""
         h, w = self.mask.shape
         return slice(self.top, self.top + h), slice(self.left, self.left + w)
 
 
-def cut_out(mask: np.ndarray) -> Piece:
-    """The part of a mask ``(H, W)`` bool that has its pixels."""
+def crop_mask(mask: np.ndarray, top: int = 0, left: int = 0) -> Piece:
+    """Crop a mask ``(H, W)`` bool, whose first pixel is at ``top``, ``left`` of the image, to its pixels."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return Piece(0, 0, np.zeros((0, 0), bool))
-    top, left = int(rows[0]), int(columns[0])
-    return Piece(top, left, mask[top : rows[-1] + 1, left : columns[-1] + 1].copy())
-
-
-def check_points(points: object, least: int) -> np.ndarray:
-    """Points of a file as ``(N, 2)`` float64, x, y.
-
-    Raises:
-        InputError: no list of pairs of finite numbers, or fewer than ``least``.
-    """
-    try:
-        array = np.asarray(points, np.float64)
-    except (TypeError, ValueError):
-        array = np.zeros(0)
-    if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
-        raise InputError("its points are no list of [x, y] pairs of numbers")
-    if len(array) < least:
-        raise InputError(f"it has {len(array)} points where {least} are needed")
-    return array
+    inner = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return Piece(top + int(rows[0]), left + int(columns[0]), inner.copy())
 
 
 def polygon(points: np.ndarray, shape: tuple[int, int]) -> Piece:
-    """A polygon ``(N, 2)``, what is outside of the image ``(H, W)`` cut off."""
-    from skimage.draw import polygon as inside
+    """Rasterise a polygon.
 
-    x, y = np.clip(points, -1e6, 1e6).T
-    rows, columns = inside(y - 0.5, x - 0.5, shape)
-    if not len(rows):
+    Args:
+        points: ``(N, 2)`` corners XY px. shape: ``(H, W)`` of the image.
+    """
+    return fill_polygon(points - 0.5, shape)
+
+
+def fill_polygon(corners: np.ndarray, shape: tuple[int, int]) -> Piece:
+    """Rasterise a polygon by the even-odd rule; pixels whose centre is on an edge are inside.
+
+    Args:
+        corners: ``(N, 2)`` XY px, where pixel centres have whole coordinates. shape: ``(H, W)`` of the image.
+    """
+    low = np.maximum(np.ceil(corners.min(0)), 0).astype(int)
+    high = np.minimum(np.floor(corners.max(0)), np.array(shape[::-1]) - 1).astype(int)
+    if (high < low).any():
         return Piece(0, 0, np.zeros((0, 0), bool))
-    top, left = int(rows.min()), int(columns.min())
-    mask = np.zeros((int(rows.max()) - top + 1, int(columns.max()) - left + 1), bool)
-    mask[rows - top, columns - left] = True
-    return Piece(top, left, mask)
+    (left, top), (width, height) = low, high - low + 1
+    mask = np.zeros((height, width), bool)
+    for closed_below in (False, True):  # corners that lie on a row of centres count for the edge above or below
+        toggles = np.zeros((height, width + 1), bool)
+        for rows, x in _crossings(corners - low, height, closed_below):
+            columns = np.clip(np.ceil(x), 0, width).astype(int)
+            np.logical_xor.at(toggles, (rows, columns), True)
+            on_edge = (x == columns) & (columns < width)
+            mask[rows[on_edge], columns[on_edge]] = True
+        mask |= np.logical_xor.accumulate(toggles[:, :-1], axis=1)
+    return crop_mask(mask, int(top), int(left))
+
+
+def _crossings(corners: np.ndarray, height: int, closed_below: bool):
+    """Where edges cross the rows 0 to ``height - 1``.
+
+    Yields:
+        row numbers ``(n,)`` and x of the crossings ``(n,)``, at most about :data:`_CHUNK` at once.
+    """
+    start, end = corners, np.roll(corners, -1, axis=0)
+    upper = np.where((start[:, 1] <= end[:, 1])[:, None], start, end)
+    lower = np.where((start[:, 1] <= end[:, 1])[:, None], end, start)
+    # an edge holds the rows y0 <= y < y1, or y0 < y <= y1
+    first = np.floor(upper[:, 1]) + 1 if closed_below else np.ceil(upper[:, 1])
+    last = np.floor(lower[:, 1]) if closed_below else np.ceil(lower[:, 1]) - 1
+    first, last = np.maximum(first, 0).astype(int), np.minimum(last, height - 1).astype(int)
+    kept = np.flatnonzero(last >= first)
+    counts = (last - first + 1)[kept]
+    for part in np.split(kept, np.flatnonzero(np.diff(np.cumsum(counts) // _CHUNK)) + 1):
+        if not len(part):
+            continue
+        lengths = (last - first + 1)[part]
+        edge = np.repeat(part, lengths)
+        rows = np.arange(len(edge)) - np.repeat(np.cumsum(lengths) - lengths, lengths) + first[edge]
+        (x0, y0), (x1, y1) = upper[edge].T, lower[edge].T
+        yield rows, x0 + (rows - y0) * (x1 - x0) / (y1 - y0)
 
 
 def rectangle(points: np.ndarray, shape: tuple[int, int]) -> Piece:
-    """The rectangle between two opposite corners ``(2, 2)``."""
+    """Rasterise the rectangle between two opposite corners ``(2, 2)`` XY px."""
     x0, y0 = np.clip(np.ceil(points.min(0) - 0.5), 0, shape[::-1]).astype(int)
     x1, y1 = np.clip(np.ceil(points.max(0) - 0.5), 0, shape[::-1]).astype(int)
     return Piece(int(y0), int(x0), np.ones((y1 - y0, x1 - x0), bool))
 
 
 def circle(points: np.ndarray, shape: tuple[int, int]) -> Piece:
-    """The disc around the first of two points that the second is on the edge of."""
+    """Rasterise the disc whose centre is the first of two points XY px and whose edge runs through the second."""
     (x, y), radius = points[0], float(np.hypot(*(points[1] - points[0])))
     box = rectangle(np.array([[x - radius, y - radius], [x + radius, y + radius]]), shape)
     h, w = box.mask.shape
@@ -92,11 +120,10 @@ def circle(points: np.ndarray, shape: tuple[int, int]) -> Piece:
 
 
 def paint_instances(instances: Sequence[Sequence[Piece]], shape: tuple[int, int]) -> np.ndarray:
-    """Instance labels of outlines; where they overlap the smaller one is on top, so that a particle before a larger one
-    is not lost.
+    """Paint instances as labels; where two overlap, the smaller one is on top and stays visible.
 
     Args:
-        instances: the pieces of each; those of one instance are disjoint or overlap, which does not matter.
+        instances: the pieces of each instance, which may overlap.
         shape: ``(H, W)``.
 
     Returns:

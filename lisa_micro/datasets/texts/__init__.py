@@ -1,7 +1,7 @@
-"""What users say, and what the language model must reply.
+"""Generate requests of users and the replies that the language model must learn.
 
-The wordings are in the YAML files of this folder and meant to be read and added to; the modules turn them
-into turns of conversations. A fixed fifth of all wordings, synonyms and phrasings is held back (``store.py``,
+The wordings are in the YAML and text files of this folder, which are meant to be read and extended; the modules turn
+them into turns of conversations. A fixed fifth of all wordings, synonyms and phrasings is held out (``store.py``,
 ``held_out.txt``).
 """
 

@@ -1,4 +1,4 @@
-"""Fills a way of asking and makes the turn."""
+"""Fill a wording of a request, and make the turn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lisa_micro.datasets.texts.store import Voice
 
 
 def fill(voice: Voice, path: str, said: Phrase) -> str:
-    """A wording of a list filled with a phrase, decorated."""
+    """Draw a wording of a list, fill it with a phrase, and decorate it."""
     wording = voice.pick(path, lambda item: fits(item, said.slots))
     kind = path.rsplit("/", 1)[-1]
     user = wording.format_map({**said.slots, "image": "{image}"})
@@ -20,12 +20,12 @@ def fill(voice: Voice, path: str, said: Phrase) -> str:
 
 
 def fits(wording: str, slots: dict[str, str]) -> bool:
-    """Whether a phrase has all the slots of a wording."""
+    """Whether the slots of a phrase suffice for a wording."""
     return all(name in slots or name == "image" for _, name, _, _ in string.Formatter().parse(wording) if name)
 
 
 def kind_of(wording: str) -> str:
-    """How a wording may be decorated."""
+    """The kind of decoration that suits a wording."""
     return "question" if wording.endswith("?") else "command"
 
 
@@ -38,8 +38,11 @@ def outline_turn(
     yes: bool = False,
     reply: str | None = None,
 ) -> Turn:
-    """A turn that outlines targets; what the image lacks altogether is declined. ``reply`` replaces the
-    usual one."""
+    """Make a turn that segments targets; if the image has none of them, the reply says so.
+
+    Args:
+        reply: replaces the usual reply.
+    """
     targets = [TargetTruth(t.concept, t.clauses, facts.present(t.concept)) for t in targets]
     user = noise.spell(voice, user)
     novel = tuple(voice.novel)

@@ -1,4 +1,4 @@
-"""Draws a clause and a way to say it."""
+"""Draw a clause of the reply language, and words for it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ from lisa_micro.language import Between, Clause, Compare, Flag, Nearest, Rank, R
 from lisa_micro.language.words import CORNERS, PROPERTIES, REGIONS
 
 SOME = 3
-"""How many "the largest particles" are, where no number is given."""
+"""Number of instances that "the largest particles" means without a number."""
 OPPOSITE = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
 
 
 @dataclass(frozen=True)
 class ClausePhrase:
-    """A clause and its words, which stand ``pre`` or ``post`` a noun or are the ``whole`` phrase; they
-    may hold ``{noun}``, ``{nouns}`` and ``{image}``. ``form`` is the adjective, number and so on of a
-    rank."""
+    """A clause and its words.
+
+    Attributes:
+        clause: the clause.
+        place: ``"pre"`` or ``"post"``: the words precede or follow a noun; ``"whole"``: they are the whole phrase.
+        words: may contain ``{noun}``, ``{nouns}`` and ``{image}``.
+        form: kind and property of a rank.
+    """
 
     clause: Clause
     place: str
@@ -28,7 +33,7 @@ class ClausePhrase:
 
     @property
     def filters(self) -> bool:
-        """Whether "all" and "every" go with it."""
+        """Whether the phrase can take "all" and "every"."""
         return not isinstance(self.clause, Rank | Nearest)
 
 
@@ -68,11 +73,11 @@ RANK_WEIGHTS = {
 
 
 def draw_clause(voice: Voice, concept: str, in_nm: bool = True, kind: str | None = None) -> ClausePhrase:
-    """A clause that makes sense for a concept, and a way to say it.
+    """Draw a clause that makes sense for a concept, and words for it.
 
     Args:
-        voice: draws.
-        concept: particle, neck, pore or agglomerate (the substrate has no instances to choose from).
+        voice: source of wordings.
+        concept: particle, neck, pore or agglomerate (the substrate has no instances).
         in_nm: whether lengths are mostly in nm.
         kind: one of :data:`KINDS` instead of a drawn one.
     """
@@ -101,10 +106,10 @@ def draw_clause(voice: Voice, concept: str, in_nm: bool = True, kind: str | None
 
 
 def comparison(voice: Voice, concept: str, prop: str, op: str, unit: str) -> ClausePhrase:
-    """A way to say ``prop op number unit``; ``op`` may be ``"between"``."""
-    own = _is_own_size(concept, prop)
+    """Draw words for ``prop op number unit``; ``op`` may be ``"between"``."""
+    default = _is_default_size(concept, prop)
     place = "post"
-    if own and unit and voice.chance(0.08):
+    if default and unit and voice.chance(0.08):
         place, pattern = "pre", voice.pick(f"clauses/comparatives_pre/{op}")
     elif op in data("clauses")["special_comparatives"].get(prop, {}) and concept != "neck":
         special = voice.chance(0.6)
@@ -113,7 +118,7 @@ def comparison(voice: Voice, concept: str, prop: str, op: str, unit: str) -> Cla
             if special
             else _with_property_word(voice, concept, prop, op)
         )
-    elif voice.chance(0.55 if own else 0.4):
+    elif voice.chance(0.55 if default else 0.4):
         pattern = _comparative(voice, concept, prop, op, unit)
     else:
         pattern = _with_property_word(voice, concept, prop, op)
@@ -133,13 +138,13 @@ def comparison(voice: Voice, concept: str, prop: str, op: str, unit: str) -> Cla
     return ClausePhrase(Between(prop, low, high, unit), place, text)
 
 
-def _is_own_size(concept: str, prop: str) -> bool:
-    """Whether a bare "larger than 5 nm" means this property."""
+def _is_default_size(concept: str, prop: str) -> bool:
+    """Whether "larger than 5 nm" without a property means this one."""
     return prop == ("neck width" if concept == "neck" else "diameter")
 
 
 def property_word(voice: Voice, concept: str, prop: str) -> str:
-    """A word for a property; of a neck its width is simply "width"."""
+    """Draw a word for a property; the width of a neck is simply "width"."""
     if prop in ("neck width", "neck radius") and concept == "neck":
         return voice.pick(f"clauses/properties/{prop}/neck_words")
     # "particle diameter" of particles only
@@ -158,7 +163,7 @@ def _with_property_word(voice: Voice, concept: str, prop: str, op: str) -> str:
 
 def _comparative(voice: Voice, concept: str, prop: str, op: str, unit: str) -> str:
     entry = data("clauses")["properties"][prop]
-    own = _is_own_size(concept, prop)
+    default = _is_default_size(concept, prop)
     area_unit = unit.endswith("2") and unit != "px2"
 
     def fits(pattern: str) -> bool:
@@ -167,11 +172,11 @@ def _comparative(voice: Voice, concept: str, prop: str, op: str, unit: str) -> s
             return False
         if PROPERTIES[prop].dimension == "none":
             return bool(asks) and "than" in pattern
-        if own or area_unit:  # an area unit tells that the area is meant
+        if default or area_unit:  # an area unit shows that the area is meant
             return True
         return "{across}" in pattern or (prop not in ("area", "neck width", "neck radius") and bool(asks))
 
-    other_neck = prop == "neck width" and not own  # of a particle, "wider than" is not about its neck
+    other_neck = prop == "neck width" and not default  # of a particle, "wider than" is not about its neck
     if other_neck or not voice.has(f"clauses/comparatives/{op}", fits):
         return _with_property_word(voice, concept, prop, op)
     pattern = voice.pick(f"clauses/comparatives/{op}", fits)
@@ -211,9 +216,9 @@ def _rank(voice: Voice, concept: str) -> ClausePhrase:
 
 
 def rank_adjective(voice: Voice, by: str, neck: bool) -> str:
-    """A superlative; necks have their own for width."""
-    own = neck and "neck_adjectives" in data("clauses")["ranks"][by]
-    return voice.pick(f"clauses/ranks/{by}/{'neck_adjectives' if own else 'adjectives'}")
+    """Draw a superlative; necks have their own for width."""
+    special = neck and "neck_adjectives" in data("clauses")["ranks"][by]
+    return voice.pick(f"clauses/ranks/{by}/{'neck_adjectives' if special else 'adjectives'}")
 
 
 def _nearest(voice: Voice) -> ClausePhrase:
@@ -286,7 +291,7 @@ def _relative(voice: Voice, concept: str) -> ClausePhrase:
 
 
 def opposite(clause: Clause) -> Clause | None:
-    """The filter that keeps what this one drops, None where the language has none."""
+    """The filter that keeps what this one drops; None if the language has none."""
     if isinstance(clause, Compare) and clause.op in OPPOSITE:
         return Compare(clause.prop, OPPOSITE[clause.op], clause.value, clause.unit)
     if isinstance(clause, Flag):

@@ -1,12 +1,11 @@
-"""Conversations: a request and what users say next, which refers to what was said before.
+"""Generate conversations: a request and follow-ups that refer to earlier turns.
 
-What a follow-up does to the last request:
+The effect of a follow-up on the last request:
 
-- "only ...", "without ..." add to its constraint; "and ...?", "now the ... ones" replace it; "reset" drops
-  it.
-- After a question for a number, a follow-up asks for the same number ("and the pores?"), unless it says to
-  show something.
-- A full request forgets all that was said.
+- "only ..." and "without ..." add to its constraint; "and ...?" and "now the ... ones" replace it; "reset" removes it.
+- After a question about a number, a follow-up asks for the same number ("and the pores?"), unless it says to show
+  something.
+- A complete request starts anew.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ FOLLOW_UPS = {
     "size": 3, "other_stat": 3, "area fraction": 2, "number density": 1.5, "show": 3, "reset": 3, "invert": 2,
     "others": 3, "also": 2, "and_where": 3, "number": 3, "undo": 2, "new": 5, "chat": 2,
 }  # fmt: skip
-"""Kinds of follow-ups and how often each is drawn where it makes sense."""
+"""Kinds of follow-ups and their weights, among those that make sense."""
 LATER_CHAT = ("thanks", "bye", "help", "correct", "off_topic", "unsupported")
 MAX_FOLLOW_UPS = 4
 WRITTEN_SHARE = 0.15
-"""How many of the conversations to train on are written ones from the first turn on."""
+"""Share of training conversations that are handwritten from the first turn on."""
 _SHOWS = re.compile(
     r"\b(show|see|segment|mark|outline|look|where|find|display|highlight|draw|pick|keep|select|do|discard|drop"
     r"|selection|all but|move on|add)\b"
@@ -49,15 +48,18 @@ KEPT_MEASURES = ("refine", "remove", "replace", "reset", "others", "and_where", 
 
 @dataclass
 class State:
-    """What the next turn can refer to: the targets of the last turn that had any, what was asked about them,
-    and the targets before that."""
+    """What the next turn can refer to.
+
+    Attributes:
+        targets, measures: of the last turn with targets. before: earlier targets, the latest last.
+    """
 
     targets: list[TargetTruth] = field(default_factory=list)
     measures: list[Measure] = field(default_factory=list)
     before: list[list[TargetTruth]] = field(default_factory=list)
 
     def remember(self, turn: Turn) -> None:
-        """Go on from a turn. Talk changes nothing; where nothing was found, there is nothing to refer to."""
+        """Update the state after a turn. Small talk changes nothing; a reply without targets clears the state."""
         if not turn.targets:
             if turn.category != "chat":
                 self.targets, self.measures, self.before = [], [], []
@@ -77,18 +79,18 @@ def sample_conversation(
     nouns: Mapping[str, tuple[str, str]] | None = None,
     dialogues: float | None = None,
 ) -> list[Turn]:
-    """A conversation about one image.
+    """Draw a conversation about one image.
 
     Args:
         rng: source of chance.
         facts: what the image shows.
-        split: ``"train"`` or ``"held_out"``: in the latter the last turn uses held-back ways of asking.
-        follow_ups: number of turns after the first; 0 to 4 drawn where None.
-        categories: kinds of first requests and how often each is drawn, instead of
+        split: ``"train"`` or ``"held_out"``; with the latter, the last turn uses held-out wordings.
+        follow_ups: number of turns after the first; None: 0 to 4 at random.
+        categories: weights of the kinds of first requests, instead of
             :data:`lisa_micro.datasets.texts.requests.CATEGORIES`.
         nouns: see :class:`lisa_micro.datasets.texts.store.Voice`; for texts from templates.
-        dialogues: how often a whole conversation written by hand is taken, 0..1; with ``split="train"`` only. None:
-            :data:`WRITTEN_SHARE`, and 0 where ``categories`` or ``follow_ups`` are given.
+        dialogues: probability of a handwritten conversation, 0..1, with ``split="train"`` only; None:
+            :data:`WRITTEN_SHARE`, and 0 if ``categories`` or ``follow_ups`` are given.
 
     Returns:
         the turns in order; at least one.
@@ -105,7 +107,7 @@ def sample_conversation(
     if unknown:
         raise ValueError(f"category must be one of {', '.join(CATEGORIES)}, not {unknown[0]!r}")
     n = follow_ups if follow_ups is not None else int(rng.choice(MAX_FOLLOW_UPS + 1, p=(0.4, 0.25, 0.17, 0.12, 0.06)))
-    # what comes before the turn that is tested is said in trained wordings
+    # the turns before the tested one use trained wordings
     splits = ["train"] * n + [split]
     first = Voice(rng, splits[0], nouns)
     weights = categories or ({**CATEGORIES, "chat": 1.5, "not in the vocabulary": 5} if n else CATEGORIES)
@@ -119,7 +121,7 @@ def sample_conversation(
 
 
 def possible_kinds(state: State) -> dict[str, float]:
-    """The follow-ups that make sense, with their weights."""
+    """The follow-ups that make sense after a state, with their weights."""
     kinds = {"switch", "new", "chat"}
     if len(state.targets) == 1:
         target = state.targets[0]
@@ -153,7 +155,7 @@ def possible_kinds(state: State) -> dict[str, float]:
 
 
 def _numeric(clauses: tuple[Clause, ...]) -> int | None:
-    """The position of the only clause with a number, None where there is none or more than one."""
+    """Index of the only clause with a number; None if there is none or more than one."""
     found = [
         k
         for k, c in enumerate(clauses)
@@ -165,12 +167,12 @@ def _numeric(clauses: tuple[Clause, ...]) -> int | None:
 
 
 def follow_up(voice: Voice, facts: SceneFacts, state: State, kind: str | None = None) -> Turn:
-    """The next turn of a conversation.
+    """Draw the next turn of a conversation.
 
     Args:
-        voice: draws.
+        voice: source of wordings.
         facts: what the image shows.
-        state: what was said.
+        state: after the turns so far.
         kind: one of :data:`FOLLOW_UPS` instead of a drawn one that fits.
     """
     kind = kind or voice.weighted(possible_kinds(state))
@@ -230,7 +232,7 @@ def follow_up(voice: Voice, facts: SceneFacts, state: State, kind: str | None = 
 
 
 def _changed(voice: Voice, facts: SceneFacts, target: TargetTruth, kind: str, turn) -> Turn:
-    """The same concept with a constraint more, or with another one."""
+    """Draw a follow-up about the same concept with an additional or another constraint."""
     concept, clauses, in_nm = target.concept, target.clauses, facts.pixel_size_known
     if kind == "number":
         return _other_number(voice, target, turn)
@@ -287,7 +289,7 @@ def _other_concept(voice: Voice, facts: SceneFacts, state: State, kind: str) -> 
     if kind == "same" and not _applies(clauses, state.measures, concept):
         kind = "switch"
     target = TargetTruth(concept, clauses if kind == "same" else ())
-    # after a number about a part of them, "and the pores?" leaves open whether the same part is meant
+    # after a number about some of the instances, "and the pores?" leaves open whether the same constraint applies
     open_question = kind == "switch" and state.measures and (clauses or not measures)
     wording = voice.pick(f"followups/{kind}", lambda w: not open_question or bool(_SHOWS.search(w)))
     user = noise.fill_images(voice, wording.format_map({"nouns": noun.plural, "image": "{image}"}))
@@ -301,13 +303,13 @@ def _other_concept(voice: Voice, facts: SceneFacts, state: State, kind: str) -> 
 
 
 def _as_for(measures: list[Measure], concept: str) -> list[Measure]:
-    """The size of necks is their neck width, of all else the diameter."""
+    """The size property: neck width for necks, diameter for all other concepts."""
     size = {"diameter", "neck width"}
     return [Measure(m.stat, size_of(concept)) if m.prop in size else m for m in measures]
 
 
 def _applies(clauses: tuple[Clause, ...], measures: list[Measure], concept: str) -> bool:
-    """Whether the same constraint and the same numbers make sense for another concept."""
+    """Whether the same constraint and the same measures make sense for another concept."""
     if concept == "substrate":
         return not clauses and all(m.stat == "area fraction" for m in measures)
     for clause in clauses:

@@ -1,7 +1,7 @@
-"""Conversations about a concept that users teach a model, in the wordings that the known ones are asked for in.
+"""Generate conversations about a custom concept from the wordings for built-in concepts.
 
-A laboratory has labels and two nouns, hardly hundreds of sentences; the wordings for pores (things with instances and
-sizes, without contacts) serve for any such concept once the nouns are exchanged.
+A laboratory has labels and two nouns, but hardly hundreds of sentences. The wordings for pores (objects with instances
+and sizes, but without contacts) suit any such concept once the nouns are replaced.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ CATEGORIES = {
     "measure": 18,
     "contrast": 3,
 }
-"""Kinds of first requests and how often each is drawn."""
+"""Kinds of first requests and their weights."""
 _GIVEN_AWAY = re.compile(r"\b(por(?:es?|ous|osity)|voids?|holes?|cavit(?:y|ies)|hollows?)\b", re.IGNORECASE)
 _REPLIED = re.compile(rf"\b({'|'.join(sorted(CONCEPT_NOUNS[STAND_IN], key=len, reverse=True))})\b")
 _MOST_DRAWS = 200
 
 
-def sample_own_conversation(
+def sample_custom_conversation(
     rng: np.random.Generator,
     concept: Concept,
     facts: SceneFacts,
@@ -42,25 +42,25 @@ def sample_own_conversation(
     follow_ups: int | None = None,
     categories: Mapping[str, float] | None = None,
 ) -> list[Turn]:
-    """A conversation about one image that begins with a request for a user's concept.
+    """Draw a conversation about one image that begins with a request for a custom concept.
 
     Args:
-        rng: source of chance.
-        concept: its name is that of the targets, its nouns are what is said.
+        rng: random generator.
+        concept: its name is used in the targets, its nouns in the sentences.
         facts: what the image shows; ``facts.counts[concept.name]`` is the number of its instances.
         split: ``"train"`` or ``"held_out"``.
-        follow_ups: number of turns after the first; 0 to 2 drawn where None.
-        categories: instead of :data:`CATEGORIES`; of a concept without instances always whole-concept requests.
+        follow_ups: number of turns after the first; None: 0 to 2 at random.
+        categories: weights instead of :data:`CATEGORIES`; a concept without instances is always requested as a whole.
 
     Returns:
-        the turns in order. Where the image shows none, the replies to the concept begin with ``<absent>``.
+        the turns in order. If the image shows no instance, replies about the concept begin with ``<absent>``.
     """
     if follow_ups is None:
         follow_ups = int(rng.choice(3, p=(0.6, 0.3, 0.1)))
     if not concept.instances:
         categories = {"outline": 4, "yes or no": 1}
     there = facts.present(concept.name)
-    # its own counts under the stand-in's name, as if it were there: what is missing is said at the end
+    # its count under the stand-in's name, at least 1: absence is handled at the end
     counts = {**facts.counts, STAND_IN: max(1, facts.counts.get(concept.name, 0))}
     seen = replace(facts, counts=counts)
     nouns = {STAND_IN: (concept.singular, concept.plural)}
@@ -71,7 +71,7 @@ def sample_own_conversation(
         if not concept.instances and any(t.clauses for turn in turns for t in turn.targets):
             continue
         turns = [_named(turn, concept, there) for turn in turns]
-        # after a refusal there is nothing that a later turn could refer to
+        # after <absent> a later turn has nothing to refer to
         return turns if there else turns[:1]
     raise LookupError(f"no conversation about {concept.plural!r} was found in {_MOST_DRAWS} draws")
 
@@ -81,7 +81,7 @@ def _about(turn: Turn) -> bool:
 
 
 def _named(turn: Turn, concept: Concept, there: bool) -> Turn:
-    """The turn with the concept in place of the stand-in."""
+    """Replace the stand-in by the concept in a turn."""
 
     def noun(match: re.Match) -> str:
         return concept.plural if match[0] == CONCEPT_NOUNS[STAND_IN][1] else concept.singular

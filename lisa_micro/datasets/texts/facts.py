@@ -1,4 +1,4 @@
-"""What the texts need to know about an image."""
+"""Facts about an image that the texts depend on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 FEW = 9
-"""Up to this many particles are "a few"; more are "many"."""
+"""Largest number of particles that counts as "a few"; more are "many"."""
 
 
 @dataclass(frozen=True)
@@ -14,11 +14,10 @@ class SceneFacts:
     """Facts about one image.
 
     Attributes:
-        modality: ``"BF-TEM"``, ``"HAADF-STEM"``, ``"SEM"`` or None where unknown.
-        counts: number of instances per concept; a concept that is missing here has none. The substrate
-            counts 1 where there is any.
-        in_contact: 0..1, share of the particles that are in contact with another one.
-        pixel_size_known: whether users can be expected to speak in nm.
+        modality: ``"BF-TEM"``, ``"HAADF-STEM"``, ``"SEM"``, or None if unknown.
+        counts: number of instances per concept; missing concepts have none. The substrate counts as 1.
+        in_contact: share of the particles in contact with another one, 0..1.
+        pixel_size_known: whether users are likely to use nm.
     """
 
     modality: str | None = "BF-TEM"
@@ -27,18 +26,18 @@ class SceneFacts:
     pixel_size_known: bool = True
 
     def present(self, concept: str) -> bool:
-        """Whether there is any instance of the concept."""
+        """Whether the image has an instance of the concept."""
         return self.counts.get(concept, 0) > 0
 
     @classmethod
     def with_everything(cls) -> SceneFacts:
-        """A scene in which every concept is present; for tests of language alone."""
+        """Facts of a scene in which every concept is present, to test language alone."""
         counts = {"particle": 40, "neck": 30, "pore": 5, "agglomerate": 4, "substrate": 1}
         return cls("BF-TEM", counts, 0.8, True)
 
 
 def describe(facts: SceneFacts) -> str:
-    """The one sentence about a scene: modality, how many particles, how many of them in contact.
+    """Describe a scene in one sentence: modality, number of particles, share in contact.
 
     >>> describe(SceneFacts.with_everything())
     'A BF-TEM micrograph with many particles, most of them in contact.'

@@ -1,4 +1,4 @@
-"""Requests for numbers."""
+"""Generate requests for measured numbers."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ COUNT = Measure("count")
 
 
 def size_of(concept: str) -> str:
-    """The property that "size" means."""
+    """The property that "size" means for a concept."""
     return "neck width" if concept == "neck" else "diameter"
 
 
 def draw_property(voice: Voice, concept: str) -> str:
-    """A property to ask for."""
+    """Draw a property to ask for."""
     return voice.weighted(PROPERTY_WEIGHTS[concept])
 
 
 def draw_statistic(voice: Voice, prop: str) -> str:
-    """A statistic of a property; totals make sense for areas and lengths only."""
+    """Draw a statistic of a property; totals make sense for areas and lengths only."""
     weights = dict(STATISTIC_WEIGHTS)
     if prop in ("area", "perimeter", "length"):
         weights["total"] = 3
@@ -51,7 +51,7 @@ def draw_statistic(voice: Voice, prop: str) -> str:
 
 
 def measure_request(voice: Voice, facts: SceneFacts, concept: str, kind: str | None = None) -> Turn:
-    """A request for one or more numbers about a concept."""
+    """Draw a request for one or more numbers about a concept."""
     kind = kind or voice.weighted(KINDS)
     if concept == "substrate":
         kind = "area fraction"
@@ -127,17 +127,17 @@ def measure_request(voice: Voice, facts: SceneFacts, concept: str, kind: str | N
 
 
 def statistic_word(voice: Voice, stat: str) -> str:
-    """A word for a statistic."""
+    """Draw a word for a statistic."""
     return voice.pick(f"measures/statistics/{stat}")
 
 
 def _simple(voice: Voice, stat: str) -> str:
-    """A word for a statistic that can stand right before a noun."""
+    """Draw a word for a statistic that can directly precede a noun."""
     return voice.pick(f"measures/statistics/{stat}", lambda word: "of the" not in word or stat == "std")
 
 
 def _size(voice: Voice, facts: SceneFacts, said: Phrase, target: TargetTruth, turn) -> Turn:
-    """A request for the mean of a property without the word "mean"."""
+    """Draw a request for the mean of a property without the word "mean"."""
     concept = target.concept
     known = data("measures")["sizes"]
     allowed = {
@@ -148,7 +148,7 @@ def _size(voice: Voice, facts: SceneFacts, said: Phrase, target: TargetTruth, tu
     if concept == "neck":
         allowed["neck ratio"] = 3
     prop = voice.weighted(allowed)
-    whole_image = prop in ("neck ratio", "contacts", "gap")  # their wordings mostly name no constraint
+    whole_image = prop in ("neck ratio", "contacts", "gap")  # most of their wordings have no constraint
     if whole_image and target.clauses:
         prop = size_of(concept)
     return turn(f"measures/sizes/{prop}", [Measure("mean", prop)])
@@ -162,7 +162,7 @@ def _fixed(voice: Voice, facts: SceneFacts, path: str, concept: str, measure: Me
 
 
 def _by_predicate(voice: Voice, facts: SceneFacts, concept: str, kind: str) -> Turn:
-    """How many, or what share, are or do something."""
+    """Draw a request for the number or share of instances that fulfil a predicate."""
     part, words = referring.draw_predicate(voice, concept, facts.pixel_size_known)
     noun = draw_noun(voice, concept)
     words = words.replace("{nouns}", noun.plural).replace("{noun}", noun.singular)

@@ -1,4 +1,4 @@
-"""What stands around a request and how carelessly it is typed."""
+"""Decorate requests with polite phrases, spelling variants and typos."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _KEYBOARD = {
 # words that a slip could turn into their opposite or another word of the language
 _KEEP = {"above", "below", "under", "least", "longer", "larger", "darker", "brightest", "without", "not"}
 IMAGE_WORD = 0.5
-"""How often the image is called just that."""
+"""Probability that the image is called "image"."""
 
 
 def fill_images(voice: Voice, text: str) -> str:
-    """The slots ``{image}`` filled, the same word throughout."""
+    """Fill the slots ``{image}``, with the same word throughout."""
     if "{image}" not in text:
         return text
     word = "image" if voice.chance(IMAGE_WORD) else voice.pick("decorations/images")
@@ -39,10 +39,10 @@ def fill_images(voice: Voice, text: str) -> str:
 
 
 def decorate(voice: Voice, text: str, kind: str) -> str:
-    """Add please, thanks and chat.
+    """Add polite phrases and small talk.
 
     Args:
-        voice: draws.
+        voice: source of wordings.
         text: a filled wording.
         kind: ``"command"``, ``"question"``, ``"telegraphic"`` or ``"follow"``.
     """
@@ -67,12 +67,12 @@ def decorate(voice: Voice, text: str, kind: str) -> str:
 
 
 def spell(voice: Voice, text: str, keep: str = "") -> str:
-    """American or British, capitals, final stop, slips of the finger.
+    """Vary the spelling: American or British, capitals, final full stop, typos.
 
     Args:
-        voice: draws.
+        voice: source of wordings.
         text: the request.
-        keep: words that must stay as they are (a noun that the reply has to repeat).
+        keep: words that must not change (a noun that the reply repeats).
     """
     if voice.chance(0.5) and americanise(keep) == keep:
         text = americanise(text)
@@ -95,7 +95,7 @@ def spell(voice: Voice, text: str, keep: str = "") -> str:
 
 
 def americanise(text: str) -> str:
-    """American spelling."""
+    """Convert to American spelling."""
     for british, american in data("decorations")["british_american"].items():
         text = re.sub(
             rf"\b{british}(s|d|r)?\b",
@@ -111,8 +111,9 @@ def _like(old: str, new: str) -> str:
 
 
 def misspell(voice: Voice, text: str, keep: str = "") -> str:
-    """One slip in one word of five letters or more: two letters swapped, one lost, doubled, or beside its
-    key."""
+    """Add one typo to a word of five letters or more: two letters swapped, or one lost, doubled or replaced by its
+    neighbour
+    on the keyboard."""
     protected = {word.lower() for word in re.findall(r"[A-Za-z]+", keep)} | _KEEP
     spots = [m for m in re.finditer(r"[A-Za-z]{5,}", text) if m[0].lower() not in protected]
     if not spots:

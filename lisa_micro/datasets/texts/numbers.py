@@ -1,4 +1,4 @@
-"""Numbers with units, as users write them and as they are meant."""
+"""Draw numbers with units: their values, and the text that users write."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ COUNTS = (2, 2, 3, 3, 3, 4, 5, 5, 5, 6, 7, 8, 9, 10, 10, 12, 15, 20, 25, 30, 40,
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number and its unit as meant (``unit`` ``""``: none given), and both as written."""
+    """A number with its unit (``""``: none), and the text of both."""
 
     value: float
     unit: str
     text: str
     bare: str
-    """The number as written, without unit."""
+    """The text of the number without unit."""
 
 
 def count(voice: Voice, numbers: tuple[int, ...] = COUNTS) -> tuple[int, str]:
-    """A small whole number and how it is written, in digits or as a word."""
+    """Draw a small whole number and its text, in digits or as a word."""
     n = int(voice.choose(numbers))
     return n, _spelled(voice, n, 0.35)
 
@@ -36,7 +36,7 @@ def _spelled(voice: Voice, n: int, share: float) -> str:
 
 
 def unit_for(voice: Voice, prop: str, in_nm: bool) -> str:
-    """A unit that users would take for a property, ``""`` for none."""
+    """Draw a unit that users would choose for a property, ``""`` for none."""
     dimension = PROPERTIES[prop].dimension
     if dimension == "length":
         weights = {"nm": 12, "px": 2, "um": 2, "A": 1, "": 1} if in_nm else {"px": 10, "nm": 4, "": 2, "um": 1}
@@ -48,13 +48,13 @@ def unit_for(voice: Voice, prop: str, in_nm: bool) -> str:
 
 
 def quantity(voice: Voice, prop: str, unit: str, value: float | None = None, hyphen: bool = False) -> Quantity:
-    """A number of a size that makes sense for the property, with its unit.
+    """Draw a plausible number for a property, with its unit.
 
     Args:
-        voice: draws.
+        voice: source of wordings.
         prop: a property of the reply language.
         unit: canonical unit or ``""``.
-        value: this number instead of a drawn one.
+        value: this number instead of a random one.
         hyphen: whether "20-nm" may be written (before a noun).
     """
     if value is None:
@@ -76,7 +76,7 @@ def quantity(voice: Voice, prop: str, unit: str, value: float | None = None, hyp
 
 
 def draw_value(voice: Voice, prop: str, unit: str) -> float:
-    """A number of a size that makes sense for a property in a unit."""
+    """Draw a plausible value of a property in a unit."""
     rng = voice.rng
     if prop == "contacts":
         return float(rng.integers(1, 7))

@@ -1,4 +1,4 @@
-"""Noun phrases: a concept with its constraint, in the forms that the wordings have slots for."""
+"""Build noun phrases: a concept with its constraint, in the forms that wordings have slots for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lisa_micro.language.words import CONCEPT_NOUNS
 ALL_FORMS = ("all {}", "all {}", "all the {}", "all of the {}", "each of the {}", "every one of the {}")
 ALL_MASS_FORMS = ("the {}", "all of the {}", "the whole {}", "the entire {}")
 NEAR_SHARE = 0.4
-"""How often a noun outside the vocabulary is drawn from those near to it; else from all."""
+"""Probability that a noun outside the vocabulary is drawn from the materials science terms, not from all nouns."""
 _VERBS = "lie|look|extend|exceed|stay|measure|sit|belong|stand|share|appear|form|possess|fall"
 _AGREEMENT = (
     (r"\b(that|which) are\b", r"\1 is"),
@@ -29,7 +29,7 @@ _AGREEMENT = (
 
 @dataclass(frozen=True)
 class Noun:
-    """A noun as the user says it; ``concept`` is None for what is not in the vocabulary."""
+    """A noun in a request; ``concept`` is None for nouns outside the vocabulary."""
 
     concept: str | None
     singular: str
@@ -42,10 +42,10 @@ class Phrase:
     """A noun phrase in all its forms.
 
     Attributes:
-        slots: slot name -> text; slots that make no sense for the phrase are missing.
-        noun: what it is about.
-        clauses: the constraint that it says, in canonical order.
-        singular: whether verbs take the singular.
+        slots: text by slot name; slots that make no sense for the phrase are missing.
+        noun: its noun.
+        clauses: its constraint, in canonical order.
+        singular: whether verbs are in the singular.
     """
 
     slots: dict[str, str]
@@ -56,14 +56,14 @@ class Phrase:
 
 
 def plural_of(noun: str) -> str:
-    """The regular plural."""
+    """Form the regular plural."""
     if re.search(r"[^aeiou]y$", noun):
         return noun[:-1] + "ies"
     return noun + ("es" if re.search(r"(s|x|z|ch|sh)$", noun) else "s")
 
 
 def read_noun(entry: str, concept: str | None) -> Noun:
-    """A noun from an entry of the word lists: ``word``, ``singular/plural`` or ``~mass noun``."""
+    """Parse an entry of the word lists: ``word``, ``singular/plural`` or ``~mass noun``."""
     if entry.startswith("~"):
         return Noun(concept, entry[1:], entry[1:], True)
     singular, slash, plural = entry.partition("/")
@@ -72,7 +72,7 @@ def read_noun(entry: str, concept: str | None) -> Noun:
 
 
 def draw_noun(voice: Voice, concept: str | None, canonical: float = 0.4) -> Noun:
-    """A noun for a concept, or for something outside the vocabulary (``concept`` None)."""
+    """Draw a noun for a concept, or one outside the vocabulary (``concept`` None)."""
     if concept is None:
         near = near_absent() if voice.chance(NEAR_SHARE) else ()
         noun = read_noun(voice.pick("absent", lambda item: not near or item in near), None)
@@ -96,14 +96,14 @@ def draw_noun(voice: Voice, concept: str | None, canonical: float = 0.4) -> Noun
 
 
 def agree(words: str) -> str:
-    """The words after a plural noun, made to follow a singular one."""
+    """Change words that follow a plural noun so that they follow a singular one."""
     for pattern, replacement in _AGREEMENT:
         words = re.sub(pattern, replacement, words)
     return words
 
 
 def in_order(clauses: list[Clause]) -> tuple[Clause, ...]:
-    """Filters in the order said, then comparisons with the mean, then ranks.
+    """Sort clauses: filters in the order of the words, then comparisons with the mean, then ranks.
 
     So "the 3 largest isolated ones" are the 3 largest of the isolated ones.
     """
@@ -111,7 +111,7 @@ def in_order(clauses: list[Clause]) -> tuple[Clause, ...]:
 
 
 def phrase(voice: Voice, noun: Noun, parts: list[ClausePhrase]) -> Phrase:
-    """The phrase of a noun with up to two clauses, of which one at most is a rank or nearest."""
+    """Build the phrase of a noun with up to two clauses, at most one of them a rank or nearest."""
     wholes = [p for p in parts if p.place == "whole"]
     before = [p for p in parts if p.place == "pre"]
     after = [p for p in parts if p.place == "post"]
@@ -122,7 +122,7 @@ def phrase(voice: Voice, noun: Noun, parts: list[ClausePhrase]) -> Phrase:
     joined = joined.replace("{nouns}", noun.plural).replace("{noun}", noun.singular)
     plural = f"{pre}{noun.plural}{joined}"
     singular = f"{pre}{noun.singular}{agree(joined)}"
-    # one order for one wording, that of its words: a reply that could be in either is learnt by halves
+    # the order of the words: if either order were possible, the model would learn neither well
     clauses = in_order([p.clause for p in (*before, *wholes, *after)])
     one = False
     bare = plural
@@ -172,7 +172,7 @@ def _join_after(voice: Voice, pieces: list[str]) -> str:
 
 
 def listing(voice: Voice, phrases: list[Phrase]) -> Phrase:
-    """Several phrases as one: "the particles and the necks"."""
+    """Join several phrases: "the particles and the necks"."""
 
     def joined(pieces: list[str]) -> str:
         last = voice.choose((" and ", " and ", " as well as ", " and also ", " plus ", " & "))

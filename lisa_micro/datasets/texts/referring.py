@@ -1,4 +1,4 @@
-"""Other ways to say a constraint: as a predicate, by a pronoun, by what is to be left out."""
+"""Express a constraint as a predicate, by a pronoun, or by what it excludes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ _SHORT_PLACE = re.compile(r"(in|on|at|above|below|over|under|near|towards|betwee
 
 
 def predicate(part: ClausePhrase) -> str | None:
-    """The constraint as what ``particles ...`` are or do: "are isolated", "touch the border"; None where the
-    words allow none."""
+    """Turn a constraint into a predicate: "are isolated", "touch the border"; None if the words allow none."""
     if part.place == "pre":
         simple = isinstance(part.clause, Flag) and part.clause.name != "touching border"
         fixed = isinstance(part.clause, Compare) and not re.search(r"\d", part.words)
@@ -46,7 +45,7 @@ def predicate(part: ClausePhrase) -> str | None:
 
 
 def draw_predicate(voice: Voice, concept: str, in_nm: bool) -> tuple[ClausePhrase, str]:
-    """A filter that can be said as a predicate, and the predicate."""
+    """Draw a filter that can be a predicate, and the predicate."""
     while True:
         part = draw_clause(voice, concept, in_nm, voice.choose(("flag", "compare", "region", "relative", "fixed")))
         words = predicate(part)
@@ -55,13 +54,13 @@ def draw_predicate(voice: Voice, concept: str, in_nm: bool) -> tuple[ClausePhras
 
 
 def removable(part: ClausePhrase) -> bool:
-    """Whether "without those ..." makes sense with its words."""
+    """Whether "without those ..." makes sense with the words of a clause."""
     leaves_out = part.words.startswith((*LEAVES_OUT, "not ", "that are not", "that do not"))
     return part.filters and not leaves_out and opposite(part.clause) is not None
 
 
 def draw_removable(voice: Voice, concept: str, in_nm: bool) -> ClausePhrase:
-    """A filter that can be said by what it removes."""
+    """Draw a filter that can be expressed by what it removes."""
     while True:
         part = draw_clause(voice, concept, in_nm, voice.choose(("flag", "compare", "relative", "fixed")))
         if removable(part):
@@ -69,13 +68,13 @@ def draw_removable(voice: Voice, concept: str, in_nm: bool) -> ClausePhrase:
 
 
 def can_stand_alone(part: ClausePhrase) -> bool:
-    """Whether the words make sense with no noun at all: "in the left half", "above 20 nm"."""
+    """Whether the words make sense without a noun: "in the left half", "above 20 nm"."""
     short = _SHORT_PLACE.match(part.words) is not None and "{noun" not in part.words
     return part.place == "post" and short and isinstance(part.clause, Region | Compare)
 
 
 def pronoun_phrase(voice: Voice, part: ClausePhrase, noun: Noun | None = None, concept: str = "particle") -> str:
-    """What a constraint calls the instances: "those in the left half", "the 3 largest"."""
+    """Draw a pronoun phrase for the instances of a constraint: "those in the left half", "the 3 largest"."""
     noun = noun or draw_noun(voice, concept, 0.7)
     if part.place == "post":
         words = f"{voice.choose(('those', 'those', 'the ones', 'the ' + noun.plural))} {part.words}"
@@ -100,7 +99,7 @@ def _rank_alone(voice: Voice, part: ClausePhrase, neck: bool) -> str:
 
 
 def excluded(voice: Voice, part: ClausePhrase) -> ClausePhrase:
-    """The clause said as an exclusion, "except those smaller than 5 nm"; itself where there is none."""
+    """Express a clause as an exclusion, "except those smaller than 5 nm"; unchanged if that is impossible."""
     other = opposite(part.clause)
     if other is None or not removable(part):
         return part

@@ -1,4 +1,4 @@
-"""The one way to reply to each request: short, for every token costs time, and always the same."""
+"""Write the reply to a request: always the same words for the same meaning, and short, since every token costs time."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _PROPERTY_WORDS = {"contacts": "number of contacts"}
 
 @dataclass(frozen=True)
 class TargetTruth:
-    """What a ``[SEG]`` of a reply must outline.
+    """What a ``[SEG]`` of a reply refers to.
 
     Attributes:
         concept: one of ``lisa_micro.types.CONCEPTS``.
-        clauses: its constraint; the decoder is to outline all of the concept, the constraint is executed.
-        present: whether the image has any of the concept (where not, the mask is empty and its presence 0).
+        clauses: its constraint, which is executed on all instances that the decoder segments.
+        present: whether the image has any of the concept; if not, the mask is empty and its presence 0.
     """
 
     concept: str
@@ -35,7 +35,7 @@ class TargetTruth:
 
     @property
     def singular(self) -> bool:
-        """Whether it can be one instance only."""
+        """Whether it is a single instance by its meaning."""
         return self.concept == "substrate" or any(
             isinstance(c, Rank | Nearest) and c.n == 1 and not getattr(c, "percent", False) for c in self.clauses
         )
@@ -47,13 +47,13 @@ class Turn:
 
     Attributes:
         user: what the user says.
-        reply: what the language model must write, special tokens as text.
-        targets: one entry a ``[SEG]`` of the reply, in order.
+        reply: what the language model must write, with special tokens as text.
+        targets: one per ``[SEG]`` of the reply, in order.
         category: kind of request, for tables.
         forced_absent: the reply begins with ``<absent>`` because of the image, not because of the words.
-            At run time the token is then forced by the presence score, so training should not ask for it
-            (leave this first token out of the loss) but for what follows it.
-        novel: paths of the held-back wordings that were used.
+            At run time the presence score then forces the token, so training should leave this first token out of the
+            loss and learn what follows.
+        novel: paths of the held-out wordings that were used.
     """
 
     user: str
@@ -65,7 +65,7 @@ class Turn:
 
 
 def target_text(target: TargetTruth) -> str:
-    """Canonical noun, ``[SEG]`` and constraint."""
+    """The canonical noun, ``[SEG]`` and the constraint of a target."""
     noun = CONCEPT_NOUNS[target.concept][0 if target.singular else 1]
     where = f"{WHERE}{render_clauses(target.clauses)}{END_WHERE}" if target.clauses else ""
     return f"{noun} {SEG}{where}"
@@ -76,7 +76,7 @@ def _join(pieces: list[str]) -> str:
 
 
 def outline_reply(targets: list[TargetTruth], yes: bool = False) -> str:
-    """``Here are the necks [SEG].``; with ``yes`` the answer to "are there any?"."""
+    """Write a segmentation reply, ``Here are the necks [SEG].``; with ``yes`` the answer to "are there any?"."""
     are = "is" if len(targets) == 1 and targets[0].singular else "are"
     start = f"Yes, here {are}" if yes else f"Here {are}"
     return f"{start} {_join([f'the {target_text(t)}' for t in targets])}."
@@ -104,19 +104,19 @@ def _image_words(measure: Measure, plain: bool) -> str:
 
 
 def _moment_words(measure: Measure) -> str:
-    """When, said behind the value: without numbers, which only stand in slots."""
+    """Words for the time of a measure, without numbers, which occur in slots only."""
     if not measure.when or measure.when in _CHANGE_WORDS:
         return ""
     return _MOMENT_WORDS.get(measure.when, " at that time")
 
 
 def value_text(measure: Measure) -> str:
-    """A value slot."""
+    """Format a value slot."""
     return f"{VALUE}{render_measure(measure)}{END_VALUE}"
 
 
 def measure_reply(target: TargetTruth, measures: list[Measure]) -> str:
-    """``The mean diameter of the particles [SEG] is <value>mean diameter</value>.``"""
+    """Write a reply with numbers: ``The mean diameter of the particles [SEG] is <value>mean diameter</value>.``"""
     plain = target.singular and all(m.stat == "mean" for m in measures)
     first, *others = measures
     article = "" if first.stat == "count" and not target.singular else "the "
@@ -129,31 +129,31 @@ def measure_reply(target: TargetTruth, measures: list[Measure]) -> str:
 
 
 def counts_reply(targets: list[TargetTruth]) -> str:
-    """The numbers of two or more targets."""
+    """Write a reply with the counts of two or more targets."""
     count = value_text(Measure("count"))
     pieces = [f"the number of {target_text(target)} is {count}" for target in targets]
     return "T" + _join(pieces)[1:] + "."
 
 
 def absent_reply(noun: str, singular: bool = False) -> str:
-    """``<absent>There are no cats in this micrograph.``"""
+    """Write the reply for something absent: ``<absent>There are no cats in this micrograph.``"""
     return ABSENT + absence(noun, singular)
 
 
 def absence(noun: str, singular: bool = False) -> str:
-    """The sentence that something is not there."""
+    """Write the sentence that something is absent."""
     return f"There {'is' if singular else 'are'} no {noun} in this micrograph."
 
 
 def absent_concepts_reply(concepts: list[str]) -> str:
-    """The same for concepts of the vocabulary, in the order asked for."""
+    """Write the reply for absent built-in concepts, in the order of the request."""
     nouns = [CONCEPT_NOUNS[concept][1] for concept in concepts]
     text = nouns[0] if len(nouns) == 1 else ", ".join(nouns[:-1]) + " or " + nouns[-1]
     return absent_reply(text, concepts == ["substrate"])
 
 
 def chat_reply(path: str) -> str:
-    """The reply to a kind of talk, ``"chat/thanks"``.
+    """The reply to a kind of small talk, such as ``"chat/thanks"``.
 
     Raises:
         ValueError: no such kind.

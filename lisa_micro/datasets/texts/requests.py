@@ -1,4 +1,4 @@
-"""Single requests: a way of asking, filled with a concept and its constraint, and the reply to it."""
+"""Generate single requests with their replies."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ FILES = {
     "described": written.DESCRIBED,
     "video": written.VIDEOS,
 }
-"""Kind -> the files that it is drawn from."""
+"""Handwritten files of each kind of request."""
 CONCEPT_WEIGHTS = {"particle": 40, "neck": 22, "pore": 14, "agglomerate": 13, "substrate": 11}
 _VERBS = ("are", "them", "do")
 CHAT_KINDS = (
@@ -62,14 +62,14 @@ def sample_request(
     category: str | None = None,
     absent_share: float = 0.12,
 ) -> Turn:
-    """One request and the reply to it.
+    """Draw one request and its reply.
 
     Args:
-        rng: source of chance.
+        rng: random generator.
         facts: what the image shows.
         split: ``"train"`` or ``"held_out"``.
-        category: one of :data:`CATEGORIES` instead of a drawn one.
-        absent_share: how often to ask for a concept of the vocabulary that this image lacks, if any.
+        category: one of :data:`CATEGORIES`; None: at random.
+        absent_share: probability of requesting a built-in concept that this image lacks, if any.
 
     Raises:
         ValueError: an unknown split or category.
@@ -81,7 +81,7 @@ def sample_request(
 
 
 def request(voice: Voice, facts: SceneFacts, category: str, absent_share: float = 0.12) -> Turn:
-    """The same, drawing with a voice."""
+    """Draw one request of a category with a voice."""
     if category in FILES:
         return written.draw(voice, facts, FILES[category])[0]
     if category == "not in the vocabulary":
@@ -127,7 +127,7 @@ def request(voice: Voice, facts: SceneFacts, category: str, absent_share: float 
 
 
 def draw_concept(voice: Voice, facts: SceneFacts, absent_share: float, without: str = "") -> str:
-    """A concept, mostly one that is there."""
+    """Draw a concept, mostly one that the image has."""
     there = {c: w for c, w in CONCEPT_WEIGHTS.items() if facts.present(c) and c != without}
     missing = {c: w for c, w in CONCEPT_WEIGHTS.items() if not facts.present(c) and c != without}
     if missing and (not there or voice.chance(absent_share)):
@@ -146,11 +146,11 @@ USUAL_PAIRS = {
     ("compare", "rank"): 3,
     ("compare", "compare"): 2,
 }
-"""Two constraints that users combine, and how often each pair is drawn; the rest are any two."""
+"""Pairs of constraints that users combine and their weights; other requests combine any two."""
 
 
 def draw_parts(voice: Voice, concept: str, n: int, in_nm: bool) -> list[ClausePhrase]:
-    """``n`` clauses that go together, a few of them said by what is left out."""
+    """Draw ``n`` compatible clauses, a few of them expressed as exclusions."""
     if n == 0 or concept == "substrate":
         return []
     kinds: tuple[str | None, str | None] = (None, None)
@@ -177,7 +177,7 @@ def draw_parts(voice: Voice, concept: str, n: int, in_nm: bool) -> list[ClausePh
 
 
 def ask(voice: Voice, said: Phrase) -> str:
-    """A way of asking for an outline, filled and decorated."""
+    """Draw a wording of a segmentation request, filled and decorated."""
     path = "asks/" + voice.weighted({"command": 6, "question": 2.2, "telegraphic": 1.8})
     return fill(voice, path, said)
 
@@ -186,7 +186,7 @@ OTHERWISE = {"predicate": 14, "fronted": 13, "exclude": 13, "rank_question": 4, 
 
 
 def _said_otherwise(voice: Voice, facts: SceneFacts, concept: str) -> Turn:
-    """A constraint that does not simply stand in the noun phrase."""
+    """Draw a request whose constraint is not part of the noun phrase."""
     way, in_nm, noun = voice.weighted(OTHERWISE), facts.pixel_size_known, draw_noun(voice, concept)
     slots = {"nouns": noun.plural, "noun": noun.singular, "image": "{image}"}
     part = draw_clause(voice, concept, in_nm, "rank" if way in ("rank_question", "extremes") else None)
@@ -221,7 +221,7 @@ def _said_otherwise(voice: Voice, facts: SceneFacts, concept: str) -> Turn:
 
 
 def _extremes(voice: Voice, facts: SceneFacts, concept: str, noun: Noun) -> Turn:
-    """The largest and the smallest."""
+    """Draw a request for the largest and the smallest."""
     n, word = (1, "") if voice.chance(0.6) else count(voice)
     large, small = (rank_adjective(voice, by, concept == "neck") for by in ("largest", "smallest"))
     name = noun.singular if n == 1 else noun.plural
@@ -254,21 +254,21 @@ def _several(voice: Voice, facts: SceneFacts) -> Turn:
         parts = []
         if constrained and concept != "substrate" and voice.chance(0.6):
             part = draw_clause(voice, concept, facts.pixel_size_known)
-            # a constraint behind the last noun could be read as one on all of them, unless each has its own
-            own = all(p.clauses for p in phrases)
-            if part.place != "post" or own:
+            # a constraint after the last noun could be read as one on all of them, unless each has its own
+            each_constrained = all(p.clauses for p in phrases)
+            if part.place != "post" or each_constrained:
                 parts = [part]
         phrases.append(phrase(voice, draw_noun(voice, concept, 0.6), parts))
     said = listing(voice, phrases)
     targets = [TargetTruth(c, p.clauses) for c, p in zip(concepts, phrases, strict=True)]
     if not any(p.clauses for p in phrases) and "substrate" not in concepts and voice.chance(0.2):
-        # a place behind the last noun is meant for all of them
+        # a place after the last noun applies to all of them
         place = draw_clause(voice, "pore", facts.pixel_size_known, "region")
         if place.place == "post":
             said = Phrase({k: v if k in _VERBS else f"{v} {place.words}" for k, v in said.slots.items()}, said.noun)
             targets = [TargetTruth(c, (place.clause,)) for c in concepts]
             return outline_turn(voice, facts, ask(voice, said), targets, "several")
-    if voice.chance(0.12):  # one of them is nothing of ours
+    if voice.chance(0.12):  # one of them is outside the vocabulary
         noun = draw_noun(voice, None)
         foreign = phrase(voice, noun, [])
         said = listing(voice, [*phrases[:1], foreign])
@@ -336,7 +336,7 @@ def _foreign(voice: Voice, facts: SceneFacts) -> Turn:
 
 
 def chat(voice: Voice, kinds: tuple[str, ...] = CHAT_KINDS) -> Turn:
-    """A turn that outlines nothing."""
+    """Draw a turn of small talk."""
     kind = voice.choose(kinds)
     path = f"chat/{kind}"
     if kind == "define":

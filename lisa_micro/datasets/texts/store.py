@@ -1,7 +1,7 @@
-"""Reads the wordings, and keeps a fixed fifth of them out of training.
+"""Read the wordings, and hold out a fixed fifth of them from training.
 
-A wording is addressed by the path of its list, such as ``"asks/command"``. Which are held back depends on
-nothing but the path and the wording itself, so adding one moves no other.
+A wording is addressed by the path of its list, such as ``"asks/command"``. Whether it is held out depends only on the
+path and the wording itself, so adding a wording does not move any other.
 """
 
 from __future__ import annotations
@@ -17,25 +17,23 @@ import yaml
 FILES = ("asks", "measures", "followups", "chat", "concepts", "clauses", "decorations")
 SPLITS = ("train", "held_out")
 ASKING = ("asks", "measures", "followups", "chat")
-"""The files whose lists are ways of asking, which a held-out request draws from the held-back part."""
+"""Files with wordings of requests; held-out requests draw from the held-out part of their lists."""
 CORE = (("concepts/", 12), ("clauses/", 3), ("measures/statistics/", 2), ("decorations/", 1))
-"""Where the first entries of a list are never held back: the words that nobody would expect a model not
-to know."""
+"""Numbers of first entries of a list that are never held out: words that every model is expected to know."""
 UNSPLIT = ("decorations/numbers", "decorations/units", "decorations/british_american", "clauses/pronouns")
 HELD_SHARE_ELSEWHERE = 0.4
-"""In a held-out request its way of asking is held back; each synonym and each phrasing is with this
-probability."""
+"""Probability that a synonym or phrasing in a held-out request is held out; its wording always is."""
 
 
 @cache
 def data(name: str) -> dict:
-    """The content of one YAML file of this folder."""
+    """Read a YAML file of this folder."""
     return yaml.safe_load(files(__package__).joinpath(f"{name}.yaml").read_text("utf-8"))
 
 
 @cache
 def leaf(path: str) -> tuple[str, ...]:
-    """The wordings of a list, by path.
+    """Read the wordings of a list by its path.
 
     Raises:
         KeyError: no such list.
@@ -55,8 +53,8 @@ def leaf(path: str) -> tuple[str, ...]:
 
 @cache
 def near_absent() -> frozenset[str]:
-    """Of the nouns outside the vocabulary those of the first section: what a materials scientist may ask for, and what
-    is most easily taken for something in the vocabulary."""
+    """The nouns outside the vocabulary in the first section of their file: terms of materials science, which are the
+    easiest to mistake for something in the vocabulary."""
     text = files(__package__).joinpath("absent_nouns.txt").read_text("utf-8")
     section = text.split("# ---")[1]
     return frozenset(line for line in section.splitlines()[1:] if line)
@@ -64,7 +62,7 @@ def near_absent() -> frozenset[str]:
 
 @cache
 def halves(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The wordings of a list that may be trained on, and those held back."""
+    """Split the wordings of a list into those for training and those held out."""
     items = leaf(path)
     if path.startswith(UNSPLIT):
         return items, ()
@@ -74,7 +72,7 @@ def halves(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def is_held_out(path: str, item: str) -> bool:
-    """The rule of the split: every fifth by the hash of path and wording."""
+    """Whether a wording is held out: every fifth, by the hash of path and wording."""
     return hashlib.sha256(f"{path}\n{item}".encode()).digest()[0] % 5 == 0
 
 
@@ -99,24 +97,24 @@ def all_paths() -> list[str]:
 
 
 def held_out_listing() -> str:
-    """All that is held back, one ``path<tab>wording`` a line; committed as ``held_out.txt``."""
+    """All held-out wordings, one ``path<tab>wording`` per line; committed as ``held_out.txt``."""
     return "".join(f"{path}\t{item}\n" for path in all_paths() for item in halves(path)[1])
 
 
 class Voice:
-    """Draws wordings of one split.
+    """Draw wordings of one split.
 
     Args:
-        rng: source of chance.
-        split: ``"train"``, or ``"held_out"``: ways of asking are held-back ones wherever a list has any;
-            other wordings are with probability :data:`HELD_SHARE_ELSEWHERE`.
-        nouns: concept -> singular and plural that are said in place of all that the lists have for it.
+        rng: random generator.
+        split: ``"train"``, or ``"held_out"``: wordings of requests are held-out ones if a list has any; other wordings
+            are with probability :data:`HELD_SHARE_ELSEWHERE`.
+        nouns: concept -> singular and plural that replace all nouns of the lists for it.
 
     Raises:
         ValueError: another split.
 
     Attributes:
-        novel: paths of the held-back wordings drawn so far.
+        novel: paths of the held-out wordings drawn so far.
     """
 
     def __init__(
@@ -132,21 +130,21 @@ class Voice:
         self.novel: list[str] = []
 
     def chance(self, probability: float) -> bool:
-        """True with this probability."""
+        """Draw True with a probability."""
         return bool(self.rng.random() < probability)
 
     def choose(self, items):
-        """One of a sequence."""
+        """Draw one item of a sequence."""
         return items[int(self.rng.integers(len(items)))]
 
     def weighted(self, weights: dict):
-        """A key, with probability proportional to its value."""
+        """Draw a key with probability proportional to its value."""
         keys = list(weights)
         values = np.array([weights[key] for key in keys], float)
         return keys[int(self.rng.choice(len(keys), p=values / values.sum()))]
 
     def pick(self, path: str, fits=lambda item: True) -> str:
-        """A wording of a list that ``fits``.
+        """Draw a wording of a list that ``fits``.
 
         Raises:
             LookupError: none fits.
@@ -162,6 +160,6 @@ class Voice:
         return self.choose(items)
 
     def has(self, path: str, fits=lambda item: True) -> bool:
-        """Whether :meth:`pick` would find one."""
+        """Whether :meth:`pick` would find a wording."""
         train, held = halves(path)
         return any(map(fits, train)) or (self.split == "held_out" and any(map(fits, held)))

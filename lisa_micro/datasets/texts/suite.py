@@ -1,4 +1,4 @@
-"""The language suite: requests in held-back wordings and what a reply to them must mean."""
+"""Generate the language suite: requests in held-out wordings and the meaning of the right reply."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FOLLOW_UP_SHARE = 0.2
 
 @dataclass(frozen=True)
 class SuiteItem:
-    """One test of language.
+    """One item of the language suite.
 
     Attributes:
-        prompt: what the user says.
-        expected: what the reply must mean (compare with ``lisa_micro.language.same_meaning``).
+        prompt: the request.
+        expected: the meaning of the right reply (compare with ``lisa_micro.language.same_meaning``).
         category: kind of request.
-        history: the exchanges before, (user, reply) each.
-        novel: paths of the held-back wordings that the prompt uses; empty in a few whose lists have none.
+        history: earlier turns, (user, reply) each.
+        novel: paths of the held-out wordings in the prompt.
     """
 
     prompt: str
@@ -36,7 +36,7 @@ class SuiteItem:
 
 
 def held_out_suite(n: int, seed: int = 0) -> list[SuiteItem]:
-    """``n`` different requests in held-back wordings about a scene in which every concept is present.
+    """Draw ``n`` different requests in held-out wordings about a scene in which every concept is present.
 
     A fifth are follow-ups. The same ``n`` and ``seed`` give the same suite.
     """

@@ -1,6 +1,6 @@
-"""Requests and conversations written one by one, in the words of many different people; each has its meaning beside it.
+"""Read handwritten requests and conversations, each with its meaning.
 
-The files ``written/*.txt`` hold one conversation a line, turns separated by `` >> ``::
+The files ``written/*.txt`` hold one conversation per line, with turns separated by `` >> ``::
 
     outline every neck => neck >> only those above 4 nm => neck[neck width > 4 nm] >> and the pores? => pore
 
@@ -9,10 +9,10 @@ A meaning is
 - targets, ``particle[isolated; largest 5] + neck``; after ``yes`` the answer to "are there any?";
 - measures of one target, ``mean diameter, count of particle``, or counts of several, ``count of pore + count of neck``;
   of a video ``count at end of particle``, ``first coalescence time of particle``, ``mean neck width rate of neck``;
-- ``absent cracks`` for something outside the vocabulary, alone or behind targets: ``particle + absent cracks``;
-- ``scene``, or ``chat`` and a kind of talk (``chat define neck``).
+- ``absent cracks`` for something outside the vocabulary, alone or after targets: ``particle + absent cracks``;
+- ``scene``, or ``chat`` and a kind of small talk (``chat define neck``).
 
-As of all wordings, a fifth is held back (``store.is_held_out``).
+As with all wordings, a fifth is held out (``store.is_held_out``).
 """
 
 from __future__ import annotations
@@ -47,15 +47,16 @@ SINGLE = (
 )  # fmt: skip
 """Files of single requests."""
 RECENT = ("mixed_6", "mixed_7", "mixed_8")
-"""Files written since the last training run, drawn apart so that the next one dwells on them."""
+"""Files with a weight of their own in training, since few of their kinds of request are in the others."""
 DESCRIBED = ("described",)
-"""The file of requests for all particles by how they look, few and easily taken for constraints: drawn apart."""
+"""The file of requests that describe all particles, with a weight of its own: few, and easily mistaken for
+constraints."""
 VIDEOS = ("videos",)
-"""The file of questions about a video: moments, changes, rates, events."""
+"""The file of questions about a video: times, changes, rates, events."""
 DIALOGUES = ("dialogues", "dialogues_4", "dialogues_6", "dialogues_7")
 """Files of conversations."""
 OTHER_NUMBERS = 0.5
-"""How often the numbers of a conversation are replaced, in its words and its meanings alike."""
+"""Probability that the numbers of a conversation are replaced, both in its words and in its meanings."""
 
 _TARGET = re.compile(r"([a-z]+)(?:\[([^\]]*)\])?")
 _MEASURED = re.compile(r"(.+?) of ([a-z]+(?:\[[^\]]*\])?)")
@@ -65,14 +66,14 @@ _PLURALS = frozenset({"people", "men", "women", "children", "mice", "feet", "tee
 
 @dataclass(frozen=True)
 class Meaning:
-    """What one turn means.
+    """The meaning of one turn.
 
     Attributes:
-        targets: what is to be outlined or measured, in order.
-        measures: of the only target, or one count where there are several targets.
-        yes: whether it is asked if there are any.
-        foreign: the noun of something outside the vocabulary.
-        other: ``"scene"``, the path of a kind of talk (``"chat/define/neck"``), or empty.
+        targets: what to segment or measure, in order.
+        measures: of a single target; with several targets, one count.
+        yes: whether the turn asks if there are any.
+        foreign: a noun outside the vocabulary.
+        other: ``"scene"``, the path of a kind of small talk (``"chat/define/neck"``), or empty.
     """
 
     targets: tuple[TargetTruth, ...] = ()
@@ -84,25 +85,26 @@ class Meaning:
 
 @cache
 def lines(name: str) -> tuple[str, ...]:
-    """The conversations of a file, one text each, without comments."""
+    """Read the conversations of a file, without comments."""
     text = files(__package__).joinpath("written", f"{name}.txt").read_text("utf-8")
     return tuple(line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#"))
 
 
 def plain(words: str) -> str:
-    """Words without capitals and punctuation (signs of comparison stay), if there is anything else."""
+    """Remove capitals and punctuation except comparison signs, unless nothing would remain."""
     return re.sub(r"[^\w<>=≥≤]+", " ", words.lower()).strip() or words.strip()
 
 
 @cache
 def halves(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The conversations of some files that may be trained on, and those held back: by the words of the first turn."""
+    """Split the conversations of some files into those for training and those held out, by the words of the first
+    turn."""
     found = [(is_held_out("written", plain(line.split("=>")[0])), line) for name in names for line in lines(name)]
     return tuple(line for held, line in found if not held), tuple(line for held, line in found if held)
 
 
 def split_line(line: str) -> list[tuple[str, str]]:
-    """A conversation -> (words, text of the meaning) of each turn.
+    """Split a conversation into (words, text of the meaning) of each turn.
 
     Raises:
         ValueError: a turn without ``=>``, or with two.
@@ -136,10 +138,10 @@ def _target(text: str) -> TargetTruth:
 
 
 def read_meaning(text: str) -> Meaning:
-    """The text behind ``=>``.
+    """Parse the meaning of a turn, the text after ``=>``.
 
     Raises:
-        ValueError: what is wrong with it.
+        ValueError: a text that is no meaning.
     """
     if text == "scene":
         return Meaning(other=text)
@@ -173,7 +175,7 @@ def read_meaning(text: str) -> Meaning:
 
 
 def turn_of(voice: Voice, facts: SceneFacts, words: str, meaning: Meaning) -> Turn:
-    """One exchange about an image."""
+    """Make the turn of one request about an image."""
     novel = tuple(voice.novel)
     if meaning.other == "scene":
         return Turn(noise.spell(voice, words), describe(facts), (), "scene", novel=novel)
@@ -206,14 +208,14 @@ def _foreign(voice: Voice, facts: SceneFacts, words: str, meaning: Meaning) -> T
 
 @cache
 def _known_nouns() -> tuple[frozenset[str], frozenset[str]]:
-    """Irregular plurals, and words that are said without one."""
+    """Irregular plurals, and words without a plural."""
     entries = leaf("absent")
     plural = {entry.partition("/")[2] for entry in entries if "/" in entry}
     return frozenset(plural) | _PLURALS, frozenset(entry[1:] for entry in entries if entry.startswith("~"))
 
 
 def is_plural(noun: str) -> bool:
-    """Whether "there are no ..." goes with a noun.
+    """Whether a noun takes "there are no ...".
 
     >>> [is_plural(noun) for noun in ("cats", "glass", "bacteria", "ice")]
     [True, False, True, False]
@@ -227,8 +229,10 @@ def is_plural(noun: str) -> bool:
 
 
 def other_numbers(voice: Voice, turns: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The same conversation with other numbers, where a number stands once in the words and can be told apart in the
-    meanings; else as it is. Numbers keep their decimals; those below 1 stay there."""
+    """Replace the numbers of a conversation that occur once in the words and are unambiguous in the meanings.
+
+    Numbers keep their decimals; those below 1 stay below 1.
+    """
     texts = [words for words, _ in turns]
     meanings = [meaning for _, meaning in turns]
     if any(re.search(r" to \d+,\d", meaning) for meaning in meanings):  # a place in px looks like a decimal
@@ -274,7 +278,7 @@ def _near(voice: Voice, token: str, value: float) -> str:
 
 
 def draw(voice: Voice, facts: SceneFacts, names: tuple[str, ...]) -> list[Turn]:
-    """A conversation out of some files."""
+    """Draw a conversation from some files."""
     train, held = halves(names)
     novel = voice.split == "held_out"
     turns = split_line(voice.choose(held if novel else train))

@@ -1,6 +1,7 @@
-"""Words against boxes, points and detected boxes; wordings against each other."""
+"""Compare ways of prompting (words, boxes, points, detected boxes), and wordings of one request."""
 
-from lisa_micro.evaluate.comparison.prompts import Comparison, compare_prompts, read_boxes
+from lisa_micro.evaluate.comparison.boxes import read_boxes
+from lisa_micro.evaluate.comparison.prompts import Comparison, ComparisonOptions, compare_prompts
 from lisa_micro.evaluate.comparison.report import REPORT_FILES, WORDING_FILES
 from lisa_micro.evaluate.comparison.ways import Way, inner_points, jittered
 from lisa_micro.evaluate.comparison.wordings import WordingComparison, compare_wordings
@@ -9,6 +10,7 @@ __all__ = [
     "REPORT_FILES",
     "WORDING_FILES",
     "Comparison",
+    "ComparisonOptions",
     "Way",
     "WordingComparison",
     "compare_prompts",

@@ -1,4 +1,4 @@
-"""Pictures of a comparison: overlays side by side, what only one of two ways outlined, IoU by object."""
+"""Pictures for comparisons: difference of two masks, IoU per object, disagreement of wordings."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ LONGEST_PX = 2000
 
 
 def difference_map(pixels: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """``(H, W, 3)`` uint8: the micrograph in grey, orange where only the first mask is, blue where only the second is,
-    a grey veil where both are."""
+    """Show where two masks differ.
+
+    Returns:
+        ``(H, W, 3)`` uint8: the micrograph in grey, orange in the first mask only, blue in the second only, and shaded
+        in both.
+    """
     grey = np.repeat((to_unit_range(pixels) * 255).astype(np.uint8)[..., None], 3, axis=2).astype(np.float32)
     for where, colour, strength in (
         (one & other, BOTH, 0.35),
@@ -27,7 +31,7 @@ def difference_map(pixels: np.ndarray, one: np.ndarray, other: np.ndarray) -> np
 
 
 def shrunk(picture: np.ndarray, longest: int = LONGEST_PX) -> np.ndarray:
-    """A picture ``(H, W, 3)`` uint8 whose longer side is at most ``longest`` px: a report is for looking at."""
+    """Scale a picture ``(H, W, 3)`` uint8 down so that its longer side is at most ``longest`` px."""
     from PIL import Image
 
     scale = longest / max(picture.shape[:2])
@@ -38,7 +42,7 @@ def shrunk(picture: np.ndarray, longest: int = LONGEST_PX) -> np.ndarray:
 
 
 def scatter(objects: pd.DataFrame, one: str, other: str, path: Path) -> None:
-    """IoU of every object, ``one`` against ``other``, the size of a point by the object's diameter."""
+    """Write a scatter plot of the IoU of each object, ``one`` against ``other``; marker size shows the diameter."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
@@ -55,7 +59,7 @@ def scatter(objects: pd.DataFrame, one: str, other: str, path: Path) -> None:
 
 
 def uncertainty_picture(pixels: np.ndarray, uncertainty: np.ndarray) -> np.ndarray:
-    """``(H, W, 3)`` uint8: the micrograph in grey with a yellow to red veil where wordings disagree."""
+    """``(H, W, 3)`` uint8: the micrograph in grey, shaded yellow to red where wordings disagree."""
     from matplotlib import colormaps
 
     grey = np.repeat((to_unit_range(pixels) * 255)[..., None], 3, axis=2)

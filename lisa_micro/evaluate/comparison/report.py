@@ -1,4 +1,4 @@
-"""Comparisons as files: a page to read, tables to go on with, a record to repeat it from."""
+"""Reports of comparisons: an HTML page, tables, and a record of the settings."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import html
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from lisa_micro import __version__
+from lisa_micro.evaluate.comparison.outcome import PromptOutcome, WordingOutcome
 from lisa_micro.evaluate.comparison.pictures import difference_map, scatter, shrunk, uncertainty_picture
 from lisa_micro.io import write_files, write_json, write_labels
 from lisa_micro.viz import draw_overlay
-
-if TYPE_CHECKING:
-    from lisa_micro.evaluate.comparison.prompts import Comparison
-    from lisa_micro.evaluate.comparison.wordings import WordingComparison
 
 REPORT_FILES = ("report.html", "scores.csv", "objects.csv", "comparison.json", "labels_*.tif")
 WORDING_FILES = ("wordings.csv", "wordings.json", "consensus.png", "uncertainty.png")
@@ -44,13 +41,21 @@ def _file(name: str) -> str:
     return name.replace(" ", "_")
 
 
-def write_report(comparison: Comparison, folder: str | Path) -> list[Path]:
-    """See :meth:`lisa_micro.evaluate.comparison.prompts.Comparison.save`.
+def write_report(comparison: PromptOutcome, folder: str | Path) -> list[Path]:
+    """Write the report of a comparison of prompts.
+
+    Args:
+        comparison: the result.
+        folder: created if missing.
+
+    Returns:
+        the paths of :data:`REPORT_FILES` and of the pictures.
 
     Raises:
         InputError: the folder cannot be written.
     """
-    image, writers = comparison.image, {}
+    image = comparison.image
+    writers: dict[str, Callable[[Path], object]] = {}
     captions: list[tuple[str, str]] = []
     shown = {name: way.labels for name, way in comparison.ways.items()}
     if comparison.truth is not None:
@@ -90,8 +95,8 @@ def _labels(labels: np.ndarray, pixel_size_nm: float | None, path: Path) -> None
     write_labels(path, labels, pixel_size_nm)
 
 
-def _pair(comparison: Comparison) -> tuple[str, str] | None:
-    """The two ways of which the difference is shown: words and boxes where both were tried."""
+def _pair(comparison: PromptOutcome) -> tuple[str, str] | None:
+    """The two ways whose difference is shown: words and boxes if both were tried."""
     names = list(comparison.ways)
     if len(names) < 2:
         return None
@@ -100,10 +105,8 @@ def _pair(comparison: Comparison) -> tuple[str, str] | None:
     return one, other
 
 
-def record(comparison: Comparison) -> dict:
+def record(comparison: PromptOutcome) -> dict[str, object]:
     """The comparison as plain data, for ``comparison.json``."""
-    from lisa_micro import __version__
-
     image = comparison.image
     return {
         "version": __version__,
@@ -130,7 +133,7 @@ def _number(value: object) -> str:
 
 
 def html_table(table: pd.DataFrame) -> str:
-    """A table for a page; text is escaped, numbers have three decimals."""
+    """HTML of a table; text is escaped and numbers have three decimals."""
     head = "".join(f"<th>{html.escape(str(name))}</th>" for name in table.columns)
     body = "".join(
         "<tr>" + "".join(f"<td>{_number(v)}</td>" for v in row) + "</tr>" for row in table.itertuples(index=False)
@@ -148,16 +151,16 @@ def _figures(pictures: list[tuple[str, str]]) -> str:
     )
 
 
-def _page(comparison: Comparison, captions: list[tuple[str, str]], differences: list[tuple[str, str]]) -> str:
+def _page(comparison: PromptOutcome, captions: list[tuple[str, str]], differences: list[tuple[str, str]]) -> str:
     image = comparison.image
     size = "no pixel size" if image.pixel_size_nm is None else f"{image.pixel_size_nm:.4g} nm a pixel"
     title = f"{html.escape(Path(image.source).name or 'micrograph')}: ways of prompting"
     parts = [
-        f"<h1>{title}</h1><p>{image.shape[1]} x {image.shape[0]} px, {size}; looking at the image took "
+        f"<h1>{title}</h1><p>{image.shape[1]} x {image.shape[0]} px, {size}; encoding the image took "
         f"{comparison.encode_seconds:.2f} s, once for all ways.</p>",
         f'<p class="verdict">{html.escape(comparison.sentence)}</p>',
         f"<h2>Scores against {html.escape(comparison.reference)}</h2>{html_table(comparison.scores)}",
-        f"<h2>What each way outlined</h2>{_figures(captions)}",
+        f"<h2>Masks of each way</h2>{_figures(captions)}",
     ]
     if differences:
         parts.append(f"<h2>Where they differ</h2>{_figures(differences)}")
@@ -166,7 +169,8 @@ def _page(comparison: Comparison, captions: list[tuple[str, str]], differences: 
     parts.append(
         "<p>IoU, Dice, boundary F1 and Hausdorff distance are of the union of all objects; object IoU is the mean over "
         "objects of the IoU with the partner in the one-to-one assignment of the highest sum, 0 without partner; "
-        "found, missed and extra count objects matched at IoU 0.5. Intervals: 95 %, 2000 resamples of the objects.</p>"
+        "found, missed and extra are numbers of objects, matched at IoU 0.5. "
+        "Intervals: 95 %, 2000 resamples of the objects.</p>"
     )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -174,8 +178,15 @@ def _page(comparison: Comparison, captions: list[tuple[str, str]], differences: 
     )
 
 
-def write_wordings(comparison: WordingComparison, folder: str | Path) -> list[Path]:
-    """See :meth:`lisa_micro.evaluate.comparison.wordings.WordingComparison.save`.
+def write_wordings(comparison: WordingOutcome, folder: str | Path) -> list[Path]:
+    """Write the report of a comparison of wordings.
+
+    Args:
+        comparison: the result.
+        folder: created if missing.
+
+    Returns:
+        the paths of :data:`WORDING_FILES`.
 
     Raises:
         InputError: the folder cannot be written.
@@ -188,7 +199,7 @@ def write_wordings(comparison: WordingComparison, folder: str | Path) -> list[Pa
         "uncertain_share": float((comparison.uncertainty > 0).mean()),
         "wordings": comparison.table.to_dict("records"),
     }
-    writers: dict[str, Callable[[Path], None]] = {
+    writers: dict[str, Callable[[Path], object]] = {
         "wordings.csv": lambda path: comparison.table.to_csv(path, index=False),
         "wordings.json": lambda path: write_json(path, summary),
         "consensus.png": lambda path: _save_png(consensus, path),

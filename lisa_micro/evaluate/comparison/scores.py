@@ -1,4 +1,4 @@
-"""How ways of prompting compare with the truth and with each other."""
+"""Scores of ways of prompting, against the truth and against each other."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Interval:
 
     @property
     def exceeds_zero(self) -> bool:
-        """Whether 0 lies outside."""
+        """Whether 0 lies outside the interval."""
         return self.low > 0 or self.high < 0
 
 
 def bootstrap(differences: np.ndarray, seed: int = 0) -> Interval:
-    """Of ``(n,)`` differences, one an object; NaN without any, and an interval of no width with one."""
+    """Bootstrap interval of the mean of ``(n,)`` differences, one per object; NaN without any."""
     values = np.asarray(differences, float)
     if not len(values):
         return Interval(*[float("nan")] * 3)
@@ -39,8 +39,13 @@ def bootstrap(differences: np.ndarray, seed: int = 0) -> Interval:
 
 
 def object_ious(labels: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """``(n,)`` IoU of every instance of ``reference``, in ascending number, with its partner in ``labels`` in the
-    one-to-one assignment of the highest sum; 0 for one that has no partner."""
+    """IoU of each instance of ``reference`` with its match in ``labels``.
+
+    Instances are matched one to one so that the sum of IoUs is largest.
+
+    Returns:
+        ``(n,)``, in ascending order of the instance numbers; 0 for an instance without match.
+    """
     numbers = overlap(labels, reference).true
     partner = {truth: value for _, truth, value in match(labels, reference, 0.0)}
     return np.array([partner.get(int(number), 0.0) for number in numbers])
@@ -51,8 +56,8 @@ def against(way: Way, truth: np.ndarray) -> dict[str, float | int | str]:
 
     Returns:
         ``IoU``, ``Dice``, ``boundary F1`` (at 2 px) and ``Hausdorff 95 px`` of the union masks; ``object IoU``, the
-        mean of :func:`object_ious`; ``found``, ``missed``, ``extra``: instances matched one to one at IoU 0.5, true
-        ones without partner, predicted ones without.
+        mean of :func:`object_ious`; ``found``, ``missed`` and ``extra``: matched instances (one to one, IoU of at least
+        0.5), true instances without match, and predicted instances without match.
     """
     mask, true_mask = way.labels > 0, truth > 0
     true_count = len(np.unique(truth[true_mask]))
@@ -75,15 +80,18 @@ def against(way: Way, truth: np.ndarray) -> dict[str, float | int | str]:
 
 
 def without_truth(way: Way, reference: Way) -> dict[str, float | int | str]:
-    """How far one way agrees with another, where no truth is known; the columns of :func:`against` that make sense."""
+    """Agreement of one way with another, if there is no truth; columns as in :func:`against`."""
     row = against(way, reference.labels)
     row["compared with"] = reference.name
     return row
 
 
 def object_table(ways: dict[str, Way], reference: np.ndarray) -> pd.DataFrame:
-    """One row an object of the reference labels: its number, centre x and y px, area px2, and its IoU with its partner
-    in each way."""
+    """One row per object of the reference labels.
+
+    Returns:
+        columns ``object`` (its number), ``x_px`` and ``y_px`` (centre), ``area_px2``, and its IoU in each way.
+    """
     numbers, first = np.unique(reference[reference > 0], return_inverse=True)
     rows, columns = np.nonzero(reference)
     size = np.bincount(first, minlength=len(numbers))
@@ -101,11 +109,11 @@ def object_table(ways: dict[str, Way], reference: np.ndarray) -> pd.DataFrame:
 
 
 def verdict(table: pd.DataFrame, one: str, other: str, interval: Interval) -> str:
-    """One sentence: which of two ways was better, by how much, where most, and whether that exceeds chance.
+    """The conclusion in one sentence: which way is better, by how much, for which objects, and whether by chance.
 
     Args:
-        table: of :func:`object_table` against the truth.
-        one, other: names of ways.
+        table: from :func:`object_table`, against the truth.
+        one, other: names of two ways.
         interval: of the differences ``one - other``.
     """
     if not len(table):

@@ -1,4 +1,4 @@
-"""Ways to say what is meant: words, boxes, points, or boxes that a detector proposes. One decoder answers them all."""
+"""Ways of prompting: words, boxes, points, and boxes proposed by a detector, all answered by one decoder."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ import numpy as np
 from scipy import ndimage
 
 from lisa_micro.geometry import boxes_from_labels, check_boxes
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import InputError, Micrograph
 
 
 class Assistant(Protocol):
-    """The part of an assistant that is compared."""
+    """The methods of an assistant that a comparison uses."""
 
     def encode(self, image: Micrograph) -> float:
-        """Look at an image ahead of requests; seconds that it took."""
+        """Encode an image before the first prompt; returns the seconds it took."""
 
     def ask(self, image: Micrograph, prompt: str) -> Answer:
-        """One request in words."""
+        """Answer a request in words."""
 
     def segment_boxes(self, image: Micrograph, boxes: object) -> Segmentation:
-        """One instance per box ``(N, 4)`` XYXY px."""
+        """Segment one instance per box ``(N, 4)`` XYXY px."""
 
     def segment_points(self, image: Micrograph, points: object, point_labels: object = None) -> Segmentation:
-        """One object from points ``(P, 2)`` XY px."""
+        """Segment one object from points ``(P, 2)`` XY px."""
 
     def segment_everything(self, image: Micrograph) -> Segmentation:
-        """All particles."""
+        """Segment all particles."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Way:
-    """What one way of prompting gave.
+    """Result of one way of prompting.
 
     Attributes:
         name: ``"words"``, ``"boxes"``, ``"points"`` or ``"detected boxes"``.
         labels: ``(H, W)`` int32, 0 = background, k = instance k.
-        seconds: for prompting and decoding; the image was encoded before.
-        actions: what a user does for it: a sentence, a box, a point count one each.
-        prompt: the words, or how many boxes or points.
-        notes: one sentence each.
+        seconds: time for prompting and decoding, without encoding the image.
+        actions: number of user actions: one for a sentence, and one for each box or point.
+        prompt: the words, or the number of boxes or points.
+        notes: notices, one sentence each.
     """
 
     name: str
@@ -54,12 +55,12 @@ class Way:
 
     @property
     def count(self) -> int:
-        """Number of instances that have a pixel."""
+        """Number of instances with at least one pixel."""
         return len(np.unique(self.labels[self.labels > 0]))
 
 
 def by_words(assistant: Assistant, image: Micrograph, words: str) -> Way:
-    """Prompted by words. A reply that declines gives no instance, and a note."""
+    """Prompt with words. A reply that declines gives no instances and a note."""
     start = time.perf_counter()
     answer = assistant.ask(image, words)
     seconds = time.perf_counter() - start
@@ -68,25 +69,26 @@ def by_words(assistant: Assistant, image: Micrograph, words: str) -> Way:
 
 
 def by_boxes(assistant: Assistant, image: Micrograph, boxes: object, name: str = "boxes") -> Way:
-    """Prompted by boxes ``(N, 4)`` XYXY px, one object each.
+    """Prompt with boxes ``(N, 4)`` XYXY px, one object each.
 
     Raises:
         InputError: see :func:`lisa_micro.geometry.check_boxes`.
     """
-    boxes, notes = check_boxes(boxes, image.shape)
+    checked, notes = check_boxes(boxes, image.shape)
     start = time.perf_counter()
-    result = assistant.segment_boxes(image, boxes)
+    result = assistant.segment_boxes(image, checked)
     seconds = time.perf_counter() - start
-    drawn = 0 if name == "detected boxes" else len(boxes)
-    return Way(name, result.labels, seconds, drawn, f"{len(boxes)} boxes", (*notes, *result.notes))
+    drawn = 0 if name == "detected boxes" else len(checked)
+    return Way(name, result.labels, seconds, drawn, f"{len(checked)} boxes", (*notes, *result.notes))
 
 
 def by_points(assistant: Assistant, image: Micrograph, points: np.ndarray) -> Way:
-    """Prompted by points ``(N, 2)`` XY px, one object each. A pixel that two objects want goes to the smaller one,
-    which would else be lost in the larger.
+    """Prompt with points ``(N, 2)`` XY px, one object each.
+
+    A pixel in several masks goes to the smallest object, which would otherwise be lost in a larger one.
 
     Raises:
-        InputError: a point that is not in the image.
+        InputError: a point outside the image.
     """
     start = time.perf_counter()
     masks = [assistant.segment_points(image, point[None]).mask for point in np.asarray(points, float)]
@@ -97,8 +99,7 @@ def by_points(assistant: Assistant, image: Micrograph, points: np.ndarray) -> Wa
 
 
 def by_detector(assistant: Assistant, image: Micrograph) -> Way | None:
-    """Prompted by the boxes of the instances that the assistant proposes by itself, without words and without a user;
-    None where it proposes none."""
+    """Prompt with boxes of the instances that the assistant proposes without words; ``None`` if it proposes none."""
     start = time.perf_counter()
     found = assistant.segment_everything(image).labels
     boxes = boxes_from_labels(found)
@@ -111,8 +112,13 @@ def by_detector(assistant: Assistant, image: Micrograph) -> Way | None:
 
 
 def jittered(boxes: np.ndarray, px: float, shape: tuple[int, int], seed: int = 0) -> np.ndarray:
-    """Boxes as a hand draws them: each side moved by up to ``px`` px either way, uniformly, kept within the image
-    ``(H, W)`` and at least one px wide.
+    """Move the sides of boxes at random, as if they were drawn by hand.
+
+    Args:
+        boxes: ``(N, 4)`` XYXY px.
+        px: each side moves by up to this distance either way, uniformly distributed.
+        shape: ``(H, W)``; boxes stay inside the image and are at least one px wide.
+        seed: seed of the random numbers.
 
     Raises:
         InputError: a negative ``px``.
@@ -128,7 +134,7 @@ def jittered(boxes: np.ndarray, px: float, shape: tuple[int, int], seed: int = 0
 
 
 def inner_points(labels: np.ndarray) -> np.ndarray:
-    """``(n, 2)`` x, y px: of every instance the pixel farthest from its edge, where a careful user would click."""
+    """``(n, 2)`` x, y px: of each instance the pixel farthest from its edge, where a careful user would click."""
     points = []
     for k, window in enumerate(ndimage.find_objects(labels), start=1):
         if window is None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from lisa_micro.language import DEFAULT_VOCABULARY, Measure, Reply, Target, ValueSlot, Vocabulary
 from lisa_micro.language.display import UNREADABLE_VALUE, display, noun_phrase
 from lisa_micro.language.words import VIDEO_MEASURES
-from lisa_micro.types import Answer, Value
+from lisa_micro.results.answer import Answer
+from lisa_micro.types import Value
 from lisa_micro.video.questions.changes import measure_exponent, measure_over_time
 from lisa_micro.video.questions.events import measure_event
 from lisa_micro.video.questions.frames import FRAMES_COUNT_FROM_0, nouns
@@ -26,7 +27,7 @@ class Meant:
     """What a target of a reply means in a video.
 
     Attributes:
-        concept, where, phrase: as in :class:`lisa_micro.types.Segmentation`.
+        concept, where, phrase: as in :class:`lisa_micro.results.answer.Segmentation`.
         frame: frame in which it was selected, from 0; ``None`` if in several.
         identities: track IDs; for an event, those that take part in it.
         pairs: for necks, the track IDs of the two particles.
@@ -40,10 +41,10 @@ class Meant:
     pairs: tuple[Pair, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class VideoAnswer(Answer):
-    """An answer about a video: an :class:`~lisa_micro.types.Answer` without segmentations, but with ``targets``, one
-    :class:`Meant` for each target of the reply."""
+    """An answer about a video: an :class:`~lisa_micro.results.answer.Answer` without segmentations, but with
+    ``targets``, one :class:`Meant` for each target of the reply."""
 
     targets: tuple[Meant, ...] = ()
 

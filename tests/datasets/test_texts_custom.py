@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from lisa_micro.datasets.texts.custom import sample_own_conversation
+from lisa_micro.datasets.texts.custom import sample_custom_conversation
 from lisa_micro.datasets.texts.facts import SceneFacts
 from lisa_micro.language import Concept, Vocabulary, parse_reply
 
@@ -22,7 +22,7 @@ def test_replies_mean_what_their_targets_say(split):
     vocabulary = Vocabulary((SHELL,))
     seen = set()
     for _ in range(300):
-        turns = sample_own_conversation(rng, SHELL, FACTS, split)
+        turns = sample_custom_conversation(rng, SHELL, FACTS, split)
         assert any(target.concept == "shell" for target in turns[0].targets)
         for turn in turns:
             reply = parse_reply(turn.reply, vocabulary)
@@ -33,23 +33,25 @@ def test_replies_mean_what_their_targets_say(split):
     assert {"outline", "constraint", "measure", "yes or no", "several"} <= seen
 
 
-def test_held_back_wordings_are_not_in_the_training_half():
-    train = {sample_own_conversation(np.random.default_rng(k), SHELL, FACTS, follow_ups=0)[0].user for k in range(400)}
-    held = [sample_own_conversation(np.random.default_rng(k), SHELL, FACTS, "held_out", 0)[0] for k in range(60)]
+def test_held_out_wordings_are_not_in_the_training_half():
+    train = {
+        sample_custom_conversation(np.random.default_rng(k), SHELL, FACTS, follow_ups=0)[0].user for k in range(400)
+    }
+    held = [sample_custom_conversation(np.random.default_rng(k), SHELL, FACTS, "held_out", 0)[0] for k in range(60)]
     assert all(turn.novel for turn in held)
     assert not train & {turn.user for turn in held}
 
 
-def test_where_there_are_none_the_reply_says_so():
+def test_the_reply_says_if_there_are_none():
     without = SceneFacts("SEM", {"particle": 20}, 0.0, True)
     for k in range(40):
-        turns = sample_own_conversation(np.random.default_rng(k), SHELL, without)
+        turns = sample_custom_conversation(np.random.default_rng(k), SHELL, without)
         assert len(turns) == 1 and turns[0].forced_absent and not turns[0].targets
         assert turns[0].reply == "<absent>There are no shells in this micrograph."
 
 
 def test_a_region_has_no_sizes():
     for k in range(60):
-        for turn in sample_own_conversation(np.random.default_rng(k), FILM, FACTS):
+        for turn in sample_custom_conversation(np.random.default_rng(k), FILM, FACTS):
             own = [t for t in turn.targets if t.concept == "oxide_film"]
             assert all(not target.clauses for target in own)

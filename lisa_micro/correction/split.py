@@ -1,4 +1,4 @@
-"""One instance divided into several: along a line that was drawn, or by its shape."""
+"""Split one instance into several, along a line or by its shape."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from lisa_micro.models.lisa.instances import SplitConfig, separate
 from lisa_micro.types import InputError
 
 MIN_PART_PX = 4
-"""Fewer pixels beside a cut are its raggedness, not a part of their own."""
+"""px; smaller pieces beside a line are treated as raggedness, not as parts."""
 HEIGHT = 0.1
-"""How far a maximum of the distance to the edge must rise above the saddle to a higher one to be a part of its own, as
-a share of the largest distance."""
+"""Smallest height of a maximum of the distance transform above the saddle to a higher maximum, as a share of the
+largest
+distance, for it to become a part."""
 _SQUARE = np.ones((3, 3), bool)
 _STEP = 0.25
 _FAR = 2.0
 
 
-def raster(line: object, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels under a line, connected by their edges, so that no diagonal gap is left.
+def line_pixels(line: object, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Find the pixels under a line; they are 4-connected, so that the line leaves no diagonal gap.
 
     Args:
         line: ``(P, 2)`` XY px, P >= 2; a pixel ``(x, y)`` reaches from x to x + 1.
-        shape: ``(H, W)``; what lies outside is left out.
+        shape: ``(H, W)``; pixels outside are left out.
 
     Returns:
-        row and column numbers ``(N,)``, without repetition.
+        row and column indices ``(N,)``, without repetition.
 
     Raises:
-        InputError: not two points or more, or not finite.
+        InputError: fewer than two points, or numbers that are not finite.
     """
     try:
         points = np.asarray(line, float)
@@ -52,18 +53,17 @@ def raster(line: object, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray
 
 
 def along_line(mask: np.ndarray, line: object) -> np.ndarray:
-    """Cut an instance.
+    """Split an instance along a line.
 
     Args:
-        mask: ``(H, W)`` bool. line: as for :func:`raster`.
+        mask: ``(H, W)`` bool. line: as for :func:`line_pixels`.
 
     Returns:
-        ``(H, W)`` int32, parts 1..n, the largest first; all of the mask is 1 where the line does not go through it
-        from edge to edge. The pixels under the line go to the nearest part, and pieces that the line does not touch
-        stay with the largest.
+        ``(H, W)`` int32, parts 1..n, the largest first; the whole mask is 1 if the line does not cross it from edge to
+        edge. Pixels under the line go to the nearest part; pieces that the line does not touch stay with the largest.
     """
     cut = np.zeros(mask.shape, bool)
-    cut[raster(line, mask.shape)] = True
+    cut[line_pixels(line, mask.shape)] = True
     cut &= mask
     pieces, _ = ndimage.label(mask & ~cut, _SQUARE)
     beside = np.unique(pieces[ndimage.binary_dilation(cut, _SQUARE)])
@@ -72,22 +72,22 @@ def along_line(mask: np.ndarray, line: object) -> np.ndarray:
     if len(parts) < 2:
         return mask.astype(np.int32)
     parts.sort(key=lambda k: (-sizes[k], k))
-    table = np.ones(len(sizes), np.int32)  # pieces away from the line: with the largest
-    table[beside] = 0  # scraps at the line: decided below
+    table = np.ones(len(sizes), np.int32)  # pieces away from the line stay with the largest
+    table[beside] = 0  # small pieces at the line go to the nearest part below
     table[0] = 0
     table[parts] = np.arange(1, len(parts) + 1)
     return filled(table[pieces], mask)
 
 
 def by_shape(mask: np.ndarray) -> np.ndarray:
-    """Divide an instance where it is narrow: the watershed on the distance to its edge
+    """Split an instance at its narrow places, by the watershed on its distance transform
     (:func:`lisa_micro.models.lisa.instances.separate`).
 
     Args:
         mask: ``(H, W)`` bool.
 
     Returns:
-        ``(H, W)`` int32, parts 1..n, the largest first; all 1 where it is narrow nowhere.
+        ``(H, W)`` int32, parts 1..n, the largest first; all 1 if it has no narrow place.
     """
     padded = np.pad(mask, 1)
     distance = ndimage.distance_transform_edt(padded)
@@ -105,6 +105,6 @@ def by_shape(mask: np.ndarray) -> np.ndarray:
 
 
 def filled(parts: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Parts ``(H, W)`` with the rest of the mask given to the nearest of them."""
+    """Extend the parts ``(H, W)`` to the whole mask: each pixel goes to the nearest part."""
     _, (rows, columns) = ndimage.distance_transform_edt(parts == 0, return_indices=True)
     return np.where(mask, parts[rows, columns], 0).astype(np.int32)

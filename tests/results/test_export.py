@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import numpy as np
 import pandas as pd
@@ -16,10 +15,9 @@ from pycocotools.coco import COCO
 
 from lisa_micro.io import check_output, read_labels, read_micrograph, write_files, write_labels
 from lisa_micro.results import save_answer
+from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro.results.export import answer_record, instances_table
-from lisa_micro.types import Answer, InputError, Micrograph, Segmentation, Value
-from lisa_micro.viz import draw_overlay, segment_colours
-from lisa_micro.viz.overlay import instance_colours, nice_length
+from lisa_micro.types import InputError, Micrograph, Value
 
 ALL = ["overlay.png", "mask.png", "labels.tif", "instances.csv", "coco.json", "answer.json"]
 
@@ -167,75 +165,6 @@ def test_huge_label_images_are_compressed(tmp_path):
     image = read_labels(tmp_path / "a.tif")
     np.testing.assert_array_equal(image.pixels, labels)
     assert image.pixel_size_nm == pytest.approx(0.5)
-
-
-def test_labels_come_from_many_files(tmp_path):
-    mask = np.zeros((9, 12), np.uint8)
-    mask[1:3, 1:3], mask[5:8, 5:9] = 255, 255
-    Image.fromarray(mask).save(tmp_path / "mask.png")
-    image = read_labels(tmp_path / "mask.png")
-    assert image.pixels.dtype == np.int32
-    assert image.pixels.max() == 2
-    assert any("2 connected regions" in note for note in image.notes)
-    Image.fromarray(np.arange(12, dtype=np.uint16).reshape(3, 4)).save(tmp_path / "labels.png")
-    np.testing.assert_array_equal(read_labels(tmp_path / "labels.png").pixels, np.arange(12).reshape(3, 4))
-    np.save(tmp_path / "labels.npy", np.arange(12).reshape(3, 4))
-    assert read_labels(tmp_path / "labels.npy").pixels.max() == 11
-    Image.fromarray(np.zeros((3, 4), np.uint8)).save(tmp_path / "none.png")
-    assert read_labels(tmp_path / "none.png").pixels.max() == 0
-
-    np.save(tmp_path / "float.npy", np.ones((3, 4)))
-    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
-    tifffile.imwrite(tmp_path / "half.tif", np.full((3, 4), 0.5, np.float32))
-    tifffile.imwrite(tmp_path / "negative.tif", np.full((3, 4), -1, np.int16))
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8)).save(tmp_path / "rgb.png")
-    for name in ("float.npy", "objects.npy", "none.npy", "half.tif", "negative.tif", "rgb.png", "none.tif"):
-        with pytest.raises(InputError) as error:
-            read_labels(tmp_path / name)
-        assert "\n" not in str(error.value)
-
-
-# ---------------------------------------------------------------------------------------------------- overlay
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 700), (30, 20), (512, 687), (1500, 1100)])
-def test_overlays_of_every_shape(shape):
-    labels = np.zeros(shape, np.int32)
-    labels[: max(1, shape[0] // 2)] = 1
-    picture = draw_overlay(np.random.default_rng(0).random(shape), labels, 0.5)
-    assert picture.dtype == np.uint8
-    assert picture.shape[2] == 3
-    assert picture.shape[1] * shape[0] == picture.shape[0] * shape[1]  # the aspect is kept
-    plain = draw_overlay(np.full(shape, np.nan), np.zeros(shape, np.int32), enlarge=False)
-    assert plain.shape == (*shape, 3)
-
-
-def test_an_overlay_of_a_large_image_is_smaller():
-    labels = np.zeros((5000, 3000), np.int32)
-    labels[1000:2000, 1000:2000] = 1
-    picture = draw_overlay(np.zeros((5000, 3000), np.float32), [labels, labels], 1.0, ["a" * 200, "b"])
-    assert picture.shape == (4096, 2458, 3)
-
-
-def test_neighbours_differ_in_colour():
-    rng = np.random.default_rng(0)
-    points = rng.random((60, 2)) * 200
-    grid = np.stack(np.mgrid[:200, :200], axis=-1)[:, :, None]
-    # cells that all touch
-    labels = np.argmin(((grid - points) ** 2).sum(axis=-1), axis=-1).astype(np.int32) + 1
-    colours = instance_colours(labels)
-    for a, b in ((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])):
-        touching = a != b
-        assert (colours[a[touching]] != colours[b[touching]]).any(axis=1).all()
-    assert len({tuple(colour) for colour in segment_colours(10)}) == 10
-
-
-@given(st.floats(1e-6, 1e12))
-def test_scale_bars_have_round_lengths(longest):
-    length = nice_length(longest)
-    assert 0.4 * longest <= length <= longest * (1 + 1e-6)
-    mantissa = length / 10 ** math.floor(math.log10(length) + 1e-9)
-    assert min(abs(mantissa - nice) for nice in (1, 2, 5, 10)) < 1e-6
 
 
 def test_measured_tables_are_kept():

@@ -1,0 +1,156 @@
+"""Results of the assistant: a reply with its segmentations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lisa_micro.results.html import result_html
+from lisa_micro.types import Micrograph, Value
+from lisa_micro.viz.thumbnail import overlay_thumbnail
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Segmentation:
+    """The instances found for one target.
+
+    Attributes:
+        labels: ``(H, W)`` int32 instance labels, numbered 1..n without gaps. If boxes were the prompt, instance k comes
+            from box k and may be empty.
+        score: predicted quality of the mask, 0..1.
+        presence: probability that the requested objects are in the micrograph, 0..1.
+        concept: one of :data:`lisa_micro.types.CONCEPTS`, a custom concept, or ``"object"`` for points and boxes.
+        phrase: the words of the reply that refer to it.
+        where: the constraint as written by the language model; ``""`` if there is none.
+        pixel_size_nm: as in the micrograph.
+        properties: measured properties, one row per instance, units in the column names.
+        notes: notices for the user, one sentence each.
+        target: number of the target in the reply, from 1, as in :class:`~lisa_micro.types.Value`;
+            0 for boxes and points.
+        image: the micrograph, used for display only.
+    """
+
+    labels: np.ndarray
+    score: float = 1.0
+    presence: float = 1.0
+    concept: str = "object"
+    phrase: str = ""
+    where: str = ""
+    pixel_size_nm: float | None = None
+    properties: pd.DataFrame | None = None
+    notes: tuple[str, ...] = ()
+    target: int = 0
+    image: Micrograph | None = None
+
+    @property
+    def mask(self) -> np.ndarray:
+        """``(H, W)`` bool: union of all instances."""
+        return self.labels > 0
+
+    @property
+    def count(self) -> int:
+        """Number of instances (the largest label)."""
+        return int(self.labels.max(initial=0))
+
+    def table(self) -> pd.DataFrame:
+        """Measured properties, one row per instance, units in the column names; empty if nothing was measured."""
+        import pandas as pd
+
+        return pd.DataFrame() if self.properties is None else self.properties
+
+    def mean_diameter(self) -> tuple[float, str]:
+        """Mean equivalent-circle diameter of the instances.
+
+        Returns:
+            the value and its unit, ``"nm"`` if the pixel size is known and ``"px"`` otherwise; NaN without instances.
+        """
+        areas = np.bincount(self.labels.ravel())[1:]
+        areas = areas[areas > 0]
+        mean = float(np.sqrt(4 * areas / np.pi).mean()) if len(areas) else float("nan")
+        return (mean, "px") if self.pixel_size_nm is None else (mean * self.pixel_size_nm, "nm")
+
+    def __repr__(self) -> str:
+        return f"<Segmentation: {_summary(self)}, shape {self.labels.shape}, score {self.score:.2f}>"
+
+    def _repr_html_(self) -> str:
+        picture = _thumbnail([self], self.image)
+        return result_html(self.phrase or self.concept, [_summary(self), *self.notes], picture, self.table())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Answer:
+    """The answer to one request.
+
+    Attributes:
+        text: the reply as shown to the user, with measured values filled in.
+        segments: one :class:`Segmentation` for each target that was found.
+        prompt: the request.
+        raw: the reply as written by the language model.
+        values: the measured numbers in the text, in order.
+        declined: true if the answer is that nothing of the kind is in the micrograph.
+        notes: notices for the user (prompt shortened, clause not understood, ...).
+        seconds: duration of each stage.
+        image: the micrograph, used for display only.
+    """
+
+    text: str
+    segments: tuple[Segmentation, ...] = ()
+    prompt: str = ""
+    raw: str = ""
+    values: tuple[Value, ...] = ()
+    declined: bool = False
+    notes: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    image: Micrograph | None = None
+
+    def labels(self, shape: tuple[int, int]) -> np.ndarray:
+        """All instances of all segments in one label image.
+
+        Args:
+            shape: ``(H, W)`` of the micrograph.
+
+        Returns:
+            ``(H, W)`` int32, 1..n. Where segments overlap, the earlier one keeps the pixel. Segments of another shape
+            are ignored.
+        """
+        out, count = np.zeros(shape, np.int32), 0
+        for segment in self.segments:
+            labels = np.asarray(segment.labels)
+            if labels.shape != shape:
+                continue
+            out = np.where((out == 0) & (labels > 0), labels + count, out)
+            count += int(labels.max(initial=0))
+        return out.astype(np.int32)
+
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= _SHOWN_CHARACTERS else self.text[: _SHOWN_CHARACTERS - 3] + "..."
+        parts = [repr(text), *(_summary(segment) for segment in self.segments)]
+        if not self.segments:
+            parts.append("declined" if self.declined else "no segments")
+        return f"<Answer: {', '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        picture = _thumbnail(self.segments, self.image) if self.segments else None
+        table = self.segments[0].table() if self.segments else None
+        return result_html(self.text, [*(_summary(segment) for segment in self.segments), *self.notes], picture, table)
+
+
+def _summary(segment: Segmentation) -> str:
+    """Count, concept and mean size, for example ``12 x neck, mean diameter 8.31 nm``."""
+    size, unit = segment.mean_diameter()
+    return f"{segment.count} x {segment.concept}" + (f", mean diameter {size:.3g} {unit}" if size == size else "")
+
+
+def _thumbnail(segments: tuple[Segmentation, ...] | list[Segmentation], image: Micrograph | None) -> bytes:
+    labels = [segment.labels for segment in segments]
+    pixels = None if image is None or image.shape != labels[0].shape else image.pixels
+    names = [segment.phrase or segment.concept for segment in segments]
+    return overlay_thumbnail(labels, pixels, segments[0].pixel_size_nm, names)
