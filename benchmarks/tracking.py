@@ -29,7 +29,8 @@ from lisa_micro.protocols import Detections, FrameDetector
 from lisa_micro.sim import Video, simulate_sintering
 from lisa_micro.sim.growth import MECHANISMS
 from lisa_micro.video.detectors import IndependentDetector, WordDetector
-from lisa_micro.video.track import AVERAGE, RunOptions, link_detections
+from lisa_micro.video.track import AVERAGE
+from lisa_micro.video.track_run import RunOptions, link_detections
 from lisa_micro.video.tracks import Tracks
 
 FIRST_SEED = 7_000_000

@@ -20,7 +20,7 @@ from lisa_micro.video.detectors import FunctionDetector
 from lisa_micro.video.questions.answer import answer_reply
 from lisa_micro.video.questions.dialogue import answer_question
 from lisa_micro.video.questions.values import VideoMeasurements
-from lisa_micro.video.track import link_detections
+from lisa_micro.video.track_run import link_detections
 
 FRAMES = 40
 

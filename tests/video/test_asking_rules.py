@@ -19,7 +19,7 @@ from lisa_micro.video.questions.answer import answer_reply
 from lisa_micro.video.questions.dialogue import draw_labels
 from lisa_micro.video.questions.lineage import descendants, neck_lines
 from lisa_micro.video.questions.values import VideoMeasurements
-from lisa_micro.video.track import link_detections
+from lisa_micro.video.track_run import link_detections
 
 SHAPE = (96, 128)
 NM, SECONDS = 0.5, 2.0

@@ -11,7 +11,7 @@ from lisa_micro.protocols import Detections
 from lisa_micro.types import InputError, Micrograph
 from lisa_micro.video.denoise import averaged
 from lisa_micro.video.detectors import IndependentDetector
-from lisa_micro.video.track import RunOptions, link_detections
+from lisa_micro.video.track_run import RunOptions, link_detections
 
 
 def discs(*centres, radius=9.0, shape=(96, 96)):

@@ -12,7 +12,7 @@ from lisa_micro.protocols import Detections
 from lisa_micro.video.ctc import ctc_rows
 from lisa_micro.video.detectors import FunctionDetector
 from lisa_micro.video.events import EventLog, Onset, event_table
-from lisa_micro.video.track import link_detections
+from lisa_micro.video.track_run import link_detections
 
 SHAPE = (96, 128)
 

@@ -13,7 +13,7 @@ from lisa_micro.sim import simulate_sintering
 from lisa_micro.sim.growth import MECHANISMS
 from lisa_micro.video.analysis import REPORT_FILES, TABLE_FILES, analyse, napari_layers, write_report
 from lisa_micro.video.detectors import FunctionDetector
-from lisa_micro.video.track import link_detections
+from lisa_micro.video.track_run import link_detections
 
 FRAMES = 30
 

@@ -25,7 +25,8 @@ from lisa_micro.types import InputError, Micrograph
 from lisa_micro.video.checkpoint import CHECKPOINT_FILE, Checkpoint, SavedFrame
 from lisa_micro.video.detectors import FunctionDetector, IndependentDetector
 from lisa_micro.video.drift import Drift
-from lisa_micro.video.track import RunOptions, TrackKeywords, TrackOptions, link_detections, track
+from lisa_micro.video.track import TrackKeywords, TrackOptions, track
+from lisa_micro.video.track_run import RunOptions, link_detections
 from lisa_micro.video.tracks import Tracks
 
 FRAMES = 14

@@ -75,8 +75,8 @@ def track(
     from lisa_micro.io import check_output, read_labels, read_video
     from lisa_micro.language import check_prompt
     from lisa_micro.video.analysis import REPORT_FILES, analyse, write_report
-    from lisa_micro.video.track import check_folder
     from lisa_micro.video.track import track as follow_video
+    from lisa_micro.video.track_run import check_folder
 
     boxes = parse_boxes(target.box or [])
     words, remarks = check_prompt(prompt, needed=not (boxes or target.labels))
