@@ -30,10 +30,11 @@ from lisa_micro.language.replies import (
     render_reply,
     same_meaning,
 )
-from lisa_micro.language.vocabulary import DEFAULT_VOCABULARY, Concept, Vocabulary
+from lisa_micro.language.vocabulary import DEFAULT_VOCABULARY, FULL_VOCABULARY, Concept, Vocabulary
 
 __all__ = [
     "DEFAULT_VOCABULARY",
+    "FULL_VOCABULARY",
     "MAX_PROMPT",
     "Between",
     "Clause",

@@ -25,6 +25,8 @@ ORDINAL = "\ue000"
 """Stands for the number of a target; which are allowed depends on how many there are."""
 ANYTHING = "\ue001"
 """Stands for any text: what follows ``<unknown>``."""
+ANY_WORD = "x"
+"""What a walk writes where any text may follow."""
 DIGITS = "0123456789"
 Fragment = tuple[int, int]
 """Entry and exit node of a part of an automaton."""
@@ -111,10 +113,10 @@ class Level:
 
     def number(self, whole: int = 6) -> Fragment:
         """A number as it is rendered: no leading zeros, up to three decimals, the last of them not zero."""
-        decimals = self.any(
-            *[self.then(*[self.one(DIGITS) for _ in range(k)], self.one(DIGITS[1:])) for k in range(3)]
+        decimals = self.any(*[self.then(*[self.one(DIGITS) for _ in range(k)], self.one(DIGITS[1:])) for k in range(3)])
+        return self.then(
+            self.any(self.text("0"), self.counting(whole)), self.maybe(self.then(self.text("."), decimals))
         )
-        return self.then(self.any(self.text("0"), self.counting(whole)), self.maybe(self.then(self.text("."), decimals)))
 
     def finish(self, whole: Fragment) -> Level:
         """Make a part the whole language."""
@@ -163,9 +165,8 @@ class Level:
         return found
 
 
-def _filter(g: Level) -> Fragment:
-    """One filter; sets are ``{}``, whose inside is a level of its own."""
-    braces = g.text("{}")
+def _filter(g: Level, sets: bool) -> Fragment:
+    """One filter; sets, where there may be any, are ``{}``, whose inside is a level of its own."""
     order = g.any(
         g.texts(terms.RANK_WORDS),
         g.then(g.texts((terms.HIGHEST, terms.LOWEST)), g.text(" "), g.texts(terms.PROPERTIES)),
@@ -176,20 +177,25 @@ def _filter(g: Level) -> Fragment:
     region = g.then(g.text("in "), g.texts(terms.REGIONS))
     box = g.then(g.text("in box "), g.number(5), *[g.then(g.text(","), g.number(5)) for _ in range(3)])
     point = g.then(g.number(5), g.text(","), g.number(5))
-    place = g.any(g.texts(terms.PLACES), point, g.text("{}"))
+    place = g.any(g.texts(terms.PLACES), point, *([g.text("{}")] if sets else []))
     near = g.then(g.texts(("nearest ", "farthest ")), g.counting(3), g.text(" to "), place)
     pair = g.texts(("closest pair", "closest separate pair"))
-    counted = g.maybe(g.then(g.texts(terms.COUNTERS), g.text(" "), g.any(g.text("0"), g.counting(3)), g.text(" ")))
+    comparisons = [_comparison(g, dimension, sets) for dimension in ("length", "area", "none")]
+    flat = g.any(rank, flags, region, box, near, pair, *comparisons)
+    return g.any(flat, _relation(g)) if sets else flat
+
+
+def _relation(g: Level) -> Fragment:
+    number = g.any(g.text("0"), g.counting(3))
+    counted = g.maybe(g.then(g.texts(terms.COUNTERS), g.text(" "), number, g.text(" ")))
     units = g.texts(f" {unit}" for unit in words.UNITS["length"])
     within = g.then(g.text("within "), g.number(), g.maybe(units), g.text(" of"))
     contact = g.then(g.any(g.texts(("touching", "inside", "containing", "with")), within), g.text(" "), counted)
     ordered = g.then(g.texts((*terms.ORDER_RELATIONS, terms.AMONG)), g.text(" "))
-    relation = g.then(g.any(contact, ordered), braces)
-    comparisons = [_comparison(g, dimension) for dimension in ("length", "area", "none")]
-    return g.any(rank, flags, region, box, near, pair, relation, *comparisons)
+    return g.then(g.any(contact, ordered), g.text("{}"))
 
 
-def _comparison(g: Level, dimension: str) -> Fragment:
+def _comparison(g: Level, dimension: str, sets: bool) -> Fragment:
     names = [name for name, prop in terms.PROPERTIES.items() if prop.dimension == dimension]
 
     def amount() -> Fragment:
@@ -201,21 +207,26 @@ def _comparison(g: Level, dimension: str) -> Fragment:
     spread = g.maybe(g.then(g.texts((" + ", " - ")), g.number(), g.text(" std")))
     rest = g.then(g.texts(terms.STATISTICS_OF_REST), spread)
     other = g.then(g.text("{}"), g.text("."), g.texts(terms.STATISTICS_OF_SET))
-    relative = g.then(factor, g.any(rest, other))
+    relative = g.then(factor, g.any(rest, other) if sets else rest)
     compare = g.then(g.texts(terms.COMPARATORS), g.text(" "), g.any(amount(), relative))
     between = g.then(g.text("between "), g.number(), g.text(" and "), amount())
     return g.then(g.texts(names), g.text(" "), g.any(compare, between))
 
 
-def _steps(g: Level) -> Fragment:
+def _steps(g: Level, sets: bool = True) -> Fragment:
     """Steps with ``; `` between them, each a union with `` | `` between its filters."""
-    one, bar, semicolon = _filter(g), g.text(" | "), g.text("; ")
+    one, bar, semicolon = _filter(g, sets), g.text(" | "), g.text("; ")
     start = g.any(one, g.then(g.text("except "), g.any(one)))
     g.link(one[1], bar[0])
     g.link(bar[1], one[0])
     g.link(one[1], semicolon[0])
     g.link(semicolon[1], start[0])
     return start
+
+
+def _set(g: Level, names: list[str], sets: bool) -> Fragment:
+    named = g.then(g.texts(names), g.maybe(g.then(g.text(" "), _steps(g, sets))))
+    return g.any(named, g.one(ORDINAL)) if sets else named
 
 
 def _measure(g: Level) -> Fragment:
@@ -225,7 +236,9 @@ def _measure(g: Level) -> Fragment:
     time = g.then(g.text("at "), g.number(), g.text(" "), g.texts(words.TIME_UNITS))
     when = g.then(g.text(" "), g.any(g.texts(words.MOMENTS), frame, time))
     # of the measures that version 2 adds a video has no moments
-    old = g.any(g.texts(words.WHOLE_MEASURES), g.then(g.texts(terms.STATISTICS), g.text(" "), g.texts(words.PROPERTIES)))
+    old = g.any(
+        g.texts(words.WHOLE_MEASURES), g.then(g.texts(terms.STATISTICS), g.text(" "), g.texts(words.PROPERTIES))
+    )
     events = [text.format(event) for event in words.EVENTS for text in words.EVENT_MEASURES]
     return g.any(image, g.then(old, when), g.texts([*words.VIDEO_MEASURES, *events]))
 
@@ -268,7 +281,7 @@ _OPENS = {
     PLOT: ("plot", END_PLOT),
     "{": ("set", "}"),
 }
-_CLOSES = {END_WHERE: ("steps",), END_VALUE: ("value",), END_PLOT: ("plot",), "}": ("set", "ordinal")}
+_CLOSES = {END_WHERE: ("steps",), END_VALUE: ("value",), END_PLOT: ("plot",), "}": ("set", "flat set", "ordinal")}
 
 
 class ProgramAutomaton:
@@ -279,13 +292,13 @@ class ProgramAutomaton:
     """
 
     def __init__(self, vocabulary: Vocabulary = FULL_VOCABULARY) -> None:
-        g = Level()
         nouns = [vocabulary.nouns(name) for name in vocabulary.names]
         names = [singular for singular, _ in nouns]
         self._levels = {
             "reply": (reply := Level()).finish(_reply(reply, sorted({plural for _, plural in nouns}))),
             "steps": (steps := Level()).finish(_steps(steps)),
-            "set": g.finish(g.any(g.then(g.texts(names), g.maybe(g.then(g.text(" "), _steps(g)))), g.one(ORDINAL))),
+            "set": (inner := Level()).finish(_set(inner, names, True)),
+            "flat set": (flat := Level()).finish(_set(flat, names, False)),
             "ordinal": (ordinal := Level()).finish(ordinal.one(ORDINAL)),
             "value": (value := Level()).finish(_value(value)),
             "plot": (plot := Level()).finish(_plot(plot)),
@@ -313,16 +326,25 @@ class ProgramAutomaton:
         if character == SEG:
             targets += 1
         if character in _OPENS:
-            inner = _OPENS[character][0]
-            if inner == "set" and sum(frame[0] == "set" for frame in frames) >= terms.MAX_DEPTH:
-                inner = "ordinal"  # an earlier target may be named at any depth
-            if inner == "ordinal" and targets < 2:
+            inner = self._inner(_OPENS[character][0], frames, targets)
+            if not inner:
                 return None
             slots += character in (VALUE, PLOT)
             frames = (*frames, (inner, 0, 0, 0))
         if targets > terms.MAX_TARGETS or slots > terms.MAX_SLOTS:
             return None
         return frames, targets, slots
+
+    @staticmethod
+    def _inner(level: str, frames: tuple[Frame, ...], targets: int) -> str:
+        """The level that an opening mark puts on the stack: of sets it depends on how deep they are. Earlier targets may
+        be named at any depth. ``""`` where there can be none."""
+        if level != "set":
+            return level
+        depth, earlier = 1 + sum(frame[0] == "set" for frame in frames), targets > 1
+        if depth > terms.MAX_DEPTH:
+            return "ordinal" if earlier else ""
+        return "set" if depth < terms.MAX_DEPTH or earlier else "flat set"
 
     def _after(self, level: str, at: int, character: str, ordinals: int) -> int:
         automaton = self._levels[level]
@@ -395,7 +417,8 @@ def walk(automaton: ProgramAutomaton, choose: Callable[[str, bool], str]) -> str
     """
     state, out = automaton.start, []
     while True:
-        character = choose(automaton.following(state), automaton.accepts(state))
+        following = automaton.following(state) or (ANY_WORD if automaton.free(state) else "")
+        character = choose(following, automaton.accepts(state))
         if not character:
             break
         after = automaton.step(state, character)

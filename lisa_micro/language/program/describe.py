@@ -94,6 +94,22 @@ class Describer:
         target = self.targets[number - 1]
         return self.phrase(target.concept, target.pipeline).definite()
 
+    def predicate(self, number: int, plural: bool) -> str:
+        """What is true of target ``number``, such as ``are isolated and touch a neck``; ``""`` where that takes more
+        than a predicate (an order among them), or where nothing is asked of it."""
+        target = self.targets[number - 1]
+        phrase = self.phrase(target.concept, target.pipeline)
+        if phrase.closed:
+            return ""
+        said = [("are" if plural else "is") + " isolated"] * phrase.isolated
+        return " and ".join([*said, *(pair[not plural] for pair in phrase.predicates)])
+
+    def number_of(self, number: int) -> str:
+        """``the number of necks``."""
+        target = self.targets[number - 1]
+        phrase = self.phrase(target.concept, target.pipeline)
+        return f"the number of {phrase.closed or phrase.bare()}"
+
     def member(self, of: SetRef, every: bool = False, same: str | None = None, negated: bool = False) -> str:
         """A member of a set: ``a neck``, ``another particle``, ``the largest particle``, ``one of the two darkest``."""
         if not isinstance(of, Named):
@@ -191,6 +207,8 @@ class Describer:
             return words if short else f"{words} of each of {self.target(operand.of)}"
         assert isinstance(operand, Measured)
         words = f"the {measure_words(operand.measure)}"
+        if words == "the number" and not short:
+            return self.number_of(operand.of)
         return words if short else f"{words} of {self.target(operand.of)}"
 
     def value(self, value: Value) -> str:
@@ -201,6 +219,12 @@ class Describer:
             return self.operand(value.first)
         if value.op == "-":
             return f"the difference between {self.operand(value.first)} and {self.operand(value.second)}"
+        if isinstance(value.first, Measured) and isinstance(value.second, Measured):
+            part, whole = self.targets[value.first.of - 1], self.targets[value.second.of - 1]
+            counts = value.first.measure == value.second.measure == Measure("count")
+            said = self.predicate(value.first.of, True)
+            if counts and said and part.concept == whole.concept and not whole.pipeline:
+                return f"the percentage of {self.vocabulary.nouns(whole.concept)[1]} that {said}"
         return f"the ratio of {self.operand(value.first)} to {self.operand(value.second)}"
 
     def plot(self, plot: Plot) -> str:

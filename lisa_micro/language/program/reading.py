@@ -111,7 +111,7 @@ def parse_pipeline(text: str, vocabulary: Vocabulary = FULL_VOCABULARY) -> tuple
     try:
         return _pipeline(text, vocabulary, terms.MAX_DEPTH), ""
     except Unreadable as error:
-        return (), str(error.args[0])
+        return (), str(error.args[0]) or text
 
 
 def _pieces(text: str, separator: str) -> list[str]:
@@ -134,9 +134,7 @@ def _pipeline(text: str, vocabulary: Vocabulary, depth: int) -> Pipeline:
         if not piece:
             continue
         excluded = piece.startswith("except ")
-        filters = tuple(
-            _filter(alternative, vocabulary, depth) for alternative in _pieces(piece[7 * excluded :], "|")
-        )
+        filters = tuple(_filter(alternative, vocabulary, depth) for alternative in _pieces(piece[7 * excluded :], "|"))
         if len(filters) > terms.MAX_FILTERS:
             raise Unreadable(piece)
         steps.append(Step(filters, excluded))
