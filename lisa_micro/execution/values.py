@@ -73,8 +73,9 @@ class Measurer:
         if measure.stat == "count":
             return Number(float(n))
         if measure.stat == "area fraction":
-            area = float(selection.table()["area"].sum())
-            return Number(100 * area / (height * width) if height * width else np.nan, "%", "the image has no pixels")
+            if not height * width:
+                return Number(np.nan, "%", "the image has no pixels")
+            return Number(100 * float(selection.table()["area"].sum()) / (height * width), "%")
         if measure.stat == "number density":
             if not height * width:
                 return Number(np.nan, why="the image has no pixels")
