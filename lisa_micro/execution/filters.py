@@ -240,7 +240,7 @@ class Executor:
             return self._first([sign * distance], kept & np.isfinite(distance), 1, part.n)
         other, members = self.members(part.to)
         if not members.any():
-            self._empty(part.to, part)
+            self._empty(part.to)
             return np.zeros_like(kept)
         usable = kept & ~members if other == concept else kept
         gaps = self.pairs(concept, other).nearest(usable, members)
@@ -293,7 +293,7 @@ class Executor:
         others = self._column(prop, concept)[members] if members.any() else np.zeros(0)
         number = limit.factor * statistic(limit.statistic, others[np.isfinite(others)])
         if np.isnan(number):
-            self._empty(limit.of, part)
+            self._empty(limit.of)
         return values, op, number
 
     def _factor(self, prop: str, unit: str, part: Filter) -> float:
@@ -314,10 +314,7 @@ class Executor:
             if size is None:
                 return 1.0
         if size is None:
-            text = render_filter(part, self.vocabulary)
-            raise Impossible(
-                f"the pixel size is unknown, so '{text}' cannot be told; give the pixel size or say it in px"
-            )
+            raise Impossible(f"the pixel size is unknown, so {unit} cannot be told; give the pixel size or ask in px")
         return (size**2 if squared else size) / NM_PER_UNIT[unit]
 
     # places and flags
@@ -360,9 +357,8 @@ class Executor:
 
     # relations
 
-    def _empty(self, of: SetRef, part: Filter) -> None:
-        group = self.describer.group(of).removeprefix("the ")
-        self._note(f"There are no {group}, so '{render_filter(part, self.vocabulary)}' keeps nothing.")
+    def _empty(self, of: SetRef) -> None:
+        self._note(f"There are no {self.describer.group(of).removeprefix('the ')} to compare with.")
 
     def _relation(self, part: Relation, concept: str) -> np.ndarray:
         other, members = self.members(part.of)
@@ -374,7 +370,7 @@ class Executor:
                 )
             return members.copy()
         if not members.any() and not part.op:
-            self._empty(part.of, part)
+            self._empty(part.of)
             return np.zeros(n, bool)
         if part.kind in terms.ORDER_RELATIONS:
             return self._ordered(part.kind, concept, other, members)
