@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Scene:
     def of(self, concept: str) -> dict[int, set]:
         return self.spots.get(concept, {})
 
-    @lru_cache(maxsize=None)  # noqa: B019
+    @cache  # noqa: B019
     def gap(self, concept: str, k: int, other: str, m: int) -> float:
         one, two = self.of(concept)[k], self.of(other)[m]
         if one & two:
@@ -56,7 +56,7 @@ class Scene:
     def neighbours(self, concept: str, k: int) -> list[int]:
         return [m for m in self.of(concept) if m != k and self.gap(concept, k, concept, m) <= 2 + 1e-9]
 
-    @lru_cache(maxsize=None)  # noqa: B019
+    @cache  # noqa: B019
     def filled(self, concept: str, k: int) -> frozenset:
         """The pixels of an instance and of the holes that it encloses: what a flood from outside does not reach."""
         spot = self.of(concept)[k]
@@ -76,7 +76,7 @@ class Scene:
         spot = self.of(concept)[k]
         return len(spot & self.filled(other, m)) >= 0.9 * len(spot)
 
-    @lru_cache(maxsize=None)  # noqa: B019
+    @cache  # noqa: B019
     def measured(self, concept: str) -> dict[str, np.ndarray]:
         return particle_properties(self.labels[concept], self.pixels)
 
@@ -207,7 +207,8 @@ class BruteForce:
 
     def rank(self, by, first, last, percent, kept, concept) -> set[int]:
         prop = {
-            "largest": "neck width" if concept == "neck" else "area", "smallest": "neck width" if concept == "neck" else "area",
+            "largest": "neck width" if concept == "neck" else "area",
+            "smallest": "neck width" if concept == "neck" else "area",
             "longest": "length", "roundest": "circularity", "darkest": "intensity", "brightest": "intensity",
         }.get(by) or by.split(" ", 1)[1]  # fmt: skip
         down = by in ("largest", "longest", "roundest", "brightest") or by.startswith("highest")
@@ -255,7 +256,9 @@ class BruteForce:
             x, y = self.scene.centroid(concept, k)
             edges = {"left edge": x, "right edge": width - 1 - x, "top edge": y, "bottom edge": height - 1 - y}
             corners = {
-                f"{v} {h} corner": math.hypot(x - (0 if h == "left" else width - 1), y - (0 if v == "top" else height - 1))
+                f"{v} {h} corner": math.hypot(
+                    x - (0 if h == "left" else width - 1), y - (0 if v == "top" else height - 1)
+                )
                 for v in ("top", "bottom") for h in ("left", "right")
             }  # fmt: skip
             places = edges | corners | {"image edge": min(edges.values())}

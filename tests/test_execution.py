@@ -74,7 +74,8 @@ SIMULATED = (
     "necks [SEG]<where>touching {particle touching border}; smallest 3</where>",
     "particles [SEG]<where>nearest 3 to {pore largest 1}</where>",
     "particles [SEG]<where>left of {agglomerate largest 1}</where>",
-    "particles [SEG]<where>except touching {particle}</where> particles [SEG]<where>except among {1}; smallest 5</where>",
+    "particles [SEG]<where>except touching {particle}</where> "
+    "particles [SEG]<where>except among {1}; smallest 5</where>",
 )
 
 
@@ -101,10 +102,14 @@ def test_ten_thousand_scrambled_replies_are_executed():
     rng = np.random.default_rng(5)
     scene, _ = random_scene(3)
     pieces = [
-        "particles [SEG]", "<where>", "</where>", "necks [SEG]<where>", "largest 3", "; ", " | ", "except ", "{neck}", "{1}",
-        "touching {particle isolated}", "within 4 px of {pore}", "nearest 2 to ", "left edge", "diameter > ", "2 mean", "5 nm",
-        "in left third", "closest pair", "<value>", "</value>", "count", " of 1", " / ", "mean diameter", "distance from 1 to 2",
-        "<plot>histogram diameter</plot>", "<unknown>twins", "<cannot>cause", "list area", "among {particle}", "with >= 2 {core}",
+        "particles [SEG]", "<where>", "</where>", "necks [SEG]<where>", "largest 3", "; ", " | ", "except ", "{neck}",
+        "{1}",
+        "touching {particle isolated}", "within 4 px of {pore}", "nearest 2 to ", "left edge", "diameter > ",
+        "2 mean", "5 nm",
+        "in left third", "closest pair", "<value>", "</value>", "count", " of 1", " / ", "mean diameter",
+        "distance from 1 to 2",
+        "<plot>histogram diameter</plot>", "<unknown>twins", "<cannot>cause", "list area", "among {particle}",
+        "with >= 2 {core}",
     ]  # fmt: skip
     for _ in range(10_000):
         text = "".join(pieces[k] for k in rng.integers(len(pieces), size=rng.integers(1, 16)))
@@ -325,7 +330,8 @@ def test_values_in_px_without_a_pixel_size(scene):
 
 
 def test_lists_and_plots(scene):
-    text = f"{TWO}<value>list area of 1</value><plot>histogram area of 1 and 2</plot><plot>scatter area against diameter of 2</plot>"
+    plots = "<plot>histogram area of 1 and 2</plot><plot>scatter area against diameter of 2</plot>"
+    text = f"{TWO}<value>list area of 1</value>{plots}"
     result = execute(parse_program(text), scene)
     assert list(result.values[0].entries) == [144, 16, 108] and result.values[0].unit == "nm2"
     histogram, scatter = result.plots

@@ -41,7 +41,8 @@ def test_what_is_written_reads_as_the_same_program(program):
     st.text(max_size=300)
     | st.lists(
         st.sampled_from(
-            [*PROGRAM_TOKENS, "{", "}", ";", "|", " ", "particle", "except ", "largest 3", "touching {neck}", "1", "{1}",
+            [*PROGRAM_TOKENS, "{", "}", ";", "|", " ", "particle", "except ", "largest 3", "touching {neck}", "1",
+            "{1}",
              "diameter > ", "count", " of 1", "/", "µ", "\x00", "²", "9" * 40]
         ),
         max_size=40,
@@ -58,9 +59,11 @@ def test_any_text_is_read(text):
 def test_ten_thousand_scrambled_replies_are_read():
     rng = np.random.default_rng(0)
     pieces = [
-        *PROGRAM_TOKENS, "{", "}", ";", "|", " ", "particles ", "except ", "largest 3", "touching {neck}", "{1}", "diameter > ",
+        *PROGRAM_TOKENS, "{", "}", ";", "|", " ", "particles ", "except ", "largest 3", "touching {neck}", "{1}",
+        "diameter > ",
         "2 ", "mean", " + 2 std", "in left third", "nearest 2 to ", "{pore largest 1}", ".max", "count", " / ", " of 1",
-        "histogram diameter", "within 5 nm of ", ">= 2 ", "µ", "\x00", "among ", "between 1 and 2 nm", "composition", "-", ",",
+        "histogram diameter", "within 5 nm of ", ">= 2 ", "µ", "\x00", "among ", "between 1 and 2 nm", "composition",
+        "-", ",",
     ]  # fmt: skip
     for _ in range(10_000):
         text = "".join(pieces[k] for k in rng.integers(len(pieces), size=rng.integers(1, 25)))
@@ -87,8 +90,8 @@ def test_endless_text_is_cut_and_read(text):
         "Here are the necks [SEG]<where>neck width > 5 nm; not touching border</where>.",
         "Here is the particle [SEG]<where>largest 1</where>.",
         "The mean diameter of the particles [SEG]<where>largest 10 %</where> is <value>mean diameter</value>.",
-        "The number of particles [SEG]<where>nearest 3 to 10,20</where> is <value>count</value> and the number of pores "
-        "[SEG] is <value>count</value>.",
+        "The number of particles [SEG]<where>nearest 3 to 10,20</where> is <value>count</value> and the number of "
+        "pores [SEG] is <value>count</value>.",
         "<absent>There are no pores in this micrograph.",
         "Yes, here are the pores [SEG]<where>area between 5 and 9 um2; diameter > mean</where>.",
         "The count is <value>count at frame 12</value> of the particles [SEG].",
@@ -142,7 +145,8 @@ def test_lenient_reading(text, canonical):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "largest 0", "largest 0-3", "largest 200 %", "diameter > 5 nm2", "circularity > 5 nm", "touching", "touching neck",
+    ["", "largest 0", "largest 0-3", "largest 200 %", "diameter > 5 nm2", "circularity > 5 nm", "touching",
+    "touching neck",
      "touching {unicorn}", "touching {neck", "touching neck}", "touching {}", "in box 1,2,3", "nearest 0 to centre",
      "nearest 3 to nowhere", "closest", "diameter > mean + mean", "touching {neck touching {neck touching {neck}}}",
      "except", "except except largest 1", "left of >= 2 {neck}", "among 2", "diameter > {neck}.total", "a | b | c",
@@ -255,8 +259,10 @@ def test_ordinals_name_earlier_targets_only():
 
 @pytest.mark.parametrize(
     "slot",
-    ["<value>count of 2</value>", "<value>count of 1 / list diameter</value>", "<value>nonsense</value>", "<value></value>",
-     "<plot>histogram of nothing</plot>", "<plot>histogram diameter of 3</plot>", "<value>distance from 1 to 4</value>"],
+    ["<value>count of 2</value>", "<value>count of 1 / list diameter</value>", "<value>nonsense</value>",
+    "<value></value>",
+     "<plot>histogram of nothing</plot>", "<plot>histogram diameter of 3</plot>",
+     "<value>distance from 1 to 4</value>"],
 )  # fmt: skip
 def test_a_slot_that_makes_no_sense_says_so(slot):
     program = parse_program(f"particles [SEG]{slot}")

@@ -30,7 +30,7 @@ def random_walk(rng: np.random.Generator, automaton=AUTOMATON) -> str:
         written += 1
         if ends and (rng.random() < 0.3 or written > 400):
             return ""
-        closing = [c for c in following if c == "}" or 0xE100 <= ord(c)]
+        closing = [c for c in following if c == "}" or ord(c) >= 0xE100]
         if closing and written > 60:
             return str(rng.choice(closing))
         return following[int(rng.integers(len(following)))] if following else ""
@@ -58,12 +58,15 @@ def test_every_walk_through_the_grammar_reads_without_notes():
 @pytest.mark.parametrize(
     "text",
     [
-        "", "particles", "particle [SEG]", "unicorns [SEG]", "particles [SEG]<where></where>", "particles [SEG]<where>largest",
+        "", "particles", "particle [SEG]", "unicorns [SEG]", "particles [SEG]<where></where>",
+        "particles [SEG]<where>largest",
         "particles [SEG]<where>largest</where>", "particles [SEG]<where>largest 03</where>", "the particles [SEG]",
         "particles [SEG]<where>diameter > 5.0 nm</where>", "particles [SEG]<where>circularity > 5 nm</where>",
         "particles [SEG]<where>touching {1}</where>", "particles [SEG]<value>count of 2</value>",
-        "particles [SEG]<where>touching {neck touching {neck touching {neck}}}</where>", "<cannot>anything", "<unknown>",
-        "particles [SEG]<where>" + "; ".join(["isolated"] * 7) + "</where>", "5 particles [SEG]", "<value>count</value>",
+        "particles [SEG]<where>touching {neck touching {neck touching {neck}}}</where>", "<cannot>anything",
+        "<unknown>",
+        "particles [SEG]<where>" + "; ".join(["isolated"] * 7) + "</where>", "5 particles [SEG]",
+        "<value>count</value>",
         "particles [SEG]<where>not isolated</where>", "particles [SEG] There are 5.",
     ],
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lisa_micro.execution.filters import column
+from lisa_micro.execution.columns import column
 from lisa_micro.execution.results import Measurement, Number, PlotData, Result, Selection
 from lisa_micro.execution.topics import INSTEAD
 from lisa_micro.language.program import terms

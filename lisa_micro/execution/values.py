@@ -7,7 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from lisa_micro.execution.filters import Executor, Impossible, column, statistic
+from lisa_micro.execution.columns import column, statistic
+from lisa_micro.execution.filters import Executor, Impossible
 from lisa_micro.execution.results import Measurement, Number, PlotData, Selection, Series
 from lisa_micro.language.clauses import Measure
 from lisa_micro.language.program import terms

@@ -14,7 +14,9 @@ from typing import Protocol
 import numpy as np
 
 from lisa_micro.language.program import terms
-from lisa_micro.language.program.automaton import DIGITS, MARKS, ProgramAutomaton, State
+from lisa_micro.language.program.automaton import ProgramAutomaton, State
+from lisa_micro.language.program.grammar import MARKS
+from lisa_micro.language.program.level import DIGITS
 from lisa_micro.language.vocabulary import FULL_VOCABULARY, Vocabulary
 from lisa_micro.language.words import ABSENT
 

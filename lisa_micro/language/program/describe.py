@@ -185,7 +185,8 @@ class Describer:
                 kept.append(f"those of {phrase.definite()} that {self._predicate(part, concept).text(True, False)}")
                 continue
             base = "" if phrase.closed else phrase.bare(ranked(part) == 1)
-            kept.append(order_phrase(part, self, base, phrase.closed))
+            others = "" if phrase.closed else " and ".join(many for many, _ in phrase.predicates)
+            kept.append(order_phrase(part, self, base, phrase.closed, others))
         phrase.closed = listed(kept)
         phrase.one = len(step.filters) == 1 and ranked(step.filters[0]) == 1
         phrase.predicates = []

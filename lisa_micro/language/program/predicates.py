@@ -162,7 +162,7 @@ def ranked(part: Filter) -> int:
     return 2
 
 
-def order_phrase(part: Filter, sets: Sets, noun: str, whole: str) -> str:
+def order_phrase(part: Filter, sets: Sets, noun: str, whole: str, others: str = "") -> str:
     """An order with its noun: ``the three largest particles``, or of a whole: ``the two darkest of the ...``.
 
     Args:
@@ -170,6 +170,7 @@ def order_phrase(part: Filter, sets: Sets, noun: str, whole: str) -> str:
         sets: names sets.
         noun: without article, in the number that fits; ``""`` where there is a whole.
         whole: a definite phrase out of which it picks.
+        others: what the noun's "that ..." says, of several: all that it picks from.
     """
     n = ranked(part)
     of = f" of {whole}" if whole else ""
@@ -186,7 +187,7 @@ def order_phrase(part: Filter, sets: Sets, noun: str, whole: str) -> str:
             end, _, prop = by.partition(" ")
             span = "" if first == 1 else f"{_span(first, last)} "
             number = many if first == 1 else ""
-            return f"the {number}{_first_noun(behind, of)} with the {span}{end} {property_word(prop)}{_rest(behind)}"
+            return f"the {number}{_first_noun(behind, of)} with the {span}{end} {property_word(prop)}{_rest(others)}"
         case Near(_, to, farthest):
             if isinstance(to, str):
                 place = "the image's nearest edge" if to == "image edge" else f"the {to}"
@@ -196,10 +197,10 @@ def order_phrase(part: Filter, sets: Sets, noun: str, whole: str) -> str:
             else:
                 place = sets.group(to)
             where = f"{'farthest from' if farthest else 'nearest to'} {place}"
-            return f"the {many}{_first_noun(behind, of)} {where}{_rest(behind)}"
+            return f"the {many}{_first_noun(behind, of)} {where}{_rest(others)}"
         case Pair(separate):
             apart = " without being in contact" if separate else ""
-            return f"the two {_first_noun(behind, of)} closest to each other{apart}{_rest(behind)}"
+            return f"the two {_first_noun(behind, of)} closest to each other{apart}{_rest(others)}"
     raise TypeError(f"not an order: {part!r}")
 
 
@@ -216,6 +217,5 @@ def _first_noun(noun: str, of: str) -> str:
     return noun.partition(" that ")[0] + of
 
 
-def _rest(noun: str) -> str:
-    head, that, rest = noun.partition(" that ")
-    return f", of those that {rest}," if that else ""
+def _rest(others: str) -> str:
+    return f", of those that {others}," if others else ""

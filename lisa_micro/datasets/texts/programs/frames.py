@@ -11,7 +11,8 @@ from lisa_micro.datasets.texts.phrases import Noun, read_noun
 from lisa_micro.datasets.texts.store import HELD_SHARE_ELSEWHERE, Voice, is_held_out
 
 ASKING = (
-    "commands", "two", "value", "list", "share", "ratio", "ratio of counts", "difference", "difference of counts", "distance",
+    "commands", "two", "value", "list", "share", "ratio", "ratio of counts", "difference", "difference of counts",
+    "distance",
     "histogram", "cumulative", "scatter", "unknown", "cannot/frames",
 )  # fmt: skip
 """Lists of ways of asking, which a held-out request draws from the held-back part."""

@@ -12,15 +12,9 @@ import numpy as np
 from lisa_micro.datasets.texts import noise, numbers
 from lisa_micro.datasets.texts.phrases import read_noun
 from lisa_micro.datasets.texts.programs.frames import leaf, pick
+from lisa_micro.datasets.texts.programs.makers import MAKERS, NEEDS_SET, PLAIN_CONCEPTS, suits
 from lisa_micro.datasets.texts.programs.phrases import NounPhrase, phrase
-from lisa_micro.datasets.texts.programs.pieces import (
-    MAKERS,
-    NEEDS_SET,
-    PLAIN_CONCEPTS,
-    draw_property,
-    property_word,
-    suits,
-)
+from lisa_micro.datasets.texts.programs.pieces import draw_property, property_word
 from lisa_micro.datasets.texts.programs.written import Exchange
 from lisa_micro.datasets.texts.store import Voice
 from lisa_micro.datasets.texts.store import halves as word_halves
@@ -52,8 +46,9 @@ _FORMS = ("exclusion", "union", "nested set", "earlier target", "new concept")
 """Constructs that are no piece of their own."""
 IMPOSSIBLE = frozenset({frozenset({"unknown", "cannot"})})
 """Pairs that no request has: a reply refuses once."""
-WEIGHTS = {name: 1.0 for name in STEP_CONSTRUCTS} | {name: 0.8 for name in SLOT_CONSTRUCTS} | {
-    "several targets": 0.4, "rank": 0.5, "compare": 0.5, "flag": 0.5, "region": 0.5, "between": 0.5, "rank per cent": 0.5,
+WEIGHTS = dict.fromkeys(STEP_CONSTRUCTS, 1.0) | dict.fromkeys(SLOT_CONSTRUCTS, 0.8) | {
+    "several targets": 0.4, "rank": 0.5, "compare": 0.5, "flag": 0.5, "region": 0.5, "between": 0.5,
+    "rank per cent": 0.5,
     "unknown": 1.2, "cannot": 0.8, "nested set": 0.6,
 }  # fmt: skip
 
@@ -168,7 +163,7 @@ class Request:
         while True:
             entry = self.voice.choose(held if self.voice.split == "held_out" else train)
             noun = read_noun(entry, None)
-            if FULL_VOCABULARY.named_in(noun.plural) is None and not set(noun.plural.lower().split()) & _known_words():
+            if FULL_VOCABULARY.named_in(noun.plural) is None and not set(noun.plural.lower().split()) & known_words():
                 return noun.plural
 
     def slot(self, name: str, concept: str, number: int, the: str, bare: str) -> str:
@@ -179,7 +174,9 @@ class Request:
             if self.voice.chance(0.4):
                 self.parts.append(Value(Measured(Measure("count"), number)))
                 return self.fill("value/count", slots)
-            stat = self.voice.weighted({"mean": 5, "median": 2, "min": 1, "max": 1.5, "std": 1, "total": 0.5, "D90": 0.7})
+            stat = self.voice.weighted(
+                {"mean": 5, "median": 2, "min": 1, "max": 1.5, "std": 1, "total": 0.5, "D90": 0.7}
+            )
             if stat == "total":
                 prop, slots["{prop}"] = "area", "area"
             self.parts.append(Value(Measured(Measure(stat, prop), number)))
@@ -316,7 +313,7 @@ def leaf_keys(name: str) -> tuple[str, ...]:
 
 
 @cache
-def _known_words() -> frozenset[str]:
+def known_words() -> frozenset[str]:
     """Words that name a concept in one way or another, so that nothing with them is unknown."""
     from lisa_micro.datasets.texts.programs.frames import nouns
 

@@ -7,15 +7,8 @@ from dataclasses import dataclass
 
 from lisa_micro.datasets.texts.phrases import Noun
 from lisa_micro.datasets.texts.programs.frames import draw_noun, pick
-from lisa_micro.datasets.texts.programs.pieces import (
-    MAKERS,
-    NEEDS_SET,
-    Maker,
-    Piece,
-    SetWanted,
-    SetWords,
-    suits,
-)
+from lisa_micro.datasets.texts.programs.makers import MAKERS, NEEDS_SET, suits
+from lisa_micro.datasets.texts.programs.pieces import Maker, Piece, SetWanted, SetWords
 from lisa_micro.datasets.texts.store import Voice
 from lisa_micro.language.concepts import ALL_CONCEPTS
 from lisa_micro.language.program.syntax import Filter, Named, Pipeline, Step
@@ -210,7 +203,7 @@ def refer(voice: Voice, wanted: SetWanted) -> SetWords:
         one = f"another {noun.singular}" if other else f"{_article(noun.singular)} {noun.singular}"
         return SetWords(Named(concept), f"the {noun.plural}", one, f"every{other} {noun.singular}", noun.plural)
     if kind in ("simple", "related"):
-        names = [n for n in NEEDS_SET - {"among", "near set", "compare with set"}] if kind == "related" else _SIMPLE
+        names = NEEDS_SET - {"among", "near set", "compare with set"} if kind == "related" else _SIMPLE
         names = sorted(n for n in names if suits(n, concept))
         said = phrase(voice, concept, [voice.choose(names)], depth)
         return SetWords(Named(concept, said.pipeline), said.the, said.text, f"all {said.text}", said.text)

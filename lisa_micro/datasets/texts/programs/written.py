@@ -21,7 +21,8 @@ from lisa_micro.datasets.texts.written import plain, split_line
 from lisa_micro.language.program import Program, render_program
 
 FILES = (
-    "basics", "ranks", "exclusion", "union", "compare", "places", "sets", "sides", "nested", "values", "plots", "wishes", "concepts",
+    "basics", "ranks", "exclusion", "union", "compare", "places", "sets", "sides", "nested", "values", "plots",
+    "wishes", "concepts",
     "unknown", "cannot", "followups",
 )  # fmt: skip
 """Files of requests that need no picture."""
