@@ -22,10 +22,11 @@ from lisa_micro.language.clauses import (
 )
 from lisa_micro.language.prompts import MAX_PROMPT, check_prompt
 from lisa_micro.language.replies import Reply, Target, Text, ValueSlot, parse_reply, render_reply, same_meaning
-from lisa_micro.language.vocabulary import DEFAULT_VOCABULARY, Concept, Vocabulary
+from lisa_micro.language.vocabulary import DEFAULT_VOCABULARY, FULL_VOCABULARY, Concept, Vocabulary
 
 __all__ = [
     "DEFAULT_VOCABULARY",
+    "FULL_VOCABULARY",
     "MAX_PROMPT",
     "Between",
     "Clause",

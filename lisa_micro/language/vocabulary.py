@@ -1,4 +1,4 @@
-"""Which concepts a model knows: the five of the reply language, and those that users taught it.
+"""Which concepts a model knows: some of the built-in ones, and those that users taught it.
 
 A vocabulary is carried by whoever reads or writes replies and is never changed in place: two models with different ones
 work side by side in one process.
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from lisa_micro.language.concepts import ALL_CONCEPTS
 from lisa_micro.language.words import CONCEPT_NOUNS
 
 CONCEPT_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -47,16 +48,26 @@ class Concept:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The default concepts, and ``own`` ones behind them in the order in which the model has learnt them."""
+    """The built-in concepts that a model has learnt, and ``own`` ones behind them in the order in which it learnt them.
+
+    Attributes:
+        own: concepts that users taught.
+        built_in: keys of :data:`lisa_micro.language.concepts.ALL_CONCEPTS`.
+    """
 
     own: tuple[Concept, ...] = ()
+    built_in: tuple[str, ...] = tuple(CONCEPT_NOUNS)
 
     def __post_init__(self) -> None:
         """Raises:
-        ValueError: two concepts share a name or a noun.
+        ValueError: two concepts share a name or a noun, or a built-in concept does not exist.
         """
-        names = [concept.name for concept in self.own]
+        missing = [name for name in self.built_in if name not in ALL_CONCEPTS]
+        if missing:
+            raise ValueError(f"no built-in concept is called {missing[0]!r}; there are {', '.join(ALL_CONCEPTS)}")
+        names = [*self.built_in, *(concept.name for concept in self.own)]
         nouns = [noun.lower() for c in self.own for noun in {c.singular, c.plural}]
+        nouns += [noun for name in self.built_in for noun in self._built_in_nouns(name)]
         for words in (names, nouns):
             twice = [word for word in words if words.count(word) > 1]
             if twice:
@@ -70,11 +81,16 @@ class Vocabulary:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names in the order of the model's code book."""
-        return (*CONCEPT_NOUNS, *(concept.name for concept in self.own))
+        return (*self.built_in, *(concept.name for concept in self.own))
+
+    @staticmethod
+    def _built_in_nouns(name: str) -> set[str]:
+        return {ALL_CONCEPTS[name].singular, ALL_CONCEPTS[name].plural}
 
     @cached_property
     def _nouns(self) -> dict[str, tuple[str, str]]:
-        return CONCEPT_NOUNS | {c.name: (c.singular, c.plural) for c in self.own}
+        built_in = {name: (ALL_CONCEPTS[name].singular, ALL_CONCEPTS[name].plural) for name in self.built_in}
+        return built_in | {c.name: (c.singular, c.plural) for c in self.own}
 
     @cached_property
     def _pattern(self) -> tuple[re.Pattern[str], dict[str, str]]:
@@ -100,9 +116,30 @@ class Vocabulary:
         found = pattern.findall(phrase)
         return concept_of[found[-1].lower()] if found else None
 
+    def leading_noun(self, text: str) -> tuple[str, int] | None:
+        """The concept with whose noun a text begins, and the noun's length; None where it begins with none.
+
+        >>> Vocabulary().leading_noun("necks touching border")
+        ('neck', 5)
+        """
+        pattern, concept_of = self._pattern
+        found = pattern.match(text)
+        return (concept_of[found[0].lower()], len(found[0])) if found else None
+
+    def has_instances(self, name: str | None) -> bool:
+        """Whether a concept comes in countable pieces; true for an unknown one."""
+        if name in self.built_in:
+            return ALL_CONCEPTS[name].instances
+        own = self.own_concept(name)
+        return own is None or own.instances
+
     def own_concept(self, name: str | None) -> Concept | None:
         """A concept that users taught, ``None`` where it is none of those."""
         return next((concept for concept in self.own if concept.name == name), None)
 
 
 DEFAULT_VOCABULARY = Vocabulary()
+"""What the preset ``micro`` knows: the five concepts of version 1."""
+
+FULL_VOCABULARY = Vocabulary(built_in=tuple(ALL_CONCEPTS))
+"""All seventeen concepts, for a model that has learnt them."""

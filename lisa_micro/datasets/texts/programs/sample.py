@@ -1,0 +1,143 @@
+"""Draws requests of version 2 for training, written by hand or put together, with other numbers and careless typing;
+and turns requests of version 1 into it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+
+from lisa_micro.datasets.texts import noise
+from lisa_micro.datasets.texts.programs import generator
+from lisa_micro.datasets.texts.programs.frames import nouns
+from lisa_micro.datasets.texts.programs.written import FILES, PICTURES, Conversation, Exchange, halves, read_line
+from lisa_micro.datasets.texts.replies import Turn
+from lisa_micro.datasets.texts.store import Voice
+from lisa_micro.datasets.texts.written import other_numbers, split_line
+from lisa_micro.language import DEFAULT_VOCABULARY, FULL_VOCABULARY
+from lisa_micro.language.program import Program, Refusal, parse_program, render_program
+from lisa_micro.language.program.syntax import Flag, Target, Words
+
+WRITTEN_SHARE = 0.5
+"""How often a request is one that was written by hand."""
+OTHER_NUMBERS = 0.5
+"""How often the numbers of a written conversation are replaced, in its words and its programs alike."""
+_ABSENCE = re.compile(r"There (?:is|are) no (.+?) in this micrograph\.")
+_PLACES_IN_PX = re.compile(r"in box|\bto \d+,\d|D[19]0|\d[./x×-]\d|\d(?:st|nd|rd|th)\b")
+"""Numbers that are no amounts: they stay as they are written."""
+
+
+def sample(voice: Voice) -> list[Exchange]:
+    """A conversation of one or more turns that needs no picture."""
+    if not voice.chance(WRITTEN_SHARE):
+        return [generator.draw(voice)]
+    train, held = halves(FILES)
+    if voice.split == "held_out":
+        voice.novel.append("composed")
+    return careless(voice, voice.choose(held if voice.split == "held_out" else train))
+
+
+def sample_about(voice: Voice, picture: str) -> list[Exchange] | None:
+    """A request whose meaning a kind of picture decides (``"polycrystal"``); None where there is none for that kind."""
+    train, held = halves((PICTURES,))
+    fits = [c for c in (held if voice.split == "held_out" else train) if c.picture in (picture, "any")]
+    return careless(voice, voice.choose(fits)) if any(c.picture == picture for c in fits) else None
+
+
+def picture_kinds() -> tuple[str, ...]:
+    """The kinds of pictures that decide meanings."""
+    return tuple(sorted({c.picture for half in halves((PICTURES,)) for c in half} - {"any"}))
+
+
+def careless(voice: Voice, conversation: Conversation) -> list[Exchange]:
+    """A written conversation, maybe with other numbers, as somebody might type it."""
+    if voice.chance(OTHER_NUMBERS):
+        conversation = renumbered(voice, conversation)
+    out = []
+    for exchange in conversation.exchanges:
+        unknown = " ".join(r.subject for r in exchange.program.refusals if r.kind == "unknown")
+        out.append(replace(exchange, user=noise.spell(voice, exchange.user, unknown)))
+    return out
+
+
+def renumbered(voice: Voice, conversation: Conversation) -> Conversation:
+    """The same conversation with other numbers where they can be told apart; else as it is."""
+    line = _lines(conversation.source).get(conversation)
+    if line is None or _PLACES_IN_PX.search(line):
+        return conversation
+    turns = other_numbers(voice, split_line(line))
+    try:
+        return read_line(" >> ".join(f"{words} => {meaning}" for words, meaning in turns), conversation.source)
+    except ValueError:  # two numbers of a range fell together, or a share exceeds the whole
+        return conversation
+
+
+@cache
+def _lines(name: str) -> dict[Conversation, str]:
+    """Conversation -> the line that it was read from."""
+    text = files("lisa_micro.datasets.texts").joinpath("composed", f"{name}.txt").read_text("utf-8")
+    if name == PICTURES:
+        return {}
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return {read_line(line, name): line for line in lines}
+
+
+# requests of version 1
+
+
+def as_program(reply: str) -> Program:
+    """The program of a reply of version 1 as the texts write it.
+
+    What it says is absent becomes a target where it is a concept (whether it is there, the decoder says), and something
+    unknown where it is none.
+    """
+    program = parse_program(reply, DEFAULT_VOCABULARY)
+    parts = [part for part in program.parts if not isinstance(part, Refusal | Words)]
+    missing = _ABSENCE.search(reply)
+    if missing is None:
+        return program if not parts else Program(tuple(parts))
+    for noun in re.split(r", | or ", missing[1]):
+        concept = FULL_VOCABULARY.named_in(noun)
+        if concept and noun in FULL_VOCABULARY.nouns(concept):
+            parts.append(Target(concept))
+        else:
+            parts.append(Refusal("unknown", missing[1]))
+            break
+    return Program(tuple(parts))
+
+
+def conflicts(turn: Turn) -> bool:
+    """Whether a turn of version 1 says something else in version 2: precipitates, fibres and so on are concepts now,
+    "with a neck" is a relation to necks, and there are plots and percentages. What "grains" and "holes" are, the
+    picture decides; those that version 1 speaks about show particles, so that these words stay."""
+    words, program = turn.user.lower(), as_program(turn.reply)
+    unknown = " ".join(refusal.subject.lower() for refusal in program.refusals)
+    if any(noun in words for noun in _precipitates()) or set(unknown.split()) & generator.known_words():
+        return True
+    flags = [
+        part.name
+        for target in program.targets
+        for step in target.pipeline
+        for part in step.filters
+        if isinstance(part, Flag)
+    ]
+    said_by_necks = any(name in ("in contact", "isolated") for name in flags) and ("neck" in words or "bridge" in words)
+    plotted = re.search(r"\b(histogram|plot|graph|chart|percent|percentage|per cent)\b", words) is not None
+    return said_by_necks or plotted
+
+
+@cache
+def _precipitates() -> tuple[str, ...]:
+    """What version 1 took for particles."""
+    return tuple(noun.singular.lower() for half in nouns("precipitate") for noun in half)
+
+
+def from_turns(turns: list[Turn]) -> list[Exchange] | None:
+    """A conversation of version 1 in version 2; None where a turn means something else there."""
+    if any(conflicts(turn) for turn in turns):
+        return None
+    return [Exchange(turn.user, as_program(turn.reply)) for turn in turns]
+
+
+__all__ = ["as_program", "from_turns", "picture_kinds", "render_program", "sample", "sample_about"]

@@ -1,0 +1,25 @@
+"""Programs of the reply language executed on measured instances, and the replies told from the results.
+
+NumPy and pandas only; instances are supplied by whoever has them (:class:`Measures`), a micrograph or a video.
+"""
+
+from lisa_micro.execution.results import Measurement, Number, PlotData, Result, Selection, Series
+from lisa_micro.execution.run import execute
+from lisa_micro.execution.scene import Instances, LabelledScene, Measures
+from lisa_micro.execution.telling import tell
+from lisa_micro.execution.values import Moments
+
+__all__ = [
+    "Instances",
+    "LabelledScene",
+    "Measurement",
+    "Measures",
+    "Moments",
+    "Number",
+    "PlotData",
+    "Result",
+    "Selection",
+    "Series",
+    "execute",
+    "tell",
+]

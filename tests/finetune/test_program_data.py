@@ -1,0 +1,107 @@
+"""Batches of version 2: programs are learnt, words are not; texts without image tokens beside images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from lisa_micro.datasets.texts.programs import sample  # noqa: E402
+from lisa_micro.datasets.texts.store import Voice  # noqa: E402
+from lisa_micro.language import DEFAULT_VOCABULARY, FULL_VOCABULARY  # noqa: E402
+from lisa_micro.language.program import PROGRAM_TOKENS, parse_program  # noqa: E402
+from lisa_micro.models.lisa.chat import END, START, ChatFormat  # noqa: E402
+from lisa_micro_finetune.data.conversations import IGNORE  # noqa: E402
+from lisa_micro_finetune.data.programs import (  # noqa: E402
+    NO_IMAGE,
+    MixedMaker,
+    Mixture,
+    Pictures,
+    encode_exchanges,
+)
+
+IMAGE_TOKENS = 5
+
+
+@pytest.fixture(scope="module")
+def chat():
+    """The chat format over a byte-level tokenizer without merges."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    model = Tokenizer(models.BPE())
+    model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    model.decoder = decoders.ByteLevel()
+    words = ["particles largest touching diameter neck mean user assistant count"] * 5
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=330, initial_alphabet=alphabet, special_tokens=[START, END])
+    model.train_from_iterator(words, trainer)
+    model.add_tokens([AddedToken(token, lstrip=True, normalized=False) for token in PROGRAM_TOKENS])
+    return ChatFormat(transformers.PreTrainedTokenizerFast(tokenizer_object=model))
+
+
+def pictures():
+    facts = {
+        "modality": "SEM",
+        "counts": {"particle": 9, "neck": 3},
+        "in_contact": 0.5,
+        "complete": True,
+        "kind": "sim",
+    }
+    return Pictures([facts, facts], [[0, 1], [2, 3]], np.array([1.0, 1.0]), ["polycrystal", ""])
+
+
+def learnt(chat, ids, labels):
+    """The replies that the labels ask for, as text."""
+    assert all(label in (IGNORE, follows) for label, follows in zip(labels, ids[1:], strict=False))
+    assert labels[-1] == IGNORE
+    tokens = [label for label in labels if label != IGNORE]
+    return chat.tokenizer.decode(tokens).split(END)[:-1]
+
+
+def test_only_programs_are_learnt(chat):
+    exchanges = sample(Voice(np.random.default_rng(4)))
+    for image_tokens in (0, IMAGE_TOKENS):
+        ids, labels = encode_exchanges(exchanges, chat, image_tokens)
+        assert [parse_program(text) for text in learnt(chat, ids, labels)] == [e.program for e in exchanges]
+        at = len(chat.user_ids("", True)[0])
+        assert ids[at : at + image_tokens] == [0] * image_tokens
+
+
+def test_a_step_has_texts_beside_images(chat):
+    maker = MixedMaker(chat, IMAGE_TOKENS, Mixture(3, 8, longest=600), pictures())
+    batch = maker(0)
+    assert batch.images.ids.shape[0] == 3 and batch.texts.ids.shape[0] == 8
+    assert (batch.texts.image == NO_IMAGE).all() and (batch.images.image >= 0).all()
+    for half in batch:
+        seg = chat.special["[SEG]"]
+        assert all(half.ids[row, position] == seg for row, position in half.seg.tolist())
+        assert int((half.ids == seg).sum()) == len(half.seg) == len(half.concept)
+        assert (half.concept < len(FULL_VOCABULARY.names)).all()
+
+
+def test_the_same_step_is_the_same_batch_and_another_is_not(chat):
+    first, second = (MixedMaker(chat, IMAGE_TOKENS, Mixture(2, 4, longest=600), pictures()) for _ in range(2))
+    assert torch.equal(first(3).texts.ids, second(3).texts.ids) and torch.equal(
+        first(3).images.ids, second(3).images.ids
+    )
+    assert first(3).texts.ids.shape != first(4).texts.ids.shape or not torch.equal(
+        first(3).texts.ids, first(4).texts.ids
+    )
+
+
+def test_texts_alone_need_no_pictures(chat):
+    batch = MixedMaker(chat, IMAGE_TOKENS, Mixture(0, 4, longest=600))(0)
+    assert batch.images is None and batch.texts.ids.shape[0] == 4
+
+
+def test_concepts_that_a_model_lacks_are_not_drawn(chat):
+    maker = MixedMaker(chat, IMAGE_TOKENS, Mixture(0, 12, longest=600), vocabulary=DEFAULT_VOCABULARY)
+    batch = maker(1)
+    assert (batch.texts.concept < len(DEFAULT_VOCABULARY.names)).all()
+
+
+def test_long_conversations_are_drawn_again(chat):
+    batch = MixedMaker(chat, IMAGE_TOKENS, Mixture(0, 6, longest=150))(2)
+    assert batch.texts.ids.shape[1] <= 160
