@@ -190,7 +190,7 @@ def test_one_video_at_a_time(user, desk):
         with pytest.raises(InputError, match="taken the place"):
             track(user, desk, name)
     assert track(user, desk, "zip")["video"] == second["video"]
-    with pytest.raises(InputError, match="cannot be asked"):
+    with pytest.raises(InputError, match="cannot answer questions about videos"):
         program_videos.ask(user, desk, LIMITS, "how many?")
     lock = user.extras[program_videos.WORKING]
     with lock, pytest.raises(InputError, match="being worked on; wait for it"):
@@ -219,4 +219,4 @@ def test_nothing_in_a_video_is_an_answer_too(user, desk, monkeypatch):
     made = track(user, desk, sent(user, stack()))
     assert made["followed"] == made["count_first"] == made["count_last"] == 0 and made["event_counts"] == {}
     assert made["tracks"]["rows"] == made["necks"]["rows"] == made["growth"]["rows"] == []
-    assert any("Nothing of what was asked for" in note for note in made["notes"])
+    assert any("Nothing that the request means" in note for note in made["notes"])

@@ -210,7 +210,7 @@ def test_a_model_that_cannot_be_asked_says_so_and_nothing_can_be_asked_of_nothin
     with pytest.raises(InputError, match="Follow something"):
         list(video_run.ask_video(user, desk, "how many?", LIMITS))
     follow(user, desk)
-    with pytest.raises(InputError, match="cannot be asked"):
+    with pytest.raises(InputError, match="cannot answer questions about videos"):
         list(video_run.ask_video(user, desk, "how many?", LIMITS))
     assert not video.kept(user).busy
 

@@ -85,10 +85,7 @@ class VideoConversation:
 
     def __init__(self, tracks: TrackData, assistant: Assistant, video: object = None, findings: Findings | None = None):
         if not assistant.capabilities.video_questions:
-            raise InputError(
-                f"Preset {assistant.preset!r} cannot answer questions about videos, since it does not write the reply "
-                "language; use micro."
-            )
+            raise InputError(f"Preset {assistant.preset!r} cannot answer questions about videos; use micro.")
         self.tracks, self.assistant = tracks, cast(QuestionAssistant, assistant)
         self.measurements = VideoMeasurements(tracks, findings)
         self.answers: list[VideoAnswer] = []
