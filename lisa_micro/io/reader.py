@@ -54,9 +54,8 @@ def read_micrograph(
         Its ``notes`` say what was changed or ignored.
 
     Raises:
-        InputError: a missing, empty, damaged, truncated or unreadable file, a folder, not an image, no pixels, a side
-        longer
-            than 16384 px, no such page, or a pixel size that is not positive; one sentence each.
+        InputError: the file is missing, empty, damaged, truncated or unreadable, is a folder or no image, has no pixels
+            or a side longer than 16384 px, or has no such page; or the pixel size is not positive.
     """
     given = check_pixel_size(pixel_size_nm)
     if isinstance(source, Micrograph):
