@@ -1,6 +1,6 @@
 """Every command and every Python block of the guides runs as printed; the documentation site builds without a warning.
 
-Blocks marked ``console`` and ``python`` are run; those marked ``shell`` or ``text`` install, start servers or show output.
+Blocks marked ``console`` and ``python`` are run; ``shell`` and ``text`` mark those that install, serve or show output.
 """
 
 from __future__ import annotations
