@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lisa_micro.sim.materials.coated import paint_core_shell
 from lisa_micro.sim.materials.fibres import paint_fibres
+from lisa_micro.sim.materials.holes import paint_holes
 from lisa_micro.sim.materials.painted import Painter
 
 
@@ -25,4 +27,6 @@ class Kind:
 
 MATERIAL_KINDS: dict[str, Kind] = {
     "fibres": Kind(paint_fibres, (0.35, 0.15, 0.5), (5, 5000)),
+    "core_shell": Kind(paint_core_shell, (0.6, 0.25, 0.15), (5, 500)),
+    "holes": Kind(paint_holes, (0.5, 0.3, 0.2), (50, 3000)),
 }
