@@ -228,9 +228,7 @@ def _pointers(marks: Marks) -> None:
         marks.add(draw)
 
 
-def _arrow(
-    pen: ImageDraw.ImageDraw, x: float, y: float, angle: float, length: float, stroke: int, fill: int
-) -> None:
+def _arrow(pen: ImageDraw.ImageDraw, x: float, y: float, angle: float, length: float, stroke: int, fill: int) -> None:
     ahead = np.array([np.cos(angle), np.sin(angle)])
     aside = np.array([-ahead[1], ahead[0]])
     tip, head = np.array([x, y]), max(4.0, 0.3 * length)
@@ -266,7 +264,9 @@ def _banner(marks: Marks) -> None:
         bar_x = 6.0 if left else width - 6 - pixels
         x0, x1 = (bar_x + pixels + 10, width - 6.0) if left else (6.0, bar_x - 10)
         _strokes(canvas, bar_style, bar_x, top + 0.28 * tall, pixels, max(1, tall * 0.06), 0.5 * size, front)
-        canvas.text(bar_x + pixels / 2, top + 0.72 * tall, text, load_font(marks.font_name, int(0.9 * size)), front, "mm")
+        canvas.text(
+            bar_x + pixels / 2, top + 0.72 * tall, text, load_font(marks.font_name, int(0.9 * size)), front, "mm"
+        )
         k = 0
         for y in line_y:
             x = x0
@@ -306,5 +306,3 @@ def _field(rng: np.random.Generator) -> str:
             ]
         )
     )
-
-
