@@ -116,7 +116,7 @@ def _merge(marks: Marks) -> tuple[Overlay, np.ndarray]:
 
 def _bar(marks: Marks) -> None:
     """A scale bar with its length: filled, with end ticks, as a row of ticks, or in a box."""
-    rng, (height, width) = marks.rng, marks.shape
+    rng, width = marks.rng, marks.shape[1]
     length = nice_length(rng.uniform(0.1, 0.4) * width * marks.pixel_size_nm)
     pixels = length / marks.pixel_size_nm
     size = max(8, marks.side * rng.uniform(0.025, 0.075))
@@ -298,7 +298,7 @@ def _field(rng: np.random.Generator) -> str:
                 f"x{rng.choice([5, 10, 20, 40, 50, 100, 200])},000",
                 f"Signal A = {rng.choice(['SE2', 'InLens', 'BSD', 'SE1'])}",
                 str(rng.choice(["SE(M)", "SE(U)", "ETD", "TLD", "CBS", "LEI", "SEI", "STEM", "TEM Mode: Imaging"])),
-                f"{rng.integers(1, 29)}/{rng.integers(1, 13)}/{rng.integers(2003, 2025)} {rng.integers(1, 13)}:08:47 PM",
+                f"{rng.integers(1, 29)}/{rng.integers(1, 13)}/{rng.integers(2003, 2025)} {rng.integers(1, 13)}:08 PM",
                 f"HFW {rng.uniform(0.5, 60):.1f} µm",
                 f"spot {rng.uniform(2, 5):.1f}",
                 f"Date :{rng.integers(1, 29)} Sep {rng.integers(2003, 2025)}",

@@ -121,7 +121,7 @@ def _cracks(draw: Draw) -> tuple[np.ndarray, np.ndarray, float]:
 
 def paint_dense_matrix(draw: Draw) -> Painted:
     """A dense matrix with pores, cracks, or both, and sometimes inclusions."""
-    place, look, shape = draw.place, draw.look, draw.shape
+    place, shape = draw.place, draw.shape
     content = str(place.choice(["pores", "cracks", "both", "none"], p=[0.5, 0.2, 0.25, 0.05]))
     radius = log_uniform(place, 2.5, 0.07 * min(shape))
     style = str(place.choice(PORE_STYLES, p=PORE_SHARES))
