@@ -57,7 +57,9 @@ def _crystals(draw: Draw, bodies: list[Body], warp: Warp, radius: float) -> tupl
     power, contours = np.float32(look.uniform(0.35, 1.0)), look.uniform(0, 0.5)
     rim = np.float32(look.uniform(0, 0.5) if chance(look, 0.5) else 0)
     for k, body in enumerate(bodies):
-        strength = np.float32(np.exp(look.normal(0, spread)) * (look.uniform(1.3, 2.5) if look.random() < strong else 1))
+        strength = np.float32(
+            np.exp(look.normal(0, spread)) * (look.uniform(1.3, 2.5) if look.random() < strong else 1)
+        )
         angle, phase, wave = look.uniform(0, 2 * np.pi), look.uniform(0, 2 * np.pi), radius * look.uniform(0.25, 1.5)
         bent = look.random() < contours
         window = window_of(body.x, body.y, body.reach + warp.reach + 2, shape)

@@ -38,7 +38,9 @@ def _places(draw: Draw, diameter: float) -> tuple[np.ndarray, str]:
     if chance(rng, 0.5):  # lattices bend, and slip from domain to domain
         field = [rough_noise(rng, draw.shape, rng.uniform(60, 200), 2) for _ in range(2)]
         inside = np.clip(points, 0, (width - 1, height - 1)).astype(int)
-        points = points + np.stack([f[inside[:, 1], inside[:, 0]] for f in field], axis=1) * pitch * rng.uniform(0.2, 0.6)
+        points = points + np.stack([f[inside[:, 1], inside[:, 0]] for f in field], axis=1) * pitch * rng.uniform(
+            0.2, 0.6
+        )
     keep = (points > -diameter).all(1) & (points[:, 0] < width + diameter) & (points[:, 1] < height + diameter)
     points = points[keep]
     if chance(rng, 0.55):  # rafts with edges, and voids
