@@ -21,7 +21,7 @@ def _clusters(draw: Draw) -> tuple[Maps, np.ndarray, float]:
     rng, (height, width) = draw.place, draw.shape
     grain = log_uniform(rng, 2.2, 7.0)
     cluster, spread = log_uniform(rng, 0.02, 0.14) * min(draw.shape), rng.uniform(0.2, 0.8)
-    coverage = log_uniform(rng, 0.01, 0.3)
+    coverage = log_uniform(rng, 0.03, 0.35)
     count = int(np.clip(coverage * height * width / (np.pi * cluster**2 * np.exp(spread**2)), 1, 120))
     if chance(rng, 0.05):
         count = 0
@@ -32,12 +32,13 @@ def _clusters(draw: Draw) -> tuple[Maps, np.ndarray, float]:
         clusters.append((x, y, reach))
         # sub-clusters along a short walk give a fluffy outline
         knots = max(1, int(rng.poisson(3)))
-        walk = np.cumsum(rng.normal(0, 0.4, (knots, 2)), axis=0) * reach
+        walk = np.cumsum(rng.normal(0, 0.35, (knots, 2)), axis=0) * reach
         walk = walk - walk.mean(0)
-        n = int(np.clip(rng.uniform(0.9, 2.0) * (reach / grain) ** 2, 3, 1500))
+        n = int(np.clip(rng.uniform(1.5, 3.0) * (reach / grain) ** 2, 3, 2000))
         which = rng.integers(0, knots, n)
         own = rng.uniform(0.25, 0.6, knots)[which, None] * reach
-        points.append((x, y) + walk[which] + rng.normal(0, 1, (n, 2)) * own * 0.6)
+        way, away = rng.uniform(0, 2 * np.pi, n), np.sqrt(rng.uniform(0, 1, n)) * (1 + 0.12 * rng.normal(0, 1, n))
+        points.append((x, y) + walk[which] + own * (away * (np.cos(way), np.sin(way))).T)
     at = np.concatenate(points)[:MOST_GRAINS] if points else np.zeros((0, 2))
     radii = np.maximum(grain * np.exp(rng.normal(0, rng.uniform(0.1, 0.35), len(at))), 1.6)
     ratios = rng.uniform(0.6, 1, len(at))
@@ -54,7 +55,9 @@ def paint_agglomerates(draw: Draw) -> Painted:
     lone[0] = False
     if lone.any():  # a single grain is no agglomerate, so it is not drawn either
         gone = ndimage.binary_dilation(lone[labels], iterations=2) & (lone[labels] | (labels == 0))
-        maps = Maps(*(np.where(gone, 0, a).astype(a.dtype) for a in (maps.labels, maps.edge, maps.height, maps.projected)))
+        maps = Maps(
+            *(np.where(gone, 0, a).astype(a.dtype) for a in (maps.labels, maps.edge, maps.height, maps.projected))
+        )
         labels = np.where(gone, 0, labels)
     labels = labels.astype(np.int32)
     image = _transmitted(draw, maps, grain) if draw.transmitted else _surface(draw, maps, clusters, grain)
@@ -84,7 +87,7 @@ def _surface(draw: Draw, maps: Maps, clusters: np.ndarray, grain: float) -> np.n
     height = maps.height * np.float32(0.8) + np.float32(3 * grain) * heap
     tone = base * np.float32(look.uniform(1.5, 3.2))
     value = tone * per_object(look, maps.labels, look.uniform(0.02, 0.15))
-    value = value * (1 + np.float32(look.uniform(0.08, 0.3)) * lit(look, blur(height, 0.7)))
+    value = value * np.clip(1 + np.float32(look.uniform(0.08, 0.25)) * lit(look, blur(height, 0.7)), 0.5, 1.6)
     crevice = np.clip(blur(maps.height, 1.5 * grain) - maps.height, 0, None) / np.float32(grain)
     value = value * (1 - np.float32(look.uniform(0.1, 0.6)) * np.minimum(crevice, 1))
     near = blur(maps.edge, 2 * grain)
@@ -97,14 +100,16 @@ def _pits(look: np.random.Generator, matrix: np.ndarray, clusters: np.ndarray) -
     """Some clusters lie in a smooth pit with a bright rim."""
     y, x = (a.astype(np.float32) for a in np.mgrid[: matrix.shape[0], : matrix.shape[1]])
     wave = smooth_noise(look, matrix.shape, 25)
-    for px, py, reach in clusters[look.random(len(clusters)) < 0.2]:
+    for px, py, reach in clusters[look.random(len(clusters)) < 0.1]:
         r = np.float32(reach * look.uniform(1.4, 2.6))
         ratio = np.float32(look.uniform(0.6, 1.0))
         dx, dy = look.normal(0, 0.3 * reach, 2)
-        away = np.hypot(x - np.float32(px + dx), (y - np.float32(py + dy)) / ratio) + wave * 0.06 * r - r
+        away = np.hypot(x - np.float32(px + dx), (y - np.float32(py + dy)) / ratio) + wave * 0.1 * r - r
         inside = np.clip(0.5 - away / 2, 0, 1)
-        rim = np.exp(-0.5 * (away / np.float32(look.uniform(1.0, 3.0))) ** 2)
-        matrix = matrix * (1 + np.float32(look.uniform(-0.4, 0.3)) * inside) * (1 + np.float32(look.uniform(0, 0.6)) * rim)
+        rim = np.exp(-0.5 * (away / np.float32(look.uniform(1.5, 0.1 * r + 3))) ** 2)
+        matrix = (
+            matrix * (1 + np.float32(look.uniform(-0.4, 0.3)) * inside) * (1 + np.float32(look.uniform(0, 0.6)) * rim)
+        )
     return matrix
 
 

@@ -49,7 +49,7 @@ def stack(rng: np.random.Generator, shape: tuple[int, int]) -> Stack:
     """
     height, width = shape
     count = int(rng.choice([0, 1, 2, 3], p=[0.05, 0.65, 0.2, 0.1]))
-    thick = [log_uniform(rng, 0.04, 0.4 if count == 1 else 0.22) * height for _ in range(count)]
+    thick = [log_uniform(rng, 0.06, 0.5 if count == 1 else 0.25) * height for _ in range(count)]
     whole = sum(thick)
     top = rng.uniform(0.08, 0.85) * max(height - whole, 1) if count else rng.uniform(0.2, 0.8) * height
     tilt = np.float32(rng.normal(0, 0.06)) * (np.arange(width, dtype=np.float32) - width / 2)
@@ -144,9 +144,9 @@ def paint_layers(draw: Draw) -> Painted:
 
 def _blocks(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     """``(H, W)`` float32, a value a grain or splat of unit deviation, flattened along the layers."""
-    size = log_uniform(rng, 20, 160)
+    size = log_uniform(rng, 30, 160)
     x, y = warped_grid(rng, shape, [(size, 0.1 * size), (0.3 * size, 0.04 * size)])
-    flat = np.float32(rng.uniform(1, 3))
+    flat = np.float32(rng.uniform(1, 2.2))
     extent = (int(shape[0] * flat) + 1, shape[1])
     seeds = spread_seeds(rng, extent, size, 0.1)
     cells = power_cells(x, y * flat, seeds, np.zeros(len(seeds)))
@@ -155,9 +155,9 @@ def _blocks(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 
 def _tones(look: np.random.Generator, n: int) -> np.ndarray:
     """``(n,)`` brightnesses, neighbours at least 0.08 apart."""
-    tones = [look.uniform(0.05, 0.95)]
+    tones = [look.uniform(0.2, 0.95)]
     while len(tones) < n:
-        tone = look.uniform(0.05, 0.95)
+        tone = look.uniform(0.2, 0.95)
         if abs(tone - tones[-1]) > 0.08:
             tones.append(tone)
     return np.array(tones, np.float32)
@@ -168,7 +168,7 @@ def _render(
 ) -> np.ndarray:
     look, shape = draw.look, draw.shape
     tones = _tones(look, layers + 2)
-    if chance(look, 0.3):  # nothing, or resin, above
+    if chance(look, 0.4) and not (pores[stratum == 0] > 0).any():  # nothing, or resin, above
         tones[0] = look.uniform(0.02, 0.12)
     texture = np.ones(shape, np.float32)
     for k in range(layers + 2):

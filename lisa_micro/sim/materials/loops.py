@@ -12,7 +12,7 @@ from lisa_micro.sim.texture import blur, rough_noise, smooth_noise
 def _places(draw: Draw) -> tuple[np.ndarray, float]:
     """``(n, 5)`` x, y, a, b (half axes, px) and angle of each loop, and the typical half axis."""
     rng, (height, width) = draw.place, draw.shape
-    half = log_uniform(rng, 4.5, 22)
+    half = log_uniform(rng, 5, 26)
     count = int(rng.integers(0, 5)) if chance(rng, 0.2) else int(log_uniform(rng, 3, 60))
     variants = rng.uniform(0, np.pi, int(rng.integers(1, 4)))
     ratio, spread = rng.uniform(0.35, 0.85), rng.uniform(0.1, 0.4)
@@ -56,11 +56,12 @@ def paint_dislocation_loops(draw: Draw) -> Painted:
         strength = np.float32(look.uniform(0.6, 1.3) * (0.45 if look.random() < faint else 1))
         np.maximum(dark[window], strength * profile, out=dark[window])
     cloud = rough_noise(look, shape, look.uniform(40, 200), 4)
-    texture = np.float32(look.uniform(0.02, 0.2)) * cloud + np.float32(0.05) * smooth_noise(look, shape, 4)
+    depth = np.float32(log_uniform(look, 0.2, 0.7))
+    texture = depth * np.float32(look.uniform(0.03, 0.3)) * cloud
+    texture = texture + depth * np.float32(look.uniform(0, 0.25)) * smooth_noise(look, shape, look.uniform(2, 5))
     if chance(look, 0.5):  # bend contours, larger and softer than loops
         level = smooth_noise(look, shape, look.uniform(4, 9) * half)
-        texture = texture - np.float32(look.uniform(0.05, 0.3)) * np.maximum(level - 1.0, 0)
-    depth = np.float32(log_uniform(look, 0.2, 0.7))
+        texture = texture - depth * np.float32(look.uniform(0.1, 0.8)) * np.maximum(level - 1.0, 0)
     image = 0.7 * (1 + texture) * (1 - depth * np.minimum(dark, 1.2))
     if draw.modality == "HAADF-STEM" or (draw.modality == "SEM" and chance(look, 0.5)):
         image = 0.9 - image

@@ -49,7 +49,7 @@ def _pour(draw: Draw) -> tuple[list[Ball], float]:
         places = np.r_[places, [[x, y, r]]]
         area += np.pi * r * r
     depth = np.sort(rng.random(len(hosts)))[::-1] * (rng.uniform(0, 1) if chance(rng, 0.7) else 0)
-    stuck, rocky = rng.uniform(0, 0.9) if chance(rng, 0.85) else 0.0, rng.uniform(0, 0.3)
+    stuck, rocky = rng.uniform(0, 0.7) if chance(rng, 0.85) else 0.0, rng.uniform(0, 0.3)
     balls: list[Ball] = []
     for (x, y, r), deep in zip(hosts, depth, strict=True):
         bumps = rng.uniform(0.03, 0.15) if rng.random() < rocky else rng.uniform(0, 0.015)
@@ -58,12 +58,12 @@ def _pour(draw: Draw) -> tuple[list[Ball], float]:
         balls.append(Ball(x, y, r, -1, ratio, bumps, rng.uniform(0, np.pi), float(deep)))
         if r < 9 or rng.random() > stuck:
             continue
-        for _ in range(1 + int(rng.poisson(1.2))):
-            small = float(np.clip(r * log_uniform(rng, 0.08, 0.38), 2.5, 0.5 * r))
+        for _ in range(1 + int(rng.poisson(0.8))):
+            small = float(np.clip(r * log_uniform(rng, 0.1, 0.42), 3.0, 0.5 * r))
             way = rng.uniform(0, 2 * np.pi)
             away = (r if chance(rng, 0.45) else r * np.sqrt(rng.uniform(0, 0.9))) * (0.9 if ratio == 1 else 0.75)
             at = (x + away * np.cos(way), y + away * np.sin(way))
-            others = [b for b in balls[host + 1 :]]
+            others = balls[host + 1 :]
             if all(np.hypot(b.x - at[0], b.y - at[1]) > b.r + small for b in others):
                 balls.append(Ball(float(at[0]), float(at[1]), small, host, 1.0, 0.0, 0.0, float(deep)))
     return balls, radius
@@ -87,10 +87,10 @@ def paint_powder(draw: Draw) -> Painted:
     bumps = rough_noise(draw.place, shape, max(4.0, 0.5 * radius), 3)
     y, x = (a.astype(np.float32) for a in np.mgrid[: shape[0], : shape[1]])
     particle, satellite = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
-    back = look.uniform(0.01, 0.25)
-    image = (back * (1 + look.uniform(0, 0.4) * rough_noise(look, shape, look.uniform(5, 60), 4))).astype(np.float32)
+    back = look.uniform(0.01, 0.1) if chance(look, 0.7) else look.uniform(0.1, 0.25)
+    image = (back * (1 + look.uniform(0, 0.25) * rough_noise(look, shape, look.uniform(5, 60), 4))).astype(np.float32)
     cells = _surface_pattern(draw, radius)
-    shine, light, turn = look.uniform(0.1, 1.0), look.uniform(-0.3, 0.3), look.uniform(0, 2 * np.pi)
+    shine, light, turn = look.uniform(0.2, 1.6), look.uniform(-0.45, 0.45), look.uniform(0, 2 * np.pi)
     base, dim, spread = look.uniform(0.25, 0.55), look.uniform(0.2, 0.9), look.uniform(0, 0.12)
     shadow = look.uniform(0, 0.7)
     for k, ball in enumerate(balls):
@@ -105,9 +105,10 @@ def paint_powder(draw: Draw) -> Painted:
         up = height / np.float32(ball.r * ball.ratio)
         side = ((x[window] - ball.x) * np.cos(turn) + (y[window] - ball.y) * np.sin(turn)) / np.float32(ball.r)
         tone = base * (1 - dim * ball.depth) * float(np.exp(look.normal(0, spread)))
-        value = tone * (1 + shine * (1 - up) ** 2 + light * side * (1 - up))
-        offset = int(look.integers(0, 64))
-        value = value * np.roll(cells, (offset, 2 * offset), (0, 1))[window] ** np.clip(0.3 + up, 0, 1)
+        if ball.host >= 0:  # small ones stand up into the beam
+            tone *= look.uniform(1.0, 1.5)
+        value = tone * (1 + shine * (1 - up) ** 2 + light * side)
+        value = value * _patch(cells, value.shape, look) ** np.clip(0.3 + up, 0, 1)
         dark = 1 - np.float32(shadow) * np.exp(-np.maximum(distance, 0) / np.float32(0.12 * ball.r + 1))
         share = np.clip(0.5 - distance, 0, 1)
         image[window] = image[window] * dark * (1 - share) + share * value
@@ -130,12 +131,19 @@ def paint_powder(draw: Draw) -> Painted:
     )
 
 
+def _patch(pattern: np.ndarray, shape: tuple[int, int], look: np.random.Generator) -> np.ndarray:
+    """A random part of a pattern; each ball has its own."""
+    top = int(look.integers(0, max(1, pattern.shape[0] - shape[0] + 1)))
+    left = int(look.integers(0, max(1, pattern.shape[1] - shape[1] + 1)))
+    return pattern[top : top + shape[0], left : left + shape[1]]
+
+
 def _surface_pattern(draw: Draw, radius: float) -> np.ndarray:
     """``(H, W)`` float32 around 1: solidification cells, roughness, or a smooth skin."""
     look, shape = draw.look, draw.shape
     out = np.ones(shape, np.float32)
     if chance(look, 0.6):
-        pitch = max(4.0, radius * look.uniform(0.12, 0.4))
+        pitch = max(4.0, radius * look.uniform(0.12, 0.3))
         x, y = warped_grid(look, shape, [(pitch, 0.15 * pitch)])
         seeds = spread_seeds(look, shape, pitch, 0.2)
         cells = power_cells(x, y, seeds, np.zeros(len(seeds)))
