@@ -87,6 +87,14 @@ def test_labels_are_well_formed(kind):
 
 
 @pytest.mark.parametrize("kind", MATERIAL_KINDS)
+@pytest.mark.parametrize("shape", [(64, 64), (64, 200)])
+def test_small_images_can_be_made_of_every_kind(kind, shape):
+    for seed in range(3):
+        scene = simulate_material(seed, kind, shape)
+        assert scene.pixels.shape == shape and np.isfinite(scene.pixels).all()
+
+
+@pytest.mark.parametrize("kind", MATERIAL_KINDS)
 def test_truth_depends_on_neither_noise_nor_modality(kind):
     quiet = simulate_material(3, kind, SHAPE, noise=math.inf, modality="SEM", annotate=False)
     noisy = simulate_material(3, kind, SHAPE, noise=0.5, modality="SEM", annotate=False)

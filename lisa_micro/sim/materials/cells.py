@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
 
-from lisa_micro.sim.texture import smooth_noise
+from lisa_micro.sim.texture import blur, smooth_noise
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,41 @@ def _tile(x: np.ndarray, y: np.ndarray, seeds: np.ndarray, weights: np.ndarray, 
         soft = border - rounding * np.log(np.exp((border - power) * (1 / rounding)).sum(axis=0))
     shape = x.shape
     return tuple(a.reshape(shape) for a in (near[first] + 1, near[second] + 1, border, soft))
+
+
+def merge_cells(cells: Cells, group: np.ndarray) -> Cells:
+    """Unite cells, which gives concave ones; ``border`` is then the distance between pixel centres to the nearest edge
+    between two groups.
+
+    Args:
+        cells: a diagram.
+        group: ``(n,)`` int, group of each seed, any numbers from 0.
+    """
+    owner = np.r_[0, group + 1][cells.owner].astype(np.int32)
+    edge = np.zeros(owner.shape, bool)
+    edge[:, 1:] |= owner[:, 1:] != owner[:, :-1]
+    edge[1:] |= owner[1:] != owner[:-1]
+    edge[:, :-1] |= owner[:, 1:] != owner[:, :-1]
+    edge[:-1] |= owner[1:] != owner[:-1]
+    if not edge.any():
+        return Cells(owner, owner, np.full(owner.shape, np.float32(1e3)), np.full(owner.shape, np.float32(1e3)))
+    border, (rows, columns) = ndimage.distance_transform_edt(~edge, return_indices=True)
+    # pixels at an edge lie half a pixel from it
+    border = (border + 0.5).astype(np.float32)
+    around = ndimage.maximum_filter(owner, 3), ndimage.minimum_filter(owner, 3)
+    there = np.where(around[0] == owner, around[1], around[0])[rows, columns]
+    return Cells(owner, there, border, blur(border, 1.0))
+
+
+def random_groups(rng: np.random.Generator, seeds: np.ndarray, share: float) -> np.ndarray:
+    """``(n,)`` int, group of each seed: a share of them joins its nearest neighbour."""
+    group = np.arange(len(seeds))
+    if len(seeds) < 2:
+        return group
+    nearest = cKDTree(seeds).query(seeds, 3)[1]
+    for k in np.flatnonzero(rng.random(len(seeds)) < share):
+        group[k] = group[nearest[k, 1 + int(rng.integers(2))] if len(seeds) > 2 else nearest[k, 1]]
+    return group
 
 
 def spread_seeds(

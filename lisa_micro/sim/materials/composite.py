@@ -85,7 +85,7 @@ def _surface(draw: Draw, maps: Maps, clusters: np.ndarray, grain: float) -> np.n
     # grains pile up: the middle of a cluster is higher than its edge
     heap = blur((maps.labels > 0).astype(np.float32), 2.5 * grain)
     height = maps.height * np.float32(0.8) + np.float32(3 * grain) * heap
-    tone = base * np.float32(look.uniform(1.5, 3.2))
+    tone = base * np.float32(log_uniform(look, 1.5, 4.5))
     value = tone * per_object(look, maps.labels, look.uniform(0.02, 0.15))
     value = value * np.clip(1 + np.float32(look.uniform(0.08, 0.25)) * lit(look, blur(height, 0.7)), 0.5, 1.6)
     crevice = np.clip(blur(maps.height, 1.5 * grain) - maps.height, 0, None) / np.float32(grain)

@@ -78,10 +78,12 @@ def _defects(draw: Draw, shape: tuple[int, int], strata: Stack) -> tuple[np.ndar
         size = log_uniform(rng, 2, 0.12 * strata.thickness + 3)
         flat = pore_field(rng, shape, size, log_uniform(rng, 0.01, 0.15), "lens", rng.normal(0, 0.1))
         pores = np.where(inside, flat, pores)
-    if chance(rng, 0.45):
-        style = str(rng.choice(["irregular", "round", "sponge"], p=[0.45, 0.35, 0.2]))
+    if chance(rng, 0.65):
+        style = str(rng.choice(["irregular", "round", "sponge", "lens"], p=[0.35, 0.25, 0.15, 0.25]))
         other = pore_field(rng, shape, log_uniform(rng, 3, 0.04 * min(shape) + 3), log_uniform(rng, 0.01, 0.2), style)
-        where = strata.stratum == (0 if chance(rng, 0.5) else strata.layers + 1)
+        which = str(rng.choice(["above", "below", "both"]))
+        above, below = strata.stratum == 0, strata.stratum == strata.layers + 1
+        where = above if which == "above" else below if which == "below" else above | below
         pores = np.where(where, other, pores)
     pores = np.where(strata.border < 1.5, np.minimum(pores, -1), pores)
     opening, crack = np.full(shape, FAR), np.zeros(shape, np.int32)
@@ -127,8 +129,9 @@ def paint_layers(draw: Draw) -> Painted:
     turned = (lambda a: a.T.copy()) if upright else (lambda a: a)
     within = (strata.stratum > 0) & (strata.stratum <= strata.layers)
     layer = np.where(within, strata.stratum, 0)
-    image = _render(draw, turned(strata.stratum), strata.layers, turned(pores), turned(opening), turned(blocks))
-    layer, crack, pore, border = turned(layer), turned(crack), turned(pore), turned(strata.border)
+    section = Section(*(turned(a) for a in (strata.stratum, strata.border, pores, opening, blocks)), strata.layers)
+    image = _render(draw, section)
+    layer, crack, pore, border = turned(layer), turned(crack), turned(pore), section.border
     return Painted(
         image=image,
         labels={"layer": layer, "crack": crack, "pore": pore},
@@ -163,17 +166,31 @@ def _tones(look: np.random.Generator, n: int) -> np.ndarray:
     return np.array(tones, np.float32)
 
 
-def _render(
-    draw: Draw, stratum: np.ndarray, layers: int, pores: np.ndarray, opening: np.ndarray, blocks: np.ndarray
-) -> np.ndarray:
+@dataclass(frozen=True)
+class Section:
+    """What is drawn, as the picture lies, all ``(H, W)``: strata and distance to interfaces as in :class:`Stack`,
+    distance into pores (positive inside) and to the flanks of cracks (negative inside) in px, a value a grain of the
+    bulk; and the number of layers."""
+
+    stratum: np.ndarray
+    border: np.ndarray
+    pores: np.ndarray
+    opening: np.ndarray
+    blocks: np.ndarray
+    layers: int
+
+
+def _render(draw: Draw, section: Section) -> np.ndarray:
     look, shape = draw.look, draw.shape
+    stratum, border, pores, layers = section.stratum, section.border, section.pores, section.layers
+    opening, blocks = section.opening, section.blocks
     tones = _tones(look, layers + 2)
     if chance(look, 0.4) and not (pores[stratum == 0] > 0).any():  # nothing, or resin, above
         tones[0] = look.uniform(0.02, 0.12)
     texture = np.ones(shape, np.float32)
     for k in range(layers + 2):
         here = stratum == k
-        amount = look.uniform(0, 0.06) if chance(look, 0.6) else look.uniform(0.05, 0.25)
+        amount = look.uniform(0, 0.05) if chance(look, 0.7) else look.uniform(0.05, 0.18)
         kind = str(look.choice(["blocks", "rough", "surface", "plain"], p=[0.3, 0.25, 0.2, 0.25]))
         if k == 0 and tones[0] < 0.15:
             kind = "plain"
@@ -184,6 +201,9 @@ def _render(
         elif kind == "surface":
             texture = np.where(here, ground(draw, 0.8), texture)
     image = tones[stratum] * np.maximum(texture, 0.1)
+    if chance(look, 0.25):  # a thin line of another phase, or relief, along the interfaces
+        line = np.exp(-0.5 * (border / np.float32(look.uniform(0.7, 2.5))) ** 2)
+        image = image * (1 + np.float32(look.uniform(-0.5, 0.4)) * line)
     image = blur(image, look.uniform(0.4, 1.0))
     if draw.transmitted:
         share = np.clip(0.5 + pores, 0, 1)

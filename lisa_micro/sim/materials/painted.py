@@ -91,8 +91,9 @@ def all_but(*known_or_open: str) -> tuple[str, ...]:
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """A number between ``low`` and ``high``, uniform in its logarithm."""
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    """A number between ``low`` and ``high``, uniform in its logarithm; ``low`` where ``high`` is below it, as in small
+    images."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(max(low, high)))))
 
 
 def chance(rng: np.random.Generator, share: float) -> bool:

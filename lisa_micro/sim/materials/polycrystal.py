@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lisa_micro.sim.materials.cells import Cells, power_cells, spread_seeds, warped_grid
+from lisa_micro.sim.materials.cells import Cells, merge_cells, power_cells, random_groups, spread_seeds, warped_grid
 from lisa_micro.sim.materials.dense import as_pores, pore_field, sink_pores
 from lisa_micro.sim.materials.painted import Draw, Painted, all_but, chance, faintest_for, log_uniform
 from lisa_micro.sim.materials.surfaces import ground, lit, streaks
@@ -39,8 +39,11 @@ def grow(draw: Draw) -> Structure:
     """Draw the geometry of a polycrystal."""
     rng, shape = draw.place, draw.shape
     size = log_uniform(rng, 14, 0.42 * min(shape))
-    wavy = rng.uniform(0, 0.05) if chance(rng, 0.7) else rng.uniform(0.05, 0.14)
+    wavy = rng.uniform(0, 0.05) if chance(rng, 0.6) else rng.uniform(0.05, 0.16)
     waves = [(0.8 * size, wavy * size), (max(3.0, 0.2 * size), 0.25 * wavy * size)]
+    ragged = chance(rng, 0.3)
+    if ragged:  # serrated and concave grains, as in cast and martensitic metals
+        waves.append((rng.uniform(4, 10), rng.uniform(0.6, 2.0)))
     x, y = warped_grid(rng, shape, waves)
     stretch, turn = (log_uniform(rng, 1.2, 3.5), rng.uniform(0, np.pi)) if chance(rng, 0.2) else (1.0, 0.0)
     u = x * np.float32(np.cos(turn)) + y * np.float32(np.sin(turn))
@@ -54,6 +57,8 @@ def grow(draw: Draw) -> Structure:
     cells = power_cells(u, v, seeds, np.minimum(radii, 2.5 * size) ** 2)
     border = cells.border / np.float32(1 if stretch == 1 else np.sqrt(stretch))
     cells = Cells(cells.owner, cells.other, border, border)
+    if ragged or chance(rng, 0.1):
+        cells = merge_cells(cells, random_groups(rng, seeds, rng.uniform(0.2, 0.7)))
     pores = np.full(shape, np.float32(-1e3))
     if chance(rng, 0.3):  # pores sit on boundaries and triple points more often than inside
         pores = pore_field(rng, shape, max(2.0, 0.12 * size), log_uniform(rng, 0.003, 0.05), "irregular")

@@ -8,11 +8,11 @@ import numpy as np
 from scipy import ndimage
 
 from lisa_micro.sim.layouts import make_body, scatter
-from lisa_micro.sim.materials.cells import power_cells, spread_seeds, warped_grid
+from lisa_micro.sim.materials.cells import Cells, merge_cells, power_cells, random_groups, spread_seeds, warped_grid
 from lisa_micro.sim.materials.dense import as_pores, pore_field, sink_pores
 from lisa_micro.sim.materials.painted import Draw, Painted, all_but, chance, faintest_for, log_uniform
 from lisa_micro.sim.materials.small import paint_discs
-from lisa_micro.sim.materials.surfaces import ground, lit
+from lisa_micro.sim.materials.surfaces import ground, lit, streaks
 from lisa_micro.sim.materials.transmission import per_object, transmit
 from lisa_micro.sim.raster import no_warp, rasterise
 from lisa_micro.sim.texture import blur, rough_noise, smooth_noise
@@ -44,7 +44,7 @@ class Phase:
 def _packed(draw: Draw, lobed: bool) -> Phase:
     """Closely packed blocks with channels between them: cells shrunk and rounded; lobed ones are notched by noise."""
     rng, shape = draw.place, draw.shape
-    size = log_uniform(rng, 12, 0.25 * min(shape))
+    size = log_uniform(rng, 12, 0.25 * min(shape)) * (0.7 if lobed else 1)
     bend = rng.uniform(0.0, 0.05) if not lobed else rng.uniform(0.05, 0.16)
     x, y = warped_grid(rng, shape, [(0.8 * size, bend * size), (0.35 * size, 0.4 * bend * size)])
     turn = rng.uniform(0, np.pi / 2)
@@ -57,12 +57,15 @@ def _packed(draw: Draw, lobed: bool) -> Phase:
     seeds = seeds[(seeds[:, 0] < u.max() + 2 * size) & (seeds[:, 1] < v.max() + 2 * size)]
     weights = (size * rng.uniform(0, rng.uniform(0.1, 0.7), len(seeds))) ** 2
     cells = power_cells(u, v, seeds, weights, rounding=size * rng.uniform(0.02, 0.1))
-    gap = size * log_uniform(rng, 0.03, 0.22)
+    gap = size * (log_uniform(rng, 0.08, 0.3) if lobed else log_uniform(rng, 0.03, 0.22))
     uneven = 1 + np.float32(rng.uniform(0, 0.5)) * smooth_noise(rng, shape, size)
+    if lobed:
+        cells = merge_cells(cells, random_groups(rng, seeds, rng.uniform(0.3, 0.75)))
+        cells = Cells(cells.owner, cells.other, cells.border, blur(cells.border, 0.07 * size))
     distance = cells.rounded - np.float32(gap) * uneven
     if lobed:
-        notch = smooth_noise(rng, shape, size * rng.uniform(0.18, 0.35))
-        distance = distance - np.float32(size * rng.uniform(0.03, 0.1)) * np.maximum(notch + 0.2, 0)
+        notch = smooth_noise(rng, shape, size * rng.uniform(0.14, 0.35))
+        distance = distance - np.float32(size * rng.uniform(0.04, 0.16)) * np.maximum(notch - 0.1, 0)
     missing = np.r_[0, rng.random(len(seeds)) < rng.uniform(0, 0.3)][cells.owner] > 0
     distance = np.where(missing, -np.maximum(cells.border, 0) - np.float32(gap), distance)
     labels, distance = as_pores(distance.astype(np.float32))
@@ -72,10 +75,12 @@ def _packed(draw: Draw, lobed: bool) -> Phase:
 def _placed(draw: Draw, style: str) -> Phase:
     """Bodies placed one by one: carbides of a wide range of sizes, some in touch; plates; spheres."""
     rng, shape = draw.place, draw.shape
-    radius = log_uniform(rng, 2.5, 0.03 * min(shape)) if style == "carbides" else log_uniform(rng, 4, 0.05 * min(shape))
-    spread = rng.uniform(0.3, 0.8) if style == "carbides" else rng.uniform(0.05, 0.35)
-    share = log_uniform(rng, 0.04, 0.3)
-    count = int(np.clip(share * shape[0] * shape[1] / (np.pi * radius**2 * np.exp(2 * spread**2) * 0.7), 5, 900))
+    radius = (
+        log_uniform(rng, 2.0, 0.018 * min(shape)) if style == "carbides" else log_uniform(rng, 4, 0.05 * min(shape))
+    )
+    spread = rng.uniform(0.4, 1.0) if style == "carbides" else rng.uniform(0.05, 0.35)
+    share = log_uniform(rng, 0.04, 0.3) if style != "carbides" else log_uniform(rng, 0.08, 0.3)
+    count = int(np.clip(share * shape[0] * shape[1] / (np.pi * radius**2 * np.exp(2 * spread**2) * 0.7), 5, 1300))
     radii = np.clip(radius * np.exp(rng.normal(0, spread, count)), 1.7, 0.09 * min(shape))
     small = radii < 5
     bodies, touching = [], chance(rng, 0.7)
@@ -87,7 +92,7 @@ def _placed(draw: Draw, style: str) -> Phase:
             return "bar"
         if style == "spheres":
             return "disc"
-        return str(rng.choice(["ellipse", "faceted", "disc"], p=[0.55, 0.3, 0.15]))
+        return str(rng.choice(["ellipse", "faceted", "disc"], p=[0.7, 0.18, 0.12]))
 
     if style == "plates":
         for r in big:
@@ -96,7 +101,7 @@ def _placed(draw: Draw, style: str) -> Phase:
             bodies.append(type(body)(**{**vars(body), "angle": float(angle), "b": max(1.3, body.b * 0.5)}))
     else:
         bodies = scatter(rng, shape, big, family, overlap=touching)
-    waves = [(max(4.0, 1.5 * radius), rng.uniform(0, 0.25) * radius)]
+    waves = [(max(4.0, 1.5 * radius), rng.uniform(0.05, 0.35) * radius)]
     x, y = warped_grid(rng, shape, waves)
     maps = rasterise(bodies, [], shape, no_warp(), (x, y))
     # the small ones at once
@@ -180,12 +185,13 @@ def _surface(draw: Draw, phase: Phase, style: str) -> np.ndarray:
     share = np.clip(0.5 + phase.distance, 0, 1)
     bright = chance(look, 0.85 if style == "carbides" else 0.4)
     matrix = look.uniform(0.15, 0.4) if bright else look.uniform(0.45, 0.7)
-    tone = matrix * (look.uniform(1.4, 3.0) if bright else look.uniform(0.1, 0.85))
+    tone = matrix * (log_uniform(look, 1.4, 4.5 if style == "carbides" else 3.0) if bright else look.uniform(0.1, 0.93))
     base = ground(draw, look.uniform(0.5, 2.5) if style == "carbides" else 0.5)
-    if style == "carbides" and chance(look, 0.6):  # etched ferrite: relief of fine flakes
-        base = base + np.float32(look.uniform(0.08, 0.35)) * lit(
-            look, 3 * rough_noise(look, shape, look.uniform(6, 25), 4)
-        )
+    if style == "carbides" and chance(look, 0.7):  # etched ferrite: relief of fine flakes
+        flakes = lit(look, 3 * rough_noise(look, shape, look.uniform(6, 25), 4))
+        if chance(look, 0.5):
+            flakes = 0.5 * flakes + streaks(look, shape, look.uniform(0, np.pi), look.uniform(2, 4), look.uniform(2, 6))
+        base = np.maximum(base + np.float32(look.uniform(0.1, 0.5)) * flakes, 0.05)
     inside = tone * per_object(look, phase.labels, look.uniform(0, 0.15))
     inside = inside * (
         1 + np.float32(look.uniform(0.01, 0.12)) * rough_noise(look, shape, max(4.0, 0.3 * phase.size), 4)
@@ -195,7 +201,7 @@ def _surface(draw: Draw, phase: Phase, style: str) -> np.ndarray:
         inside = inside * (1 + np.float32(look.uniform(-0.35, 0.35)) * middle)
     image = matrix * base + share * (inside - matrix * base)
     if chance(look, 0.7):  # etched edges are bright
-        wide = look.uniform(0.8, max(1.0, min(4.0, 0.07 * phase.size)))
+        wide = look.uniform(0.8, max(1.0, min(6.0, 0.09 * phase.size)))
         shift = look.uniform(-1.0, 1.0) * wide
         rim = np.exp(-0.5 * ((phase.distance - np.float32(shift)) / np.float32(wide)) ** 2)
         image = image + np.float32(look.uniform(0.05, 0.6) * abs(tone - matrix) + 0.03) * rim

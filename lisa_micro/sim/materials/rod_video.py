@@ -13,8 +13,10 @@ from lisa_micro.types import InputError
 
 LEAST_SIDE_PX = 64
 NOISE_SIGMA = 0.14
-"""Standard deviation of the noise in units of the grey scale: three and a half deviations fit on either side of its
+"""Standard deviation of faint recordings' noise in units of the grey scale: three and a half fit on either side of its
 middle."""
+MOST_CONTRAST = 0.35
+"""Contrast of the rod at most, so that nothing is clipped where the noise is low."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,15 +66,16 @@ def simulate_rod_video(seed: int, frames: int = 40, shape: tuple[int, int] = (25
     length = float(place.uniform(3.0, 7.0) * width)
     flat = bool(place.random() < 0.5)
     poses = _path(place, frames, shape, length)
+    sigma = min(NOISE_SIGMA, MOST_CONTRAST / snr)
     dark, drift = bool(look.random() < 0.7), float(look.uniform(0, 0.15))
-    support = rough_noise(look, shape, look.uniform(20, 80), 4) * NOISE_SIGMA * np.float32(snr * look.uniform(0, 0.25))
-    contrast = np.float32((-1 if dark else 1) * snr * NOISE_SIGMA)
+    support = rough_noise(look, shape, look.uniform(20, 80), 4) * np.float32(sigma * snr * look.uniform(0, 0.25))
+    contrast = np.float32((-1 if dark else 1) * snr * sigma)
     pictures = np.empty((frames, *shape), np.float32)
     labels = np.zeros((frames, *shape), np.int32)
     for t, pose in enumerate(poses):
         cover, labels[t] = _rod(pose, length, width, flat, shape)
-        level = 0.5 + drift * snr * NOISE_SIGMA * np.sin(0.2 * t)
-        noise = grain.standard_normal(shape, dtype=np.float32) * np.float32(NOISE_SIGMA)
+        level = 0.5 + drift * snr * sigma * np.sin(0.2 * t)
+        noise = grain.standard_normal(shape, dtype=np.float32) * np.float32(sigma)
         pictures[t] = np.clip(np.float32(level) + support + contrast * cover + noise, 0, 1)
     return RodVideo(pictures, labels, poses, length, width, float(snr))
 

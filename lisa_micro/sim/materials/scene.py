@@ -67,7 +67,7 @@ def simulate_material(
         shape: ``(H, W)`` px, each at least 64.
         modality: ``"BF-TEM"``, ``"HAADF-STEM"``, ``"SEM"``, or ``None`` for one that suits the kind.
         noise: signal-to-noise ratio, the contrast of the objects over the standard deviation of the noise; above 0,
-            infinity for none; drawn between 0.3 and 60 where ``None``.
+            infinity for none; drawn between 0.3 and 100 where ``None``.
         annotate: letters, scale bar, banner, arrows: drawn by chance where ``None``, at least one where true, never
             where false.
 
