@@ -13,6 +13,10 @@ from lisa_micro.sim.raster import window_of
 from lisa_micro.sim.texture import blur, rough_noise, smooth_noise
 
 
+PATTERN_PX = 192
+"""Side of the pattern of solidification cells, which is mirrored to fill the picture."""
+
+
 @dataclass(frozen=True)
 class Ball:
     """One sphere or bumpy grain: centre and radius in px; ``host``: index of the ball it is stuck on, -1 for none;
@@ -163,13 +167,16 @@ def _surface_pattern(draw: Draw, radius: float) -> np.ndarray:
     look, shape = draw.look, draw.shape
     out = np.ones(shape, np.float32)
     if chance(look, 0.6):
-        pitch = max(4.0, radius * look.uniform(0.12, 0.3))
-        x, y = warped_grid(look, shape, [(pitch, 0.15 * pitch)])
-        seeds = spread_seeds(look, shape, pitch, 0.2)
+        pitch = max(5.0, radius * look.uniform(0.12, 0.3))
+        part = (min(shape[0], PATTERN_PX), min(shape[1], PATTERN_PX))
+        x, y = warped_grid(look, part, [(pitch, 0.15 * pitch)])
+        seeds = spread_seeds(look, part, pitch, 0.2)
         cells = power_cells(x, y, seeds, np.zeros(len(seeds)))
         groove = np.exp(-cells.border / np.float32(look.uniform(0.6, 1.5)))
         tone = look.normal(0, 0.06, len(seeds) + 1).astype(np.float32)[cells.owner]
-        out = out * (1 + tone + np.float32(look.choice([-1, 1]) * look.uniform(0.05, 0.35)) * groove)
+        pattern = 1 + tone + np.float32(look.choice([-1, 1]) * look.uniform(0.05, 0.35)) * groove
+        pad = [(0, n - p) for n, p in zip(shape, part, strict=True)]
+        out = out * np.pad(pattern, pad, mode="symmetric")
     if chance(look, 0.5):
         out = out * (1 + np.float32(look.uniform(0.02, 0.12)) * rough_noise(look, shape, max(3.0, 0.3 * radius), 4))
     if chance(look, 0.6):  # fine dendrites, lit from one side

@@ -115,8 +115,8 @@ def _finish(labels: dict[str, np.ndarray], absent: tuple[str, ...], opaque: np.n
     for concept in CONCEPTS:
         if concept in labels:
             one = labels[concept].astype(np.int32)
-            if opaque is not None and concept not in ("annotation", "substrate"):
-                one[opaque] = 0
+            if opaque is not None and concept != "annotation":
+                one[opaque] = 1 if concept == "substrate" else 0  # as in Scene: all that is not particle
             out[concept] = without_gaps(one)
         elif concept in absent:
             out[concept] = np.zeros(next(iter(labels.values())).shape, np.int32)
