@@ -42,6 +42,7 @@ MAIN = {
     "dislocation_loops": "dislocation_loop",
     "powder": "satellite",
     "agglomerates": "agglomerate",
+    "rock": "grain",
 }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lisa_micro.sim.materials.painted import Draw, Painted, all_but, chance, draw_maps, faintest_for, log_uniform
+from lisa_micro.sim.materials.small import apart, paint_discs
 from lisa_micro.sim.raster import Maps
 from lisa_micro.sim.texture import blur
 
@@ -202,23 +203,54 @@ def paint_fibres(draw: Draw) -> Painted:
     if style in LONG and sem and chance(look, 0.4):  # deep in a mat it is dark
         depth = np.linspace(look.uniform(0.3, 0.9), 1, len(fibres), dtype=np.float32)
         maps = Maps(maps.labels, maps.edge, maps.height, maps.projected, maps.shade * np.r_[1, depth][maps.labels])
+    particle = np.zeros(draw.shape, np.int32)
+    if style in LONG and chance(place, 0.2):
+        maps, particle = _decorate(draw, fibres, maps, radius)
     image = draw_maps(maps, radius, draw)
     if lower:
         image = defocus(image, (maps.labels > 0) & (maps.labels <= lower), maps.labels > lower, 0.4 * radius)
-    fibre = maps.labels
+    fibre = np.where(particle > 0, 0, maps.labels)
     params = {"style": style, "fibres": len(fibres), "radius_px": radius, "out_of_focus": lower}
     open_ = ("pore", "agglomerate") if style in LONG else ("particle", "neck", "pore", "agglomerate")
+    labels = {"fibre": fibre, "substrate": ((fibre == 0) & (particle == 0)).astype(np.int32)}
+    if style in LONG:
+        labels["particle"] = particle
     return Painted(
         image=image,
-        labels={"fibre": fibre, "substrate": (fibre == 0).astype(np.int32)},
+        labels=labels,
         absent=all_but("fibre", "substrate", *open_),
         signal=fibre,
-        ground=fibre == 0,
+        ground=(fibre == 0) & (particle == 0),
         detail=2 * radius,
         size=2 * radius,
-        faintest=faintest_for(2 * radius * 8 * radius),
+        faintest=faintest_for(2 * radius * 8 * radius, 1.0 if particle.any() else 0.3),
         params=params,
     )
+
+
+def _decorate(draw: Draw, fibres: list[Fibre], maps: Maps, radius: float) -> tuple[Maps, np.ndarray]:
+    """Put particles on the fibres; returns the maps with them and their labels."""
+    rng = draw.place
+    size = float(np.clip(radius * log_uniform(rng, 0.25, 1.5), 2.5, 20))
+    along = np.concatenate([f.points for f in fibres if not f.bore or len(f.points) > 1])
+    count = int(np.clip(rng.uniform(0.2, 2.0) * len(along), 3, 400))
+    at = along[rng.integers(0, len(along), count)] + rng.normal(0, 0.5 * radius, (count, 2))
+    radii = np.maximum(size * np.exp(rng.normal(0, 0.25, count)), 2.0)
+    keep = apart(at, radii, 1.0)
+    n = int(keep.sum())
+    tiny = paint_discs(at[keep], radii[keep], rng.uniform(0.75, 1, n), rng.uniform(0, np.pi, n), draw.shape)
+    dense = np.float32(rng.uniform(1.5, 3.0))
+    on = tiny.labels > 0
+    labels = np.where(on, tiny.labels + len(fibres), maps.labels).astype(np.int32)
+    shade = np.ones(draw.shape, np.float32) if maps.shade is None else maps.shade
+    merged = Maps(
+        labels,
+        np.maximum(maps.edge, tiny.edge),
+        np.where(on, tiny.height + maps.height, maps.height),
+        maps.projected + dense * tiny.projected,
+        np.where(on, np.float32(rng.uniform(1.2, 1.8)), shade),
+    )
+    return merged, tiny.labels
 
 
 def defocus(image: np.ndarray, where: np.ndarray, never: np.ndarray, sigma: float) -> np.ndarray:

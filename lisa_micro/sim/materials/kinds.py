@@ -16,6 +16,7 @@ from lisa_micro.sim.materials.painted import Painter
 from lisa_micro.sim.materials.polycrystal import paint_polycrystal
 from lisa_micro.sim.materials.powder import paint_powder
 from lisa_micro.sim.materials.precipitates import paint_precipitates
+from lisa_micro.sim.materials.rock import paint_rock
 from lisa_micro.sim.materials.small import paint_small_dense
 from lisa_micro.sim.materials.supported import paint_supported
 
@@ -49,4 +50,5 @@ MATERIAL_KINDS: dict[str, Kind] = {
     "dislocation_loops": Kind(paint_dislocation_loops, (0.9, 0.05, 0.05), (3, 60)),
     "powder": Kind(paint_powder, (0.0, 0.0, 1.0), (2000, 80000)),
     "agglomerates": Kind(paint_agglomerates, (0.2, 0.05, 0.75), (10, 200)),
+    "rock": Kind(paint_rock, (0.0, 0.0, 1.0), (20000, 1000000)),
 }

@@ -165,7 +165,8 @@ def _surface(draw: Draw, structure: Structure, style: str) -> np.ndarray:
     levels = int(look.integers(3, 7)) if chance(look, 0.2) else 0
     value = 1 + np.float32(contrast) * _grain_values(look, structure, levels)
     value = value + np.float32(look.uniform(0, 0.6) * max(contrast, 0.05)) * _inner_texture(look, structure, shape)
-    value = blur(np.maximum(value, 0.05), 0.5) * ground(draw, 0.6)
+    surface = str(look.choice(["flat", "cloudy", "grainy", "scratched"], p=[0.4, 0.2, 0.25, 0.15]))
+    value = blur(np.maximum(value, 0.05), 0.5) * ground(draw, 0.6, surface)
     if style == "relief":  # grains stand out as domes, as on sintered surfaces
         dome = np.sqrt(np.minimum(border, 0.35 * structure.size) * np.float32(0.5 * structure.size))
         value = value * (

@@ -12,7 +12,6 @@ from lisa_micro.sim.materials.surfaces import lit
 from lisa_micro.sim.raster import window_of
 from lisa_micro.sim.texture import blur, rough_noise, smooth_noise
 
-
 PATTERN_PX = 192
 """Side of the pattern of solidification cells, which is mirrored to fill the picture."""
 

@@ -54,7 +54,7 @@ def _places(draw: Draw, diameter: float) -> tuple[np.ndarray, str]:
     return points, order
 
 
-def _apart(points: np.ndarray, radii: np.ndarray, gap: float) -> np.ndarray:
+def apart(points: np.ndarray, radii: np.ndarray, gap: float) -> np.ndarray:
     """``(n,)`` bool: particles that keep ``gap`` px from those before them."""
     keep = np.ones(len(points), bool)
     if len(points) < 2:
@@ -117,7 +117,7 @@ def paint_small_dense(draw: Draw) -> Painted:
     radii = np.maximum(0.5 * diameter * np.exp(rng.normal(0, spread, len(points))), 2.0)
     ratios = rng.uniform(rng.uniform(0.65, 0.98), 1, len(points))
     if not chance(rng, 0.12):  # else a second layer lies on the first
-        keep = _apart(points, radii, rng.choice([-0.3, 0.6, 1.2]))
+        keep = apart(points, radii, rng.choice([-0.3, 0.6, 1.2]))
         points, radii, ratios = points[keep], radii[keep], ratios[keep]
     maps = paint_discs(points, radii, ratios, rng.uniform(0, np.pi, len(points)), draw.shape)
     if draw.transmitted and chance(look, 0.6):
