@@ -18,11 +18,11 @@ from lisa_micro.sim import (
 )
 from lisa_micro.sim.materials import CONCEPTS
 from lisa_micro.sim.materials.cells import power_cells, spread_seeds, warped_grid
-from lisa_micro.sim.materials.coated import Coated, rasterise_coated
 from lisa_micro.sim.materials.cracks import crack_field
-from lisa_micro.sim.materials.fibres import Fibre, rasterise_fibres
-from lisa_micro.sim.materials.polycrystal import boundary_lines
-from lisa_micro.sim.materials.small import paint_discs
+from lisa_micro.sim.materials.discs import paint_discs
+from lisa_micro.sim.materials.painters.coated import Coated, rasterise_coated
+from lisa_micro.sim.materials.painters.polycrystal import boundary_lines
+from lisa_micro.sim.materials.strands import Fibre, rasterise_fibres
 from lisa_micro.sim.raster import no_warp
 from lisa_micro.sim.shapes import disc
 from lisa_micro.types import InputError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lisa_micro.sim.materials.fibres import Fibre, swath
+from lisa_micro.sim.materials.strands import Fibre, swath
 from lisa_micro.sim.texture import blur, smooth_noise
 
 FAR = np.float32(1e3)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lisa_micro.sim.materials.coated import paint_core_shell
-from lisa_micro.sim.materials.composite import paint_agglomerates
-from lisa_micro.sim.materials.dense import paint_dense_matrix
-from lisa_micro.sim.materials.facets import paint_overlapping_facets
-from lisa_micro.sim.materials.fibres import paint_fibres
-from lisa_micro.sim.materials.holes import paint_holes
-from lisa_micro.sim.materials.layers import paint_layers
-from lisa_micro.sim.materials.loops import paint_dislocation_loops
 from lisa_micro.sim.materials.painted import Painter
-from lisa_micro.sim.materials.polycrystal import paint_polycrystal
-from lisa_micro.sim.materials.powder import paint_powder
-from lisa_micro.sim.materials.precipitates import paint_precipitates
-from lisa_micro.sim.materials.rock import paint_rock
-from lisa_micro.sim.materials.small import paint_small_dense
-from lisa_micro.sim.materials.supported import paint_supported
+from lisa_micro.sim.materials.painters.coated import paint_core_shell
+from lisa_micro.sim.materials.painters.composite import paint_agglomerates
+from lisa_micro.sim.materials.painters.dense import paint_dense_matrix
+from lisa_micro.sim.materials.painters.facets import paint_overlapping_facets
+from lisa_micro.sim.materials.painters.fibres import paint_fibres
+from lisa_micro.sim.materials.painters.holes import paint_holes
+from lisa_micro.sim.materials.painters.layers import paint_layers
+from lisa_micro.sim.materials.painters.loops import paint_dislocation_loops
+from lisa_micro.sim.materials.painters.polycrystal import paint_polycrystal
+from lisa_micro.sim.materials.painters.powder import paint_powder
+from lisa_micro.sim.materials.painters.precipitates import paint_precipitates
+from lisa_micro.sim.materials.painters.rock import paint_rock
+from lisa_micro.sim.materials.painters.small import paint_small_dense
+from lisa_micro.sim.materials.painters.supported import paint_supported
 
 
 @dataclass(frozen=True)

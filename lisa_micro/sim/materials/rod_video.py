@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lisa_micro.sim.materials.fibres import Fibre, swath
+from lisa_micro.sim.materials.strands import Fibre, swath
 from lisa_micro.sim.texture import rough_noise
 from lisa_micro.types import InputError
 

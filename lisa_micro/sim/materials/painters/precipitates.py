@@ -9,9 +9,9 @@ from scipy import ndimage
 
 from lisa_micro.sim.layouts import make_body, scatter
 from lisa_micro.sim.materials.cells import Cells, merge_cells, power_cells, random_groups, spread_seeds, warped_grid
-from lisa_micro.sim.materials.dense import as_pores, pore_field, sink_pores
+from lisa_micro.sim.materials.discs import paint_discs
 from lisa_micro.sim.materials.painted import Draw, Painted, all_but, chance, faintest_for, log_uniform
-from lisa_micro.sim.materials.small import paint_discs
+from lisa_micro.sim.materials.pores import as_pores, pore_field, sink_pores
 from lisa_micro.sim.materials.surfaces import ground, lit, streaks
 from lisa_micro.sim.materials.transmission import per_object, transmit
 from lisa_micro.sim.raster import no_warp, rasterise

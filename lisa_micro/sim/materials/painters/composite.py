@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from lisa_micro.sim.materials.discs import paint_discs
 from lisa_micro.sim.materials.painted import Draw, Painted, all_but, chance, faintest_for, log_uniform
-from lisa_micro.sim.materials.small import paint_discs
 from lisa_micro.sim.materials.surfaces import ground, lit, streaks
 from lisa_micro.sim.materials.transmission import per_object, transmit
 from lisa_micro.sim.raster import Maps

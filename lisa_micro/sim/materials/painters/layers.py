@@ -9,8 +9,8 @@ from scipy import ndimage
 
 from lisa_micro.sim.materials.cells import power_cells, spread_seeds, warped_grid
 from lisa_micro.sim.materials.cracks import FAR, crack_field, crack_tree, open_cracks
-from lisa_micro.sim.materials.dense import as_pores, pore_field, sink_pores
 from lisa_micro.sim.materials.painted import Draw, Painted, all_but, chance, log_uniform
+from lisa_micro.sim.materials.pores import as_pores, pore_field, sink_pores
 from lisa_micro.sim.materials.surfaces import ground
 from lisa_micro.sim.materials.transmission import transmit
 from lisa_micro.sim.texture import blur, rough_noise, smooth_noise

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lisa_micro.sim.materials.cells import Cells, merge_cells, power_cells, random_groups, spread_seeds, warped_grid
-from lisa_micro.sim.materials.dense import as_pores, pore_field, sink_pores
 from lisa_micro.sim.materials.painted import Draw, Painted, all_but, chance, faintest_for, log_uniform
+from lisa_micro.sim.materials.pores import as_pores, pore_field, sink_pores
 from lisa_micro.sim.materials.surfaces import ground, lit, streaks
 from lisa_micro.sim.materials.transmission import transmit
 from lisa_micro.sim.texture import blur, rough_noise, smooth_noise

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lisa_micro.sim.materials.fibres import bent_line
 from lisa_micro.sim.materials.painted import Draw, Painted, all_but, chance, faintest_for, log_uniform
+from lisa_micro.sim.materials.strands import bent_line
 from lisa_micro.sim.texture import blur, rough_noise, smooth_noise
 
 

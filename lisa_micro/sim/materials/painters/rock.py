@@ -6,8 +6,8 @@ import numpy as np
 
 from lisa_micro.sim.layouts import scatter
 from lisa_micro.sim.materials.cells import merge_cells, power_cells, random_groups, spread_seeds, warped_grid
-from lisa_micro.sim.materials.dense import as_pores
 from lisa_micro.sim.materials.painted import Draw, Painted, all_but, chance, faintest_for, log_uniform
+from lisa_micro.sim.materials.pores import as_pores
 from lisa_micro.sim.materials.surfaces import ground
 from lisa_micro.sim.materials.transmission import transmit
 from lisa_micro.sim.raster import no_warp, rasterise
@@ -15,6 +15,9 @@ from lisa_micro.sim.texture import blur, rough_noise, smooth_noise
 
 STYLES = ("cemented", "crystals in a fine matrix", "ooids", "sand")
 STYLE_SHARES = (0.35, 0.3, 0.12, 0.23)
+OPEN = ("grain_boundary", "particle", "precipitate", "neck", "pore", "agglomerate", "substrate")
+"""Concepts whose truth is open: nearly every word for a small body has been used for grains of rocks, and their matrix
+has pores and crystals of its own."""
 
 
 def _cemented(draw: Draw) -> tuple[np.ndarray, np.ndarray, float]:
@@ -66,10 +69,7 @@ def paint_rock(draw: Draw) -> Painted:
     return Painted(
         image=image,
         labels={"grain": labels},
-        # nearly every word for a small body has been used for such grains, and their matrix has pores and crystals
-        absent=all_but(
-            "grain", "grain_boundary", "particle", "precipitate", "neck", "pore", "agglomerate", "substrate"
-        ),
+        absent=all_but("grain", *OPEN),
         signal=labels,
         ground=labels == 0,
         detail=min(0.4 * size, 8.0),
