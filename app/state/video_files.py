@@ -95,7 +95,7 @@ def simulate(path: Path, name: str) -> Path:
     import numpy as np
 
     from lisa_micro.sim import simulate_sintering
-    from lisa_micro.sim.write import to_integers, write_tiff
+    from lisa_micro.sim.files.write import to_integers, write_tiff
 
     settings = {key: value for key, value in SAMPLES[name].items() if key != "title"}
     video = simulate_sintering(**settings)

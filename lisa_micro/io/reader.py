@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from lisa_micro.io.arrays import MAX_SIDE
+from lisa_micro.io.formats.pictures import read_picture, readable
+from lisa_micro.io.formats.tiff import read_tiff
+from lisa_micro.io.formats.volumes import ROSETTASCIIO, is_mrc, read_mrc, read_rosettasciio
 from lisa_micro.io.memory import MicrographLike, micrograph_from_memory
-from lisa_micro.io.pictures import read_picture, readable
-from lisa_micro.io.tiff import read_tiff
 from lisa_micro.io.units import check_pixel_size
-from lisa_micro.io.volumes import ROSETTASCIIO, is_mrc, read_mrc, read_rosettasciio
 from lisa_micro.types import InputError, Micrograph
 
 TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
