@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 
 def samples_folder() -> Path:
     """Folder of the sample micrographs: the installed package ``lisa_micro_samples``, or the checkout."""
-    try:
-        # a package that holds data alone has no __init__.py; its folder is the parent of any file in it
-        return Path(str(resources.files("lisa_micro_samples").joinpath("sintering_tem.tif"))).parent
-    except ModuleNotFoundError:  # a checkout that is not installed
-        return Path(__file__).resolve().parent.parent / "data" / "samples"
+    # a package that holds data alone is a namespace, which importlib.resources cannot read in an editable install
+    spec = find_spec("lisa_micro_samples")
+    for location in (spec.submodule_search_locations or ()) if spec else ():
+        if Path(location).is_dir():
+            return Path(location)
+    return Path(__file__).resolve().parent.parent / "data" / "samples"  # a checkout that is not installed
 
 
 STATIC = Path(__file__).resolve().parent / "static"
