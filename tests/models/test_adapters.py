@@ -232,6 +232,6 @@ def test_errors_of_the_hub_are_one_sentence(adapter, monkeypatch):
             raise ConnectionError("a\nlong\nstory")
 
     monkeypatch.setattr("huggingface_hub.HfApi", Api)
-    with pytest.raises(InputError, match="not to be reached") as caught:
+    with pytest.raises(InputError, match="the hub cannot be reached") as caught:
         hub.push_folder(adapter, "my-lab/mine", [])
     assert "\n" not in str(caught.value)
