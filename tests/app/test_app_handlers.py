@@ -567,12 +567,16 @@ def test_the_download_holds_what_the_command_line_writes_and_the_command(user, d
     assert archive.read("input/my_film_s.tif") == (tmp_path / "f.tif").read_bytes()
 
 
-def test_large_micrographs_are_repeated_as_they_were_seen():
-    turn = SimpleNamespace(
-        micrograph=SimpleNamespace(shape=(3000, 100)), answer=SimpleNamespace(prompt="necks"), given_nm=None
-    )
-    command = exports.commands([turn], "a.tif", "again/a", "folder x")
-    assert command == "lisa-micro segment a.tif necks --out again/a/1 --preset 'folder x' --force"
+def test_large_micrographs_are_repeated_with_their_follow_ups():
+    turns = [
+        SimpleNamespace(
+            micrograph=SimpleNamespace(shape=(3000, 100)), answer=SimpleNamespace(prompt=prompt), given_nm=None
+        )
+        for prompt in ("necks", "only the widest")
+    ]
+    command = exports.commands(turns, "a.tif", "again/a", "folder x")
+    options = "--out again/a --preset 'folder x' --force"
+    assert command == f"printf '%s\\n' necks 'only the widest' | lisa-micro chat a.tif {options}"
 
 
 # --------------------------------------------------------------------------------------------- starting the app
