@@ -47,7 +47,7 @@ def random_scene(seed: int):
     return LabelledScene(labels, size, pixels), Scene(labels, size, pixels)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(programs(CONCEPTS), st.integers(0, 60))
 def test_selections_equal_those_of_the_slow_executor(program, seed):
     scene, slow = random_scene(seed)

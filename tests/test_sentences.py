@@ -209,7 +209,7 @@ def test_px_are_told_where_the_pixel_size_is_unknown(scene):
     assert "px" not in tell(execute(parse_program("particles [SEG]<value>count</value>"), scene))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(programs(CONCEPTS), st.integers(0, 60))
 def test_any_program_is_told_in_clean_sentences(program, seed):
     scene, _ = random_scene(seed)
@@ -220,7 +220,7 @@ def test_any_program_is_told_in_clean_sentences(program, seed):
     assert told and told[0] == told[0].upper() and told[-1] in ".!?)"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(programs(CONCEPTS), st.integers(0, 60))
 def test_every_number_in_a_reply_is_asked_for_or_measured(program, seed):
     scene, _ = random_scene(seed)
