@@ -19,6 +19,24 @@ CONCEPTS = ("particle", "neck", "pore", "agglomerate", "substrate")
 """What the default preset can outline. A concept has instances, but for ``substrate``, which is one region."""
 
 
+VISION_CONCEPTS = (
+    *CONCEPTS,
+    "grain",
+    "grain_boundary",
+    "precipitate",
+    "crack",
+    "layer",
+    "fibre",
+    "core",
+    "shell",
+    "hole",
+    "satellite",
+    "dislocation_loop",
+    "annotation",
+)
+"""What the mask decoder can segment, in the order of its class embeddings; the reply language names the first five."""
+
+
 class InputError(ValueError):
     """Input that cannot be used. The message is one sentence that says what is wrong and what to do; the command
     line prints it and exits with code 2."""
