@@ -10,28 +10,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from finetune.adapt_config import AdaptStage
+from finetune.concepts.run import ConceptStage
+from finetune.schedule import Schedule
 from lisa_micro.types import InputError
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
-
-
-class Schedule(_Strict):
-    """See :class:`finetune.loop.LoopConfig`."""
-
-    steps: int = Field(gt=0)
-    batch_size: int = Field(gt=0)
-    lr: float = Field(gt=0)
-    warmup: int = 50
-    final: float = 0.01
-    decay: float = 0.01
-    clip: float = 1.0
-    average: float = Field(0.995, ge=0, lt=1)
-    save_every: float = 180.0
-    log_every: int = 20
-    workers: int = 1
-    seed: int = 0
 
 
 class Simulated(_Strict):
@@ -113,12 +98,13 @@ class TrackingStage(_Strict):
 
 STAGES = {
     "vision": VisionStage,
+    "concepts": ConceptStage,
     "clip": ClipStage,
     "language": LanguageStage,
     "tracking": TrackingStage,
     "adapt": AdaptStage,
 }
-Stage = VisionStage | ClipStage | LanguageStage | TrackingStage | AdaptStage
+Stage = VisionStage | ConceptStage | ClipStage | LanguageStage | TrackingStage | AdaptStage
 
 
 def override(data: dict[str, Any], setting: str) -> None:

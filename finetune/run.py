@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from finetune.adapt_config import AdaptStage
+from finetune.concepts.run import run_concepts
 from finetune.config import ClipStage, LanguageStage, Stage, TrackingStage, VisionStage
 from finetune.device import use_bf16
 from finetune.facts import collect_facts
@@ -236,6 +237,7 @@ def run_adaptation(stage: AdaptStage, folder: Path, cache: Path, device_name: st
 
 RUNNERS = {
     "vision": run_vision,
+    "concepts": run_concepts,
     "clip": run_clip,
     "language": run_language,
     "tracking": run_tracking,
