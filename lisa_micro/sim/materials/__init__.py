@@ -1,0 +1,7 @@
+"""Simulated micrographs of materials: fibres, precipitates, polycrystals, layers, holes, with exact truth."""
+
+from lisa_micro.sim.materials.kinds import MATERIAL_KINDS
+from lisa_micro.sim.materials.painted import CONCEPTS
+from lisa_micro.sim.materials.scene import MaterialScene, simulate_material
+
+__all__ = ["CONCEPTS", "MATERIAL_KINDS", "MaterialScene", "simulate_material"]
