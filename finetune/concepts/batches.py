@@ -28,12 +28,14 @@ class ConceptCrops:
     """How batches are made.
 
     size: side of a crop, px, a multiple of 32. mix: share of each kind of source; kinds without sources are left out.
+    other_share: of each kind that ``mix`` does not name.
     scales: enlargement per kind, (low, high). default_scale: of the others. words, boxes: prompts per crop; regions, points:
     prompts per batch. particle_share: how often a source with other labels is cut for its particles all the same.
     """
 
     size: int = 320
     mix: dict[str, float] = field(default_factory=dict)
+    other_share: float = 0.0
     scales: dict[str, tuple[float, float]] = field(default_factory=dict)
     default_scale: tuple[float, float] = (0.35, 1.8)
     words: int = 2
@@ -121,10 +123,11 @@ class ConceptMaker:
         self.pools: dict[str, list[Labelled]] = {}
         for source in sources:
             self.pools.setdefault(source.kind, []).append(source)
-        self.kinds = [kind for kind, share in config.mix.items() if share > 0 and kind in self.pools]
+        given = {kind: config.mix.get(kind, config.other_share) for kind in sorted(self.pools)}
+        self.kinds = [kind for kind, share in given.items() if share > 0]
         if not self.kinds:
             raise ValueError("no training images of the kinds in the mix")
-        shares = np.array([config.mix[kind] for kind in self.kinds])
+        shares = np.array([given[kind] for kind in self.kinds])
         self.shares = shares / shares.sum()
 
     def crop(self, rng: np.random.Generator) -> tuple[Crop, str]:

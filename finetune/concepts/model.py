@@ -72,6 +72,13 @@ class ConceptModel(nn.Module):
                 near = codes[CONCEPTS.index(NEAR[name])]
                 self.new_codes[row] = 0.6 * near + 0.8 * spread * torch.randn_like(near)
 
+    def freeze_encoder(self, blocks: int) -> None:
+        """Freeze the encoder's stem and its first ``blocks`` blocks; 0 freezes nothing."""
+        encoder = self.sam_tower.encoder
+        frozen = [encoder.conv_stem, encoder.bn1, *encoder.blocks[:blocks]] if blocks else []
+        for module in frozen:
+            module.requires_grad_(False)
+
     def forward(self, batch: ConceptBatch) -> MaskOutputs:
         """Outputs in the order words, exemplars, objects, points."""
         features = self.sam_tower(self.sam_tower.normalise(batch.images))

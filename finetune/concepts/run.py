@@ -15,30 +15,35 @@ from pydantic import BaseModel, ConfigDict, Field
 from finetune.concepts.batches import ConceptCrops, ConceptMaker
 from finetune.concepts.losses import ConceptWeights
 from finetune.concepts.model import ConceptModel, export, make_step
-from finetune.concepts.sources import load_labelled, prepare_materials, prepare_scenes
+from finetune.concepts.sources import load_labelled, prepare_material_scenes, prepare_materials, prepare_scenes
 from finetune.device import use_bf16
 from finetune.loop import LoopConfig, run_loop
 from finetune.schedule import Schedule
 from finetune.sources import prepare_frames, prepare_real
 from lisa_micro.models.device import pick_device
+from lisa_micro.sim.materials import MATERIAL_KINDS
 
 
 class ConceptScenes(BaseModel):
     """Simulated scenes to train on.
 
-    particles: scenes of particles, from seed ``seed`` on; videos: sintering videos, six frames each. folders: prepared files
-    of other kinds, ``*.npz`` as :func:`finetune.concepts.sources.write_labelled` writes them, relative to the cache.
+    particles: scenes of particles, from seed ``seed`` on; videos: sintering videos, six frames each. materials: scenes of each
+    kind of :data:`lisa_micro.sim.materials.MATERIAL_KINDS`.
     """
 
     model_config = ConfigDict(extra="forbid")
     particles: int = Field(160, ge=0)
     videos: int = Field(12, ge=0)
     seed: int = 3_000_000
-    folders: tuple[str, ...] = ()
+    materials: int = Field(100, ge=0)
 
 
 class ConceptStage(BaseModel):
-    """SAM tower, mask decoder and exemplar encoder on seventeen concepts."""
+    """SAM tower, mask decoder and exemplar encoder on seventeen concepts.
+
+    encoder_lr, tower_lr, fast_lr: factors on the learning rate of the encoder, of the rest of tower and decoder, and of the
+    new parts. encoder_frozen: number of leading encoder blocks to freeze.
+    """
 
     model_config = ConfigDict(extra="forbid")
     stage: Literal["concepts"]
@@ -49,6 +54,7 @@ class ConceptStage(BaseModel):
     embed_dim: int = 192
     depth: int = 2
     encoder_lr: float = 0.2
+    encoder_frozen: int = Field(2, ge=0)
     tower_lr: float = 0.6
     fast_lr: float = 3.0
     start: str
@@ -61,8 +67,8 @@ def concept_paths(stage: ConceptStage, cache: Path) -> list[Path]:
     scenes = stage.scenes
     paths += prepare_scenes(cache / "scenes_512x512", scenes.particles, scenes.seed)
     paths += prepare_frames(cache / "video_512x512", scenes.videos, 2_500_000, (512, 512))
-    for folder in scenes.folders:
-        paths += sorted((cache / folder).glob("*.npz"))
+    for kind in MATERIAL_KINDS:
+        paths += prepare_material_scenes(cache / "material_scenes", kind, scenes.materials, scenes.seed)
     return paths
 
 
@@ -72,6 +78,7 @@ def run_concepts(stage: ConceptStage, folder: Path, cache: Path, device_name: st
     torch.manual_seed(stage.schedule.seed)
     model = ConceptModel(stage.embed_dim, stage.depth)
     model.start_from(Path(stage.start))
+    model.freeze_encoder(stage.encoder_frozen)
     model.to(device).to(memory_format=torch.channels_last)
     config = LoopConfig(**stage.schedule.model_dump())
     sources = load_labelled(concept_paths(stage, cache))

@@ -16,6 +16,7 @@ import numpy as np
 from finetune.sources import Source, read_source, to_bytes
 from lisa_micro.datasets.materials import MATERIALS, read_materials
 from lisa_micro.sim import Scene, simulate_scene
+from lisa_micro.sim.materials import MaterialScene, simulate_material
 from lisa_micro.types import CONCEPTS, VISION_CONCEPTS
 
 FOUND = ("particle", "neck", "pore", "agglomerate")
@@ -28,6 +29,9 @@ ABSENT = {
     "video": ("precipitate", "dislocation_loop", "grain_boundary", "grain", "crack", "layer", "hole", "satellite"),
 }
 """What no micrograph of a kind shows, beyond what its labels tell."""
+
+KEPT_EMPTY = ("particle", "annotation")
+"""Concepts of a material scene that are labelled even where their map is empty."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,28 @@ def prepare_scenes(folder: Path, count: int, seed: int, shape: tuple[int, int] =
         kind = "agglomerate" if number % 2 else None
         scene = simulate_scene(number, shape, kind=kind, core_shell=0.9 if number % 4 == 0 else None)
         write_labelled(path, of_scene(path.stem, scene))
+    return paths
+
+
+def of_material(name: str, scene: MaterialScene) -> Labelled:
+    """A simulated scene of a material; its empty maps are known absences."""
+    labels = {c: m.astype(np.int16) for c, m in scene.labels.items() if c in KEPT_EMPTY or m.any()}
+    absent = frozenset(scene.labels.keys() - labels.keys())
+    parts = frozenset(labels) - {"substrate", "layer", "crack", "grain_boundary", "annotation", "shell"}
+    kind = f"sim-{scene.kind}"
+    return Labelled(name, kind, to_bytes(scene.pixels), labels, parts, absent, modality=scene.modality)
+
+
+def prepare_material_scenes(
+    folder: Path, kind: str, count: int, seed: int, shape: tuple[int, int] = (512, 512)
+) -> list[Path]:
+    """Simulate ``count`` material scenes of one kind with seeds from ``seed`` on; what is there already stays."""
+    paths = []
+    for number in range(seed, seed + count):
+        path = folder / f"sim-{kind}_{number:07d}.npz"
+        paths.append(path)
+        if not path.exists():
+            write_labelled(path, of_material(path.stem, simulate_material(number, kind, shape)))
     return paths
 
 
