@@ -110,7 +110,7 @@ class AdaptMaker:
     Args:
         items: own ones and the default's scenes. chat, image_tokens: as in the stage ``language``.
         crop: px. share: of the conversations, on scenes. templates: see :class:`finetune.adapt_config.AdaptStage`.
-        vocabulary: of the model. own_from: number of the first concept that is new; its code learns, so that it prompts
+        vocabulary: of the model. codes: names of its class embeddings, in their order; those of the vocabulary if not given. own_from: number of the first concept that is new; its code learns, so that it prompts
             the decoder too.
         decodes, boxes: whether anything is outlined, whether by boxes too. keeps: prompt by the default's codes on its
             scenes too, where the decoder or the tower learns. looks: further windows for each conversation. apart: the
@@ -132,6 +132,7 @@ class AdaptMaker:
         views: int = 4,
         longest: int = 256,
         vocabulary: Vocabulary = DEFAULT_VOCABULARY,
+        codes: tuple[str, ...] = (),
         own_from: int = len(CONCEPTS),
         decodes: bool = True,
         boxes: bool = True,
@@ -155,6 +156,7 @@ class AdaptMaker:
         self.scenes = [k for k, item in enumerate(items) if item.kind == "sim"]
         self.share = share if self.scenes else 0.0
         self.templates, self.views, self.longest, self.own_from = templates, views, longest, own_from
+        self.codes = {name: number for number, name in enumerate(codes or vocabulary.names)}
         self.vocabulary, self.keeps = vocabulary, keeps and decodes and not apart
         self.apart, self.lies = apart, lies
         self.decodes, self.boxes, self.box_weight = decodes, boxes and decodes and not apart, box_weight
@@ -244,7 +246,7 @@ class AdaptMaker:
         if turns is None:
             return None, ()
         asked = [target.concept for turn in turns for target in turn.targets]
-        return turns, tuple(Goal(c if c in item.labels else None, self.vocabulary.names.index(c)) for c in asked)
+        return turns, tuple(Goal(c if c in item.labels else None, self.codes[c]) for c in asked)
 
     def outlines(
         self,
@@ -285,9 +287,8 @@ class AdaptMaker:
     def known(self, item: Item) -> list[Goal]:
         """What codes may prompt about an image: on scenes what all else rests on; on one's own, concepts that users
         taught and particles."""
-        names = self.vocabulary.names
         wanted = ("particle", *KEPT) if item.kind == "sim" else ("particle", *(c.name for c in self.vocabulary.own))
-        goals = [Goal(name, names.index(name)) for name in wanted if name in item.labels]
+        goals = [Goal(name, self.codes[name]) for name in wanted if name in item.labels]
         return [goal for goal in goals if goal.code >= self.own_from] if self.apart else goals
 
     def further(self, rng: np.random.Generator, scene: bool) -> tuple[Sight, ...]:

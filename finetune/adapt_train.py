@@ -29,7 +29,7 @@ from lisa_micro.models.device import pick_device
 from lisa_micro.models.lisa.adapter import WEIGHTS, AdapterConfig, part_of, read_parts
 from lisa_micro.models.lisa.chat import ChatFormat
 from lisa_micro.models.lisa.config import LisaConfig
-from lisa_micro.types import CONCEPTS, InputError
+from lisa_micro.types import InputError
 
 FREE = ("judge", "name", "tensorboard", "start")
 """Settings that may change when a run goes on; of the schedule, those that say when to write."""
@@ -150,7 +150,7 @@ def train_model(task: Task, machine: Machine) -> tuple[AdaptModel, dict[str, tor
     schedule, learn = stage.schedule, stage.learn
     torch.manual_seed(schedule.seed)
     parts = read_parts(task.home)
-    taught = len(CONCEPTS) + len(parts.config.concepts)
+    taught = len(parts.config.code_names)
     staged = task.staged
     live = not staged and learn.tower != "no"
     dtype = torch.bfloat16 if machine.bf16 else torch.float32
@@ -232,6 +232,7 @@ def _maker(task: Task, chat: ChatFormat, tokens: int, items: list[Item], taught:
         views=stage.views,
         longest=stage.longest,
         vocabulary=task.config.vocabulary,
+        codes=task.config.code_names,
         own_from=taught,
         decodes=stage.loss.decodes,
         boxes=stage.loss.box > 0 and stage.learn.seeing,

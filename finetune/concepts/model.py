@@ -183,9 +183,7 @@ def make_step(model: ConceptModel, weights: ConceptWeights, device: torch.device
 
     def step(batch: ConceptBatch) -> tuple[Tensor, dict[str, float]]:
         target = Maps(*(x.to(device) for x in batch.targets))
-        moved = batch._replace(
-            **{name: x.to(device) for name, x in batch._asdict().items() if isinstance(x, Tensor)}
-        )
+        moved = batch._replace(**{name: x.to(device) for name, x in batch._asdict().items() if isinstance(x, Tensor)})
         cast = torch.autocast(device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
         with cast:
             out = model(moved)

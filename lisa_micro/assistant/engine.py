@@ -48,7 +48,7 @@ def concepts_of(engine: Engine, targets: Sequence[Target], states: Tensor) -> li
         targets: those that have a state. states: ``(S, hidden)``, S at least the number of targets.
     """
     named = engine.nearest_concept(states)
-    return [target.concept or engine.vocabulary.names[named[k]] for k, target in enumerate(targets)]
+    return [target.concept or engine.code_names[named[k]] for k, target in enumerate(targets)]
 
 
 class Engine:
@@ -64,7 +64,7 @@ class Engine:
         self.model, self.device, self.bf16 = model, device, bf16
         self.chat = ChatFormat(tokenizer)
         self.grammar = GrammarProcessor(tokenizer)
-        self.vocabulary = model.config.vocabulary
+        self.vocabulary, self.code_names = model.config.vocabulary, model.config.code_names
         self.before = model.config.seg_state == "before"
         self.seg_id, self.absent_id = self.chat.special[SEG], self.chat.special[ABSENT]
 

@@ -54,6 +54,7 @@ class OfficialEngine(Engine):
         self.bf16 = False  # the language model has its own precision, all else stays in float32
         self.chat = OfficialChat(loaded.tokenizer, template)
         self.vocabulary = DEFAULT_VOCABULARY
+        self.code_names = DEFAULT_VOCABULARY.names
         self.before, self.seg_id = True, loaded.tokenizer.seg
         self.most, self.context = most, loaded.config.max_position_embeddings
 

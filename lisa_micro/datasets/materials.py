@@ -57,7 +57,17 @@ MATERIALS = {
     ),
     "powder": MaterialSet(
         instances=("particle", "satellite"),
-        absent=("fibre", "core", "shell", "hole", "precipitate", "grain_boundary", "crack", "layer", "dislocation_loop"),
+        absent=(
+            "fibre",
+            "core",
+            "shell",
+            "hole",
+            "precipitate",
+            "grain_boundary",
+            "crack",
+            "layer",
+            "dislocation_loop",
+        ),
     ),
     "carbides": MaterialSet(
         regions=("precipitate",),

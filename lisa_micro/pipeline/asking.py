@@ -212,7 +212,8 @@ class VideoConversation:
                 written = self._read(prompt)
                 reply = parse_reply(written.raw, vocabulary)
         clock.lap("language")
-        named = [vocabulary.names[k] for k in self.assistant.engine.nearest_concept(written.states)]
+        engine = self.assistant.engine
+        named = [engine.code_names[k] for k in engine.nearest_concept(written.states)]
         answer = answer_reply(self.measuring, reply, named, vocabulary)
         if _declines(reply):
             answer = replace(answer, text=self._absence(answer.text, missing))

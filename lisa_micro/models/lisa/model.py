@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lisa_micro.models.lisa.config import LisaConfig
+from lisa_micro.models.lisa.exemplars import ExemplarEncoder
 from lisa_micro.models.lisa.mask_head import MaskHead, MaskOutputs, box_areas, point_areas
 from lisa_micro.models.lisa.projector import ImageProjector, SegProjector
 from lisa_micro.models.lisa.tokens import NewTokens
@@ -65,6 +66,7 @@ class LisaModel(nn.Module):
         new_tokens, seg_projector, clip_tower, clip_projector, sam_projector: with the language model.
         own_head: the mask decoder of the concepts that ``config.own_decoder`` names. own_top: what makes the features
             that it sees of those of the SAM tower's encoder; ``None``: it sees those of all others.
+        exemplar_encoder: makes prompts of boxes around examples; ``None`` where the model has none.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class LisaModel(nn.Module):
         sam_projector: ImageProjector | None = None,
         own_head: MaskHead | None = None,
         own_top: TopDown | None = None,
+        exemplar_encoder: ExemplarEncoder | None = None,
     ):
         super().__init__()
         self.config = config
@@ -87,6 +90,7 @@ class LisaModel(nn.Module):
         self.language, self.new_tokens, self.seg_projector = language, new_tokens, seg_projector
         self.clip_tower, self.clip_projector, self.sam_projector = clip_tower, clip_projector, sam_projector
         self.own_head, self.own_top = own_head, own_top
+        self.exemplar_encoder = exemplar_encoder
 
     # seeing
 
@@ -160,16 +164,20 @@ class LisaModel(nn.Module):
         return self.decode_prompts(features, code, [number])
 
     def nearest_concepts(self, prompts: Tensor) -> list[int]:
-        """Prompt embeddings ``(N, D)`` -> number of the concept whose code is nearest to each."""
-        return torch.cdist(prompts.float(), self.mask_head.code_book.weight.float()).argmin(1).tolist()
+        """Prompt embeddings ``(N, D)`` -> number of the concept whose code is nearest to each, among the concepts that the
+        reply language names."""
+        config = self.config
+        spoken = [n for n, name in enumerate(config.code_names) if name in config.vocabulary.names]
+        codes = self.mask_head.code_book.weight[spoken]
+        return [spoken[k] for k in torch.cdist(prompts.float(), codes.float()).argmin(1).tolist()]
 
     def decode_prompts(self, features: ImageFeatures, prompts: Tensor, concepts: list[int]) -> MaskOutputs:
         """Prompt embeddings ``(N, D)`` -> maps, as above: each by the mask decoder of its concept (``concepts``, N
         numbers; not looked at where there is one decoder only)."""
         if self.own_head is None:
             return self.mask_head(features.sam, prompts.unsqueeze(1))
-        names = self.config.vocabulary.names
-        own = [names[number] in self.config.own_decoder for number in concepts]
+        names, first = self.config.code_names, len(self.config.built_in)
+        own = [number >= first and names[number] in self.config.own_decoder for number in concepts]
         rows = [[n for n, o in enumerate(own) if o == which] for which in (False, True)]
         parts = []
         if rows[0] or not rows[1]:
