@@ -5,6 +5,7 @@ from lisa_micro.sim.cache import cache_scenes, load_scene, save_scene
 from lisa_micro.sim.growth import MECHANISMS, growth_constant, neck_ratio
 from lisa_micro.sim.large import simulate_large
 from lisa_micro.sim.layouts import KINDS
+from lisa_micro.sim.materials import MATERIAL_KINDS, MaterialScene, simulate_material
 from lisa_micro.sim.render import MODALITIES
 from lisa_micro.sim.scene import Scene, simulate_scene
 from lisa_micro.sim.sheet import contact_sheet
@@ -13,8 +14,10 @@ from lisa_micro.sim.write import write_scene, write_simulation, write_video
 
 __all__ = [
     "KINDS",
+    "MATERIAL_KINDS",
     "MECHANISMS",
     "MODALITIES",
+    "MaterialScene",
     "Scene",
     "Video",
     "cache_scenes",
@@ -24,6 +27,7 @@ __all__ = [
     "neck_ratio",
     "save_scene",
     "simulate_large",
+    "simulate_material",
     "simulate_scene",
     "simulate_sintering",
     "write_scene",

@@ -95,6 +95,7 @@ class Canvas:
 
     def done(self) -> Overlay:
         """What was drawn so far."""
+
         def grey(image: Image.Image) -> np.ndarray:
             return np.asarray(image, dtype=np.float32) / 255
 

@@ -116,7 +116,7 @@ def _merge(marks: Marks) -> tuple[Overlay, np.ndarray]:
 
 def _bar(marks: Marks) -> None:
     """A scale bar with its length: filled, with end ticks, as a row of ticks, or in a box."""
-    rng, (height, width) = marks.rng, marks.shape
+    rng, width = marks.rng, marks.shape[1]
     length = nice_length(rng.uniform(0.1, 0.4) * width * marks.pixel_size_nm)
     pixels = length / marks.pixel_size_nm
     size = max(8, marks.side * rng.uniform(0.025, 0.075))
@@ -228,9 +228,7 @@ def _pointers(marks: Marks) -> None:
         marks.add(draw)
 
 
-def _arrow(
-    pen: ImageDraw.ImageDraw, x: float, y: float, angle: float, length: float, stroke: int, fill: int
-) -> None:
+def _arrow(pen: ImageDraw.ImageDraw, x: float, y: float, angle: float, length: float, stroke: int, fill: int) -> None:
     ahead = np.array([np.cos(angle), np.sin(angle)])
     aside = np.array([-ahead[1], ahead[0]])
     tip, head = np.array([x, y]), max(4.0, 0.3 * length)
@@ -266,7 +264,9 @@ def _banner(marks: Marks) -> None:
         bar_x = 6.0 if left else width - 6 - pixels
         x0, x1 = (bar_x + pixels + 10, width - 6.0) if left else (6.0, bar_x - 10)
         _strokes(canvas, bar_style, bar_x, top + 0.28 * tall, pixels, max(1, tall * 0.06), 0.5 * size, front)
-        canvas.text(bar_x + pixels / 2, top + 0.72 * tall, text, load_font(marks.font_name, int(0.9 * size)), front, "mm")
+        canvas.text(
+            bar_x + pixels / 2, top + 0.72 * tall, text, load_font(marks.font_name, int(0.9 * size)), front, "mm"
+        )
         k = 0
         for y in line_y:
             x = x0
@@ -298,7 +298,7 @@ def _field(rng: np.random.Generator) -> str:
                 f"x{rng.choice([5, 10, 20, 40, 50, 100, 200])},000",
                 f"Signal A = {rng.choice(['SE2', 'InLens', 'BSD', 'SE1'])}",
                 str(rng.choice(["SE(M)", "SE(U)", "ETD", "TLD", "CBS", "LEI", "SEI", "STEM", "TEM Mode: Imaging"])),
-                f"{rng.integers(1, 29)}/{rng.integers(1, 13)}/{rng.integers(2003, 2025)} {rng.integers(1, 13)}:08:47 PM",
+                f"{rng.integers(1, 29)}/{rng.integers(1, 13)}/{rng.integers(2003, 2025)} {rng.integers(1, 13)}:08 PM",
                 f"HFW {rng.uniform(0.5, 60):.1f} µm",
                 f"spot {rng.uniform(2, 5):.1f}",
                 f"Date :{rng.integers(1, 29)} Sep {rng.integers(2003, 2025)}",
@@ -306,5 +306,3 @@ def _field(rng: np.random.Generator) -> str:
             ]
         )
     )
-
-

@@ -30,7 +30,7 @@ class Cells:
 
 
 def power_cells(
-    x: np.ndarray, y: np.ndarray, seeds: np.ndarray, weights: np.ndarray, rounding: float = 1.0
+    x: np.ndarray, y: np.ndarray, seeds: np.ndarray, weights: np.ndarray, rounding: float | None = None
 ) -> Cells:
     """The cell of each pixel: the seed of least squared distance minus weight.
 
@@ -38,21 +38,22 @@ def power_cells(
         x, y: ``(H, W)`` float32 coordinates, px; warped ones give curved borders.
         seeds: ``(n, 2)`` x, y px, n >= 2.
         weights: ``(n,)`` px^2, squared radii; all equal for a Voronoi diagram.
-        rounding: px, softness of the soft minimum.
+        rounding: px, softness of the soft minimum; ``None``: ``rounded`` is ``border``.
     """
     shape = x.shape
     owner, other = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
     border, rounded = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    soft = None if rounding is None else np.float32(rounding)
     seeds, weights = seeds.astype(np.float32), weights.astype(np.float32)
     for top in range(0, shape[0], TILE):
         for left in range(0, shape[1], TILE):
             window = (slice(top, top + TILE), slice(left, left + TILE))
-            parts = _tile(x[window], y[window], seeds, weights, np.float32(rounding))
+            parts = _tile(x[window], y[window], seeds, weights, soft)
             owner[window], other[window], border[window], rounded[window] = parts
     return Cells(owner, other, border, rounded)
 
 
-def _tile(x: np.ndarray, y: np.ndarray, seeds: np.ndarray, weights: np.ndarray, rounding: np.float32) -> tuple:
+def _tile(x: np.ndarray, y: np.ndarray, seeds: np.ndarray, weights: np.ndarray, rounding: np.float32 | None) -> tuple:
     """The four maps of one tile; only seeds that can own one of its pixels, or border on such a one, are tried."""
     mx, my = 0.5 * (x.min() + x.max()), 0.5 * (y.min() + y.max())
     reach = np.hypot(x.max() - mx, y.max() - my)
@@ -61,17 +62,24 @@ def _tile(x: np.ndarray, y: np.ndarray, seeds: np.ndarray, weights: np.ndarray, 
     most = (far + reach) ** 2 - weights
     near = np.flatnonzero(least <= np.partition(most, min(2, len(most) - 1))[min(2, len(most) - 1)])
     px, py, w = seeds[near, 0], seeds[near, 1], weights[near]
-    dx, dy = x[..., None] - px, y[..., None] - py
-    power = dx * dx + dy * dy - w  # (h, w, candidates)
-    first = power.argmin(axis=-1)
-    lowest = np.take_along_axis(power, first[..., None], -1)
-    gap = np.hypot(px[first][..., None] - px, py[first][..., None] - py)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        to_line = np.where(gap > 0, (power - lowest) / (2 * gap), np.float32(1e6))
-    second = to_line.argmin(axis=-1)
-    border = np.take_along_axis(to_line, second[..., None], -1)[..., 0]
-    soft = border - rounding * np.log(np.exp((border[..., None] - to_line) / rounding).sum(axis=-1))
-    return near[first] + 1, near[second] + 1, border, soft
+    dx, dy = x.ravel() - px[:, None], y.ravel() - py[:, None]
+    power = dx * dx + dy * dy - w[:, None]  # (candidates, pixels)
+    first = power.argmin(axis=0)
+    pixels = np.arange(power.shape[1])
+    # half the difference of powers over the seeds' distance is the distance to the border line
+    gap = np.hypot(px[:, None] - px, py[:, None] - py)
+    scale = np.where(gap > 0, 0.5 / np.maximum(gap, 1e-6), np.inf).astype(np.float32)
+    power -= power[first, pixels]
+    with np.errstate(invalid="ignore"):
+        power *= scale[:, first]
+    power[first, pixels] = np.inf
+    second = power.argmin(axis=0)
+    border = power[second, pixels]
+    soft = border
+    if rounding is not None:
+        soft = border - rounding * np.log(np.exp((border - power) * (1 / rounding)).sum(axis=0))
+    shape = x.shape
+    return tuple(a.reshape(shape) for a in (near[first] + 1, near[second] + 1, border, soft))
 
 
 def spread_seeds(

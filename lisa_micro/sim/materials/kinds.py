@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lisa_micro.sim.materials.coated import paint_core_shell
+from lisa_micro.sim.materials.dense import paint_dense_matrix
+from lisa_micro.sim.materials.facets import paint_overlapping_facets
 from lisa_micro.sim.materials.fibres import paint_fibres
 from lisa_micro.sim.materials.holes import paint_holes
 from lisa_micro.sim.materials.painted import Painter
+from lisa_micro.sim.materials.polycrystal import paint_polycrystal
+from lisa_micro.sim.materials.precipitates import paint_precipitates
+from lisa_micro.sim.materials.small import paint_small_dense
+from lisa_micro.sim.materials.supported import paint_supported
 
 
 @dataclass(frozen=True)
@@ -29,4 +35,10 @@ MATERIAL_KINDS: dict[str, Kind] = {
     "fibres": Kind(paint_fibres, (0.35, 0.15, 0.5), (5, 5000)),
     "core_shell": Kind(paint_core_shell, (0.6, 0.25, 0.15), (5, 500)),
     "holes": Kind(paint_holes, (0.5, 0.3, 0.2), (50, 3000)),
+    "dense_matrix": Kind(paint_dense_matrix, (0.2, 0.1, 0.7), (50, 5000)),
+    "supported": Kind(paint_supported, (0.25, 0.6, 0.15), (1, 20)),
+    "small_dense": Kind(paint_small_dense, (0.6, 0.2, 0.2), (2, 50)),
+    "overlapping_facets": Kind(paint_overlapping_facets, (0.7, 0.1, 0.2), (10, 300)),
+    "polycrystal": Kind(paint_polycrystal, (0.2, 0.05, 0.75), (50, 50000)),
+    "precipitates": Kind(paint_precipitates, (0.15, 0.05, 0.8), (20, 3000)),
 }

@@ -109,9 +109,7 @@ def simulate_material(
     return MaterialScene(pixels, _finish(labels, painted.absent, opaque), kind, modality, pixel_size_nm, seed, params)
 
 
-def _finish(
-    labels: dict[str, np.ndarray], absent: tuple[str, ...], opaque: np.ndarray | None
-) -> dict[str, np.ndarray]:
+def _finish(labels: dict[str, np.ndarray], absent: tuple[str, ...], opaque: np.ndarray | None) -> dict[str, np.ndarray]:
     """Labels of all judged concepts in the order of :data:`CONCEPTS`, without what boxes hide, without gaps."""
     out = {}
     for concept in CONCEPTS:

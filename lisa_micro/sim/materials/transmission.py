@@ -47,7 +47,9 @@ def dark_field(draw: Draw, mass: np.ndarray, film: np.ndarray | float = 1.0) -> 
     look, shape = draw.look, draw.shape
     support = np.float32(look.uniform(0.03, 0.2)) * film
     if chance(look, 0.6):
-        support = support * (1 + np.float32(look.uniform(0.02, 0.25)) * rough_noise(look, shape, look.uniform(4, 60), 3))
+        support = support * (
+            1 + np.float32(look.uniform(0.02, 0.25)) * rough_noise(look, shape, look.uniform(4, 60), 3)
+        )
     signal = support + np.float32(look.uniform(0.25, 0.9)) * mass + np.float32(look.uniform(0.0, 0.04))
     if chance(look, 0.3):
         signal = signal + np.float32(look.uniform(0.03, 0.15)) * blur(mass, look.uniform(3, 12))
