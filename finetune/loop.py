@@ -148,7 +148,10 @@ def run_loop(
         with torch.no_grad():
             for name, p in parameters.items():
                 p.copy_(state["parameters"][name])
+        factors = [group["factor"] for group in optimiser.param_groups]
         optimiser.load_state_dict(state["optimiser"])
+        for group, factor in zip(optimiser.param_groups, factors, strict=True):
+            group["factor"] = factor  # the configuration's, which may have been changed
         average.values = {n: v.to(parameters[n].device) for n, v in state["average"].items()}
         torch.set_rng_state(state["rng"])
         start = state["step"]

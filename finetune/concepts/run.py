@@ -41,8 +41,8 @@ class ConceptScenes(BaseModel):
 class ConceptStage(BaseModel):
     """SAM tower, mask decoder and exemplar encoder on seventeen concepts.
 
-    encoder_lr, tower_lr, fast_lr: factors on the learning rate of the encoder, of the rest of tower and decoder, and of the
-    new parts. encoder_frozen: number of leading encoder blocks to freeze.
+    encoder_lr, tower_lr, fast_lr, codes_lr: factors on the learning rate of the encoder, of the rest of tower and decoder, of
+    the exemplar encoder, and of the new class embeddings. encoder_frozen: number of leading encoder blocks to freeze.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -57,6 +57,7 @@ class ConceptStage(BaseModel):
     encoder_frozen: int = Field(2, ge=0)
     tower_lr: float = 0.6
     fast_lr: float = 3.0
+    codes_lr: float = 10.0
     start: str
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
@@ -95,7 +96,8 @@ def run_concepts(stage: ConceptStage, folder: Path, cache: Path, device_name: st
         groups=[
             (["sam_tower.encoder."], stage.encoder_lr),
             (["sam_tower.", "mask_head."], stage.tower_lr),
-            (["exemplar_encoder.", "new_codes"], stage.fast_lr),
+            (["exemplar_encoder."], stage.fast_lr),
+            (["new_codes"], stage.codes_lr),
         ],
         on_save=lambda _, v: export(model, v, folder / "weights"),
     )
