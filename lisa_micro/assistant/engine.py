@@ -218,6 +218,17 @@ class Engine:
             )
 
     @torch.inference_mode()
+    def decode_exemplars(
+        self, features: ImageFeatures, pixels: np.ndarray, boxes: np.ndarray, signs: np.ndarray
+    ) -> MaskOutputs:
+        """All that is like some boxes ``(K, 4)`` XYXY px with signs ``(K,)`` 1 and unlike those with -1 -> maps, N = 1.
+        ``pixels``: ``(H, W)`` float32 in 0..1, as encoded."""
+        image = torch.as_tensor(np.ascontiguousarray(pixels), device=self.device)[None, None]
+        given = torch.as_tensor(boxes, dtype=torch.float32, device=self.device)
+        with self._cast():
+            return self.model.decode_exemplars(features, image, given, torch.as_tensor(signs, device=self.device))
+
+    @torch.inference_mode()
     def nearest_concept(self, states: Tensor) -> list[int]:
         """Which concept's code the projected [SEG] states lie nearest to."""
         return self.model.nearest_concepts(self.model.seg_projector(states.to(self.device)))

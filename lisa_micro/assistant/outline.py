@@ -24,6 +24,12 @@ SUPPORT = {"neck": 0.1, "pore": 0.0, "agglomerate": 0.0}
 """Least mean probability, in the map that the words gave, of a structure between particles. Chosen on validation
 images: for pores and agglomerates the definition alone does better than the decoder's map."""
 
+REGIONS = ("substrate", "layer", "grain_boundary")
+"""Built-in concepts that are one region, not instances."""
+
+PIECES = ("crack", "shell", "annotation")
+"""Built-in concepts whose instances are the connected pieces of the mask, of any shape: their distance maps say nothing."""
+
 CUT = 4.0
 """px: how far from a piece the cut between two touching instances may lie."""
 
@@ -64,6 +70,12 @@ def supported(candidates: np.ndarray, probability: np.ndarray, least: float) -> 
     return np.asarray(ndimage.mean(probability, candidates, np.arange(1, count + 1))) >= least
 
 
+def pieces(probability: np.ndarray, smallest: int) -> np.ndarray:
+    """Connected pieces of a map ``(H, W)`` in 0..1 with at least ``smallest`` px, numbered 1..n; int32."""
+    labels = ndimage.label(probability > 0.5, np.ones((3, 3)))[0].astype(np.int32)
+    return renumbered(labels, np.bincount(labels.ravel())[1:] >= smallest)
+
+
 def own_labels(
     probability: np.ndarray, concept: Concept, smallest: int, border: np.ndarray | None = None
 ) -> np.ndarray:
@@ -82,13 +94,13 @@ def own_labels(
     if not concept.instances:
         return mask.astype(np.int32)
     apart = mask if border is None else mask & (border <= 0.5)
-    pieces = ndimage.label(apart, np.ones((3, 3)))[0].astype(np.int32)
+    parts = ndimage.label(apart, np.ones((3, 3)))[0].astype(np.int32)
     if border is not None:
         # the cut itself goes back to the pieces beside it; what is only cut belongs to nobody
-        near, (rows, columns) = ndimage.distance_transform_edt(pieces == 0, return_indices=True)
-        pieces = np.where(mask & (near <= CUT), pieces[rows, columns], 0)
-    keep = np.bincount(pieces.ravel())[1:] >= smallest
-    return renumbered(pieces, keep)
+        near, (rows, columns) = ndimage.distance_transform_edt(parts == 0, return_indices=True)
+        parts = np.where(mask & (near <= CUT), parts[rows, columns], 0)
+    keep = np.bincount(parts.ravel())[1:] >= smallest
+    return renumbered(parts, keep)
 
 
 class ImageView:
@@ -122,11 +134,13 @@ class ImageView:
         maps = self.maps(out, k)
         extra: dict[str, np.ndarray] = {}
         own = self.engine.vocabulary.own_concept(concept)
-        if concept == "substrate":
+        if own is None and concept in REGIONS:
             labels = (maps[0] > 0.5).astype(np.int32)
+        elif own is None and concept in PIECES:
+            labels = pieces(maps[0], split_for(self.features).smallest)
         elif own is not None:
             labels = own_labels(maps[0], own, split_for(self.features).smallest, maps[2])
-        elif concept in SUPPORT:
+        elif concept in SUPPORT and not self.is_dense(concept):
             labels, extra = self._structures(concept, maps[0])
         else:
             labels = separate(*maps, split_for(self.features))
@@ -135,6 +149,10 @@ class ImageView:
         return Outline(
             concept, labels, properties, float(expit(float(out.iou[k]))), float(expit(float(out.presence[k])))
         )
+
+    def is_dense(self, concept: str) -> bool:
+        """Whether pores and agglomerates are seen directly, as objects in a matrix: there are no particles to define them."""
+        return concept in ("pore", "agglomerate") and not self.particles.any()
 
     def _structures(self, concept: str, probability: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         if concept != "neck":

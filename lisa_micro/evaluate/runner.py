@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lisa_micro import __version__
 from lisa_micro.datasets.readers import data_root
 from lisa_micro.evaluate.context import Assistant, Context
@@ -212,13 +214,21 @@ def write_report(report: Report, out: str | os.PathLike[str]) -> list[Path]:
     for result in report.results:
         for name, rows in result.details.items():
             writers[name] = partial(_write_csv, rows)
+        for name, picture in result.pictures.items():
+            writers[name] = partial(_write_png, picture)
     return write_files(out, writers)
 
 
 def report_files(report: Report, out: str | os.PathLike[str]) -> list[Path]:
     """The files that :func:`write_report` writes to a folder."""
-    names = [name for result in report.results for name in result.details]
+    names = [name for result in report.results for name in (*result.details, *result.pictures)]
     return [Path(out) / name for name in ("evaluation.json", "evaluation.md", *names)]
+
+
+def _write_png(picture: np.ndarray, path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(picture).save(path, format="PNG")
 
 
 def _write_csv(rows: Sequence[Row], path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lisa_micro.evaluate.concepts import concepts
 from lisa_micro.evaluate.context import Context
 from lisa_micro.evaluate.describing import scene
+from lisa_micro.evaluate.exemplars import exemplars
 from lisa_micro.evaluate.language import language
 from lisa_micro.evaluate.micrographs import emps, tem_sintering
 from lisa_micro.evaluate.results import SuiteResult
@@ -43,6 +45,10 @@ SUITES: dict[str, Suite] = {
     "language": Suite("held-back wordings read into targets, constraints and measures", language),
     "declines": Suite("what is not there is declined, what is there is not", declines),
     "scene": Suite("what the language model says that an image shows", scene, "emps"),
+    "concepts": Suite(
+        "seventeen concepts and boxes in a crowd, prompted by class embeddings and boxes", concepts, "materials"
+    ),
+    "exemplars": Suite("all that is like the objects in one box or in six", exemplars, "materials"),
     "values": Suite("numbers in replies against the same measured again", values),
 }
 ALL = "all"

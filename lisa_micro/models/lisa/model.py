@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lisa_micro.models.lisa.config import LisaConfig
-from lisa_micro.models.lisa.exemplars import ExemplarEncoder
+from lisa_micro.models.lisa.exemplars import ExemplarBoxes, ExemplarEncoder
 from lisa_micro.models.lisa.mask_head import MaskHead, MaskOutputs, box_areas, point_areas
 from lisa_micro.models.lisa.projector import ImageProjector, SegProjector
 from lisa_micro.models.lisa.tokens import NewTokens
+from lisa_micro.models.lisa.windows import decode_windows, window_around
 from lisa_micro.models.towers.clip import ConvClipTower, to_square
 from lisa_micro.models.towers.sam import ConvSamTower, SamFeatures, TopDown
 
@@ -164,8 +165,8 @@ class LisaModel(nn.Module):
         return self.decode_prompts(features, code, [number])
 
     def nearest_concepts(self, prompts: Tensor) -> list[int]:
-        """Prompt embeddings ``(N, D)`` -> number of the concept whose code is nearest to each, among the concepts that the
-        reply language names."""
+        """Prompt embeddings ``(N, D)`` -> number of the concept whose code is nearest to each, among those that the reply
+        language names."""
         config = self.config
         spoken = [n for n, name in enumerate(config.code_names) if name in config.vocabulary.names]
         codes = self.mask_head.code_book.weight[spoken]
@@ -200,6 +201,41 @@ class LisaModel(nn.Module):
         points = points.float() * points.new_tensor(features.scale).float()
         areas = point_areas(points, labels, *features.sam.embedding.shape[-2:])
         return self.mask_head(features.sam, self.mask_head.point_tokens(points, labels), areas=areas)
+
+    def decode_exemplars(self, features: ImageFeatures, image: Tensor, boxes: Tensor, signs: Tensor) -> MaskOutputs:
+        """All that is like the objects in some boxes -> maps, as above, N = 1.
+
+        Args:
+            image: ``(1, 1, H, W)`` in 0..1, the micrograph. boxes: ``(K, 4)`` XYXY px of it.
+            signs: ``(K,)``, 1 = like these, -1 = not like these; at least one 1.
+
+        Raises:
+            ValueError: the model has no exemplar encoder.
+        """
+        if self.exemplar_encoder is None:
+            raise ValueError("this model has no exemplar encoder")
+        x, y = features.scale
+        boxes = boxes.float() * boxes.new_tensor([x, y, x, y]).float()
+        seen = image
+        if features.work != features.shape:
+            seen = F.interpolate(image, features.work, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+        seen = pad_to_multiple(seen, self.sam_tower.multiple)
+        masks = self._box_masks(features.sam, boxes)
+        given = ExemplarBoxes(boxes[None], signs[None], masks[None])
+        prompt = self.exemplar_encoder(features.sam, seen, given)
+        return self.mask_head(features.sam, prompt.tokens, areas=prompt.areas)
+
+    def _box_masks(self, sam: SamFeatures, boxes: Tensor) -> Tensor:
+        """Probability of the object in each box ``(K, 4)`` px of the tower's input, ``(K, H/2, W/2)``."""
+        height, width = sam.embedding.shape[-2:]
+        areas = box_areas(boxes, height, width)
+        sparse, position = self.mask_head.box_tokens(boxes), self.mask_head.position(height, width)
+        windows = [window_around(tuple(box), height, width) for box in boxes.tolist()]
+        masks = [
+            decode_windows(self.mask_head, sam, position, sparse[k : k + 1], areas[k : k + 1], [window])[0]
+            for k, window in enumerate(windows)
+        ]
+        return torch.cat(masks).sigmoid()
 
     @staticmethod
     def to_micrograph(maps: Tensor, features: ImageFeatures, shape: tuple[int, int] | None = None) -> Tensor:
