@@ -5,7 +5,13 @@ from lisa_micro.sim.cache import cache_scenes, load_scene, save_scene
 from lisa_micro.sim.growth import MECHANISMS, growth_constant, neck_ratio
 from lisa_micro.sim.large import simulate_large
 from lisa_micro.sim.layouts import KINDS
-from lisa_micro.sim.materials import MATERIAL_KINDS, MaterialScene, simulate_material
+from lisa_micro.sim.materials import (
+    MATERIAL_KINDS,
+    MaterialScene,
+    RodVideo,
+    simulate_material,
+    simulate_rod_video,
+)
 from lisa_micro.sim.render import MODALITIES
 from lisa_micro.sim.scene import Scene, simulate_scene
 from lisa_micro.sim.sheet import contact_sheet
@@ -18,6 +24,7 @@ __all__ = [
     "MECHANISMS",
     "MODALITIES",
     "MaterialScene",
+    "RodVideo",
     "Scene",
     "Video",
     "cache_scenes",
@@ -28,6 +35,7 @@ __all__ = [
     "save_scene",
     "simulate_large",
     "simulate_material",
+    "simulate_rod_video",
     "simulate_scene",
     "simulate_sintering",
     "write_scene",

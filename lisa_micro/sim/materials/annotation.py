@@ -14,7 +14,7 @@ from lisa_micro.sim.materials.painted import chance
 from lisa_micro.sim.overlay import FONTS, Canvas, Overlay, length_text, load_font, nice_length
 from lisa_micro.sim.texture import blur
 
-COVER_SEEN = 0.3
+COVER_SEEN = 0.25
 """A pixel is annotation where at least this share of it is ink."""
 MORE_FONTS = (*FONTS, "DejaVuSansMono.ttf", "DejaVuSans-Oblique.ttf", "STIXGeneralBol.ttf")
 WORDS = (
@@ -101,7 +101,7 @@ def _merge(marks: Marks) -> tuple[Overlay, np.ndarray]:
     for part in marks.parts:
         part_cover = np.where(part.opaque, 1, blur(part.cover, soft))
         part_ink = part.ink
-        seen = (part_cover > COVER_SEEN) | part.opaque
+        seen = (part_cover > COVER_SEEN) | (part.cover > COVER_SEEN) | part.opaque
         if not seen.any():
             continue
         kept += 1

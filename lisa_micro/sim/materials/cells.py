@@ -8,8 +8,6 @@ import numpy as np
 
 from lisa_micro.sim.texture import smooth_noise
 
-TILE = 32
-
 
 @dataclass(frozen=True)
 class Cells:
@@ -45,9 +43,12 @@ def power_cells(
     border, rounded = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     soft = None if rounding is None else np.float32(rounding)
     seeds, weights = seeds.astype(np.float32), weights.astype(np.float32)
-    for top in range(0, shape[0], TILE):
-        for left in range(0, shape[1], TILE):
-            window = (slice(top, top + TILE), slice(left, left + TILE))
+    # tiles of about two cells: larger ones try too many seeds a pixel, smaller ones are too many
+    pitch = np.sqrt(np.ptp(x) * np.ptp(y) / len(seeds)) if len(seeds) else 32
+    tile = 16 if pitch < 18 else 32
+    for top in range(0, shape[0], tile):
+        for left in range(0, shape[1], tile):
+            window = (slice(top, top + tile), slice(left, left + tile))
             parts = _tile(x[window], y[window], seeds, weights, soft)
             owner[window], other[window], border[window], rounded[window] = parts
     return Cells(owner, other, border, rounded)

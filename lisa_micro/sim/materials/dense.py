@@ -84,7 +84,7 @@ def sink_pores(image: np.ndarray, distance: np.ndarray, radius: float, look: np.
         radius: typical radius in px.
         look: source of the contrast.
     """
-    level = float(np.median(image))
+    level = blur(image, 2.0)
     bottom, slope = look.uniform(0.02, 0.55), look.uniform(0.0, 0.35)
     fade = np.exp(-np.maximum(distance, 0) / np.float32(max(1.0, slope * radius)))
     inside = level * (bottom + (0.8 - bottom) * fade * look.uniform(0.1, 1.0))

@@ -13,7 +13,7 @@ from lisa_micro.sim.materials.painted import Draw, Painted, chance, log_uniform
 from lisa_micro.sim.texture import blur, jitter_rows, smooth_noise, trail, unit_plane
 
 SNR_RANGES = ((0.3, 1.0), (1.0, 4.0), (4.0, 60.0))
-SNR_SHARES = (0.1, 0.25, 0.65)
+SNR_SHARES = (0.08, 0.2, 0.72)
 """How often a scene without a given signal-to-noise ratio falls into each range (log-uniform within it)."""
 
 

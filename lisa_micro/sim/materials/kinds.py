@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lisa_micro.sim.materials.coated import paint_core_shell
+from lisa_micro.sim.materials.composite import paint_agglomerates
 from lisa_micro.sim.materials.dense import paint_dense_matrix
 from lisa_micro.sim.materials.facets import paint_overlapping_facets
 from lisa_micro.sim.materials.fibres import paint_fibres
 from lisa_micro.sim.materials.holes import paint_holes
+from lisa_micro.sim.materials.layers import paint_layers
+from lisa_micro.sim.materials.loops import paint_dislocation_loops
 from lisa_micro.sim.materials.painted import Painter
 from lisa_micro.sim.materials.polycrystal import paint_polycrystal
+from lisa_micro.sim.materials.powder import paint_powder
 from lisa_micro.sim.materials.precipitates import paint_precipitates
 from lisa_micro.sim.materials.small import paint_small_dense
 from lisa_micro.sim.materials.supported import paint_supported
@@ -41,4 +45,8 @@ MATERIAL_KINDS: dict[str, Kind] = {
     "overlapping_facets": Kind(paint_overlapping_facets, (0.7, 0.1, 0.2), (10, 300)),
     "polycrystal": Kind(paint_polycrystal, (0.2, 0.05, 0.75), (50, 50000)),
     "precipitates": Kind(paint_precipitates, (0.15, 0.05, 0.8), (20, 3000)),
+    "layers": Kind(paint_layers, (0.12, 0.06, 0.82), (20, 50000)),
+    "dislocation_loops": Kind(paint_dislocation_loops, (0.9, 0.05, 0.05), (3, 60)),
+    "powder": Kind(paint_powder, (0.0, 0.0, 1.0), (2000, 80000)),
+    "agglomerates": Kind(paint_agglomerates, (0.2, 0.05, 0.75), (10, 200)),
 }

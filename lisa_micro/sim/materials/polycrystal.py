@@ -123,7 +123,7 @@ def paint_polycrystal(draw: Draw) -> Painted:
 
 
 def _grain_values(look: np.random.Generator, structure: Structure, levels: int = 0) -> np.ndarray:
-    """``(H, W)`` float32, one value of unit deviation a grain, of few levels where ``levels`` is given; twins differ."""
+    """``(H, W)`` float32, one value of unit deviation a grain, of ``levels`` levels where not 0; twins differ."""
     n = int(structure.cells.owner.max()) + 1
     value = look.normal(0, 1, n) if not levels else look.integers(0, levels, n) * (2.5 / levels)
     twin = look.normal(0, 0.8, n)

@@ -86,12 +86,15 @@ def paint_discs(points: np.ndarray, radii: np.ndarray, ratios: np.ndarray, turns
     middle = np.rint(points).astype(int)
     rows = middle[:, 1, None, None] + offset[None, :, None]
     columns = middle[:, 0, None, None] + offset[None, None, :]
-    dx, dy = columns - points[:, 0, None, None], rows - points[:, 1, None, None]
-    cos, sin = np.cos(turns)[:, None, None], np.sin(turns)[:, None, None]
-    a, b = radii[:, None, None], (radii * ratios)[:, None, None]
+    dx = (columns - points[:, 0, None, None]).astype(np.float32)
+    dy = (rows - points[:, 1, None, None]).astype(np.float32)
+    cos, sin, a, b = (
+        q.astype(np.float32)[:, None, None] for q in (np.cos(turns), np.sin(turns), radii, radii * ratios)
+    )
     u, v = (cos * dx + sin * dy) / a, (cos * dy - sin * dx) / b
     k = np.sqrt(u * u + v * v)
-    slope = np.maximum(np.sqrt((u / a) ** 2 + (v / b) ** 2), 1e-6)
+    u, v = u / a, v / b
+    slope = np.maximum(np.sqrt(u * u + v * v), np.float32(1e-6))
     distance = k * (k - 1) / slope
     rows, columns = np.broadcast_to(rows, k.shape), np.broadcast_to(columns, k.shape)
     there = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1]) & (distance < 0.5)
