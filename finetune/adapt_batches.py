@@ -110,8 +110,9 @@ class AdaptMaker:
     Args:
         items: own ones and the default's scenes. chat, image_tokens: as in the stage ``language``.
         crop: px. share: of the conversations, on scenes. templates: see :class:`finetune.adapt_config.AdaptStage`.
-        vocabulary: of the model. codes: names of its class embeddings, in their order; those of the vocabulary if not given. own_from: number of the first concept that is new; its code learns, so that it prompts
-            the decoder too.
+        vocabulary: of the model. codes: names of its class embeddings, in their order; those of the vocabulary if not
+            given. own_from: number of the first concept that is new; its code learns, so that it prompts the decoder
+            too.
         decodes, boxes: whether anything is outlined, whether by boxes too. keeps: prompt by the default's codes on its
             scenes too, where the decoder or the tower learns. looks: further windows for each conversation. apart: the
             decoder learns for new concepts alone, so that nothing else is outlined. lies: how views lie.

@@ -29,8 +29,9 @@ class ConceptCrops:
 
     size: side of a crop, px, a multiple of 32. mix: share of each kind of source; kinds without sources are left out.
     other_share: of each kind that ``mix`` does not name.
-    scales: enlargement per kind, (low, high). default_scale: of the others. words, boxes: prompts per crop; regions, points:
-    prompts per batch. particle_share: how often a source with other labels is cut for its particles all the same.
+    scales: enlargement per kind, (low, high). default_scale: of the others. words, boxes: prompts per crop; regions,
+    points: prompts per batch. particle_share: how often a source with other labels is cut for its particles all the
+    same.
     """
 
     size: int = 320
@@ -49,8 +50,8 @@ class ConceptBatch(NamedTuple):
     """B crops ``(B, 1, S, S)`` 0..1 and their prompts, each with the number of its crop (``*_rows``).
 
     Words: class numbers ``(Nw,)``. Exemplars: boxes ``(Ne, K, 4)`` px of the crop, signs ``(Ne, K)``. Objects: boxes
-    ``(Nb, 4)`` px of the frame and mask prompts ``(Nb, 1, S/4, S/4)`` (negative: the box itself), windows ``(Nb, 4)`` in
-    cells. Points ``(Np, 4, 2)`` px of the frame, labels ``(Np, 4)``. Targets in the order words, exemplars, objects,
+    ``(Nb, 4)`` px of the frame and mask prompts ``(Nb, 1, S/4, S/4)`` (negative: the box itself), windows ``(Nb, 4)``
+    in cells. Points ``(Np, 4, 2)`` px of the frame, labels ``(Np, 4)``. Targets in the order words, exemplars, objects,
     points; ``concepts``: class number of each, -1 unknown; ``first_region``: objects from here on have mask prompts.
     ``origin``: where the crops lie in the frame, cells of 16 px.
     """

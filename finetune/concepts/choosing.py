@@ -40,8 +40,8 @@ def jittered(box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def crowding(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, list]:
-    """Numbers of the instances of at least :data:`LEAST_AREA` px, the share of each one's box that other instances cover, and
-    the boxes as slices."""
+    """Numbers of the instances of at least :data:`LEAST_AREA` px, the share of each one's box that other instances
+    cover, and the boxes as slices."""
     numbers, shares, windows = [], [], []
     for number, window in enumerate(ndimage.find_objects(labels), 1):
         if window is None:
@@ -95,8 +95,8 @@ def truth_of(crop: Crop, concept: str) -> Word:
 
 
 def pick_words(crop: Crop, rng: np.random.Generator, count: int, focus: str) -> list[Word]:
-    """The concept that the crop was cut for, and others: labelled ones that are there, those that are not, and some that are
-    known to be absent."""
+    """The concept that the crop was cut for, and others: labelled ones that are there, those that are not, and some
+    that are known to be absent."""
     others = [c for c in VISION_CONCEPTS if c != focus and (c in crop.labels or c in crop.absent)]
     weights = np.array(
         [
@@ -115,8 +115,8 @@ def pick_words(crop: Crop, rng: np.random.Generator, count: int, focus: str) -> 
 
 @dataclass(frozen=True)
 class Episode:
-    """Exemplars of one crop. word: truth of all that is alike. boxes ``(K, 4)`` XYXY px, signs ``(K,)``: 1 alike, -1 not, 0 no
-    box."""
+    """Exemplars of one crop. word: truth of all that is alike. boxes ``(K, 4)`` XYXY px, signs ``(K,)``: 1 alike, -1
+    not, 0 no box."""
 
     word: Word
     boxes: np.ndarray
@@ -156,8 +156,8 @@ def _unlike_box(crop: Crop, target: np.ndarray, like: np.ndarray, rng: np.random
 
 
 def pick_episode(crop: Crop, rng: np.random.Generator, most: int = 3) -> Episode | None:
-    """One to three objects of a concept that is there, up to three that are not alike; ``None`` where there is nothing to
-    show."""
+    """One to three objects of a concept that is there, up to three that are not alike; ``None`` where there is nothing
+    to show."""
     there = [c for c in crop.labels if crop.labels[c].any() and c not in ("substrate", "annotation")]
     if not there:
         return None

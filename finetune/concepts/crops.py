@@ -73,11 +73,11 @@ def cut_crop(source: Labelled, rng: np.random.Generator, size: int, scales: tupl
     """One augmented crop.
 
     Args:
-        size: side S in px. scales: enlargement, drawn log-uniformly between the two. focus: the concept that the crop is
-            mostly to show.
+        size: side S in px. scales: enlargement, drawn log-uniformly between the two. focus: the concept that the crop
+            is mostly to show.
 
-    Where the crop is larger than the micrograph, the micrograph goes on mirrored, labels too, so that small objects come in
-    numbers.
+    Where the crop is larger than the micrograph, the micrograph goes on mirrored, labels too, so that small objects
+    come in numbers.
     """
     scale = float(np.exp(rng.uniform(*np.log(scales))))
     h, w = source.pixels.shape
@@ -114,8 +114,8 @@ def cut_crop(source: Labelled, rng: np.random.Generator, size: int, scales: tupl
 def burn(
     image: np.ndarray, labels: dict[str, np.ndarray], rng: np.random.Generator, alone: bool
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Burn letters, a scale bar or a banner into a crop, as ``annotation``; ``alone``: a crop without any is known to have
-    none."""
+    """Burn letters, a scale bar or a banner into a crop, as ``annotation``; ``alone``: a crop without any is known to
+    have none."""
     overlay = random_overlay(rng, image.shape, float(np.exp(rng.uniform(-2, 3))), bool(image.mean() > 0.5), True)
     if overlay is None:
         return image, labels | ({"annotation": np.zeros(image.shape, np.int32)} if alone else {})
@@ -125,8 +125,8 @@ def burn(
 
 
 def drowned(image: np.ndarray, labels: dict[str, np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """Noise until the contrast of what is labelled is 0.3 to 3 times its standard deviation, half of the time smoothed, as
-    averaged frames are."""
+    """Noise until the contrast of what is labelled is 0.3 to 3 times its standard deviation, half of the time
+    smoothed, as averaged frames are."""
     inside = np.zeros(image.shape, bool)
     for concept, mask in labels.items():
         if concept not in ("substrate", "annotation"):

@@ -39,8 +39,8 @@ PARTS = ("sam_tower", "mask_head", "exemplar_encoder")
 
 
 class ConceptModel(nn.Module):
-    """What this stage trains. The class embeddings of the reply language's concepts stay: the language model aims at them;
-    those of the others are ``new_codes``."""
+    """What this stage trains. The class embeddings of the reply language's concepts stay: the language model aims at
+    them; those of the others are ``new_codes``."""
 
     def __init__(self, embed_dim: int = 192, depth: int = 2):
         super().__init__()

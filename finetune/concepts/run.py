@@ -27,8 +27,8 @@ from lisa_micro.sim.materials import MATERIAL_KINDS
 class ConceptScenes(BaseModel):
     """Simulated scenes to train on.
 
-    particles: scenes of particles, from seed ``seed`` on; videos: sintering videos, six frames each. materials: scenes of each
-    kind of :data:`lisa_micro.sim.materials.MATERIAL_KINDS`.
+    particles: scenes of particles, from seed ``seed`` on; videos: sintering videos, six frames each. materials: scenes
+    of each kind of :data:`lisa_micro.sim.materials.MATERIAL_KINDS`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -41,8 +41,9 @@ class ConceptScenes(BaseModel):
 class ConceptStage(BaseModel):
     """SAM tower, mask decoder and exemplar encoder on seventeen concepts.
 
-    encoder_lr, tower_lr, fast_lr, codes_lr: factors on the learning rate of the encoder, of the rest of tower and decoder, of
-    the exemplar encoder, and of the new class embeddings. encoder_frozen: number of leading encoder blocks to freeze.
+    encoder_lr, tower_lr, fast_lr, codes_lr: factors on the learning rate of the encoder, of the rest of tower and
+    decoder, of the exemplar encoder, and of the new class embeddings. encoder_frozen: number of leading encoder blocks
+    to freeze.
     """
 
     model_config = ConfigDict(extra="forbid")

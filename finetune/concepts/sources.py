@@ -1,7 +1,7 @@
 """Micrographs with labels of some of the seventeen concepts, prepared once and kept on disk.
 
-One npz per micrograph: ``pixels`` uint8 ``(H, W)`` with robust contrast, int16 labels per known concept, and what the labels
-mean. A concept that is neither labelled nor known to be absent is unknown there, and gets no loss.
+One npz per micrograph: ``pixels`` uint8 ``(H, W)`` with robust contrast, int16 labels per known concept, and what the
+labels mean. A concept that is neither labelled nor known to be absent is unknown there, and gets no loss.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def of_source(source: Source) -> Labelled:
 
 
 def of_scene(name: str, scene: Scene) -> Labelled:
-    """A simulated scene of particles, with what is burnt in as ``annotation``, and cores and shells where it has them."""
+    """A simulated scene of particles, with what is burnt in as ``annotation``, and cores and shells where it has
+    them."""
     labels = {c: scene.labels(c).astype(np.int16) for c in CONCEPTS}
     labels["annotation"] = scene.overlay.astype(np.int16)
     absent = set(ABSENT["sim"])
@@ -126,8 +127,8 @@ def prepare_materials(folder: Path, split: str) -> list[Path]:
 
 
 def prepare_scenes(folder: Path, count: int, seed: int, shape: tuple[int, int] = (512, 512)) -> list[Path]:
-    """Simulate ``count`` scenes of particles with seeds from ``seed`` on: half of them agglomerates, a quarter with cores
-    and shells; what is there already stays."""
+    """Simulate ``count`` scenes of particles with seeds from ``seed`` on: half of them agglomerates, a quarter with
+    cores and shells; what is there already stays."""
     paths = []
     for number in range(seed, seed + count):
         path = folder / f"scene_{number:07d}.npz"

@@ -28,7 +28,8 @@ REGIONS = ("substrate", "layer", "grain_boundary")
 """Built-in concepts that are one region, not instances."""
 
 PIECES = ("crack", "shell", "annotation")
-"""Built-in concepts whose instances are the connected pieces of the mask, of any shape: their distance maps say nothing."""
+"""Built-in concepts whose instances are the connected pieces of the mask, of any shape: their distance maps say
+nothing."""
 
 CUT = 4.0
 """px: how far from a piece the cut between two touching instances may lie."""
@@ -151,7 +152,8 @@ class ImageView:
         )
 
     def is_dense(self, concept: str) -> bool:
-        """Whether pores and agglomerates are seen directly, as objects in a matrix: there are no particles to define them."""
+        """Whether pores and agglomerates are seen directly, as objects in a matrix: there are no particles to define
+        them."""
         return concept in ("pore", "agglomerate") and not self.particles.any()
 
     def _structures(self, concept: str, probability: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:

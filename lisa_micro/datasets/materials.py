@@ -1,7 +1,7 @@
 """The eight sets of ``materials``: real micrographs of concepts beyond particles, with partial labels.
 
-A set says nothing about a concept that it does not label, unless :data:`MATERIALS` lists the concept as absent: a powder
-has no dislocation loops, whoever labelled it.
+A set says nothing about a concept that it does not label, unless :data:`MATERIALS` lists the concept as absent: a
+powder has no dislocation loops, whoever labelled it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Suite ``concepts``: what the mask decoder segments of each concept, prompted by its class embedding, and objects in boxes.
+"""Suite ``concepts``: what the mask decoder segments of each concept, prompted by its class embedding, and objects in
+boxes.
 
 Materials by parent, EMPS, and simulated scenes of kinds that training knows, from seeds that it does not.
 """
@@ -41,8 +42,9 @@ class Task:
 
     Attributes:
         key: of the figure. concept: asked for. source: materials set, or simulated kind with the prefix ``sim:``.
-        score: ``"giou"``, ``"instances"`` (TP/(TP+FP+FN) at 0.5, pooled), ``"found"`` (recall at IoU 0.5 of instances whose
-            equivalent diameter lies in ``diameters``), or ``"line"`` (F1 of the centre line within ``tolerance`` px).
+        score: ``"giou"``, ``"instances"`` (TP/(TP+FP+FN) at 0.5, pooled), ``"found"`` (recall at IoU 0.5 of instances
+            whose equivalent diameter lies in ``diameters``), or ``"line"`` (F1 of the centre line within ``tolerance``
+            px).
         must, aim: limits.
         tiled: whether micrographs larger than the tower's input are seen in tiles for the figure; the table gives both.
     """
@@ -93,8 +95,8 @@ MEANING = {
 
 
 def cases(task: Task, context: Context) -> Iterator[tuple[str, Micrograph, np.ndarray]]:
-    """Name, micrograph and true labels ``(H, W)`` of a task; micrographs that do not label the concept are left out, and
-    simulated ones that do not show it."""
+    """Name, micrograph and true labels ``(H, W)`` of a task; micrographs that do not label the concept are left out,
+    and simulated ones that do not show it."""
     if not task.source.startswith("sim:"):
         examples = read_materials(task.source, "validation", context.data)
         for example in context.limited(examples):
@@ -135,7 +137,8 @@ def line_of(task: Task, found: list[np.ndarray], truth: list[np.ndarray]) -> tup
 
 
 def found_of(found: np.ndarray, truth: np.ndarray, diameters: tuple[float, float]) -> tuple[int, int]:
-    """How many true instances with an equivalent diameter in a range are matched at IoU >= 0.5, and how many there are."""
+    """How many true instances with an equivalent diameter in a range are matched at IoU >= 0.5, and how many there
+    are."""
     areas = np.bincount(truth.ravel())
     size = np.sqrt(4 * areas / np.pi)
     wanted = {n for n in range(1, len(areas)) if areas[n] and diameters[0] <= size[n] <= diameters[1]}
@@ -241,8 +244,8 @@ def boxes_and_letters(eyes: Eyes, context: Context) -> tuple[list[Figure], list[
             "box_crowd",
             "EMPS boxes in a crowd, IoU",
             mean(crowd),
-            f"IoU of a box prompt's mask with its object, where others cover over {CROWD:.0%} of the box; {BOXES} boxes a "
-            "micrograph at most.",
+            f"IoU of a box prompt's mask with its object, where others cover over {CROWD:.0%} of the box; at most {BOXES} "
+            "boxes a micrograph.",
             0.87,
             0.92,
             n=len(crowd),

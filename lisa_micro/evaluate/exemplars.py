@@ -20,7 +20,8 @@ LEAST_PX = 30
 
 
 def positive_boxes(labels: np.ndarray, concept: str, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Boxes ``(k, 4)`` XYXY px, k <= count, as a user draws them: around objects, or around pieces of a line or a layer.
+    """Boxes ``(k, 4)`` XYXY px, k <= count, as a user draws them: around objects, or around pieces of a line or a
+    layer.
 
     Args:
         labels: ``(H, W)`` int32; a mask's connected pieces are its objects.
@@ -61,7 +62,8 @@ def negative_boxes(labels: np.ndarray, like: np.ndarray, count: int, rng: np.ran
 
 
 def exemplars(context: Context) -> SuiteResult:
-    """Each labelled concept of each validation micrograph of ``materials``: three boxes and three negative ones, and one box.
+    """Each labelled concept of each validation micrograph of ``materials``: three boxes and three negative ones, and
+    one box.
 
     Raises:
         InputError: the data sets are not found.

@@ -30,7 +30,8 @@ PARTS = (
 )
 """Modules of a model folder, one safetensors file each; ``lora.safetensors`` is the adapter."""
 ALL_PARTS = (*PARTS, "exemplar_encoder", "own_head", "own_top")
-"""With the exemplar encoder, and the mask decoder of users' concepts and what it sees through, which few models have."""
+"""With the exemplar encoder, and the mask decoder of users' concepts and what it sees through, which few models
+have."""
 
 
 def build_vision(config: LisaConfig) -> LisaModel:

@@ -64,7 +64,7 @@ class LisaConfig(BaseModel):
         least_side: micrographs whose longest side is below this are scaled up to it.
         presence_threshold: probability below which a target counts as not there, per concept.
         built_in: concepts that the mask decoder was shipped with, in the order of its class embeddings.
-        concepts: name of each concept that users taught, in the order of the class embeddings behind those of ``built_in``.
+        concepts: name of each concept that users taught, in the order of the class embeddings behind the built-in ones.
         exemplars: whether the model has an exemplar encoder.
         own_decoder: those of them that are outlined by a mask decoder of their own (``own_head``), so that tuning it
             has changed nothing for the others. own_top: whether that decoder sees through a top-down path of its own
@@ -118,8 +118,8 @@ class LisaConfig(BaseModel):
         return (*self.built_in, *self.concepts)
 
     def code_number(self, name: str) -> int:
-        """Number of a concept's class embedding, -1 where it has none. A concept that users taught goes before a built-in one
-        of the same name."""
+        """Number of a concept's class embedding, -1 where it has none. A concept that users taught goes before a
+        built-in one of the same name."""
         taught = tuple(self.concepts)
         if name in taught:
             return len(self.built_in) + taught.index(name)

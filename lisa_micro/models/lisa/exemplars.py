@@ -1,8 +1,8 @@
 """Exemplars: boxes around some objects prompt the mask decoder for all that are alike.
 
 Two prompts come out. Tokens say what the objects look like: features pooled in the boxes, by a small network. The mask
-prompt says where such pixels are: a ridge regression in closed form on the SAM tower's features, fitted to the pixels of
-the boxes (Bertinetto et al. 2019, "Meta-learning with differentiable closed-form solvers").
+prompt says where such pixels are: a ridge regression in closed form on the SAM tower's features, fitted to the pixels
+of the boxes (Bertinetto et al. 2019, "Meta-learning with differentiable closed-form solvers").
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ TOKENS = 3
 
 
 class ExemplarPrompt(NamedTuple):
-    """Prompt of N images: ``tokens`` ``(N, 3, D)`` and ``areas`` ``(N, 1, H/4, W/4)``, the probability 0..1 that a pixel
-    is alike, by the ridge regression."""
+    """Prompt of N images: ``tokens`` ``(N, 3, D)`` and ``areas`` ``(N, 1, H/4, W/4)``, the probability 0..1 that a
+    pixel is alike, by the ridge regression."""
 
     tokens: Tensor
     areas: Tensor
@@ -43,7 +43,8 @@ class ExemplarBoxes:
     Attributes:
         boxes: ``(N, K, 4)`` XYXY px of the tower's input, relative to its top left corner.
         signs: ``(N, K)`` :data:`POSITIVE`, :data:`NEGATIVE` or :data:`UNUSED`; each image has a positive one.
-        masks: ``(N, K, H/2, W/2)`` probability 0..1 of the object in each box, as the mask decoder gives it for the box.
+        masks: ``(N, K, H/2, W/2)`` probability 0..1 of the object in each box, as the mask decoder gives it for the
+        box.
     """
 
     boxes: Tensor

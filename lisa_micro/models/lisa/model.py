@@ -165,8 +165,8 @@ class LisaModel(nn.Module):
         return self.decode_prompts(features, code, [number])
 
     def nearest_concepts(self, prompts: Tensor) -> list[int]:
-        """Prompt embeddings ``(N, D)`` -> number of the concept whose code is nearest to each, among those that the reply
-        language names."""
+        """Prompt embeddings ``(N, D)`` -> number of the concept whose code is nearest to each, among those that the
+        reply language names."""
         config = self.config
         spoken = [n for n, name in enumerate(config.code_names) if name in config.vocabulary.names]
         codes = self.mask_head.code_book.weight[spoken]
