@@ -244,8 +244,8 @@ def boxes_and_letters(eyes: Eyes, context: Context) -> tuple[list[Figure], list[
             "box_crowd",
             "EMPS boxes in a crowd, IoU",
             mean(crowd),
-            f"IoU of a box prompt's mask with its object, where others cover over {CROWD:.0%} of the box; at most {BOXES} "
-            "boxes a micrograph.",
+            f"IoU of a box prompt's mask with its object, where others cover over {CROWD:.0%} of the box; at most "
+            f"{BOXES} boxes a micrograph.",
             0.87,
             0.92,
             n=len(crowd),
