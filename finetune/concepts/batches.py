@@ -28,10 +28,10 @@ class ConceptCrops:
     """How batches are made.
 
     size: side of a crop, px, a multiple of 32. mix: share of each kind of source; kinds without sources are left out.
-    other_share: of each kind that ``mix`` does not name.
-    scales: enlargement per kind, (low, high). default_scale: of the others. words, boxes: prompts per crop; regions,
-    points: prompts per batch. particle_share: how often a source with other labels is cut for its particles all the
-    same.
+    other_share: of each kind that ``mix`` does not name. scales: enlargement per kind, (low, high). default_scale: of
+    the others. absent: chance that a crop is asked for a concept that it does not show. boxes: prompts per crop.
+    regions, points: prompts per batch. particle_share: how often a source with other labels is cut for its particles
+    all the same.
     """
 
     size: int = 320
@@ -39,7 +39,7 @@ class ConceptCrops:
     other_share: float = 0.0
     scales: dict[str, tuple[float, float]] = field(default_factory=dict)
     default_scale: tuple[float, float] = (0.35, 1.8)
-    words: int = 2
+    absent: float = 0.3
     boxes: int = 3
     regions: int = 2
     points: int = 1
@@ -158,7 +158,7 @@ class ConceptMaker:
         numbers: dict[str, list[int]] = {kind: [] for kind in rows}
         examples, boxes, regions, windows, points, point_labels = [], [], [], [], [], []
         for row, (crop, focus) in enumerate(crops):
-            for word in pick_words(crop, rng, config.words, focus):
+            for word in pick_words(crop, rng, focus, config.absent):
                 there = bool(word.labels.any())
                 parts = word.concept in crop.parts or (word.concept in crop.absent and not there)
                 targets["word"].append(word_target(word, parts, 1.0 if there else 0.5))

@@ -94,22 +94,20 @@ def truth_of(crop: Crop, concept: str) -> Word:
     return Word(concept, labels, valid)
 
 
-def pick_words(crop: Crop, rng: np.random.Generator, count: int, focus: str) -> list[Word]:
-    """The concept that the crop was cut for, and others: labelled ones that are there, those that are not, and some
-    that are known to be absent."""
-    others = [c for c in VISION_CONCEPTS if c != focus and (c in crop.labels or c in crop.absent)]
-    weights = np.array(
-        [
-            (3.0 if crop.labels[c].any() else 1.0) * (0.3 if c == "substrate" else 1.0) if c in crop.labels else 0.5
-            for c in others
-        ]
-    )
+def pick_words(crop: Crop, rng: np.random.Generator, focus: str, absent: float) -> list[Word]:
+    """The concept that the crop was cut for; often another one that is there; with a chance of ``absent`` one that is
+    not, labelled as empty or known to be absent. More of those would teach the decoder to answer every new concept with
+    nothing."""
+    there = [c for c in crop.labels if c not in (focus, "substrate") and crop.labels[c].any()]
+    gone = [c for c in VISION_CONCEPTS if c in crop.absent or (c in crop.labels and not crop.labels[c].any())]
     asked = [focus]
-    if others:
-        picks = rng.choice(len(others), size=min(count - 1, len(others)), replace=False, p=weights / weights.sum())
-        asked += [others[int(k)] for k in picks]
-    while len(asked) < count:
-        asked.append(focus)
+    if there and rng.random() < 0.75:
+        asked.append(there[int(rng.integers(len(there)))])
+    elif "substrate" in crop.labels and focus != "substrate" and rng.random() < 0.15:
+        asked.append("substrate")
+    gone = [c for c in gone if c not in asked]
+    if gone and rng.random() < absent:
+        asked.append(gone[int(rng.integers(len(gone)))])
     return [truth_of(crop, c) for c in asked]
 
 

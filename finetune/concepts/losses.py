@@ -69,6 +69,10 @@ def concept_loss(
     w = target.weight
     total = w.sum().clamp_min(1.0)
     mask, distance, border, iou, quality, presence = outline_terms(out, target, weights.rival)
+    # Dice of an empty target stays near 1 until all of the mask is gone, whatever its size
+    empty = (target.mask.sum((1, 2)) == 0).float()
+    plain = F.binary_cross_entropy_with_logits(out.mask, target.mask, reduction="none") * target.valid
+    mask = torch.where(empty > 0, 2 * plain.sum((1, 2)) / target.valid.sum((1, 2)).clamp_min(1.0), mask)
     known = (target.presence >= 0).float()
     parts = w * target.parts
     thin = is_thin(batch.concepts.to(w.device)) & (target.mask.sum((1, 2)) > 0)
