@@ -91,7 +91,7 @@ def test_unused_boxes_change_nothing(encoder):
 def test_gradients_reach_all_weights(encoder):
     image, mask = scene(POSITIONS)
     prompt = encoder(features_of(image), image, given(mask, [[11, 11, 29, 29], [90, 90, 110, 110]], [1, -1]))
-    (prompt.areas.mean() + prompt.tokens.square().mean()).backward()
+    (prompt.areas.mean() + prompt.tokens.square().mean() + prompt.fine.square().mean()).backward()
     without = [n for n, p in encoder.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
     assert not without
 

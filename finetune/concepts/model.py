@@ -107,7 +107,7 @@ class ConceptModel(nn.Module):
         given = ExemplarBoxes(batch.exemplar_boxes, batch.exemplar_signs, masks)
         own = _of(features, rows)
         prompt = self.exemplar_encoder(own, batch.images[rows], given)
-        return self.mask_head(own, prompt.tokens, batch.origin, prompt.areas)
+        return self.mask_head(prompt.on(own), prompt.tokens, batch.origin, prompt.areas)
 
     def box_masks(self, features: SamFeatures, batch: ConceptBatch) -> Tensor:
         """Probability of the object in each exemplar box, ``(N, K, H/2, W/2)``; 0 for unused boxes."""

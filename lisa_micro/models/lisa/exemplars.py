@@ -29,11 +29,21 @@ TOKENS = 3
 
 
 class ExemplarPrompt(NamedTuple):
-    """Prompt of N images: ``tokens`` ``(N, 3, D)`` and ``areas`` ``(N, 1, H/4, W/4)``, the probability 0..1 that a
-    pixel is alike, by the ridge regression."""
+    """Prompt of N images.
+
+    tokens: ``(N, 3, D)``. areas: ``(N, 1, H/4, W/4)``, the probability 0..1 that a pixel is alike, by the ridge
+    regression. fine: ``(N, D/8, H/4, W/4)``, the same for the decoder's refinement, whose cells are small enough for
+    small objects.
+    """
 
     tokens: Tensor
     areas: Tensor
+    fine: Tensor
+
+    def on(self, features: SamFeatures) -> SamFeatures:
+        """The features that the mask decoder refines its mask with: those of the tower, ``fine`` added at stride 4."""
+        coarse, middle, finest = features.skips
+        return features._replace(skips=(coarse, middle + self.fine.to(middle.dtype), finest))
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,7 @@ class ExemplarEncoder(nn.Module):
         self.weights = nn.Parameter(torch.tensor([0.0, 0.0, -1.5]))  # logarithms: boxes, unlike pixels, all others
         self.ridge = nn.Parameter(torch.tensor(-4.0))  # logarithm
         self.scale = nn.Parameter(torch.tensor([3.0, 0.0]))
+        self.fine = nn.Conv2d(2, dim // 8, 3, padding=1)
         nn.init.normal_(self.kinds.weight, std=0.3)
 
     def maps(self, features: SamFeatures, image: Tensor) -> Tensor:
@@ -111,9 +122,11 @@ class ExemplarEncoder(nn.Module):
             objects = F.avg_pool2d(given.masks.float(), 2) * inside
             positive = (given.signs == POSITIVE).float()[..., None, None]
             negative = (given.signs == NEGATIVE).float()[..., None, None]
-            areas = self._regress(maps, inside, ring, objects, positive, negative)
+            score = self._regress(maps, inside, ring, objects, positive, negative)
+            areas = (self.scale[0] * score + self.scale[1]).sigmoid()
+            fine = self.fine(torch.cat([areas, score.tanh()], 1))
             tokens = self._tokens(maps, inside, ring, objects, given)
-        return ExemplarPrompt(tokens, areas)
+        return ExemplarPrompt(tokens, areas, fine)
 
     def _places(self, given: ExemplarBoxes, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Inside of each box and ring around it, ``(N, K, h, w)`` in 0..1."""
@@ -129,7 +142,7 @@ class ExemplarEncoder(nn.Module):
     def _regress(
         self, maps: Tensor, inside: Tensor, ring: Tensor, objects: Tensor, positive: Tensor, negative: Tensor
     ) -> Tensor:
-        """Probability ``(N, 1, h, w)`` of being alike: weighted ridge regression of +1 and -1 on the maps."""
+        """Score ``(N, 1, h, w)`` of being alike: weighted ridge regression of +1 and -1 on the maps."""
         n, c, h, w = maps.shape
         alike = (objects * positive).amax(1)
         unlike = torch.maximum(
@@ -147,8 +160,7 @@ class ExemplarEncoder(nn.Module):
         gram = (x * weight) @ x.transpose(1, 2)
         gram = gram + self.ridge.exp() * torch.eye(c + 1, device=maps.device)
         solution = torch.linalg.solve(gram, x @ target)
-        score = (solution.transpose(1, 2) @ x).reshape(n, 1, h, w)
-        return (self.scale[0] * score + self.scale[1]).sigmoid()
+        return (solution.transpose(1, 2) @ x).reshape(n, 1, h, w)
 
     def _tokens(self, maps: Tensor, inside: Tensor, ring: Tensor, objects: Tensor, given: ExemplarBoxes) -> Tensor:
         """Prompt tokens ``(N, 3, D)``."""

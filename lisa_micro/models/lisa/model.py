@@ -223,7 +223,7 @@ class LisaModel(nn.Module):
         masks = self._box_masks(features.sam, boxes)
         given = ExemplarBoxes(boxes[None], signs[None], masks[None])
         prompt = self.exemplar_encoder(features.sam, seen, given)
-        return self.mask_head(features.sam, prompt.tokens, areas=prompt.areas)
+        return self.mask_head(prompt.on(features.sam), prompt.tokens, areas=prompt.areas)
 
     def _box_masks(self, sam: SamFeatures, boxes: Tensor) -> Tensor:
         """Probability of the object in each box ``(K, 4)`` px of the tower's input, ``(K, H/2, W/2)``."""
