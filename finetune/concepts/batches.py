@@ -23,6 +23,24 @@ WINDOW_SIDES = (10, 14, 20)
 """Cells of 16 px: windows around boxes have one of these sides, so that prompts share batches."""
 
 
+LEAST_SIZE = {"particle": 6.0, "fibre": 5.0, "shell": 5.0, "crack": 3.5, "grain_boundary": 3.5}
+"""px of a crop: the least size, as :func:`object_size` gives it, at which objects are shown; of all others as of
+particles."""
+LARGEST_SCALE = 2.6
+
+
+def object_size(labels: np.ndarray) -> float:
+    """Typical size of the objects of ``(H, W)`` labels, px: four times the area over the perimeter, which is the
+    diameter of a disc and twice the width of a line; 0 without objects."""
+    inside = labels > 0
+    area = int(inside.sum())
+    if not area:
+        return 0.0
+    edges = int((labels[1:] != labels[:-1]).sum()) + int((labels[:, 1:] != labels[:, :-1]).sum())
+    # a jagged edge is longer than the line that it follows by 4 / pi
+    return 4 * area / max(edges * np.pi / 4, 1.0)
+
+
 @dataclass(frozen=True)
 class ConceptCrops:
     """How batches are made.
@@ -44,6 +62,7 @@ class ConceptCrops:
     regions: int = 2
     points: int = 1
     particle_share: float = 0.5
+    fixed: tuple[str, ...] = ("tem",)
 
 
 class ConceptBatch(NamedTuple):
@@ -124,6 +143,7 @@ class ConceptMaker:
         self.pools: dict[str, list[Labelled]] = {}
         for source in sources:
             self.pools.setdefault(source.kind, []).append(source)
+        self._sizes: dict[tuple[str, str, str], float] = {}
         given = {kind: config.mix.get(kind, config.other_share) for kind in sorted(self.pools)}
         self.kinds = [kind for kind, share in given.items() if share > 0]
         if not self.kinds:
@@ -143,8 +163,21 @@ class ConceptMaker:
             focus = "particle" if "particle" in there else there[0]
         else:
             focus = others[int(rng.integers(len(others)))]
-        scales = self.config.scales.get(source.kind, self.config.default_scale)
-        return cut_crop(source, rng, self.config.size, tuple(scales), focus), focus
+        low, high = self.config.scales.get(source.kind, self.config.default_scale)
+        if source.kind not in self.config.fixed:
+            low, high = self.visible(source, focus, low, high)
+        return cut_crop(source, rng, self.config.size, (low, high), focus), focus
+
+    def visible(self, source: Labelled, concept: str, low: float, high: float) -> tuple[float, float]:
+        """A range of scales at which the objects of a concept are not smaller than :data:`LEAST_SIZE`."""
+        key = (source.name, source.kind, concept)
+        if key not in self._sizes:
+            self._sizes[key] = object_size(source.labels[concept]) if concept in source.labels else 0.0
+        size = self._sizes[key]
+        if size <= 0:
+            return low, high
+        low = min(max(low, LEAST_SIZE.get(concept, LEAST_SIZE["particle"]) / size), LARGEST_SCALE)
+        return low, min(max(high, 14 / size, 1.3 * low), 1.3 * LARGEST_SCALE)
 
     def __call__(self, step: int) -> ConceptBatch:
         rng = np.random.default_rng((self.seed, step))
@@ -161,7 +194,7 @@ class ConceptMaker:
             for word in pick_words(crop, rng, focus, config.absent):
                 there = bool(word.labels.any())
                 parts = word.concept in crop.parts or (word.concept in crop.absent and not there)
-                targets["word"].append(word_target(word, parts, 1.0 if there else 0.5))
+                targets["word"].append(word_target(word, parts, 1.0 if there else 0.7))
                 rows["word"].append(row)
                 numbers["word"].append(VISION_CONCEPTS.index(word.concept))
             episode = pick_episode(crop, rng)

@@ -23,7 +23,7 @@ class ConceptWeights:
     distance: float = 1.0
     border: float = 0.3
     iou: float = 0.2
-    presence: float = 0.2
+    presence: float = 0.4
     thin: float = 0.5
     rival: float = 4.0
 
