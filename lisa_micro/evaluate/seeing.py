@@ -14,10 +14,12 @@ from lisa_micro.assistant.outline import PIECES, REGIONS, ImageView, pieces
 from lisa_micro.geometry import resample_nearest
 from lisa_micro.io.contrast import to_unit_range
 from lisa_micro.models.lisa.instances import separate
+from lisa_micro.models.lisa.model import LisaModel
 from lisa_micro.models.segmenters.base import check_prompts
 from lisa_micro.models.segmenters.everything import label_shape
 from lisa_micro.models.segmenters.micro import MicroSegmenter
 from lisa_micro.pipeline.tiled import HALO_SHARE, stitch
+from lisa_micro.types import InputError
 
 PICTURE_SIDE = 420
 """px of one panel of a picture."""
@@ -28,9 +30,16 @@ class Eyes:
 
     Args:
         assistant: with a mask decoder that has class embeddings.
+
+    Raises:
+        InputError: it is something else, such as an official LISA checkpoint.
     """
 
-    def __init__(self, assistant: Assistant):
+    def __init__(self, assistant: object):
+        if not isinstance(assistant, Assistant) or not isinstance(assistant.engine.model, LisaModel):
+            raise InputError(
+                "The suites concepts and exemplars need a LISA-micro model: choose a preset or its folder."
+            )
         self.engine = assistant.engine
         self.config = self.engine.model.config
         self.segmenter = MicroSegmenter("micro", self.engine.model, self.engine.device, "", self.engine.bf16)
