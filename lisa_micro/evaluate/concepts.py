@@ -228,7 +228,7 @@ def boxes_and_letters(eyes: Eyes, context: Context) -> tuple[list[Figure], list[
         if len(picks) > BOXES:
             # those in a crowd first: they are fewer
             order = rng.permutation(len(boxes))
-            picks = order[np.argsort(-(shares[order] > CROWD), kind="stable")][:BOXES]
+            picks = order[np.argsort(shares[order] <= CROWD, kind="stable")][:BOXES]
         masks = eyes.boxes(pixels, boxes[picks])
         scores = [metrics.iou(mask, labels == k + 1) for mask, k in zip(masks, picks, strict=True)]
         for score, k in zip(scores, picks, strict=True):
