@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from lisa_micro.models.checkpoints import save_module
 from lisa_micro.models.lisa.build import build_vision, load_parts
 from lisa_micro.models.lisa.config import LisaConfig
-from lisa_micro.models.lisa.exemplars import ExemplarBoxes, ExemplarEncoder
+from lisa_micro.models.lisa.exemplars import ExemplarBoxes, ExemplarEncoder, side_for
 from lisa_micro.models.towers.sam import SamFeatures
 from lisa_micro.types import CONCEPTS, VISION_CONCEPTS, InputError
 
@@ -164,3 +164,20 @@ def test_exemplars_on_a_micrograph_of_any_size_give_maps_of_its_size():
         out = model.decode_exemplars(features, image, boxes, signs)
         assert model.to_micrograph(out.mask, features).shape == (1, 150, 210)
         assert torch.isfinite(out.mask).all()
+
+
+def test_small_examples_are_seen_enlarged_as_far_as_the_micrograph_goes():
+    large, small = np.array([[0.0, 0, 200, 200]]), np.array([[0.0, 0, 12, 12]])
+    assert side_for(large, (1024, 1536), 640) == 640
+    assert side_for(small, (1024, 1536), 640) == 1024  # the frame
+    assert side_for(small, (700, 800), 640) == 800  # no more than there is
+    assert side_for(np.array([[0.0, 0, 26, 26]]), (900, 1000), 640) == 769
+    model = build_vision(config := small_model()).eval()
+    with torch.no_grad():
+        features = model.encode_image(torch.rand(1, 1, 90, 100), tokens=False, side=128)
+    # below the least side a micrograph is enlarged all the same
+    assert features.work == (230, 256) and config.work_side == 640
+
+
+def small_model() -> LisaConfig:
+    return small(built_in=VISION_CONCEPTS, exemplars=True)

@@ -71,7 +71,7 @@ def test_unknown_sets_and_missing_folders_are_said(tmp_path):
 def test_what_is_labelled_is_never_listed_as_absent():
     for name, kind in MATERIALS.items():
         assert not set(kind.concepts) & set(kind.absent), name
-        assert set((*kind.concepts, *kind.absent)) <= set(VISION_CONCEPTS), name
+        assert {*kind.concepts, *kind.absent} <= set(VISION_CONCEPTS), name
 
 
 @real

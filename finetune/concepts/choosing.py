@@ -94,20 +94,23 @@ def truth_of(crop: Crop, concept: str) -> Word:
     return Word(concept, labels, valid)
 
 
-def pick_words(crop: Crop, rng: np.random.Generator, focus: str, absent: float) -> list[Word]:
-    """The concept that the crop was cut for; often another one that is there; with a chance of ``absent`` one that is
-    not, labelled as empty or known to be absent. More of those would teach the decoder to answer every new concept with
-    nothing."""
+RARE = {"fibre": 0.4, "core": 0.3, "shell": 0.3, "satellite": 0.3, "dislocation_loop": 0.4, "hole": 0.5}
+"""How often a concept is asked for where it is absent, beside 1 of the others: where a concept is seldom shown, more
+negatives than examples teach the decoder to answer it with nothing."""
+
+
+def pick_words(crop: Crop, rng: np.random.Generator, focus: str, absent: float, most: int = 3) -> list[Word]:
+    """The concept that the crop was cut for, up to ``most`` others that are there, and, with a chance of ``absent``,
+    one that is not: labelled as empty or known to be absent."""
     there = [c for c in crop.labels if c not in (focus, "substrate") and crop.labels[c].any()]
     gone = [c for c in VISION_CONCEPTS if c in crop.absent or (c in crop.labels and not crop.labels[c].any())]
-    asked = [focus]
-    if there and rng.random() < 0.75:
-        asked.append(there[int(rng.integers(len(there)))])
-    elif "substrate" in crop.labels and focus != "substrate" and rng.random() < 0.15:
+    asked = [focus, *(there[int(k)] for k in rng.permutation(len(there))[:most])]
+    if "substrate" in crop.labels and focus != "substrate" and rng.random() < 0.1:
         asked.append("substrate")
     gone = [c for c in gone if c not in asked]
     if gone and rng.random() < absent:
-        asked.append(gone[int(rng.integers(len(gone)))])
+        weights = np.array([RARE.get(c, 1.0) for c in gone])
+        asked.append(gone[int(rng.choice(len(gone), p=weights / weights.sum()))])
     return [truth_of(crop, c) for c in asked]
 
 

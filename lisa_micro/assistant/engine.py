@@ -76,11 +76,12 @@ class Engine:
     # seeing
 
     @torch.inference_mode()
-    def encode(self, pixels: np.ndarray, tokens: bool = True) -> ImageFeatures:
-        """``(H, W)`` float32 in 0..1 -> features of both towers; without ``tokens`` for the mask decoder alone."""
+    def encode(self, pixels: np.ndarray, tokens: bool = True, side: int | None = None) -> ImageFeatures:
+        """``(H, W)`` float32 in 0..1 -> features of both towers; without ``tokens`` for the mask decoder alone, seen
+        with a longest side of ``side`` px, if given."""
         image = torch.as_tensor(np.ascontiguousarray(pixels), device=self.device)[None, None]
         with self._cast():
-            return self.model.encode_image(image, tokens)
+            return self.model.encode_image(image, tokens, side)
 
     # reading and writing
 

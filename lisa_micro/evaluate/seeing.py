@@ -13,6 +13,7 @@ from lisa_micro.assistant.assistant import UNSURE, Assistant
 from lisa_micro.assistant.outline import PIECES, REGIONS, ImageView, pieces
 from lisa_micro.geometry import resample_nearest
 from lisa_micro.io.contrast import to_unit_range
+from lisa_micro.models.lisa.exemplars import POSITIVE, side_for
 from lisa_micro.models.lisa.instances import separate
 from lisa_micro.models.lisa.model import LisaModel
 from lisa_micro.models.segmenters.base import check_prompts
@@ -53,9 +54,9 @@ class Eyes:
         """Whether the model has an exemplar encoder."""
         return self.engine.model.exemplar_encoder is not None
 
-    def view(self, pixels: np.ndarray) -> ImageView:
-        """A micrograph ``(H, W)`` as the tower sees it as a whole."""
-        return ImageView(self.engine, pixels, self.engine.encode(to_unit_range(pixels), tokens=False))
+    def view(self, pixels: np.ndarray, side: int | None = None) -> ImageView:
+        """A micrograph ``(H, W)`` as the tower sees it as a whole, with a longest side of ``side`` px if given."""
+        return ImageView(self.engine, pixels, self.engine.encode(to_unit_range(pixels), tokens=False, side=side))
 
     def concept(self, pixels: np.ndarray, concept: str, tiled: bool = False) -> np.ndarray:
         """Instances of a concept, as a request for all of them gives.
@@ -116,7 +117,7 @@ class Eyes:
 
     def like(self, pixels: np.ndarray, boxes: np.ndarray, signs: np.ndarray) -> np.ndarray:
         """All that is like boxes with sign 1 and unlike those with -1: ``(H, W)`` int32 instances."""
-        view = self.view(pixels)
+        view = self.view(pixels, side_for(boxes[signs == POSITIVE], pixels.shape, self.config.work_side))
         out = self.engine.decode_exemplars(view.features, to_unit_range(pixels), boxes, signs)
         mask = view.maps(out, 0)[0] > 0.5
         labels = ndimage.label(mask, np.ones((3, 3)))[0].astype(np.int32)

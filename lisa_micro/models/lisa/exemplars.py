@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lisa_micro.models.lisa.mask_head import box_areas, exact
+from lisa_micro.models.lisa.mask_head import FRAME, box_areas, exact
 from lisa_micro.models.towers.sam import ChannelNorm, SamFeatures
 
 POSITIVE, NEGATIVE, UNUSED = 1, -1, 0
@@ -26,6 +27,20 @@ LEAST_RING = 6.0
 """px of the tower's input: the ring is at least so wide."""
 TOKENS = 3
 """Prompt tokens of an exemplar prompt: of the positive boxes, of the negative ones, and one for the task."""
+
+
+SMALL = 20.0
+"""px: objects that would be seen smaller than this are seen enlarged, as far as the frame goes."""
+
+
+def side_for(boxes: np.ndarray, shape: tuple[int, int], work_side: int) -> int:
+    """Longest side, px, at which the tower is to see a micrograph of ``shape`` ``(H, W)`` so that the objects in
+    ``boxes`` ``(K, 4)`` XYXY px are not too small: between ``work_side`` and :data:`FRAME`, and never more than the
+    micrograph's own."""
+    longest = max(shape)
+    size = float(np.median(np.sqrt(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0), axis=1))))
+    wanted = SMALL / size * longest
+    return int(min(max(wanted, work_side), FRAME, max(longest, work_side)))
 
 
 class ExemplarPrompt(NamedTuple):

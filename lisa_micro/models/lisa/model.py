@@ -106,10 +106,12 @@ class LisaModel(nn.Module):
             clip = self.clip_tower(self.clip_tower.normalise(square))
         return sam, clip, work
 
-    def see_detail(self, image: Tensor) -> tuple[SamFeatures, tuple[int, int]]:
-        """The SAM tower alone on ``(1, 1, H, W)`` in 0..1: its features, and the size at which it saw the image."""
+    def see_detail(self, image: Tensor, side: int | None = None) -> tuple[SamFeatures, tuple[int, int]]:
+        """The SAM tower alone on ``(1, 1, H, W)`` in 0..1: its features, and the size at which it saw the image.
+        ``side``: in place of the configuration's ``work_side``, at most
+        :data:`lisa_micro.models.lisa.mask_head.FRAME`."""
         shape = tuple(image.shape[-2:])
-        work = work_shape(*shape, self.config.work_side, self.config.least_side)
+        work = work_shape(*shape, side or self.config.work_side, self.config.least_side)
         scaled = image
         if work != shape:
             scaled = F.interpolate(image, work, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
@@ -119,11 +121,11 @@ class LisaModel(nn.Module):
         stages = self.sam_tower.stages(padded)
         return self.sam_tower.top_down(stages)._replace(stages=stages), work
 
-    def encode_image(self, image: Tensor, tokens: bool = True) -> ImageFeatures:
+    def encode_image(self, image: Tensor, tokens: bool = True, side: int | None = None) -> ImageFeatures:
         """``(1, 1, H, W)`` in 0..1 -> :class:`ImageFeatures`. Without ``tokens``, only what the mask decoder needs: for
-        parts of a micrograph that the language model has read as a whole."""
+        parts of a micrograph that the language model has read as a whole; then ``side`` as for :meth:`see_detail`."""
         if not tokens:
-            sam, work = self.see_detail(image)
+            sam, work = self.see_detail(image, side)
             return ImageFeatures(sam, None, tuple(image.shape[-2:]), work)
         sam, clip, work = self.see(image)
         tokens = None if self.language is None else self.image_tokens(clip, sam.embedding)
