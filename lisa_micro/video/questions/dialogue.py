@@ -118,7 +118,8 @@ class VideoConversation:
         clock.lap("language")
         concepts: list[str] = []
         if len(written.states):
-            concepts = [vocabulary.names[k] for k in self.assistant.engine.nearest_concept(written.states)]
+            engine = self.assistant.engine
+            concepts = [engine.code_names[k] for k in engine.nearest_concept(written.states)]
         answer = answer_reply(self.measurements, reply, concepts, vocabulary)
         if _declines(reply):
             answer = replace(answer, text=self._absence(answer.text, absent))
