@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lisa_micro.evaluate.seeing import Eyes
+from lisa_micro.evaluate.vision.decoder import Eyes
 from lisa_micro.io import write_files, write_json
 from lisa_micro.loading import load_assistant
 from lisa_micro.sim.materials import MATERIAL_KINDS, simulate_material

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lisa_micro.evaluate.concepts import concepts
 from lisa_micro.evaluate.context import Context
 from lisa_micro.evaluate.describing import scene
-from lisa_micro.evaluate.exemplars import exemplars
 from lisa_micro.evaluate.language import language
-from lisa_micro.evaluate.micrographs import emps, tem_sintering
 from lisa_micro.evaluate.results import SuiteResult
 from lisa_micro.evaluate.scenes import declines
 from lisa_micro.evaluate.speed import speed
 from lisa_micro.evaluate.values import values
+from lisa_micro.evaluate.vision.concepts import concepts
+from lisa_micro.evaluate.vision.exemplars import exemplars
+from lisa_micro.evaluate.vision.micrographs import emps, tem_sintering
 from lisa_micro.types import InputError
 
 

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from lisa_micro.datasets.splits import validation_names
-from lisa_micro.evaluate import concepts as suite
 from lisa_micro.evaluate import evaluate
-from lisa_micro.evaluate import exemplars as like_suite
-from lisa_micro.evaluate.exemplars import negative_boxes, positive_boxes
-from lisa_micro.evaluate.seeing import Seen, best_and_worst, picture
+from lisa_micro.evaluate.vision import concepts as suite
+from lisa_micro.evaluate.vision import exemplars as like_suite
+from lisa_micro.evaluate.vision.decoder import Seen, best_and_worst, picture
+from lisa_micro.evaluate.vision.exemplars import negative_boxes, positive_boxes
 from lisa_micro.types import InputError
 
 

@@ -9,7 +9,7 @@ from lisa_micro import metrics
 from lisa_micro.datasets.materials import MATERIALS, read_materials
 from lisa_micro.evaluate.context import Context
 from lisa_micro.evaluate.results import Metric, SuiteResult, mean
-from lisa_micro.evaluate.seeing import Eyes, Seen, best_and_worst, picture
+from lisa_micro.evaluate.vision.decoder import Eyes, Seen, best_and_worst, picture
 from lisa_micro.geometry import boxes_from_labels
 
 POSITIVE = NEGATIVE = 3

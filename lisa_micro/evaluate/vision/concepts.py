@@ -17,7 +17,7 @@ from lisa_micro.datasets.materials import read_materials
 from lisa_micro.datasets.readers import read_emps
 from lisa_micro.evaluate.context import Context
 from lisa_micro.evaluate.results import Metric, SuiteResult, mean
-from lisa_micro.evaluate.seeing import Eyes, Seen, best_and_worst, picture
+from lisa_micro.evaluate.vision.decoder import Eyes, Seen, best_and_worst, picture
 from lisa_micro.geometry import boxes_from_labels
 from lisa_micro.metrics import Counts
 from lisa_micro.sim import simulate_scene

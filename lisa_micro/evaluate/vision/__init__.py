@@ -1,0 +1,1 @@
+"""Suites of what the mask decoder sees: micrographs with labels, concepts, exemplars."""
