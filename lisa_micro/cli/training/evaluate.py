@@ -14,7 +14,9 @@ from lisa_micro.cli.options import AsJson, DeviceName, Force, Seed, grouped
 from lisa_micro.cli.terminal import busy, list_written, print_json
 from lisa_micro.types import InputError
 
-SuiteName = Literal["list", "all", "speed", "tem-sintering", "emps", "language", "declines", "scene", "values"]
+SuiteName = Literal[
+    "list", "all", "speed", "tem-sintering", "emps", "language", "declines", "scene", "concepts", "exemplars", "values"
+]
 SHOWN = 12
 """Lines of a table that are printed at most; the file has all."""
 
