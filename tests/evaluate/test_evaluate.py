@@ -32,7 +32,6 @@ from lisa_micro.evaluate import (
     evaluate,
     language,
     markdown,
-    micrographs,
     scenes,
     show,
     show_summary,
@@ -41,6 +40,7 @@ from lisa_micro.evaluate import (
 )
 from lisa_micro.evaluate import context as contexts
 from lisa_micro.evaluate.provenance import hardware
+from lisa_micro.evaluate.vision import micrographs
 from lisa_micro.evaluate.wordings import LISA_WORDINGS, facts_of, foreign_wordings, whole_concept_wordings
 from lisa_micro.language import render_reply
 from lisa_micro.results.answer import Answer, Segmentation
