@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import zipfile
 from pathlib import Path
 from typing import Any
 
 from lisa_micro.io import write_labels
 from lisa_micro.results import save_answer
 from lisa_micro.types import InputError
-from lisa_micro_app.handlers import safe_suffix, shown_name
+from lisa_micro_app.archives import plain_name, zip_folder
 from lisa_micro_app.state.conversation import State, Turn
+from lisa_micro_app.state.pages import Compared
 from lisa_micro_app.state.session import Session
 
 MOST_INPUT_BYTES = 256 * 1024 * 1024
@@ -22,13 +22,6 @@ HEAD = """#!/bin/sh
 set -eu
 cd "$(dirname "$0")"
 """
-
-
-def plain_name(name: str) -> str:
-    """A user's file name as a name that is harmless in any archive and shell: letters, digits, ``.``, ``_``, ``-``."""
-    stem = Path(shown_name(name)).stem
-    text = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in stem).strip("_-")
-    return (text or "micrograph")[:60] + safe_suffix(name)
 
 
 def groups(state: State) -> list[list[Turn]]:
@@ -134,7 +127,7 @@ def _input(state: State, turn: Turn, path: Path) -> str:
     return ""
 
 
-def pack_comparison(session: Session, kept: dict[str, Any], preset: str) -> Path:
+def pack_comparison(session: Session, kept: Compared, preset: str) -> Path:
     """A comparison as one archive: the report of ``lisa-micro compare``, the boxes, the truth, and ``repeat.sh``.
 
     Args:
@@ -145,44 +138,27 @@ def pack_comparison(session: Session, kept: dict[str, Any], preset: str) -> Path
     work = session.new_file()
     work.mkdir()
     try:
-        comparison, name = kept["comparison"], plain_name(kept["name"])
+        comparison, name = kept.comparison, plain_name(kept.name)
         comparison.save(work / "comparison")
         options = "" if preset == "micro" else f" --preset {shlex.quote(preset)}"
-        if kept["given_nm"] is not None:
-            options += f" --pixel-size {kept['given_nm']:.12g}"
-        if kept["boxes"]:
-            write_json(work / "boxes.json", kept["boxes"])
+        if kept.given_nm is not None:
+            options += f" --pixel-size {kept.given_nm:.12g}"
+        if kept.boxes:
+            write_json(work / "boxes.json", kept.boxes)
             options += " --boxes boxes.json"
         if comparison.truth is not None:
             write_labels(work / "truth.tif", comparison.truth, comparison.image.pixel_size_nm)
             options += " --truth truth.tif"
         script = [HEAD]
-        source = Path(kept["path"] or "")
+        source = Path(kept.path or "")
         if source.is_file() and source.stat().st_size <= MOST_INPUT_BYTES:
             (work / "input").mkdir()
             shutil.copyfile(source, work / "input" / name)
         else:
             script.append(f"# input/{name} is not in the archive: put your own file there")
-        words = shlex.quote(kept["words"]) if kept["words"] else "''"
+        words = shlex.quote(kept.words) if kept.words else "''"
         script.append(f"lisa-micro compare input/{name} {words}{options} --out again --force\n")
         (work / "repeat.sh").write_text("\n".join(script), encoding="utf-8")
         return zip_folder(work, session.new_file(".zip"))
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def zip_folder(folder: Path, path: Path) -> Path:
-    """All files of a folder as one archive at ``path``.
-
-    Raises:
-        InputError: the disk is full.
-    """
-    try:
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as archive:
-            for file in sorted(folder.rglob("*")):
-                if file.is_file():
-                    archive.write(file, file.relative_to(folder))
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise InputError(f"The download cannot be written: {error.strerror or error}.") from error
-    return path

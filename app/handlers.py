@@ -14,6 +14,7 @@ from lisa_micro.io import read_micrograph
 from lisa_micro.io.units import check_pixel_size
 from lisa_micro.language import check_prompt
 from lisa_micro.types import InputError, Micrograph
+from lisa_micro_app.errors import Advice, AdvisedError
 from lisa_micro_app.jobs import Desk, Ticket
 from lisa_micro_app.limits import SAMPLES, Limits
 from lisa_micro_app.state.conversation import (
@@ -25,6 +26,7 @@ from lisa_micro_app.state.conversation import (
     with_turn,
     without_last,
 )
+from lisa_micro_app.state.pages import ComparisonState, ProgramState
 from lisa_micro_app.state.session import Session, Upload
 
 SAMPLE_TITLES = {
@@ -33,8 +35,6 @@ SAMPLE_TITLES = {
     "sintering_sem": "Sintering, SEM",
     "isolated_tem": "No contacts, BF-TEM",
 }
-LASTING = ("video", "downloads", "taught")
-"""What of a session's extras has nothing to do with the conversation about micrographs, and outlasts its end."""
 NOTHING_OPEN = "Open a micrograph first: drop a file on the left, or click a sample."
 _POLL_SECONDS = 0.15
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}(\.gz)?")
@@ -209,7 +209,7 @@ def ask(session: Session, desk: Desk, words: object, limits: Limits) -> Iterator
         raise InputError(NOTHING_OPEN)
     text, notes = check_prompt(str(words or ""))
     if session.ticket is not None and not session.ticket.finished:
-        raise InputError("The last request is still being answered; wait for it or stop it.")
+        raise AdvisedError("The last request is still being answered", Advice.WAIT)
     history = tuple(turn.answer for turn in session.state.about(picture.key))
     kept = session.conversation
 
@@ -291,7 +291,8 @@ def clear(session: Session) -> None:
             path.unlink(missing_ok=True)
     session.forget_assets()
     session.conversation = None
-    session.extras = {name: kept for name, kept in session.extras.items() if name in LASTING}
+    session.correction = session.correction.without_conversation()
+    session.comparison, session.programs = ComparisonState(), ProgramState()
     session.state = State(counted=session.state.counted)
 
 

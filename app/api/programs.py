@@ -30,7 +30,6 @@ from lisa_micro_app.state.session import Session, Sessions
 from lisa_micro_app.views.masks import png
 
 ENDED = "There is no such session, or it has ended; open a new one with open_session."
-IMAGES = "opened by programs"
 _MOST_ROWS = 5000
 
 
@@ -103,7 +102,7 @@ class Programs:
             InputError: there is none of that name, it cannot be read, or the pixel size is not positive.
         """
         name = str(name or "")
-        opened: dict[str, str] = session.extras.setdefault(IMAGES, {})
+        opened = session.programs.images
         there = {picture.key for picture in session.state.pictures}
         if opened.get(name, name) in there:
             session.state = choose_picture(session.state, opened.get(name, name))

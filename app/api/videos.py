@@ -4,7 +4,6 @@ data out. As :mod:`lisa_micro_app.api.programs`, which does the same for microgr
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,10 @@ from lisa_micro.language import check_prompt
 from lisa_micro.measure import column
 from lisa_micro.types import InputError
 from lisa_micro_app.api.programs import plain_value, table_record
+from lisa_micro_app.errors import Advice, AdvisedError, advised
 from lisa_micro_app.jobs import Desk
 from lisa_micro_app.limits import Limits
-from lisa_micro_app.state import clip as video
+from lisa_micro_app.state import current_video as video
 from lisa_micro_app.state import video_files as video_open
 from lisa_micro_app.state import video_run
 from lisa_micro_app.state.session import Session
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from lisa_micro.video.questions.answer import VideoAnswer
     from lisa_micro_app.state.clip import Clip, Run
 
-OPENED, WORKING = "videos opened by programs", "a program works on the video"
-"""Names under which the session keeps them: key of an upload, or name of a sample -> key of its clip; and the lock that
-lets a program do one thing at a time with the session's video."""
 NOTHING_FOLLOWED = "Nothing was followed in this session yet; call track first, then it can be asked about."
 _FILES = {
     "tracks.csv": "text/csv",
@@ -41,10 +38,10 @@ _FILES = {
     "lineage.json": "application/json",
 }
 """What following itself leaves in its folder, and is there for the fetching."""
-_PAGE_WORDS = {
-    "press “Go on”": "ask for the same again to go on",
-    "wait for it or stop it": "wait for it",
-    "choose it again": "send it with ?kind=video, or give the name of a sample",
+IN_PROGRAMS = {
+    Advice.RESUME: "send the same request again to resume",
+    Advice.WAIT: "wait for it",
+    Advice.SEND_AGAIN: "send it with ?kind=video, or give the name of a sample",
 }
 
 
@@ -74,7 +71,7 @@ def follow(
         :func:`lisa_micro_app.state.video_run.follow_video`.
     """
     with _working(session):
-        mine = video.kept(session)
+        mine = session.video
         _open(session, name, limits)
         if pixel_size_nm is not None:
             video.set_pixel_size(session, pixel_size_nm)
@@ -90,7 +87,7 @@ def follow(
             except InputError as error:
                 if mine.run is None or mine.run is before or mine.run.whole:
                     raise
-                note = str(error)  # there was time for some frames
+                note = _for_programs(error)  # there was time for some frames
             if mine.run is None or mine.run is before:
                 raise InputError("The request was called off.")
         record = run_record(session, mine.run, rows, note)
@@ -107,7 +104,7 @@ def ask(session: Session, desk: Desk, limits: Limits, question: object) -> dict[
         InputError: as :func:`lisa_micro_app.state.video_run.ask_video`.
     """
     with _working(session):
-        mine = video.kept(session)
+        mine = session.video
         if mine.run is None:
             raise InputError(NOTHING_FOLLOWED)
         before = 0 if mine.conversation is None else len(mine.conversation.answers)
@@ -122,27 +119,27 @@ def ask(session: Session, desk: Desk, limits: Limits, question: object) -> dict[
 @contextmanager
 def _working(session: Session) -> Iterator[None]:
     """One thing at a time, and errors in the words of a program."""
-    lock: threading.Lock = session.extras.setdefault(WORKING, threading.Lock())
+    lock = session.programs.working
     if not lock.acquire(blocking=False):
-        raise InputError("The video is being worked on; wait for it.")
+        raise InputError(advised("The video is being processed", IN_PROGRAMS[Advice.WAIT]))
     try:
         yield
     except InputError as error:
-        raise InputError(_for_programs(str(error))) from error
+        raise InputError(_for_programs(error)) from error
     finally:
         lock.release()
 
 
-def _for_programs(text: str) -> str:
-    for of_page, of_program in _PAGE_WORDS.items():
-        text = text.replace(of_page, of_program)
-    return text
+def _for_programs(error: InputError) -> str:
+    if isinstance(error, AdvisedError):
+        return advised(error.problem, IN_PROGRAMS[error.advice])
+    return str(error)
 
 
 def _open(session: Session, name: object, limits: Limits) -> None:
     """Open a video in place of the one that is open, unless it is that one."""
-    name, mine = str(name or ""), video.kept(session)
-    opened: dict[str, str] = session.extras.setdefault(OPENED, {})
+    name, mine = str(name or ""), session.video
+    opened = session.programs.videos
     key = opened.get(name, name)
     if mine.clip is not None and mine.clip.key == key:
         return
@@ -202,7 +199,7 @@ def run_record(session: Session, run: Run, rows: int, note: str = "") -> dict[st
         "growth": table_record(tracks.findings.growth, rows),
         "files": _files(session, run),
         "archive": None,
-        "notes": list(dict.fromkeys(_for_programs(text) for text in (*notes, *tracks.notes, *vague_notes(tracks)))),
+        "notes": list(dict.fromkeys((*notes, *tracks.notes, *vague_notes(tracks)))),
         "seconds": round(run.seconds, 2),
     }
 
@@ -240,7 +237,7 @@ def _pairs(necks: pd.DataFrame) -> pd.DataFrame:
 
 def _files(session: Session, run: Run) -> dict[str, str]:
     """Name -> address of the files with all rows and all frames, kept until something else is followed."""
-    mine, addresses = video.kept(session), {}
+    mine, addresses = session.video, {}
     for name, media_type in _FILES.items():
         source = run.folder / name
         if not source.is_file():
@@ -276,6 +273,6 @@ def answer_record(answer: VideoAnswer, run: Run) -> dict[str, Any]:
         "values": [{"measure": v.measure, "value": plain_value(v.value), "unit": v.unit} for v in answer.values],
         "meant": meant,
         "frames": sorted({entry["frame"] for entry in meant if entry["frame"] is not None}),
-        "notes": [_for_programs(note) for note in answer.notes],
+        "notes": list(answer.notes),
         "seconds": round(sum(answer.seconds.values()), 2),
     }

@@ -44,19 +44,18 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
 
     def truth_view(session: Session, text: str = "", bad: bool = False) -> dict[str, Any]:
         view = views.viewer_view(session, limits)["upload"]
-        kept = session.extras.get(comparing.TRUTH)
-        if not text and comparing.truth_for(session) is not None and kept:
-            text = kept["name"]
+        known = session.comparison.truth
+        if not text and comparing.truth_for(session) is not None and known is not None:
+            text = known.name
         return {"upload": view, "text": text, "bad": bad}
 
     def outcome(session: Session, pending: Any = None, notice: str = "") -> list[Any]:
         return [comparing.outcome_view(session, pending, notice)] * 2  # numbers and pictures
 
     def whole(session: Session, notice: str = "") -> list[Any]:
-        kept = session.extras.get(comparing.KEPT)
-        if kept is not None and kept["picture"] != session.state.current:
-            session.extras.pop(comparing.KEPT)  # of another micrograph than the one that is shown
-            kept = None
+        kept = session.comparison.compared
+        if kept is not None and kept.picture != session.state.current:
+            session.comparison.compared = kept = None  # of another micrograph than the one that is shown
         return [
             comparing.draw_view(session, limits),
             truth_view(session),
@@ -85,10 +84,10 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
             for pending in comparing.compare(session, app.desk, text, drawn, limits):
                 yield [*outcome(session, pending), *[gr.update(visible=v) for v in (False, False, True)]]
         except InputError as error:
-            ready = comparing.KEPT in session.extras
+            ready = session.comparison.compared is not None
             yield [*outcome(session, notice=str(error)), *[gr.update(visible=v) for v in (ready, True, False)]]
             return
-        ready = comparing.KEPT in session.extras
+        ready = session.comparison.compared is not None
         yield [*outcome(session), *[gr.update(visible=v) for v in (ready, True, False)]]
 
     outputs = [verdict, pictures, save, run, stop]
@@ -102,7 +101,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
 
     def saved(request: gr.Request) -> list[Any]:
         session = app.session(request)
-        kept = session.extras.get(comparing.KEPT)
+        kept = session.comparison.compared
         try:
             if kept is None:
                 raise InputError("There is nothing to download yet; compare something first.")

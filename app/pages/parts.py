@@ -80,5 +80,5 @@ class App:
 
 def to_download(session: Session, url: str, name: str) -> dict[str, Any]:
     """Tell the part ``download`` to fetch something now."""
-    session.extras["downloads"] = number = session.extras.get("downloads", 0) + 1
+    session.downloads = number = session.downloads + 1
     return {"url": url, "name": name, "number": number}

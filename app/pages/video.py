@@ -9,7 +9,7 @@ import gradio as gr
 
 from lisa_micro.types import InputError
 from lisa_micro_app.pages.parts import QUICK, App, part, to_download
-from lisa_micro_app.state import clip as video
+from lisa_micro_app.state import current_video as video
 from lisa_micro_app.state import video_files as video_open
 from lisa_micro_app.state import video_run
 from lisa_micro_app.state.session import Session
@@ -76,14 +76,14 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
     everything = [*fields, found, *plots, events, rows, talk]
 
     def shown(session: Session, busy: bool) -> list[Any]:
-        mine = video.kept(session)
+        mine = session.video
         ready = mine.run is not None and not busy
         begun = video_run.unfinished(mine) is not None and not busy
         return [gr.update(visible=v) for v in (not busy, begun, busy, ready)]
 
     def some(session: Session, notice: str = "", said: str = "", where: str = "run") -> list[Any]:
         """Video, fields and outcome, without the plots."""
-        mine = video.kept(session)
+        mine = session.video
         clip = mine.clip
         at_video = where == "video"
         values = ("" if clip is None or v is None else f"{v:.6g}" for v in _facts(clip))
@@ -99,7 +99,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
         ]
 
     def whole(session: Session, notice: str = "", where: str = "run") -> list[Any]:
-        run = video.kept(session).run
+        run = session.video.run
         view = run_view(session, limits)["run"]
         empty = {"columns": [], "rows": [], "note": ""}
         return [

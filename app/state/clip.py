@@ -10,15 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lisa_micro.io.units import check_pixel_size
-from lisa_micro.io.video import Facts, VideoStream, check_frame_time, read_video
-from lisa_micro.types import InputError
-from lisa_micro_app.views.video_frames import KEPT, FrameStore
+from lisa_micro.io.video import Facts, VideoStream, read_video
+from lisa_micro_app.state.frames import FrameStore
 
 if TYPE_CHECKING:
     from lisa_micro.video.tracks import Tracks
     from lisa_micro_app.jobs import Ticket
-    from lisa_micro_app.state.session import Session
 
 NO_VIDEO = "Open a video first: drop a file on the left, or click a sample."
 
@@ -117,7 +114,7 @@ class Begun:
 
 
 @dataclass
-class Kept:
+class VideoState:
     """All about the video of a session.
 
     Attributes:
@@ -179,11 +176,6 @@ class Kept:
         self.clip = self.begun = None
 
 
-def kept(session: Session) -> Kept:
-    """What the session keeps about its video."""
-    return session.extras.setdefault(KEPT, Kept())
-
-
 def remove(*paths: Path) -> None:
     """Files and folders, where they are."""
     for path in paths:
@@ -191,64 +183,3 @@ def remove(*paths: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-def check_idle(session: Session) -> None:
-    """Raises:
-    InputError: the video is being followed, or a question about it answered.
-    """
-    if kept(session).busy:
-        raise InputError("The video is being worked on; wait for it or stop it.")
-
-
-def close_video(session: Session) -> None:
-    """Remove the video and all that came of it.
-
-    Raises:
-        InputError: it is being worked on.
-    """
-    check_idle(session)
-    kept(session).forget()
-
-
-def _typed(text: object, unit: str) -> str:
-    return "" if text is None else str(text).strip().lower().removesuffix(unit).strip().replace(",", ".")
-
-
-def set_pixel_size(session: Session, text: object) -> bool:
-    """The pixel size as typed, in nm; nothing brings back what the file says.
-
-    Returns:
-        whether it is another one now.
-
-    Raises:
-        InputError: not a positive number, no video is open, or it is being followed.
-    """
-    return _set(session, given_nm=check_pixel_size(_typed(text, "nm") or None))
-
-
-def set_frame_time(session: Session, text: object) -> bool:
-    """The frame time as typed, in s; as :func:`set_pixel_size`."""
-    return _set(session, given_s=check_frame_time(_typed(text, "s") or None))  # type: ignore[arg-type]
-
-
-def _set(session: Session, **given: float | None) -> bool:
-    mine = kept(session)
-    if mine.clip is None:
-        raise InputError(NO_VIDEO)
-    changed = replace(mine.clip, **given)
-    for typed, now, own in (
-        ("given_nm", mine.clip.pixel_size_nm, mine.clip.facts.pixel_size_nm),
-        ("given_s", mine.clip.frame_time_s, mine.clip.facts.frame_time_s),
-    ):
-        # what is shown comes back when the field is left; rounded, it is no other value
-        value = given.get(typed)
-        if value is not None and now is not None and f"{value:.6g}" == f"{now:.6g}":
-            return False
-        if value is not None and own is not None and value == own:
-            changed = replace(changed, **{typed: None})
-    if changed == mine.clip:
-        return False
-    check_idle(session)
-    mine.clip = changed
-    return True

@@ -13,15 +13,15 @@ from lisa_micro.io import read_labels
 from lisa_micro.language import check_prompt
 from lisa_micro.types import InputError, Micrograph
 from lisa_micro.viz import draw_overlay
+from lisa_micro_app.errors import Advice, AdvisedError
 from lisa_micro_app.handlers import NOTHING_OPEN, Pending, follow, shown_name
 from lisa_micro_app.jobs import Desk, Ticket
 from lisa_micro_app.limits import Limits
+from lisa_micro_app.state.pages import Compared, Truth
 from lisa_micro_app.state.session import Session
 from lisa_micro_app.views.masks import image_view, png
 from lisa_micro_app.views.tables import number
 
-KEPT, TRUTH = "comparison", "truth"
-"""Names under which this page keeps its outcome, and the true labels, in the session."""
 _PICTURE_PX = 1400
 
 
@@ -80,20 +80,20 @@ def read_truth(session: Session, key: str) -> str:
         sizes = [f"{shape[1]} x {shape[0]}" for shape in (labels.shape, picture.micrograph.shape)]
         raise InputError(f"The true labels are {sizes[0]} px, the micrograph {sizes[1]} px; they must be alike.")
     labels = labels.pixels
-    session.extras[TRUTH] = {"picture": picture.key, "labels": labels, "name": name}
+    session.comparison.truth = Truth(picture.key, labels, name)
     count = len(np.unique(labels[labels > 0]))
     return f"{name}: {count} true {'object' if count == 1 else 'objects'}."
 
 
 def truth_for(session: Session) -> np.ndarray | None:
     """True labels of the current micrograph, where they were given."""
-    kept = session.extras.get(TRUTH)
-    return kept["labels"] if kept and kept["picture"] == session.state.current else None
+    truth = session.comparison.truth
+    return truth.labels if truth is not None and truth.picture == session.state.current else None
 
 
 def compare(session: Session, desk: Desk, words: object, drawn: object, limits: Limits) -> Iterator[Pending]:
     """Run words and boxes (and points and detected boxes) on the current micrograph: yields where the request stands;
-    the outcome is in the session's extras at the end.
+    the outcome is ``session.comparison.compared`` at the end.
 
     Raises:
         InputError: no micrograph, nothing to compare, unusable boxes, or it cannot be done.
@@ -107,7 +107,7 @@ def compare(session: Session, desk: Desk, words: object, drawn: object, limits: 
     if not boxes and truth is None:
         raise InputError("Draw at least one box around an object, or give true labels, from which boxes are drawn.")
     if session.ticket is not None and not session.ticket.finished:
-        raise InputError("The last request is still being answered; wait for it or stop it.")
+        raise AdvisedError("The last request is still being answered", Advice.WAIT)
 
     def job(ticket: Ticket) -> Any:
         from lisa_micro.evaluate.comparison import compare_prompts
@@ -123,15 +123,9 @@ def compare(session: Session, desk: Desk, words: object, drawn: object, limits: 
         return
     if ticket.error is not None:
         raise ticket.error
-    session.extras[KEPT] = {
-        "comparison": ticket.result,
-        "picture": picture.key,
-        "name": picture.name,
-        "path": picture.path,
-        "given_nm": picture.given_nm,
-        "words": text,
-        "boxes": boxes,
-    }
+    session.comparison.compared = Compared(
+        ticket.result, picture.key, picture.name, picture.path, picture.given_nm, text, boxes
+    )
 
 
 def draw_view(session: Session, limits: Limits, reset: bool = False) -> dict[str, Any]:
@@ -151,12 +145,12 @@ def outcome_view(session: Session, pending: Pending | None = None, notice: str =
     view: dict[str, Any] = {"notice": notice, "pending": None, "ready": False}
     if pending is not None:
         view["pending"] = {"stage": pending.said, "seconds": pending.seconds}
-    kept = session.extras.get(KEPT)
+    kept = session.comparison.compared
     if kept is None or pending is not None:
         return view
     from lisa_micro.evaluate.comparison.pictures import difference_map, shrunk
 
-    comparison = kept["comparison"]
+    comparison = kept.comparison
     image = comparison.image
     shown = {name: way.labels for name, way in comparison.ways.items()}
     if comparison.truth is not None:
@@ -167,8 +161,8 @@ def outcome_view(session: Session, pending: Pending | None = None, notice: str =
     def put(picture: np.ndarray) -> str:
         return session.put(png(shrunk(picture, _PICTURE_PX)), "image/png")
 
-    if "pictures" not in kept:
-        kept["pictures"] = [
+    if kept.pictures is None:
+        kept.pictures = [
             {
                 "name": name,
                 "caption": f"{len(np.unique(labels[labels > 0]))} objects",
@@ -180,19 +174,19 @@ def outcome_view(session: Session, pending: Pending | None = None, notice: str =
         pair = list(dict.fromkeys(pair))[:2]
         if len(pair) == 2:
             one, other = (shown[name] > 0 for name in pair)
-            kept["difference"] = {
+            kept.difference = {
                 "url": put(difference_map(image.pixels, one, other)),
                 "one": pair[0],
                 "other": pair[1],
             }
     return view | {
         "ready": True,
-        "image": kept["name"],
+        "image": kept.name,
         "sentence": comparison.sentence,
         "against": comparison.reference,
         "scores": plain_table(comparison.scores),
-        "pictures": kept["pictures"],
-        "difference": kept.get("difference"),
+        "pictures": kept.pictures,
+        "difference": kept.difference,
         "notes": list(comparison.notes),
     }
 

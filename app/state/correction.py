@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,37 +21,25 @@ from lisa_micro.points import check_points
 from lisa_micro.results import save_answer
 from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro.types import InputError, Micrograph
-from lisa_micro_app.exports import plain_name, zip_folder
+from lisa_micro_app.archives import plain_name, zip_folder
+from lisa_micro_app.errors import Advice, AdvisedError
 from lisa_micro_app.handlers import NOTHING_OPEN, Pending, follow
 from lisa_micro_app.jobs import Desk, Ticket
 from lisa_micro_app.limits import Limits
 from lisa_micro_app.state.comparison import clean_boxes
 from lisa_micro_app.state.conversation import Turn
+from lisa_micro_app.state.pages import Work
 from lisa_micro_app.state.session import Session
 
-WORKS, LAYER, ACCEPTED, SAVED, TAUGHT = "corrections", "corrected layer", "accepted", "examples", "taught"
-"""Names under which the session keeps them: corrections by (turn, layer), the layer chosen, numbers of accepted turns,
-names of examples by micrograph, and how many examples there are, which outlasts the conversation."""
 EXAMPLES = "examples"
 """Folder of the session's own training examples; they stay until the session ends."""
 NOTHING_OUTLINED = "There is nothing to correct: ask for something on the page “Chat” first."
 NO_CHANGE = "Nothing is left to undo."
 
 
-@dataclass
-class Work:
-    """The correction of one layer: the segment as the model gave it, what was done, and what was undone."""
-
-    segment: Segmentation
-    correction: correct.Correction
-    undone: list[Any] = field(default_factory=list)
-    accepted: tuple[Any, ...] | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
 def works(session: Session) -> dict[tuple[int, int], Work]:
     """The session's corrections; those of turns that are gone are forgotten."""
-    kept = session.extras.setdefault(WORKS, {})
+    kept = session.correction.works
     numbers = {turn.number for turn in session.state.turns}
     for key in [key for key in kept if key[0] not in numbers]:
         kept.pop(key, None)
@@ -79,7 +66,7 @@ def current(session: Session) -> tuple[Turn, int, Work]:
     turn = shown_turn(session)
     if turn is None:
         raise InputError(NOTHING_OPEN if session.state.picture is None else NOTHING_OUTLINED)
-    there, wanted = layers_of(turn), session.extras.get(LAYER)
+    there, wanted = layers_of(turn), session.correction.layer
     layer = wanted if wanted in there else there[0]
     return turn, layer, work_on(session, turn, layer)
 
@@ -105,7 +92,7 @@ def choose_layer(session: Session, layer: object) -> None:
     turn = shown_turn(session)
     if turn is None or layer not in layers_of(turn):
         raise InputError("The answer has no such layer; choose one that is listed.")
-    session.extras[LAYER] = layer
+    session.correction.layer = int(layer)
 
 
 # -------------------------------------------------------------------------------------------------- correcting
@@ -155,7 +142,7 @@ def _outline(session: Session, desk: Desk, turn: Turn, record: dict[str, Any], l
     else:
         raise InputError("Draw a box around the object, or click points on it.")
     if session.ticket is not None and not session.ticket.finished:
-        raise InputError("The last request is still being answered; wait for it or stop it.")
+        raise AdvisedError("The last request is still being answered", Advice.WAIT)
 
     def job(ticket: Ticket) -> np.ndarray:
         ticket.step("Looking at the micrograph")
@@ -225,7 +212,8 @@ def _put_answer(session: Session, turn: Turn, answer: Answer) -> None:
     kept = works(session)
     for key in [key for key in kept if key[0] == turn.number]:
         kept[(number, key[1])] = kept.pop(key)
-    session.extras[ACCEPTED] = {*session.extras.get(ACCEPTED, set()) - {turn.number}, number}
+    page = session.correction
+    page.accepted = (page.accepted - {turn.number}) | {number}
     shown = number if state.shown == turn.number else state.shown
     session.state = replace(state, turns=turns, shown=shown, counted=number)
 
@@ -245,19 +233,18 @@ def teach(session: Session, folder: Path | None, limits: Limits) -> str:
     picture = session.state.picture
     if picture is None:
         raise InputError(NOTHING_OPEN)
-    accepted = session.extras.get(ACCEPTED, set())
-    turns = [turn for turn in session.state.about(picture.key) if turn.number in accepted]
+    page = session.correction
+    turns = [turn for turn in session.state.about(picture.key) if turn.number in page.accepted]
     if not turns:
         raise InputError("Accept what is outlined first; only what somebody has looked at is kept as truth.")
-    saved = session.extras.setdefault(SAVED, {})
-    count = session.extras.get(TAUGHT, 0)
-    if picture.key not in saved and count >= limits.examples:
+    saved = page.examples
+    if picture.key not in saved and page.example_count >= limits.examples:
         raise InputError(f"A session keeps {limits.examples} examples; reload the page to begin a new one.")
     place = folder or session.folder / EXAMPLES
     stem = Path(plain_name(picture.name)).stem
     kept = save_example(place, picture.micrograph, [turn.answer for turn in turns], stem, saved.get(picture.key))
     saved[picture.key] = kept.name
-    session.extras[TAUGHT] = count + (not kept.replaced)
+    page.example_count += not kept.replaced
     requests = "1 request" if len(turns) == 1 else f"{len(turns)} requests"
     where = f"the training folder “{folder.name}”" if folder is not None else "your examples"
     again = ", in place of the one before" if kept.replaced else ""

@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from lisa_micro.types import InputError
+from lisa_micro_app.errors import Advice, AdvisedError
 from lisa_micro_app.jobs import Ticket
 from lisa_micro_app.limits import Limits
+from lisa_micro_app.state.clip import VideoState
 from lisa_micro_app.state.conversation import State
+from lisa_micro_app.state.pages import ComparisonState, CorrectionState, ProgramState
 
 ROOT_PREFIX = "lisa-micro-app-"
 _KEPT_ASSETS = 160
@@ -52,7 +55,11 @@ class Session:
         state: of the conversation, immutable; handlers put a new one in its place.
         conversation: the assistant's own conversation about the image last asked about.
         asked: the words of the last request, answered or not.
-        extras: what further pages of the app keep, by their name; what has a ``close`` is closed with the session.
+        correction: corrections of the shown answers, and training examples.
+        comparison: true labels and the last comparison of words with boxes.
+        video: the open video, its tracks and questions.
+        programs: what the API has opened for this session.
+        downloads: number of downloads so far.
     """
 
     token: str
@@ -62,7 +69,11 @@ class Session:
     ticket: Ticket | None = None
     asked: str = ""
     looking: Ticket | None = None
-    extras: dict[str, Any] = field(default_factory=dict)
+    correction: CorrectionState = field(default_factory=CorrectionState)
+    comparison: ComparisonState = field(default_factory=ComparisonState)
+    video: VideoState = field(default_factory=VideoState)
+    programs: ProgramState = field(default_factory=ProgramState)
+    downloads: int = 0
     uploads: dict[str, Upload] = field(default_factory=dict)
     touched: float = field(default_factory=time.monotonic)
     left: float | None = None
@@ -118,7 +129,7 @@ class Session:
         """
         upload = self.uploads.pop(key, None) if isinstance(key, str) else None
         if upload is None or upload.kind != kind:
-            raise InputError("The file did not arrive; choose it again.")
+            raise AdvisedError("The file did not arrive", Advice.SEND_AGAIN)
         return upload
 
     def cancel(self) -> bool:
@@ -137,10 +148,8 @@ class Session:
         self._assets.clear()
         self.uploads.clear()
         self.conversation, self.state = None, State()
-        for kept in self.extras.values():
-            if hasattr(kept, "close"):
-                kept.close()
-        self.extras.clear()
+        self.video.close()
+        self.correction, self.comparison = CorrectionState(), ComparisonState()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

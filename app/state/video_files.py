@@ -13,8 +13,9 @@ from lisa_micro.io.video import PICTURE_SUFFIXES, natural_key, read_video
 from lisa_micro.types import InputError
 from lisa_micro_app.handlers import safe_suffix, shown_name
 from lisa_micro_app.limits import MIB, Limits
-from lisa_micro_app.state.clip import Clip, check_idle, kept, remove
-from lisa_micro_app.views.video_frames import FrameStore
+from lisa_micro_app.state.clip import Clip, remove
+from lisa_micro_app.state.current_video import check_idle
+from lisa_micro_app.state.frames import FrameStore
 
 if TYPE_CHECKING:
     from lisa_micro_app.state.session import Session
@@ -82,7 +83,7 @@ def open_sample(session: Session, name: object, limits: Limits) -> Iterator[str]
     if not isinstance(name, str) or name not in SAMPLES:
         raise InputError("There is no sample of that name.")
     check_idle(session)
-    mine = kept(session)
+    mine = session.video
     if name not in mine.samples:
         yield "Simulating the sample"
         mine.samples[name] = simulate(session.new_file(".tif"), name)
@@ -135,7 +136,7 @@ def _open(session: Session, path: Path, upload: Path, name: str, limits: Limits,
     except BaseException:
         frames.path.unlink(missing_ok=True)
         raise
-    mine = kept(session)
+    mine = session.video
     mine.forget()
     mine.counted += 1
     facts = replace(stream.facts, length=len(frames), notes=tuple(plain(note) for note in stream.notes))

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from lisa_micro.language import check_prompt
 from lisa_micro.types import InputError
+from lisa_micro_app.errors import Advice, AdvisedError
 from lisa_micro_app.exports import HEAD, MOST_INPUT_BYTES, plain_name, zip_folder
 from lisa_micro_app.handlers import Pending, follow
 from lisa_micro_app.jobs import Cancelled, Desk, Ticket
 from lisa_micro_app.limits import Limits
-from lisa_micro_app.state.clip import NO_VIDEO, Begun, Clip, Kept, Run, check_idle, kept
+from lisa_micro_app.state.clip import NO_VIDEO, Begun, Clip, Run, VideoState
+from lisa_micro_app.state.current_video import check_idle
 from lisa_micro_app.views.video_frames import identity_colours
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def follow_video(session: Session, desk: Desk, words: object, limits: Limits) ->
     Raises:
         InputError: no video, no words, something is still being done, or it cannot be done.
     """
-    mine, clip = kept(session), _clip(session)
+    mine, clip = session.video, _clip(session)
     check_idle(session)
     text, notes = check_prompt(str(words or ""))
     watch, folder = _Watch(len(clip)), session.new_file()
@@ -98,9 +100,9 @@ def follow_video(session: Session, desk: Desk, words: object, limits: Limits) ->
     if ticket.cancelled or watch.stopped:
         yield from _shorten(session, desk, clip, text, notes, limits)
         if not ticket.cancelled:
-            raise InputError(
-                f"Following took longer than {limits.video_seconds:.0f} s and was stopped. What was done is kept: "
-                "press “Go on”."
+            raise AdvisedError(
+                f"Tracking took longer than {limits.video_seconds:.0f} s and was stopped; its results are kept",
+                Advice.RESUME,
             )
         return
     if ticket.error is not None:
@@ -112,7 +114,7 @@ def _shorten(
     session: Session, desk: Desk, clip: Clip, text: str, notes: tuple[str, ...], limits: Limits
 ) -> Iterator[Progress]:
     """Make a run of the frames that were looked at before it was called off; none where there was no time for any."""
-    mine, folder = kept(session), session.new_file()
+    mine, folder = session.video, session.new_file()
     watch = _Watch(0)
 
     def job(ticket: Ticket) -> tuple[Tracks, dict[int, str]] | None:
@@ -134,7 +136,14 @@ def _shorten(
 
 
 def _track(
-    mine: Kept, clip: Clip, text: str, folder: Path, watch: _Watch, ticket: Ticket, desk: Desk, count: int | None = None
+    mine: VideoState,
+    clip: Clip,
+    text: str,
+    folder: Path,
+    watch: _Watch,
+    ticket: Ticket,
+    desk: Desk,
+    count: int | None = None,
 ) -> tuple[Tracks, dict[int, str]]:
     """For the desk: follow, from what was found before where there is such. Tracks and colours of the identities."""
     from lisa_micro.video.checkpoint import CHECKPOINT_FILE
@@ -160,7 +169,7 @@ def _track(
     return tracks, identity_colours(tracks)
 
 
-def _keep_begun(mine: Kept, clip: Clip, text: str, folder: Path, watch: _Watch, path: Path) -> None:
+def _keep_begun(mine: VideoState, clip: Clip, text: str, folder: Path, watch: _Watch, path: Path) -> None:
     """For the desk, when a run has ended in whatever way: keep what was found in its frames at ``path``, in place of
     what was kept before. A run without a result leaves nothing else."""
     from lisa_micro.video.checkpoint import CHECKPOINT_FILE
@@ -177,7 +186,7 @@ def _keep_begun(mine: Kept, clip: Clip, text: str, folder: Path, watch: _Watch, 
 
 
 def _take(
-    mine: Kept,
+    mine: VideoState,
     clip: Clip,
     text: str,
     notes: tuple[str, ...],
@@ -203,7 +212,7 @@ def _progress(ticket: Ticket, desk: Desk, first: Progress, watch: _Watch) -> Ite
         yield replace(pending, done=watch.done, total=watch.total, left=watch.left(), kept=watch.kept)
 
 
-def unfinished(mine: Kept) -> Begun | None:
+def unfinished(mine: VideoState) -> Begun | None:
     """What was begun and can be gone on with."""
     begun, clip = mine.begun, mine.clip
     if begun is None or clip is None or begun.frames >= len(clip) or not begun.fits(clip, begun.words):
@@ -217,7 +226,7 @@ def go_on(session: Session, desk: Desk, limits: Limits) -> Iterator[Progress]:
     Raises:
         InputError: there is none, and as there.
     """
-    begun = unfinished(kept(session))
+    begun = unfinished(session.video)
     if begun is None:
         raise InputError("There is nothing to go on with; press “Follow”.")
     yield from follow_video(session, desk, begun.words, limits)
@@ -225,11 +234,11 @@ def go_on(session: Session, desk: Desk, limits: Limits) -> Iterator[Progress]:
 
 def stop(session: Session) -> bool:
     """Call off what is being done with the video; whether there was anything."""
-    return kept(session).cancel()
+    return session.video.cancel()
 
 
 def _clip(session: Session) -> Clip:
-    clip = kept(session).clip
+    clip = session.video.clip
     if clip is None:
         raise InputError(NO_VIDEO)
     return clip
@@ -242,7 +251,7 @@ def ask_video(session: Session, desk: Desk, question: object, limits: Limits) ->
     Raises:
         InputError: nothing was followed, nothing asked, something is still being done, or it cannot be answered.
     """
-    mine = kept(session)
+    mine = session.video
     clip, run = _clip(session), mine.run
     if run is None:
         raise InputError(NOTHING_FOLLOWED)
@@ -293,7 +302,7 @@ def pack_video(session: Session, preset: str) -> Path:
     Raises:
         InputError: nothing was followed, or the archive cannot be written.
     """
-    mine = kept(session)
+    mine = session.video
     with mine.packing:
         run = mine.run
         if run is None:

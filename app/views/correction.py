@@ -9,6 +9,7 @@ from lisa_micro.results.answer import Segmentation
 from lisa_micro_app.handlers import Pending
 from lisa_micro_app.limits import Limits
 from lisa_micro_app.state import correction as correct
+from lisa_micro_app.state.pages import Measured
 from lisa_micro_app.state.session import Session
 from lisa_micro_app.views.masks import image_view, layer_views
 from lisa_micro_app.views.tables import summary, table_view
@@ -27,7 +28,7 @@ def correct_view(
     """
     turn, picture = correct.shown_turn(session), session.state.picture
     # numbered, so that the page hears of it even where the same is refused for the same reason again
-    session.extras["correction views"] = number = session.extras.get("correction views", 0) + 1
+    session.correction.views = number = session.correction.views + 1
     view: dict[str, Any] = {"image": None, "number": number, "open": picture is not None}
     view |= {"notice": notice, "said": said, "pending": None}
     if turn is None:
@@ -73,11 +74,11 @@ def corrected_measures(session: Session, limits: Limits) -> dict[str, Any]:
 def _measured(session: Session) -> Segmentation:
     """The current layer measured; kept until it changes, as the picture and the table both need it."""
     turn, _, work = correct.current(session)
-    kept = session.extras.get("measured correction")
-    if kept is None or kept[0] is not work.correction or kept[1] is not turn.micrograph:
+    kept = session.correction.measured
+    if kept is None or kept.correction is not work.correction or kept.image is not turn.micrograph:
         new = correct.measured(work.segment, work.correction, turn.micrograph)
-        kept = session.extras["measured correction"] = (work.correction, turn.micrograph, new)
-    return kept[2]
+        kept = session.correction.measured = Measured(work.correction, turn.micrograph, new)
+    return kept.segment
 
 
 def _key(session: Session) -> str:

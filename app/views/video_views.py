@@ -12,7 +12,7 @@ from lisa_micro.viz.movie import EVENT_COLOURS
 from lisa_micro.viz.plots import KIND_STYLES, best_pairs
 from lisa_micro_app.handlers import Pending
 from lisa_micro_app.limits import Limits
-from lisa_micro_app.state.clip import Clip, Run, kept
+from lisa_micro_app.state.clip import Clip, Run
 from lisa_micro_app.state.conversation import hex_colour
 from lisa_micro_app.state.video_files import SAMPLES
 from lisa_micro_app.state.video_run import Progress, unfinished
@@ -68,7 +68,7 @@ def video_view(session: Session, limits: Limits, notice: str = "", said: str = "
         notice: what is wrong.
         said: what is being done, such as reading a file.
     """
-    mine = kept(session)
+    mine = session.video
     clip, run = mine.clip, mine.run
     view: dict[str, Any] = {
         "clip": None,
@@ -140,7 +140,7 @@ def run_view(
     session: Session, limits: Limits, progress: Progress | None = None, notice: str = "", said: str = ""
 ) -> dict[str, Any]:
     """How far following is; or what came of it in short, with the tables."""
-    mine = kept(session)
+    mine = session.video
     run, begun = mine.run, unfinished(mine)
     view: dict[str, Any] = {
         "notice": notice,
@@ -282,7 +282,7 @@ def _left_out(count: int, most: int) -> str:
 
 def talk_view(session: Session, pending: Pending | None = None, notice: str = "") -> dict[str, Any]:
     """Questions about the video and their answers."""
-    mine = kept(session)
+    mine = session.video
     answers = mine.conversation.answers if mine.conversation is not None else []
     last = len(mine.run.tracks) - 1 if mine.run is not None else 0
     turns = []

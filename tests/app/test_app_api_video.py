@@ -21,7 +21,6 @@ from test_app_api import DOCS, run_from_docs, send
 from lisa_micro.types import InputError
 from lisa_micro_app.api import videos as program_videos
 from lisa_micro_app.handlers import safe_suffix
-from lisa_micro_app.state import clip as video
 from lisa_micro_app.state.session import Upload
 from lisa_micro_app.state.video_files import SAMPLES
 
@@ -192,25 +191,25 @@ def test_one_video_at_a_time(user, desk):
     assert track(user, desk, "zip")["video"] == second["video"]
     with pytest.raises(InputError, match="cannot be asked"):
         program_videos.ask(user, desk, LIMITS, "how many?")
-    lock = user.extras[program_videos.WORKING]
-    with lock, pytest.raises(InputError, match="being worked on; wait for it"):
+    lock = user.programs.working
+    with lock, pytest.raises(InputError, match="being processed; wait for it"):
         track(user, desk, "zip")
 
 
 def test_where_time_runs_out_there_are_some_frames_and_the_same_request_goes_on(user, desk):
     class Late:
         def wait(self, seconds):
-            video.kept(user).ticket.seconds = 0.0
+            user.video.ticket.seconds = 0.0
 
     desk.opened.gates[3] = Late()
     key = sent(user, stack())
     part = track(user, desk, key)
     assert not part["whole"] and 3 <= part["frames"] < FRAMES == part["frames_in_video"]
-    assert "ask for the same again" in part["notes"][0] and "Go on" not in str(part["notes"])
+    assert "send the same request again" in part["notes"][0] and "Go on" not in str(part["notes"])
     seen = len(desk.opened.seen)
     rest = track(user, desk, key)
     assert rest["whole"] and rest["frames"] == FRAMES and 0 < len(desk.opened.seen) - seen < 3
-    with pytest.raises(InputError, match="ask for the same again"):
+    with pytest.raises(InputError, match="send the same request again"):
         track(user, desk, key, "others", limits=replace(LIMITS, video_seconds=0.0))
 
 

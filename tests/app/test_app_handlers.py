@@ -530,7 +530,7 @@ def test_true_labels_can_be_given_and_must_fit(user, desk, tmp_path):
         with pytest.raises(InputError, match=wrong) as error:
             comparing.read_truth(user, send(user, content, "t.tif", "truth"))
         assert str(user.folder) not in str(error.value)
-    archive = zipfile.ZipFile(exports.pack_comparison(user, user.extras["comparison"], "micro"))
+    archive = zipfile.ZipFile(exports.pack_comparison(user, user.comparison.compared, "micro"))
     assert {"truth.tif", "input/film.tif", "comparison/report.html"} <= set(archive.namelist())
     command = archive.read("repeat.sh").decode().splitlines()[-1]
     assert command == (

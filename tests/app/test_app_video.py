@@ -88,7 +88,7 @@ def test_what_is_no_video_or_too_long_is_refused_by_name_and_leaves_nothing(user
     with pytest.raises(InputError, match=says) as error:
         opened(user, content, name)
     assert str(user.folder) not in str(error.value) and user.folder.name not in str(error.value)
-    assert video.kept(user).clip is before and sorted(user.folder.iterdir()) == files
+    assert user.video.clip is before and sorted(user.folder.iterdir()) == files
     assert not list(user.folder.parent.parent.glob("evil*"))
 
 
@@ -105,7 +105,7 @@ def test_a_truncated_video_is_opened_as_far_as_it_goes_or_refused(tmp_path, suff
         (tmp_path / f"{k}{suffix}").write_bytes(content[: len(content) * k // 8])
     code = """if True:
         import sys
-        from app import video, video_open
+        from lisa_micro_app.state import video_files as video_open
         from lisa_micro_app.limits import Limits
         from lisa_micro_app.state.session import Sessions, Upload
         from lisa_micro.types import InputError
@@ -118,7 +118,7 @@ def test_a_truncated_video_is_opened_as_far_as_it_goes_or_refused(tmp_path, suff
             user.uploads["key"] = Upload(file, "mine" + path.suffix, "video")
             try:
                 list(video_open.open_upload(user, "key", Limits(video_px=64)))
-                clip = video.kept(user).clip
+                clip = user.video.clip
                 assert 1 <= len(clip) <= 6
                 told += [f"{len(clip)} " + " ".join(clip.stream().notes)]
             except InputError as error:
@@ -136,15 +136,15 @@ def test_a_sample_is_simulated_once_and_is_the_same_each_time(user, sessions):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(video_open.SAMPLES, "sintering", small)
         list(video_open.open_sample(user, "sintering", LIMITS))
-        clip = video.kept(user).clip
+        clip = user.video.clip
         assert clip.pixel_size_nm == 0.25 and clip.frame_time_s == 2.0 and len(clip) == 3
         content, made = clip.path.read_bytes(), clip.path.stat().st_mtime_ns
         opened(user)
         list(video_open.open_sample(user, "sintering", LIMITS))
-        assert video.kept(user).clip.path.stat().st_mtime_ns == made
+        assert user.video.clip.path.stat().st_mtime_ns == made
         other = sessions.get("two")
         list(video_open.open_sample(other, "sintering", LIMITS))
-        assert video.kept(other).clip.path.read_bytes() == content
+        assert other.video.clip.path.read_bytes() == content
     with pytest.raises(InputError, match="no sample"):
         list(video_open.open_sample(user, ["../x"], LIMITS))
 
@@ -152,7 +152,7 @@ def test_a_sample_is_simulated_once_and_is_the_same_each_time(user, sessions):
 def test_pixel_size_and_frame_time_can_be_typed_and_taken_back(user):
     opened(user)
     assert video.set_pixel_size(user, "0,25 nm") and video.set_frame_time(user, " 2 s ")
-    clip = video.kept(user).clip
+    clip = user.video.clip
     assert (clip.pixel_size_nm, clip.frame_time_s) == (0.25, 2.0)
     assert "Typed by you" in video_views.pixel_size_words(clip) and "Typed by you" in video_views.frame_time_words(clip)
     assert clip.stream().pixel_size_nm == 0.25 and clip.stream().facts.frame_time_origin == "user"
@@ -162,7 +162,7 @@ def test_pixel_size_and_frame_time_can_be_typed_and_taken_back(user):
             with pytest.raises(InputError):
                 change(user, wrong)
         assert change(user, "")
-    assert video.kept(user).clip.pixel_size_nm == pytest.approx(0.5)
+    assert user.video.clip.pixel_size_nm == pytest.approx(0.5)
 
 
 def test_removing_a_video_leaves_no_file(user, desk):
@@ -177,4 +177,4 @@ def test_removing_a_video_leaves_no_file(user, desk):
 def test_clearing_the_chat_leaves_the_video(user, desk):
     clip = opened(user)
     handlers.clear(user)
-    assert video.kept(user).clip is clip and served(user, clip.key, "0.jpg")
+    assert user.video.clip is clip and served(user, clip.key, "0.jpg")

@@ -32,7 +32,7 @@ def test_particles_keep_their_identity_and_events_are_found(user, desk):
     opened(user)
     told = follow(user, desk)
     assert told[-1].total == FRAMES
-    run = video.kept(user).run
+    run = user.video.run
     assert run.whole and desk.opened.seen == list(range(FRAMES)) and len(run.tracks) == FRAMES
     view = video_views.run_view(user, LIMITS)["run"]
     assert {k["kind"]: k["number"] for k in view["kinds"]} == {"contact": 1, "neck": 1, "coalesce": 1}
@@ -54,7 +54,7 @@ def test_particles_keep_their_identity_and_events_are_found(user, desk):
 def test_plots_are_drawn_of_every_run(user, desk):
     opened(user)
     follow(user, desk)
-    tracks = video.kept(user).run.tracks
+    tracks = user.video.run.tracks
     timeline, necks, sizes = (draw(tracks) for draw in (video_charts.timeline, video_charts.necks, video_charts.sizes))
     points = next(trace for trace in timeline.data if trace.name == "coalesce")
     assert list(points.x) == [2.0] and points.text[0].startswith("coalesce: 1, 2 ->")
@@ -102,7 +102,7 @@ def test_a_stopped_run_shows_what_was_done_and_goes_on_with_the_same_result(user
     assert video_run.stop(user)
     desk.opened.gates[3].set()
     thread.join(20)
-    run, begun = video.kept(user).run, video_run.unfinished(video.kept(user))
+    run, begun = user.video.run, video_run.unfinished(user.video)
     assert not run.whole and 3 <= len(run.tracks) <= 4 and begun.frames == len(run.tracks)
     view = video_views.run_view(user, LIMITS)
     assert view["begun"].startswith(f"{begun.frames} of 6 frames") and "time for, of 6" in view["run"]["notes"][0]
@@ -111,13 +111,13 @@ def test_a_stopped_run_shows_what_was_done_and_goes_on_with_the_same_result(user
     told = list(video_run.go_on(user, desk, LIMITS))
     assert all(progress.done >= 1 for progress in told if progress.stage.startswith("Frame"))
     assert desk.opened.seen[seen:] == [4, 5]  # frame 3 was looked at while it was stopped, and is kept too
-    whole = video.kept(user).run
-    assert whole.whole and video_run.unfinished(video.kept(user)) is None
+    whole = user.video.run
+    assert whole.whole and video_run.unfinished(user.video) is None
     other = sessions.get("two")
     opened(other)
     follow(other, desk)
-    assert whole.tracks.tracks.equals(video.kept(other).run.tracks.tracks)
-    assert whole.tracks.events.equals(video.kept(other).run.tracks.events)
+    assert whole.tracks.tracks.equals(other.video.run.tracks.tracks)
+    assert whole.tracks.events.equals(other.video.run.tracks.events)
     with pytest.raises(InputError, match="nothing to go on"):
         list(video_run.go_on(user, desk, LIMITS))
 
@@ -128,11 +128,11 @@ def test_another_frame_time_needs_no_new_look_and_another_pixel_size_does(user, 
     video.set_frame_time(user, "3")
     assert any("press “Follow”" in note for note in video_views.run_view(user, LIMITS)["run"]["notes"])
     follow(user, desk)
-    run = video.kept(user).run
+    run = user.video.run
     assert len(desk.opened.seen) == FRAMES and run.tracks.events["time_s"].max() == 12.0
     video.set_pixel_size(user, "1")
     follow(user, desk)
-    assert len(desk.opened.seen) == 2 * FRAMES and video.kept(user).run.tracks.pixel_size_nm == 1.0
+    assert len(desk.opened.seen) == 2 * FRAMES and user.video.run.tracks.pixel_size_nm == 1.0
     follow(user, desk, "other words")
     assert len(desk.opened.seen) == 3 * FRAMES
 
@@ -141,9 +141,9 @@ def test_a_defect_in_a_frame_is_told_and_what_was_done_is_kept(user, desk):
     opened(user)
     with pytest.raises(InputError, match="went wrong"):
         follow(user, desk, "break")
-    assert video_run.unfinished(video.kept(user)).frames == 3 and video.kept(user).run is None
+    assert video_run.unfinished(user.video).frames == 3 and user.video.run is None
     follow(user, desk)
-    assert video.kept(user).run.whole
+    assert user.video.run.whole
 
 
 def test_a_run_that_takes_too_long_is_stopped_and_kept(user, desk):
@@ -163,7 +163,7 @@ def test_short_requests_are_answered_between_the_frames_of_a_video(user, session
     desk.opened.gates[2].set()
     assert short.wait(20) and short.result == 3  # after the frame that was being looked at, not after the video
     thread.join(20)
-    assert waiting.wait(20) and video.kept(user).run.whole and video.kept(other).run is None
+    assert waiting.wait(20) and user.video.run.whole and other.video.run is None
 
 
 def test_closing_the_session_stops_its_video_and_leaves_nothing(user, sessions, desk):
@@ -180,7 +180,7 @@ def test_users_do_not_see_each_others_videos(user, sessions, desk):
     mine = opened(user)
     follow(user, desk)
     other = sessions.get("two")
-    run = video.kept(user).run
+    run = user.video.run
     assert served(other, mine.key, "0.jpg") is None and served(other, run.key, "0.png") is None
     opened(other, stack(3), "other.tif")
     assert served(other, mine.key, "0.jpg") is None and video_views.run_view(other, LIMITS)["run"] is None
@@ -212,7 +212,7 @@ def test_a_model_that_cannot_be_asked_says_so_and_nothing_can_be_asked_of_nothin
     follow(user, desk)
     with pytest.raises(InputError, match="cannot be asked"):
         list(video_run.ask_video(user, desk, "how many?", LIMITS))
-    assert not video.kept(user).busy
+    assert not user.video.busy
 
 
 def test_the_download_holds_what_the_command_writes_and_the_command(user, desk):
