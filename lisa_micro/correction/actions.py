@@ -15,14 +15,14 @@ model.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from lisa_micro.datasets.bounds import validation_problem
 from lisa_micro.types import InputError
 
-FORMAT = "lisa-micro corrections 1"
+FORMAT: Final = "lisa-micro corrections 1"
 MAX_ACTIONS = 100_000
 _Number = Annotated[int, Field(ge=1, le=2**31 - 1)]
 _Length = Annotated[int, Field(ge=0, le=2**31 - 1)]

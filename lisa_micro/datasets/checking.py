@@ -168,9 +168,9 @@ class _Checker:
             for number, raw in enumerate(stream, start=1):
                 self.progress("Checking", number - 1, total)
                 where = self._where(file, number)
-                record, errors = parse_line(raw)
-                for error in errors:
-                    self._fault(where, error)
+                record, problems = parse_line(raw)
+                for problem in problems:
+                    self._fault(where, problem)
                 if record is None:
                     continue
                 first = self._raw.setdefault((file, raw.strip()), where)
@@ -204,13 +204,14 @@ class _Checker:
             InputError: unreadable image.
         """
         path = folder / record.file_name
-        if self._image[0] != path:
-            self._image = (path, read_micrograph(path))
+        image = self._image[1]
+        if image is None or self._image[0] != path:
+            image = read_micrograph(path)
+            self._image = (path, image)
         source = record.source or record.file_name
         self._sources.setdefault(source, {}).setdefault(part or "train", where)
         if path in self._seen:
             return
-        image = self._image[1]
         self._seen[path] = _Seen(path.name, image_signature(image.pixels), where, part, source)
         nm = record.pixel_size_nm or image.pixel_size_nm
         report = self.report
@@ -224,9 +225,9 @@ class _Checker:
             self._unsized.append(where)
         elif not LIKELY_NM[0] <= nm <= LIKELY_NM[1]:
             self._warn(where, f"a pixel size of {nm:g} nm; is the unit right?")
-        both = record.pixel_size_nm, image.pixel_size_nm
-        if None not in both and abs(both[0] / both[1] - 1) > 0.01:
-            self._warn(where, f"a pixel size of {both[0]:g} nm, where the image file says {both[1]:g} nm")
+        stated, read = record.pixel_size_nm, image.pixel_size_nm
+        if stated is not None and read is not None and abs(stated / read - 1) > 0.01:
+            self._warn(where, f"a pixel size of {stated:g} nm, where the image file says {read:g} nm")
 
     # ------------------------------------------------------------------------------------- words and targets
 
@@ -303,8 +304,8 @@ class _Checker:
         found = []
         for place, target in enumerate(turn.targets, start=1):
             try:
-                known = target.concept in truth
-                found.append((truth[target.concept] if known else example.target_labels(target)).any())
+                labels = truth.get(target.concept or "")
+                found.append((example.target_labels(target) if labels is None else labels).any())
             except InputError as error:
                 self._fault(where, f"turn {number}, target {place}: {error}")
         reply = parse_reply(turn.assistant, self.vocabulary)

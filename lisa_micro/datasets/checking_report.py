@@ -69,7 +69,8 @@ def chosen_lines(report: Report, most: int = PICTURES) -> list[int]:
     """Choose the lines to draw: the first of every concept and part, then others spread over the set."""
     faulty = {finding.where for finding in report.faults}
     base = report.folder if report.folder.is_dir() else report.folder.parent
-    usable, kinds = [], {}
+    usable: list[int] = []
+    kinds: dict[tuple[str, str], int] = {}
     for k, (file, number, part, record) in enumerate(report.lines):
         if f"{file.relative_to(base)} line {number}" in faulty:
             continue
@@ -86,7 +87,7 @@ def pictures(report: Report, most: int = PICTURES) -> dict[str, Callable[[Path],
     """File names of pictures of some records, and functions that write them: the image with the targets marked, and the
     conversation below."""
     several = len({file for file, *_ in report.lines}) > 1
-    writers = {}
+    writers: dict[str, Callable[[Path], None]] = {}
     for k in chosen_lines(report, most):
         file, number, part, record = report.lines[k]
         name = f"record-{f'{file.parent.name}-' if several else ''}{number:05}.png"

@@ -87,7 +87,7 @@ class Example:
             if labels.shape != self.micrograph.shape:
                 raise InputError(f"mask {target.mask} is {labels.shape}, its image {self.micrograph.shape}")
             return from_semantic(labels > 0)["particle"] if found.is_mask else labels
-        if target.concept in self.concept_labels:
+        if target.concept is not None and target.concept in self.concept_labels:
             return compact(self.concept_labels[target.concept])[0]
         if target.concept is not None:
             truth = self.truth()
@@ -96,10 +96,11 @@ class Example:
             return truth[target.concept]
         if self.labels is None:
             raise InputError(f"{self.name} has no labels to take instances from")
-        absent = sorted(set(target.instances) - set(np.unique(self.labels).tolist()))
+        wanted = target.instances or ()
+        absent = sorted(set(wanted) - set(np.unique(self.labels).tolist()))
         if absent:
             raise InputError(f"{self.name}: no instance {one_line(', '.join(map(str, absent)), 60)} in the labels")
-        return compact(np.where(np.isin(self.labels, target.instances), self.labels, 0))[0]
+        return compact(np.where(np.isin(self.labels, wanted), self.labels, 0))[0]
 
 
 class Examples(Sequence[Example]):
@@ -117,7 +118,7 @@ class Examples(Sequence[Example]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index: int) -> Example:
+    def __getitem__(self, index: int) -> Example:  # type: ignore[override]  # no slices: each image is read
         if not isinstance(index, int | np.integer):
             raise TypeError("a data set gives one example at a time, by its index")
         if not -len(self) <= index < len(self):
@@ -165,8 +166,8 @@ def pair_files(images: Path, labels: Path) -> list[tuple[Path, Path]]:
     label_files = [p for p in sorted(labels.iterdir(), key=_natural) if p.suffix.lower() in LABEL_SUFFIXES]
     exact = {p.stem: p for p in label_files}
     loose = {_bare(p.stem): p for p in label_files}
-    pairs = [(p, exact.get(p.stem, loose.get(_bare(p.stem)))) for p in pictures]
-    pairs = [(p, q) for p, q in pairs if q is not None]
+    found = [(p, exact.get(p.stem, loose.get(_bare(p.stem)))) for p in pictures]
+    pairs = [(p, q) for p, q in found if q is not None]
     if not pairs:
         raise InputError(
             f"no image in {images} ({len(pictures)} images) has labels of the same name in "

@@ -135,7 +135,7 @@ def find_kind(source: Path) -> str:
         raise InputError(f"there is no {source}; give the folder of the data, or its JSON or CSV file")
     if record_folders(source):
         return "corrections"
-    found = set()
+    found: set[str | None] = set()
     if sentence_files(source):
         found.add("sentences")
     elif label_pairs(source) or sidecars(source):
@@ -147,11 +147,11 @@ def find_kind(source: Path) -> str:
                 found.add(kind_of_json(read_json(path)))
             except InputError as error:  # its converter reports broken files
                 broken.append(str(error))
-    found.discard(None)
-    if len(found) == 1:
-        return found.pop()
-    if found:
-        raise InputError(f"{source} may be {' or '.join(sorted(found))}; say which with --from")
+    kinds = sorted(kind for kind in found if kind is not None)
+    if len(kinds) == 1:
+        return kinds[0]
+    if kinds:
+        raise InputError(f"{source} may be {' or '.join(kinds)}; say which with --from")
     reason = f" ({broken[0]})" if broken else ""
     raise InputError(
         f"{source} has no known format{reason}; known are images/ with labels/, a CSV with the columns "

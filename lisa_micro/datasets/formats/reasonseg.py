@@ -39,7 +39,9 @@ def from_reasonseg(source: Path, given: Mapping[str, str]) -> Found:
     """
     root = source if source.is_dir() else source.parent
     named = concept_map([TARGET], given) if given else ConceptMap()
-    images, faults, drafts = Images(root), [], []
+    images = Images(root)
+    faults: list[str] = []
+    drafts: list[Draft] = []
     for path in files_under(source, (".json",)) if source.is_dir() else [source]:
         try:
             content = read_json(path)

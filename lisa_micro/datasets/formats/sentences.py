@@ -50,7 +50,8 @@ def from_sentences(source: Path, given: Mapping[str, str]) -> Found:
     if not tables:
         raise InputError(f"{source} has no CSV file with the columns {', '.join(COLUMNS)}")
     root = source if source.is_dir() else source.parent
-    images, faults = Images(root), []
+    images = Images(root)
+    faults: list[str] = []
     rows: dict[Path, list[Row]] = {}
     for table in tables:
         for where, cells in _lines(table, faults):
@@ -131,7 +132,7 @@ def _load(rows: tuple[Row, ...], named: ConceptMap, image: Micrograph) -> Conten
             continue
         target = Target(concept=concept) if concept else Target(mask=str(row.mask))
         said.append((answered(row.sentence, concept, there, named.custom, target),))
-        if there and concept is None:
+        if row.mask is not None and there and concept is None:
             labels, is_mask = read[row.mask]
             masks[str(row.mask)] = labels > 0 if is_mask else labels
     if faults:

@@ -157,7 +157,7 @@ def _with_property_word(voice: Voice, concept: str, prop: str, op: str) -> str:
         return voice.pick(f"clauses/property_verbs/{op}").replace("{prop}", word)
     operator = voice.pick(f"clauses/operators/{op}")
     plural = word + "s" if re.fullmatch(r"[a-z -]+[a-rt-xz]", word) else ""
-    frame = voice.pick("clauses/property_frames", lambda f: plural or "{props}" not in f)
+    frame = voice.pick("clauses/property_frames", lambda f: bool(plural) or "{props}" not in f)
     return frame.replace("{props}", plural).replace("{prop}", word).replace("{op}", operator)
 
 

@@ -158,9 +158,9 @@ def chat_reply(path: str) -> str:
     Raises:
         ValueError: no such kind.
     """
-    node = data("chat")
+    node: object = data("chat")
     for key in path.split("/")[1:]:
         node = node.get(key) if isinstance(node, dict) else None
     if not isinstance(node, dict) or "reply" not in node:
         raise ValueError(f"no kind of talk: {path!r}")
-    return node["reply"]
+    return str(node["reply"])

@@ -248,7 +248,7 @@ def _several(voice: Voice, facts: SceneFacts) -> Turn:
         concept = voice.weighted(pool)
         if concept not in concepts:
             concepts.append(concept)
-    phrases = []
+    phrases: list[Phrase] = []
     constrained = voice.chance(0.5)
     for concept in concepts:
         parts = []
