@@ -1,4 +1,4 @@
-"""Errors with advice, which the page and the API put into words of their own."""
+"""Errors with advice, which the page and the API put into their own words."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class Advice(Enum):
 
 
 ON_PAGE = {
-    Advice.RESUME: "press “Go on”",
+    Advice.RESUME: "press “Resume”",
     Advice.WAIT: "wait for it or stop it",
     Advice.SEND_AGAIN: "choose it again",
 }
 
 
 class AdvisedError(InputError):
-    """An error whose message on the page ends with the page's words for an advice.
+    """An error whose message ends with advice, in the words of the page.
 
     Args:
         problem: what is wrong, without a full stop.
-        advice: what can be done about it.
+        advice: what the user can do about it.
     """
 
     def __init__(self, problem: str, advice: Advice):
@@ -36,5 +36,10 @@ class AdvisedError(InputError):
 
 
 def advised(problem: str, advice: str) -> str:
-    """A sentence from a problem and an advice."""
+    """Join a problem and an advice into one sentence."""
     return f"{problem}; {advice}."
+
+
+def still_answering() -> AdvisedError:
+    """The error for a request that is sent while the last one is being answered."""
+    return AdvisedError("The last request is still being answered", Advice.WAIT)

@@ -1,4 +1,4 @@
-"""Pictures of the frames of a video, kept in one file of the session."""
+"""Pictures of the frames of a video, stored in one file of the session."""
 
 from __future__ import annotations
 
@@ -15,46 +15,40 @@ _JPEG_QUALITY = 88
 
 
 class FrameStore:
-    """Pictures of the frames of a video, in one file: written in order, had in any order.
+    """JPEG pictures of the frames of a video in one file, written in order and read in any order.
 
     Args:
-        path: of the file; a new one.
-        longest: longer side of a picture, px; a smaller frame is not enlarged.
-
-    Attributes:
-        thumbnail: the first frame, small.
+        path: of the new file.
+        longest: longer side of a picture, px; smaller frames are not enlarged.
     """
 
     def __init__(self, path: Path, longest: int):
         self.path, self.longest = path, longest
-        self.thumbnail = b""
         self._ends = [0]
 
     def __len__(self) -> int:
         return len(self._ends) - 1
 
     def append(self, pixels: np.ndarray) -> None:
-        """Keep the next frame, ``(H, W)`` intensities of any range.
+        """Store the next frame, ``(H, W)`` intensities of any range.
 
         Raises:
-            InputError: the disk is full.
+            InputError: the file cannot be written.
         """
         content = grey_jpeg(pixels, self.longest)
-        if not self.thumbnail:
-            self.thumbnail = grey_jpeg(pixels, 160)
         try:
             with self.path.open("ab") as file:
                 file.write(content)
         except OSError as error:
-            raise InputError(f"The video cannot be kept: {error.strerror or error}.") from error
+            raise InputError(f"Cannot store the video: {error.strerror or error}.") from error
         self._ends.append(self._ends[-1] + len(content))
 
     def __getitem__(self, t: int) -> bytes:
         """Frame ``t`` as a JPEG file.
 
         Raises:
-            IndexError: there is no such frame.
-            OSError: the file is gone.
+            IndexError: the video has no such frame.
+            OSError: the file was removed.
         """
         if not 0 <= t < len(self):
             raise IndexError(f"there is no frame {t}")
@@ -64,7 +58,7 @@ class FrameStore:
 
 
 def grey_jpeg(pixels: np.ndarray, longest: int) -> bytes:
-    """``(H, W)`` in grey with robust contrast as a JPEG file, its longer side at most ``longest`` px."""
+    """Encode ``(H, W)`` intensities as a grey JPEG file with robust contrast, its longer side at most ``longest``."""
     from PIL import Image
 
     resizing = resize_long_side(pixels.shape, min(max(pixels.shape), longest))

@@ -1,4 +1,4 @@
-"""What the pages keep in a session: plain typed state, without behaviour."""
+"""State of the pages Correct and Words against boxes and of the API: plain typed data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lisa_micro.correction.actions import CorrectionAction
 from lisa_micro.correction.replay import Correction
 from lisa_micro.results.answer import Segmentation
 from lisa_micro.types import Micrograph
@@ -17,27 +18,27 @@ if TYPE_CHECKING:  # brings the evaluation suites
 
 
 @dataclass
-class Work:
+class LayerEdit:
     """The correction of one layer.
 
     Attributes:
         segment: the segmentation as the model gave it.
         correction: the actions so far.
-        undone: actions that can be redone, the last one first undone at the end.
+        undone: actions that can be redone; the one undone last is at the end.
         accepted: the actions at the time of acceptance; ``None`` if it is not accepted.
         lock: held while the layer changes.
     """
 
     segment: Segmentation
     correction: Correction
-    undone: list[Any] = field(default_factory=list)
-    accepted: tuple[Any, ...] | None = None
+    undone: list[CorrectionAction] = field(default_factory=list)
+    accepted: tuple[CorrectionAction, ...] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """The measurements of a corrected layer, with what they were made from."""
+    """The measured segmentation of a corrected layer, with the correction and the micrograph that it belongs to."""
 
     correction: Correction
     image: Micrograph
@@ -49,7 +50,7 @@ class CorrectionState:
     """State of the page Correct.
 
     Attributes:
-        works: corrections by (number of the turn, layer).
+        edits: corrections by (number of the turn, layer).
         layer: the chosen layer; ``None``: the first one.
         accepted: numbers of the accepted turns.
         examples: names of training examples, by micrograph.
@@ -58,7 +59,7 @@ class CorrectionState:
         views: number of views sent to the page, so that it notices one that repeats.
     """
 
-    works: dict[tuple[int, int], Work] = field(default_factory=dict)
+    edits: dict[tuple[int, int], LayerEdit] = field(default_factory=dict)
     layer: int | None = None
     accepted: frozenset[int] = frozenset()
     examples: dict[str, str] = field(default_factory=dict)
@@ -67,7 +68,7 @@ class CorrectionState:
     views: int = 0
 
     def without_conversation(self) -> CorrectionState:
-        """What outlasts the conversation."""
+        """The state after the conversation is cleared."""
         return CorrectionState(example_count=self.example_count)
 
 
@@ -82,19 +83,19 @@ class Truth:
 
 @dataclass(eq=False)
 class Compared:
-    """A comparison and what it was made of.
+    """A comparison and its inputs.
 
     Attributes:
         comparison: the result.
         picture, name, path, given_nm: the micrograph: its key, name, file, and the pixel size given by the user.
         words, boxes: the prompts.
-        pictures, difference: entries of the page's row of pictures and of its map of differences, once drawn.
+        pictures, difference: what the page shows of the overlays and of the map of differences, once drawn.
     """
 
     comparison: Comparison
     picture: str
     name: str
-    path: str
+    path: str | None
     given_nm: float | None
     words: str
     boxes: list[list[float]]
@@ -112,7 +113,12 @@ class ComparisonState:
 
 @dataclass
 class ProgramState:
-    """What a program has opened: keys of micrographs and of videos by the names that it uses; lock of the video."""
+    """What a program has opened.
+
+    Attributes:
+        images, videos: keys of micrographs and of videos, by the names that the program uses.
+        working: held while a request about the video is answered.
+    """
 
     images: dict[str, str] = field(default_factory=dict)
     videos: dict[str, str] = field(default_factory=dict)

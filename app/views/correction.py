@@ -18,27 +18,30 @@ _SHOWN_STEPS = 200
 
 
 def correct_view(
-    session: Session, limits: Limits, pending: Pending | None = None, notice: str = "", said: str = ""
+    session: Session, limits: Limits, pending: Pending | None = None, notice: str = "", message: str = ""
 ) -> dict[str, Any]:
-    """What is being corrected, and how far it is.
+    """The layer to correct and its steps.
 
     Args:
-        pending: an outline on its way.
-        notice: what went wrong. said: what was done.
+        session: whose layer.
+        limits: of the app.
+        pending: progress of the model, which segments an object to add.
+        notice: what is wrong.
+        message: what was done.
     """
     turn, picture = correct.shown_turn(session), session.state.picture
-    # numbered, so that the page hears of it even where the same is refused for the same reason again
+    # numbered, because the page ignores data that have not changed, such as the same error twice
     session.correction.views = number = session.correction.views + 1
     view: dict[str, Any] = {"image": None, "number": number, "open": picture is not None}
-    view |= {"notice": notice, "said": said, "pending": None}
+    view |= {"notice": notice, "message": message, "pending": None}
     if turn is None:
         return view
-    _, layer, work = correct.current(session)
-    image, done = turn.micrograph, work.correction
+    _, layer, edit = correct.current(session)
+    image, done = turn.micrograph, edit.correction
     colour, segment = turn.colours[layer], _measured(session)
     key = _key(session)
     if pending is not None:
-        view["pending"] = {"stage": pending.said, "seconds": pending.seconds}
+        view["pending"] = {"stage": pending.status, "seconds": pending.seconds}
     return view | {
         "image": image_view(session, image, turn.picture, limits.display_px),
         "name": turn.name,
@@ -53,13 +56,13 @@ def correct_view(
         "steps": list(done.said[-_SHOWN_STEPS:]),
         "earlier": max(0, len(done.said) - _SHOWN_STEPS),
         "undo": bool(done.actions),
-        "redo": bool(work.undone),
-        "accepted": work.accepted is not None and work.accepted == done.actions,
+        "redo": bool(edit.undone),
+        "accepted": edit.accepted is not None and edit.accepted == done.actions,
     }
 
 
 def corrected_measures(session: Session, limits: Limits) -> dict[str, Any]:
-    """Summary and table of the layer as it is now."""
+    """Summary and table of the corrected layer."""
     turn = correct.shown_turn(session)
     if turn is None:
         return {"summary": [], "table": {"columns": [], "rows": [], "note": ""}}
@@ -72,15 +75,16 @@ def corrected_measures(session: Session, limits: Limits) -> dict[str, Any]:
 
 
 def _measured(session: Session) -> Segmentation:
-    """The current layer measured; kept until it changes, as the picture and the table both need it."""
-    turn, _, work = correct.current(session)
-    kept = session.correction.measured
-    if kept is None or kept.correction is not work.correction or kept.image is not turn.micrograph:
-        new = correct.measured(work.segment, work.correction, turn.micrograph)
-        kept = session.correction.measured = Measured(work.correction, turn.micrograph, new)
-    return kept.segment
+    """The measured current layer; cached until it changes, because picture and table both need it."""
+    turn, _, edit = correct.current(session)
+    cached = session.correction.measured
+    if cached is None or cached.correction is not edit.correction or cached.image is not turn.micrograph:
+        new = correct.measured(edit.segment, edit.correction, turn.micrograph)
+        cached = session.correction.measured = Measured(edit.correction, turn.micrograph, new)
+    return cached.segment
 
 
 def _key(session: Session) -> str:
-    turn, layer, work = correct.current(session)
-    return f"c{turn.number}-{layer}-{fingerprint(work.correction.labels)[:16]}"
+    """Name of the current layer's picture: it changes with the labels."""
+    turn, layer, edit = correct.current(session)
+    return f"c{turn.number}-{layer}-{fingerprint(edit.correction.labels)[:16]}"

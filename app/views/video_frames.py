@@ -1,4 +1,4 @@
-"""Frames of a video for the browser, one at a time and in any order: as pictures, as identities, with measurements."""
+"""Frames of a video for the browser: pictures, labels and measurements, one frame per request."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ _BOX = ["box_x0_px", "box_y0_px", "box_x1_px", "box_y1_px"]
 
 
 def frame_facts(tracks: Tracks, t: int) -> dict[str, Any]:
-    """What the page shows of the particles of frame ``t``: ``boxes`` (identity -> XYXY px) and ``lines`` (identity ->
-    ``[[name, value with unit], ...]``)."""
+    """The particles of frame ``t`` as plain data: ``boxes`` (XYXY px) and ``lines`` (``[[name, value with unit],
+    ...]``), by track ID."""
     rows = tracks.tracks[tracks.tracks["frame"] == t]
     unit, square = ("px", "px²") if tracks.pixel_size_nm is None else ("nm", "nm²")
     boxes = dict(zip(map(str, rows["identity"]), rows[_BOX].astype(int).values.tolist(), strict=True))
     lines: dict[str, list[list[str]]] = {}
     shown = (("diameter", unit), ("area", square), ("circularity", ""), ("contacts", ""))
-    there = [(name, column(name, unit), of) for name, of in shown if column(name, unit) in rows]
+    measured = [(name, column(name, unit), of) for name, of in shown if column(name, unit) in rows]
     for row in rows.to_dict("records"):
         identity = int(row["identity"])
-        lines[str(identity)] = [[name, f"{number(row[key])} {of}".rstrip()] for name, key, of in there]
+        lines[str(identity)] = [[name, f"{number(row[key])} {of}".rstrip()] for name, key, of in measured]
         parents = tracks.lineage.get(identity, {}).get("parents", [])
         if parents:
-            lines[str(identity)].append(["came of", " and ".join(map(str, parents))])
+            lines[str(identity)].append(["formed from", " and ".join(map(str, parents))])
     return {"boxes": boxes, "lines": lines}
 
 
-def identity_colours(tracks: Tracks) -> dict[int, str]:
-    """Identity -> ``#rrggbb``, those of the movie that the command line makes. Only frames in which somebody is new are
-    looked at."""
+def track_colours(tracks: Tracks) -> dict[int, str]:
+    """The colour ``#rrggbb`` of each track ID, the same as in the movie of the command line. Reads only frames in which
+    a track starts."""
     from lisa_micro.viz.movie import StableColours
     from lisa_micro.viz.overlay import PALETTE
     from lisa_micro_app.state.conversation import hex_colour
 
     colours = StableColours()
-    for t in sorted({life["first_frame"] for life in tracks.lineage.values()}):
+    for t in sorted({entry["first_frame"] for entry in tracks.lineage.values()}):
         if t < len(tracks):
             colours.table(tracks.labels[t])
     return {name: hex_colour(PALETTE[k]) for name, k in colours.chosen.items()}
 
 
 def served(session: Session, key: str, name: str) -> tuple[bytes, str] | None:
-    """One frame for the browser.
+    """One frame of a session's video.
 
     Args:
-        session: whose page asks.
-        key: of its clip, for a picture; of its run, for labels and facts.
-        name: ``<frame>.jpg`` (the frame), ``<frame>.png`` (identities, as
+        session: that sends the request.
+        key: of its clip, for a picture; of its run, for labels and measurements.
+        name: ``<frame>.jpg`` (picture), ``<frame>.png`` (track IDs, as
             :func:`lisa_micro_app.views.masks.labels_png`) or ``<frame>.json`` (see :func:`frame_facts`).
 
     Returns:
-        content and media type; ``None`` where there is no such thing.
+        content and media type; ``None`` if it does not exist.
     """
     video = session.video
     digits, _, kind = name.partition(".")
@@ -75,6 +75,6 @@ def served(session: Session, key: str, name: str) -> tuple[bytes, str] | None:
                 return labels_png(run.tracks.labels[t], run.clip.frames.longest), "image/png"
             if kind == "json":
                 return json.dumps(frame_facts(run.tracks, t)).encode(), "application/json"
-    except (IndexError, OSError, InputError):  # taken away meanwhile
+    except (IndexError, OSError, InputError):  # removed meanwhile
         return None
     return None

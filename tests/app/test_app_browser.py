@@ -293,7 +293,7 @@ def test_bad_files_are_refused_and_the_app_lives_on(page, tmp_path):
     opened(page, tmp_path=tmp_path)
     page.fill("#lm-words textarea", "break")
     page.press("#lm-words textarea", "Enter")
-    page.wait_for_selector(".lm-notice:has-text('went wrong')")
+    page.wait_for_selector(".lm-notice:has-text('Internal error')")
     assert page.input_value("#lm-words textarea") == "break"
     ask(page, "segment")
 

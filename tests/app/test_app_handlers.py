@@ -1,4 +1,4 @@
-"""The app's handlers without a browser and without the model: a stand-in outlines squares, and tells whom it served."""
+"""Handlers of the page Chat, without a browser: a stand-in for the model segments squares."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from PIL import Image
 from stand_in_app import StandIn, film, squares
 
 from lisa_micro.types import InputError
-from lisa_micro_app import exports, handlers
+from lisa_micro_app import archives, exports, handlers
 from lisa_micro_app.__main__ import main
-from lisa_micro_app.jobs import Cancelled, Desk
+from lisa_micro_app.jobs import Cancelled, JobQueue
 from lisa_micro_app.limits import SAMPLES, Limits
 from lisa_micro_app.serve import AppSettings, parse_users
 from lisa_micro_app.state import comparison as comparing
 from lisa_micro_app.state import conversation as state
 from lisa_micro_app.state import session
 from lisa_micro_app.state.session import Sessions, Upload
+from lisa_micro_app.views import comparison as comparison_views
 from lisa_micro_app.views import conversation as views
 from lisa_micro_app.views import tables
 from lisa_micro_app.views.charts import bin_edges, chart_choices, distribution
@@ -43,20 +44,20 @@ def send(user, content: bytes, name: str, kind: str = "image") -> str:
     return "key"
 
 
-def opened(user, desk, tmp_path, name="film.tif", **settings):
-    handlers.open_upload(user, desk, send(user, film(tmp_path / "f.tif", **settings).read_bytes(), name), LIMITS)
+def opened(user, queue, tmp_path, name="film.tif", **settings):
+    handlers.open_upload(user, queue, send(user, film(tmp_path / "f.tif", **settings).read_bytes(), name), LIMITS)
     return user.state.picture
 
 
-def ask(user, desk, words, limits=LIMITS):
-    return list(handlers.ask(user, desk, words, limits))
+def ask(user, queue, words, limits=LIMITS):
+    return list(handlers.ask(user, queue, words, limits))
 
 
 # ------------------------------------------------------------------------------------------------- micrographs
 
 
-def test_a_16_bit_tiff_is_opened_with_its_pixel_size_and_where_that_came_from(user, desk, tmp_path):
-    picture = opened(user, desk, tmp_path)
+def test_a_16_bit_tiff_is_opened_with_its_pixel_size_and_where_that_came_from(user, queue, tmp_path):
+    picture = opened(user, queue, tmp_path)
     assert picture.micrograph.pixel_size_nm == pytest.approx(0.5)
     assert views.pixel_size_words(user.state).startswith("From the file (ImageJ)")
     view = views.viewer_view(user, LIMITS)
@@ -86,51 +87,51 @@ def test_names_of_files_are_shown_but_never_become_paths(name, shown, suffix):
 
 @given(st.text())
 def test_any_name_gives_a_harmless_archive_name(name):
-    plain = exports.plain_name(name)
+    plain = archives.plain_name(name)
     assert plain and not plain.startswith((".", "-")) and plain.isascii()
     assert not set(plain) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
 @pytest.mark.parametrize("content", [b"", b"II*\x00 broken", b"\x89PNG nothing", b"some text", b"\x00" * 4000])
-def test_what_is_no_micrograph_is_refused_by_name_and_removed(user, desk, content):
+def test_what_is_no_micrograph_is_refused_by_name_and_removed(user, queue, content):
     key = send(user, content, "../<b>bad</b>.tif")
     with pytest.raises(InputError) as error:
-        handlers.open_upload(user, desk, key, LIMITS)
+        handlers.open_upload(user, queue, key, LIMITS)
     assert str(user.folder) not in str(error.value) and user.folder.name not in str(error.value)
     assert user.state.pictures == () and list(user.folder.iterdir()) == []
 
 
-def test_a_file_is_opened_once_and_only_for_what_it_was_sent(user, desk, tmp_path):
+def test_a_file_is_opened_once_and_only_for_what_it_was_sent(user, queue, tmp_path):
     key = send(user, film(tmp_path / "f.tif").read_bytes(), "f.tif", "truth")
     with pytest.raises(InputError, match="did not arrive"):
-        handlers.open_upload(user, desk, key, LIMITS)
+        handlers.open_upload(user, queue, key, LIMITS)
     for forged in ("../../etc/passwd", None, 7, ["x"], "key"):
         with pytest.raises(InputError, match="did not arrive"):
-            handlers.open_upload(user, desk, forged, LIMITS)
+            handlers.open_upload(user, queue, forged, LIMITS)
 
 
-def test_there_are_limits_on_micrographs(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    with pytest.raises(InputError, match="takes 1 micrographs"):
+def test_there_are_limits_on_micrographs(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    with pytest.raises(InputError, match="limit of 1 micrographs"):
         handlers.check_room(user.state, (10, 10), replace(LIMITS, images=1))
     with pytest.raises(InputError, match="million px"):
         handlers.check_room(user.state, (1000, 1000), replace(LIMITS, megapixels=1))
 
 
-def test_samples_are_opened_once_and_only_by_their_names(user, desk):
+def test_samples_are_opened_once_and_only_by_their_names(user, queue):
     assert len(handlers.sample_names()) == 4
-    handlers.open_sample(user, desk, "sintering_tem", LIMITS)
-    handlers.open_sample(user, desk, "sintering_sem", LIMITS)
-    handlers.open_sample(user, desk, "sintering_tem", LIMITS)
+    handlers.open_sample(user, queue, "sintering_tem", LIMITS)
+    handlers.open_sample(user, queue, "sintering_sem", LIMITS)
+    handlers.open_sample(user, queue, "sintering_tem", LIMITS)
     assert [p.key for p in user.state.pictures] == ["sample-sintering_tem", "sample-sintering_sem"]
     assert user.state.current == "sample-sintering_tem"
     for name in ("../MODEL_CARD", "/etc/passwd", None, ["sintering_tem"]):
         with pytest.raises(InputError, match="no sample"):
-            handlers.open_sample(user, desk, name, LIMITS)
+            handlers.open_sample(user, queue, name, LIMITS)
 
 
-def test_the_pixel_size_can_be_typed_and_taken_back(user, desk, tmp_path):
-    picture = opened(user, desk, tmp_path)
+def test_the_pixel_size_can_be_typed_and_taken_back(user, queue, tmp_path):
+    picture = opened(user, queue, tmp_path)
     typed = handlers.set_pixel_size(user.state, " 0,25 nm ")
     assert typed.picture.micrograph.pixel_size_nm == 0.25 and typed.picture.given_nm == 0.25
     assert views.pixel_size_words(typed).startswith("Typed by you")
@@ -147,9 +148,9 @@ def test_the_pixel_size_can_be_typed_and_taken_back(user, desk, tmp_path):
 # ------------------------------------------------------------------------------------------------------ asking
 
 
-def test_an_answer_brings_coloured_words_layers_and_a_table(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    assert ask(user, desk, "  both ")[0].words == "both"
+def test_an_answer_brings_coloured_words_layers_and_a_table(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    assert ask(user, queue, "  both ")[0].words == "both"
     chat = views.chat_view(user)["turns"][0]
     assert [part["layer"] for part in chat["parts"]] == [None, 0, None, 1, None]
     assert "".join(part["text"] for part in chat["parts"]) == "Here are the particles and the necks."
@@ -164,40 +165,40 @@ def test_an_answer_brings_coloured_words_layers_and_a_table(user, desk, tmp_path
     assert view["layers"][0]["lines"]["1"][1] == ["area", "25 nm²"]
 
 
-def test_nothing_there_is_said_and_no_mask_is_shown(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    ask(user, desk, "none")
+def test_nothing_there_is_said_and_no_mask_is_shown(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    ask(user, queue, "none")
     view = views.viewer_view(user, LIMITS)
     assert view["layers"] == [] and view["nothing"] == "There are no pores in this micrograph."
     assert views.chat_view(user)["turns"][0]["nothing"]
     assert views.measure_view(user, LIMITS)["summary"] == []
 
 
-def test_follow_ups_go_on_with_the_conversation_and_undo_goes_back(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    ask(user, desk, "first")
+def test_follow_ups_go_on_with_the_conversation_and_undo_goes_back(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    ask(user, queue, "first")
     kept = user.conversation
-    ask(user, desk, "second")
+    ask(user, queue, "second")
     assert user.conversation is kept and user.state.turns[-1].answer.text.endswith(", 1.")
     assert handlers.undo(user) == "second"
     assert user.state.shown == 1
-    ask(user, desk, "third")
+    ask(user, queue, "third")
     assert user.conversation is not kept  # it had heard "second"
     assert user.state.turns[-1].answer.text.endswith(", 1.")
     assert [turn.number for turn in user.state.turns] == [1, 3]
 
 
-def test_every_micrograph_of_a_conversation_has_its_own_past(user, desk, tmp_path):
-    opened(user, desk, tmp_path, "a.tif")
+def test_every_micrograph_of_a_conversation_has_its_own_past(user, queue, tmp_path):
+    opened(user, queue, tmp_path, "a.tif")
     first = user.state.current
-    ask(user, desk, "x")
-    opened(user, desk, tmp_path, "b.tif", seed=1)
+    ask(user, queue, "x")
+    opened(user, queue, tmp_path, "b.tif", seed=1)
     assert user.state.shown is None
-    ask(user, desk, "y")
+    ask(user, queue, "y")
     assert user.state.turns[-1].answer.text == "Here are the particles of b.tif, 0."
     user.state = state.choose_picture(user.state, first)
     assert user.state.shown == 1
-    ask(user, desk, "z")
+    ask(user, queue, "z")
     assert user.state.turns[-1].answer.text == "Here are the particles of a.tif, 1."
     user.state = state.choose_turn(user.state, 2)
     assert user.state.picture.name == "b.tif" and views.chat_view(user)["several"]
@@ -207,76 +208,76 @@ def test_every_micrograph_of_a_conversation_has_its_own_past(user, desk, tmp_pat
         state.choose_picture(user.state, "sample-x")
 
 
-def test_what_cannot_be_answered_leaves_the_conversation_as_it_was(user, desk, tmp_path, capsys):
+def test_what_cannot_be_answered_leaves_the_conversation_as_it_was(user, queue, tmp_path, capsys):
     with pytest.raises(InputError, match="Open a micrograph"):
-        ask(user, desk, "x")
-    opened(user, desk, tmp_path)
+        ask(user, queue, "x")
+    opened(user, queue, tmp_path)
     with pytest.raises(InputError, match="empty"):
-        ask(user, desk, " \n ")
-    for words, said in (("refuse", "cannot be answered"), ("break", "went wrong in the app")):
+        ask(user, queue, " \n ")
+    for words, said in (("refuse", "cannot be answered"), ("break", "Internal error")):
         with pytest.raises(InputError, match=said):
-            ask(user, desk, words)
+            ask(user, queue, words)
     assert user.state.turns == ()
-    ask(user, desk, "x")
+    ask(user, queue, "x")
     assert len(user.state.turns) == 1
     capsys.readouterr()
 
 
-def test_a_request_can_be_stopped_and_another_one_asked(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    steps = handlers.ask(user, desk, "slow", LIMITS)
+def test_a_request_can_be_stopped_and_another_one_asked(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    steps = handlers.ask(user, queue, "slow", LIMITS)
     next(steps)
     with pytest.raises(InputError, match="still being answered"):
-        ask(user, desk, "x")
+        ask(user, queue, "x")
     assert handlers.stop(user)
     assert list(steps) == [] and user.state.turns == ()
     assert not handlers.stop(user)
-    ask(user, desk, "x")
+    ask(user, queue, "x")
     assert user.state.turns[0].answer.text.endswith(", 0.")
 
 
-def test_undo_takes_back_a_request_on_its_way_and_not_the_answer_before_it(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    ask(user, desk, "first")
-    steps = handlers.ask(user, desk, "slow", LIMITS)
+def test_undo_takes_back_a_request_on_its_way_and_not_the_answer_before_it(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    ask(user, queue, "first")
+    steps = handlers.ask(user, queue, "slow", LIMITS)
     next(steps)
     assert handlers.undo(user) == "slow"
     assert list(steps) == [] and [turn.answer.prompt for turn in user.state.turns] == ["first"]
 
 
-def test_a_page_that_is_gone_calls_its_request_off(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    steps = handlers.ask(user, desk, "slow", LIMITS)
+def test_a_page_that_is_gone_calls_its_request_off(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    steps = handlers.ask(user, queue, "slow", LIMITS)
     next(steps)
     steps.close()
-    assert user.ticket.cancelled
+    assert user.job.cancelled
 
 
-def test_the_place_in_the_queue_is_told(sessions, desk, tmp_path):
+def test_the_place_in_the_queue_is_told(sessions, queue, tmp_path):
     one, two = sessions.get("one"), sessions.get("two")
-    opened(one, desk, tmp_path)
-    opened(two, desk, tmp_path)
-    first = handlers.ask(one, desk, "slow", LIMITS)
+    opened(one, queue, tmp_path)
+    opened(two, queue, tmp_path)
+    first = handlers.ask(one, queue, "slow", LIMITS)
     next(first)
     time.sleep(0.1)
-    places = [pending.place for pending in handlers.ask(two, desk, "x", LIMITS)]
+    places = [pending.place for pending in handlers.ask(two, queue, "x", LIMITS)]
     assert places[0] == 1 and two.state.turns
     pending = handlers.Pending("x", "film.tif", place=2)
-    assert "2 requests come before" in views.chat_view(two, pending)["pending"]["stage"]
+    assert "2 requests ahead" in views.chat_view(two, pending)["pending"]["stage"]
     list(first)
     assert one.state.turns
 
 
-def test_four_users_at_once_get_their_own_answers(sessions, desk, tmp_path):
-    desk.waiting = 8
+def test_four_users_at_once_get_their_own_answers(sessions, queue, tmp_path):
+    queue.waiting = 8
     wrong = []
 
     def work(k):
         user = sessions.get(f"user {k}")
         path = film(tmp_path / f"{k}.tif", (40 + k, 60), seed=k)
-        handlers.open_upload(user, desk, send(user, path.read_bytes(), f"{k}.tif"), LIMITS)
+        handlers.open_upload(user, queue, send(user, path.read_bytes(), f"{k}.tif"), LIMITS)
         for n in range(20):
-            ask(user, desk, f"request {n} of {k}")
+            ask(user, queue, f"request {n} of {k}")
             answer = user.state.turns[-1].answer
             if answer.text != f"Here are the particles of {k}.tif, {n}." or answer.prompt != f"request {n} of {k}":
                 wrong.append(answer)
@@ -292,51 +293,51 @@ def test_four_users_at_once_get_their_own_answers(sessions, desk, tmp_path):
     assert all(len(sessions.get(f"user {k}").state.turns) == 20 for k in range(4))
 
 
-# -------------------------------------------------------------------------------------------------------- desk
+# -------------------------------------------------------------------------------------------------------- queue
 
 
 def test_the_desk_takes_only_so_many_and_gives_up_what_takes_too_long():
-    desk, gate = Desk(waiting=2, seconds=0.15), threading.Event()
-    first = desk.submit(lambda ticket: gate.wait(5))
+    queue, gate = JobQueue(waiting=2, seconds=0.15), threading.Event()
+    first = queue.submit(lambda job: gate.wait(5))
     while first.started is None:
         time.sleep(0.01)
-    second, third = desk.submit(lambda ticket: 2), desk.submit(lambda ticket: 3)
+    second, third = queue.submit(lambda job: 2), queue.submit(lambda job: 3)
     assert (second.place, third.place) == (1, 2)
     with pytest.raises(InputError, match="Too many requests"):
-        desk.submit(lambda ticket: 4)
-    assert desk.submit(lambda ticket: 5, background=True).cancelled
+        queue.submit(lambda job: 4)
+    assert queue.submit(lambda job: 5, background=True).cancelled
     second.cancel()
     gate.set()
     assert third.wait(5) and third.result == 3 and second.result is None
 
-    def long(ticket):
+    def long(job):
         while True:
-            ticket.step("working")
+            job.step("working")
             time.sleep(0.02)
 
-    ticket = desk.submit(long)
-    assert ticket.wait(5) and "took longer" in str(ticket.error)
-    desk.close()
+    job = queue.submit(long)
+    assert job.wait(5) and "took longer" in str(job.error)
+    queue.close()
 
 
 def test_requests_wait_for_the_model_and_are_told_when_it_cannot_be_loaded(capsys):
     def fails():
         raise InputError("no preset called 'x'")
 
-    desk = Desk(open_up=fails)
-    ticket = desk.submit(lambda ticket: 1)
-    assert ticket.wait(5) and "no preset" in str(ticket.error) and desk.state == "failed"
-    desk.close()
+    queue = JobQueue(load=fails)
+    job = queue.submit(lambda job: 1)
+    assert job.wait(5) and "no preset" in str(job.error) and queue.state == "failed"
+    queue.close()
     gate = threading.Event()
-    desk = Desk(open_up=lambda: gate.wait(5) and StandIn())
-    ticket = desk.submit(lambda ticket: desk.opened.preset)
-    assert desk.state == "loading" and not ticket.wait(0.05)
+    queue = JobQueue(load=lambda: gate.wait(5) and StandIn())
+    job = queue.submit(lambda job: queue.assistant.preset)
+    assert queue.state == "loading" and not job.wait(0.05)
     gate.set()
-    assert ticket.wait(5) and ticket.result == "micro" and desk.state == "ready"
-    desk.close()
+    assert job.wait(5) and job.result == "micro" and queue.state == "ready"
+    queue.close()
     with pytest.raises(Cancelled):
-        ticket.cancel()
-        ticket.step("x")
+        job.cancel()
+        job.step("x")
 
 
 # ---------------------------------------------------------------------------------------------------- sessions
@@ -346,7 +347,7 @@ def test_sessions_end_with_their_files_and_keep_apart():
     now = [0.0]
     sessions = Sessions(replace(LIMITS, sessions=2), clock=lambda: now[0])
     one, two = sessions.get("one"), sessions.get("two")
-    with pytest.raises(InputError, match="Too many people"):
+    with pytest.raises(InputError, match="Too many sessions"):
         sessions.get("three")
     file = one.new_file(".tif")
     file.write_bytes(b"x")
@@ -385,9 +386,9 @@ def test_old_assets_go_when_there_are_many(user):
     assert user.asset(first.rsplit("/", 1)[1]) is None
 
 
-def test_clear_leaves_nothing(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    ask(user, desk, "x")
+def test_clear_leaves_nothing(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    ask(user, queue, "x")
     handlers.clear(user)
     assert user.state.pictures == () and user.state.turns == () and list(user.folder.iterdir()) == []
     assert user.conversation is None
@@ -406,9 +407,9 @@ def test_labels_reach_the_browser_exactly():
     assert touching[0] != touching[1] and max(touching) < 4
 
 
-def test_summary_and_distribution_are_those_of_the_values(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    ask(user, desk, "both")
+def test_summary_and_distribution_are_those_of_the_values(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    ask(user, queue, "both")
     turn = user.state.turn
     values = tables.values_of(turn.answer.segments[0], "area")
     assert values.tolist() == [25.0, 25.0, 28.0]
@@ -440,16 +441,16 @@ def test_numbers_of_a_table(value, text):
     assert tables.number(value) == text
 
 
-def test_a_long_table_is_cut_and_says_so(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    ask(user, desk, "x")
+def test_a_long_table_is_cut_and_says_so(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    ask(user, queue, "x")
     view = views.measure_view(user, replace(LIMITS, table_rows=2))["table"]
     assert len(view["rows"]) == 2 and view["note"].startswith("1 more")
 
 
-def test_colours_are_kept_and_checked(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    ask(user, desk, "both")
+def test_colours_are_kept_and_checked(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    ask(user, queue, "both")
     user.state = state.recoloured(user.state, 1, 1, state.checked_colour("#a1B2c3"))
     assert views.viewer_view(user, LIMITS)["layers"][1]["colour"] == "#a1B2c3"
     assert state.recoloured(user.state, 1, 7, "#000000").turns == user.state.turns
@@ -458,9 +459,9 @@ def test_colours_are_kept_and_checked(user, desk, tmp_path):
             state.checked_colour(wrong)
 
 
-def test_what_a_user_wrote_goes_out_as_plain_text(user, desk, tmp_path):
-    opened(user, desk, tmp_path, "<script>alert(1)</script>.tif")
-    ask(user, desk, "<b>particles</b> ${value} {{value}}")
+def test_what_a_user_wrote_goes_out_as_plain_text(user, queue, tmp_path):
+    opened(user, queue, tmp_path, "<script>alert(1)</script>.tif")
+    ask(user, queue, "<b>particles</b> ${value} {{value}}")
     turn = views.chat_view(user)["turns"][0]
     assert turn["prompt"] == "<b>particles</b> ${value} {{value}}"
     assert json.loads(json.dumps(views.viewer_view(user, LIMITS)))["name"] == "script>.tif"
@@ -483,50 +484,50 @@ def test_boxes_from_the_page_are_checked():
         comparing.clean_boxes([[1, 1, 5, 5]] * 10, shape, 9)
 
 
-def compared(user, desk, words="segment all particles", boxes="[[4, 4, 14, 14], [30, 20, 38, 34]]"):
-    return list(comparing.compare(user, desk, words, boxes, LIMITS))
+def compared(user, queue, words="segment all particles", boxes="[[4, 4, 14, 14], [30, 20, 38, 34]]"):
+    return list(comparing.compare(user, queue, words, boxes, LIMITS))
 
 
 def test_an_object_has_one_number_in_all_pictures():
     reference = np.array([[1, 1, 0, 2, 2, 0, 3]])
     labels = np.array([[0, 4, 0, 1, 7, 9, 0]])  # 1 and 7 lie on the same object, 9 on none
-    assert comparing.numbered_as(labels, reference).tolist() == [[0, 1, 0, 2, 6, 7, 0]]
-    assert comparing.numbered_as(reference, reference).tolist() == reference.tolist()
+    assert comparison_views.numbered_as(labels, reference).tolist() == [[0, 1, 0, 2, 6, 7, 0]]
+    assert comparison_views.numbered_as(reference, reference).tolist() == reference.tolist()
     nothing = np.zeros_like(labels)
-    assert comparing.numbered_as(nothing, reference).tolist() == nothing.tolist()
-    assert len(np.unique(comparing.numbered_as(labels, nothing))) == 5
+    assert comparison_views.numbered_as(nothing, reference).tolist() == nothing.tolist()
+    assert len(np.unique(comparison_views.numbered_as(labels, nothing))) == 5
 
 
-def test_words_and_boxes_are_compared(user, desk, tmp_path):
+def test_words_and_boxes_are_compared(user, queue, tmp_path):
     with pytest.raises(InputError, match="Open a micrograph"):
-        compared(user, desk)
-    opened(user, desk, tmp_path)
+        compared(user, queue)
+    opened(user, queue, tmp_path)
     with pytest.raises(InputError, match="at least one box"):
-        compared(user, desk, boxes="[]")
-    compared(user, desk)
-    view = comparing.outcome_view(user)
+        compared(user, queue, boxes="[]")
+    compared(user, queue)
+    view = comparison_views.comparison_view(user)
     assert view["ready"] and view["against"] == "boxes"
     assert [p["name"] for p in view["pictures"]] == ["words", "boxes", "detected boxes"]
     assert view["difference"]["one"] == "words" and view["difference"]["other"] == "boxes"
     row = view["scores"]["rows"][0]
     assert row[view["scores"]["columns"].index("IoU")] == tables.number(212 / 312)
-    assert comparing.outcome_view(user)["pictures"] == view["pictures"]
-    assert comparing.outcome_view(user, handlers.Pending("x", "f", place=1))["pending"]["stage"].startswith(
+    assert comparison_views.comparison_view(user)["pictures"] == view["pictures"]
+    assert comparison_views.comparison_view(user, handlers.Pending("x", "f", place=1))["pending"]["stage"].startswith(
         "In the queue"
     )
 
 
-def test_true_labels_can_be_given_and_must_fit(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
+def test_true_labels_can_be_given_and_must_fit(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, squares((48, 64)).astype(np.uint8))
     said = comparing.read_truth(user, send(user, buffer.getvalue(), "t.tif", "truth"))
     assert said == "t.tif: 3 true objects."
-    compared(user, desk, boxes="[]")
-    assert comparing.outcome_view(user)["against"] == "truth"
+    compared(user, queue, boxes="[]")
+    assert comparison_views.comparison_view(user)["against"] == "truth"
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, np.ones((5, 5), np.uint8))
-    for content, wrong in ((buffer.getvalue(), "must be alike"), (b"nothing", "not an image|cannot be read|t.tif")):
+    for content, wrong in ((buffer.getvalue(), "same size"), (b"nothing", "not an image|cannot be read|t.tif")):
         with pytest.raises(InputError, match=wrong) as error:
             comparing.read_truth(user, send(user, content, "t.tif", "truth"))
         assert str(user.folder) not in str(error.value)
@@ -538,14 +539,14 @@ def test_true_labels_can_be_given_and_must_fit(user, desk, tmp_path):
     )
 
 
-def test_the_download_holds_what_the_command_line_writes_and_the_command(user, desk, tmp_path):
-    with pytest.raises(InputError, match="nothing to download"):
+def test_the_download_holds_what_the_command_line_writes_and_the_command(user, queue, tmp_path):
+    with pytest.raises(InputError, match="Nothing to download"):
         exports.pack(user, "micro", None)
-    opened(user, desk, tmp_path, "../my film's.tif")
-    ask(user, desk, "the grain's necks")
-    ask(user, desk, "both")
+    opened(user, queue, tmp_path, "../my film's.tif")
+    ask(user, queue, "the grain's necks")
+    ask(user, queue, "both")
     user.state = handlers.set_pixel_size(user.state, "0.25")
-    ask(user, desk, "x")
+    ask(user, queue, "x")
     archive = zipfile.ZipFile(exports.pack(user, "micro", "12" * 32, "cpu"))
     names = archive.namelist()
     files = {"overlay.png", "mask.png", "labels.tif", "instances.csv", "coco.json", "answer.json"}
@@ -571,7 +572,7 @@ def test_large_micrographs_are_repeated_as_they_were_seen():
     turn = SimpleNamespace(
         micrograph=SimpleNamespace(shape=(3000, 100)), answer=SimpleNamespace(prompt="necks"), given_nm=None
     )
-    command = exports.commands([turn], "a.tif", "again/a", "folder x")
+    command = exports.chat_command([turn], "a.tif", "again/a", "folder x")
     assert command == "lisa-micro segment a.tif necks --out again/a/1 --preset 'folder x' --force"
 
 
