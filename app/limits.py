@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 
 def samples_folder() -> Path:
     """Folder of the sample micrographs: in the installed package ``lisa_micro_samples``, or in the checkout."""
-    try:
-        # a package that holds data alone has no __init__.py; its folder is the parent of any file in it
-        return Path(str(resources.files("lisa_micro_samples").joinpath("sintering_tem.tif"))).parent
-    except ModuleNotFoundError:  # a checkout that is not installed
-        return Path(__file__).resolve().parent.parent / "data" / "samples"
+    spec = find_spec("lisa_micro_samples")
+    # not importlib.resources: the search path of an editable install has an entry that is no folder, which it rejects
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec is not None else []
+    checkout = Path(__file__).resolve().parent.parent / "data" / "samples"
+    return next((folder for folder in folders if folder.is_dir()), checkout)
 
 
 STATIC = Path(__file__).resolve().parent / "static"

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import tifffile
-from paths import ROOT
+from app_requests import run_script
 from stand_in_app import SQUARES, StandIn, film, squares
 
 from lisa_micro.datasets.readers import read_record_folder
@@ -205,17 +202,6 @@ def test_without_a_folder_of_the_operator_the_examples_are_a_download(user, queu
     archive = zipfile.ZipFile(correct.examples_zip(user))
     archive.extractall(tmp_path / "unpacked")
     assert [example.name for example in read_record_folder(tmp_path / "unpacked")] == ["film-1", "film-2"]
-
-
-def run_script(archive: zipfile.ZipFile, folder):
-    """Run what is in a download as its reader would, with the command line of this checkout."""
-    archive.extractall(folder)
-    bin_ = folder / "bin"
-    bin_.mkdir()
-    (bin_ / "lisa-micro").write_text(f'#!/bin/sh\nexec {sys.executable} -m lisa_micro.cli.main "$@"\n')
-    (bin_ / "lisa-micro").chmod(0o755)
-    env = {**os.environ, "PATH": f"{bin_}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(["sh", "repeat.sh"], cwd=folder, env=env, capture_output=True, text=True, timeout=120)
 
 
 def test_the_download_repeats_the_correction(user, queue, tmp_path):
