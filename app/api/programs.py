@@ -243,7 +243,7 @@ class Programs:
             except InputError as error:
                 edit.correction, edit.undone = before, undone
                 raise InputError(f"action {number}: {error} Nothing was changed.") from error
-        said = correct.accept(session) if accept else ""
+        message = correct.accept(session) if accept else ""
         turn, _, edit = correct.current(session)
         new = correct.measured(edit.segment, edit.correction, turn.micrograph)
         log = make_log(
@@ -258,7 +258,7 @@ class Programs:
             "answer": turn.number,
             "segment": segment,
             "steps": list(edit.correction.said),
-            "accepted": said,
+            "accepted": message,
             "log": log_text(log),
             **_segment_record(session, new, rows),
             "overlay": _overlay(session, turn.micrograph, [new]),

@@ -37,7 +37,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
             chat = part("chat", ("turn", "suggested"))
             words = gr.Textbox(
                 show_label=False,
-                placeholder="Ask in your own words, such as: segment the necks wider than 5 nm",
+                placeholder="Ask in your own words, for example: segment the necks wider than 5 nm",
                 lines=1,
                 max_lines=6,
                 max_length=8000,

@@ -62,7 +62,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
                 talk = part("videoquestions", ("suggested",))
                 question = gr.Textbox(
                     show_label=False,
-                    placeholder="Such as: how many particles are there at the end?",
+                    placeholder="For example: how many particles are there at the end?",
                     lines=1,
                     max_lines=4,
                     max_length=8000,

@@ -40,13 +40,13 @@ class Progress(Pending):
     Attributes:
         done, total: number of frames.
         left: estimated time left, s; ``None`` if unknown.
-        kept: number of frames that were read from a checkpoint.
+        resumed: number of frames that were read from a checkpoint.
     """
 
     done: int = 0
     total: int = 0
     left: int | None = None
-    kept: int = 0
+    resumed: int = 0
 
 
 @dataclass
@@ -54,14 +54,14 @@ class _FrameCounter:
     """Counts the frames of a job; written by the queue's thread and read by the page."""
 
     total: int
-    kept: int = 0
+    resumed: int = 0
     done: int = 0
     stopped: bool = False
     _times: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT_FRAMES + 1))
 
     def step(self, done: int) -> None:
         self.done = done
-        if done >= self.kept:  # frames from a checkpoint take no time
+        if done >= self.resumed:  # frames from a checkpoint take no time
             self._times.append(time.monotonic())
 
     def left(self) -> int | None:
@@ -167,7 +167,7 @@ def _track(
     folder.mkdir()
     partial = state.partial if state.partial is not None and state.partial.fits(clip, request.words) else None
     if partial is not None:
-        counter.kept = partial.frames
+        counter.resumed = partial.frames
         shutil.copyfile(partial.path, folder / CHECKPOINT_FILE)
 
     def progress(done: int, total: int | None) -> None:
@@ -191,7 +191,7 @@ def _keep_checkpoint(state: VideoState, request: _Request, counter: _FrameCounte
 
     clip, folder = request.clip, request.folder
     source = next((folder / name for name in (_DETECTIONS, CHECKPOINT_FILE) if (folder / name).is_file()), None)
-    frames, old = max(counter.kept, counter.done), state.partial
+    frames, old = max(counter.resumed, counter.done), state.partial
     if source is not None and frames and state.clip is not None and state.clip.key == clip.key:
         os.replace(source, path)
         state.partial = PartialRun(path, clip, request.words, frames)
@@ -220,7 +220,7 @@ def _count(
 ) -> Iterator[Progress]:
     """The progress of a job with the number of its frames."""
     for progress in job_progress(job, queue, start):
-        yield replace(progress, done=counter.done, total=counter.total, left=counter.left(), kept=counter.kept)
+        yield replace(progress, done=counter.done, total=counter.total, left=counter.left(), resumed=counter.resumed)
 
 
 def unfinished(state: VideoState) -> PartialRun | None:

@@ -8,12 +8,15 @@ import time
 from dataclasses import replace
 
 import pytest
+import torch
 from app_requests import LIMITS, ask, opened, send
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from stand_in_app import StandIn, film
 
+from lisa_micro.assistant.prompted import WordlessAssistant
+from lisa_micro.models.segmenters.loop import PromptedSegmenter
 from lisa_micro.types import InputError
 from lisa_micro_app import archives, handlers
 from lisa_micro_app.state import conversation as state
@@ -189,6 +192,25 @@ def test_what_cannot_be_answered_leaves_the_conversation_as_it_was(user, queue, 
     ask(user, queue, "x")
     assert len(user.state.turns) == 1
     capsys.readouterr()
+
+
+class BoxesOnly(PromptedSegmenter):
+    """A segmenter without a language model."""
+
+    def __init__(self):
+        super().__init__("boxes-only", torch.nn.Identity(), torch.device("cpu"), "00")
+
+    def extract(self, pixels):
+        return None, pixels.shape[-2:]
+
+
+def test_a_model_without_words_refuses_them_in_one_sentence(user, queue, tmp_path):
+    queue.assistant = WordlessAssistant(BoxesOnly())
+    assert not queue.assistant.capabilities.words
+    opened(user, queue, tmp_path)
+    with pytest.raises(InputError, match="'boxes-only' takes no words; give boxes or points") as error:
+        ask(user, queue, "segment the necks")
+    assert "\n" not in str(error.value) and user.state.turns == () and user.conversation is None
 
 
 def test_a_request_can_be_stopped_and_another_one_asked(user, queue, tmp_path):
