@@ -13,12 +13,14 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lisa_micro.extras import missing_extra
 from lisa_micro.types import InputError
 
 if TYPE_CHECKING:
+    import gradio as gr
+
     from lisa_micro.protocols import Assistant
     from lisa_micro_app.jobs import JobQueue
     from lisa_micro_app.state.session import Sessions
@@ -134,7 +136,7 @@ def serve(
         sessions.close()
 
 
-def _launch(settings: AppSettings, sessions: Sessions, queue: JobQueue) -> tuple[Any, str]:
+def _launch(settings: AppSettings, sessions: Sessions, queue: JobQueue) -> tuple[gr.Blocks, str]:
     """Start the server and print its addresses; return Gradio's blocks and the address of the page."""
     try:
         import gradio  # noqa: F401

@@ -358,7 +358,7 @@ def table_record(table: pd.DataFrame, rows: int) -> dict[str, Any]:
     }
 
 
-def plain_value(value: Any) -> Any:
+def plain_value(value: object) -> object:
     """A value of a table as a number (six significant digits), text or boolean; ``None`` if it is not finite."""
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, float):

@@ -179,7 +179,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
 
     clear.click(cleared, None, everything, **QUICK)
 
-    def redrawn(key: str, request: gr.Request) -> Any:
+    def redrawn(key: str, request: gr.Request) -> object:
         return distribution(app.session(request).state.turn, key)
 
     quantity.input(redrawn, quantity, plot, **QUICK)

@@ -43,7 +43,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
         except InputError as error:
             raise gr.Error(str(error)) from error
 
-    def do(change: Callable[[Session, Any], str | None]) -> Callable:
+    def do(change: Callable[[Session, dict[str, Any]], str | None]) -> Callable:
         """A handler that changes the session and updates all parts, or shows the error."""
 
         def run(event: gr.EventData, request: gr.Request) -> list[Any]:

@@ -3,8 +3,6 @@ parts, a script in ``static``."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from lisa_micro_app.api import endpoints as api
@@ -44,7 +42,7 @@ def build(app: App) -> gr.Blocks:
         with gr.Tab("Video", id="video"):
             refresh_video, video_refreshed = page_video.build(app, part_download)
 
-        def tick() -> tuple[Any, Any]:
+        def tick() -> tuple[dict[str, str], gr.Timer]:
             return status_view(app.queue), gr.Timer(active=app.queue.state == "loading")
 
         timer.tick(tick, None, [part_status, timer], **QUICK)

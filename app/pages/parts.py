@@ -50,7 +50,7 @@ def page_head() -> str:
     return f'<meta name="color-scheme" content="light"><script>{scripts}\n{light}</script>'
 
 
-def part(kind: str, events: tuple[str, ...] = (), value: Any = None, **settings: Any) -> gr.HTML:
+def part(kind: str, events: tuple[str, ...] = (), value: object = None, **settings: Any) -> gr.HTML:
     """A custom part of the page (see ``static``), which shows plain data.
 
     Args:

@@ -41,11 +41,11 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
                 elem_id="lm-videowords",
             )
             with gr.Row(elem_classes="lm-buttons"):
-                start = gr.Button("Follow", variant="primary", min_width=100, elem_id="lm-follow")
+                start = gr.Button("Track", variant="primary", min_width=100, elem_id="lm-track")
                 resume = gr.Button("Resume", visible=False, min_width=90, elem_id="lm-resume")
                 stop = gr.Button("Stop", variant="stop", visible=False, min_width=90, elem_id="lm-videostop")
                 save = gr.Button("Download", visible=False, min_width=110, elem_id="lm-videosave")
-            outcome = part("followed")
+            outcome = part("run")
             with gr.Column(visible=False) as found:
                 with gr.Tabs(elem_id="lm-videotabs"):
                     plots = []

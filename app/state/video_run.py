@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lisa_micro.video.tracks import Tracks
     from lisa_micro_app.state.session import Session
 
-NOTHING_TRACKED = "Track something in the video first (“Follow”); then ask about it."
+NOTHING_TRACKED = "Press “Track” first; then ask about the tracks."
 _RECENT_FRAMES = 12
 """Number of frames from which the remaining time is estimated."""
 _DETECTIONS = "detections.part"
@@ -239,7 +239,7 @@ def resume(session: Session, queue: JobQueue, limits: Limits) -> Iterator[Progre
     """
     partial = unfinished(session.video)
     if partial is None:
-        raise InputError("There is no run to resume; press “Follow”.")
+        raise InputError("There is no run to resume; press “Track”.")
     yield from track_video(session, queue, partial.words, limits)
 
 

@@ -195,7 +195,7 @@
   };
 
   /* ---- progress and summary of a run ---- */
-  kinds.followed = (root) => (value) => {
+  kinds.run = (root) => (value) => {
     const nodes = [];
     const p = value.pending;
     if (value.notice) nodes.push(el("div", { class: "lm-notice", role: "alert" }, value.notice));
@@ -213,7 +213,7 @@
         ...value.run.notes.map((note) => el("div", { class: "lm-note" }, note)),
         value.run.seconds ? el("div", { class: "lm-meta" }, `“${value.run.words}” · ${value.run.seconds} s`) : el("div", { class: "lm-meta" }, `“${value.run.words}”`)));
     } else if (!p && !value.notice && !value.partial) {
-      nodes.push(el("div", { class: "lm-blank" }, value.open ? "Say what to track and press “Follow”. Every particle keeps its number through the video; contacts, necks and coalescence are detected and timed." : "Open a video or click a sample; then say what to track."));
+      nodes.push(el("div", { class: "lm-blank" }, value.open ? "Say what to track and press “Track”. Every particle keeps its number through the video; contacts, necks and coalescence are detected and timed." : "Open a video or click a sample; then say what to track."));
     }
     root.replaceChildren(...nodes);
   };

@@ -174,7 +174,7 @@ def run_view(
         run.clip.pixel_size_nm,
         run.clip.frame_time_s,
     ):
-        notes.insert(0, "Measured with the earlier pixel size and frame time; press “Follow” to use the new values.")
+        notes.insert(0, "Measured with the earlier pixel size and frame time; press “Track” to use the new values.")
     view["run"] = {
         "words": run.words,
         "reply": tracks.record.get("reply") or "Done.",

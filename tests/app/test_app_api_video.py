@@ -189,7 +189,7 @@ def test_one_video_at_a_time(user, queue):
         with pytest.raises(InputError, match="has replaced"):
             track(user, queue, name)
     assert track(user, queue, "zip")["video"] == second["video"]
-    with pytest.raises(InputError, match="cannot be asked"):
+    with pytest.raises(InputError, match="cannot answer questions"):
         program_videos.ask(user, queue, LIMITS, "how many?")
     lock = user.programs.working
     with lock, pytest.raises(InputError, match="being processed; wait for it"):

@@ -78,9 +78,9 @@ def opened(page, content: bytes | None = None, name="film.tif"):
 
 def followed(page, words="follow all particles"):
     page.fill("#lm-videowords textarea, #lm-videowords input", words)
-    page.click("#lm-follow")
+    page.click("#lm-track")
     page.wait_for_selector(".lm-summary")
-    page.wait_for_selector("#lm-follow", state="visible")
+    page.wait_for_selector("#lm-track", state="visible")
     page.wait_for_selector(f"{STAGE}[data-identities='3']")
 
 
@@ -104,7 +104,7 @@ def test_facts_their_origin_and_typing_others(page):
     page.wait_for_function("document.querySelector('#lm-videoframetime').innerText.includes('Typed by you')")
     page.fill("#lm-videoframetime textarea, #lm-videoframetime input", "-1")
     page.press("#lm-videoframetime textarea, #lm-videoframetime input", "Enter")
-    page.wait_for_selector("#lm-followed .lm-notice:has-text('positive')")
+    page.wait_for_selector("#lm-run .lm-notice:has-text('positive')")
     page.click("#lm-video [title='Remove this video']")
     page.wait_for_selector("#lm-video [data-video]", state="visible")
     opened(page, movie(".mp4"), "film.mp4")
@@ -169,7 +169,7 @@ def test_stopping_keeps_what_was_done_and_going_on_completes_it(page, served):
     watching = served[1]
     opened(page)
     watching.gates[3] = threading.Event()
-    page.click("#lm-follow")
+    page.click("#lm-track")
     page.wait_for_selector(".lm-progress:has-text('Frame 3 of 6')")
     assert "left" in page.locator(".lm-progress").inner_text()
     page.click("#lm-videostop")
@@ -198,7 +198,7 @@ def test_questions_that_this_model_cannot_answer_come_back_with_a_reason(page):
     followed(page)
     page.fill("#lm-question textarea", "how many are there?")
     page.press("#lm-question textarea", "Enter")
-    page.wait_for_selector("#lm-videoquestions .lm-notice:has-text('cannot be asked')")
+    page.wait_for_selector("#lm-videoquestions .lm-notice:has-text('cannot answer questions')")
     assert page.input_value("#lm-question textarea") == "how many are there?"
 
 

@@ -65,7 +65,7 @@ def test_plots_are_drawn_of_every_run(user, queue):
 
 
 def begin(user, queue, gate: int, words="follow all particles"):
-    """Follow in a thread, until a frame is looked at; (thread, what it told or raised)."""
+    """Track in a thread until a frame is reached; return the thread, and its progress or error."""
     watching = queue.assistant
     watching.gates[gate] = threading.Event()
     watching.reached.clear()
@@ -124,7 +124,7 @@ def test_another_frame_time_needs_no_new_look_and_another_pixel_size_does(user, 
     opened(user)
     follow(user, queue)
     current_video.set_frame_time(user, "3")
-    assert any("press “Follow”" in note for note in video_views.run_view(user, LIMITS)["run"]["notes"])
+    assert any("press “Track”" in note for note in video_views.run_view(user, LIMITS)["run"]["notes"])
     follow(user, queue)
     run = user.video.run
     assert len(queue.assistant.seen) == FRAMES and run.tracks.events["time_s"].max() == 12.0
@@ -205,10 +205,10 @@ def test_questions_are_answered_from_what_was_measured(user):
 
 def test_a_model_that_cannot_be_asked_says_so_and_nothing_can_be_asked_of_nothing(user, queue):
     opened(user)
-    with pytest.raises(InputError, match="Track something"):
+    with pytest.raises(InputError, match="Press “Track” first"):
         list(video_run.ask_video(user, queue, "how many?", LIMITS))
     follow(user, queue)
-    with pytest.raises(InputError, match="cannot be asked"):
+    with pytest.raises(InputError, match="cannot answer questions"):
         list(video_run.ask_video(user, queue, "how many?", LIMITS))
     assert not user.video.busy
 
