@@ -13,7 +13,7 @@ from lisa_micro_app.handlers import Pending
 from lisa_micro_app.pages.parts import QUICK, App, part, to_download
 from lisa_micro_app.state import comparison as comparing
 from lisa_micro_app.state.session import Session
-from lisa_micro_app.views import conversation as views
+from lisa_micro_app.views import turns as views
 from lisa_micro_app.views.comparison import boxes_view, comparison_view
 
 _BOXES_JS = "(words, boxes) => [words, JSON.stringify((window.lisaMicro && window.lisaMicro.boxes) || [])]"

@@ -12,7 +12,7 @@ from lisa_micro_app import exports, handlers
 from lisa_micro_app.pages.parts import QUICK, App, part, to_download
 from lisa_micro_app.state import conversation as state
 from lisa_micro_app.state.session import Session
-from lisa_micro_app.views import conversation as views
+from lisa_micro_app.views import turns as views
 from lisa_micro_app.views.charts import chart_choices, distribution
 
 

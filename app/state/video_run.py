@@ -18,8 +18,8 @@ from lisa_micro_app.handlers import Pending, job_progress
 from lisa_micro_app.jobs import Cancelled, Job, JobQueue
 from lisa_micro_app.limits import Limits
 from lisa_micro_app.state.clip import Clip, PartialRun, Run, VideoState
+from lisa_micro_app.state.conversation import hex_colour
 from lisa_micro_app.state.current_video import check_idle, current_clip
-from lisa_micro_app.views.video_frames import track_colours
 
 if TYPE_CHECKING:
     from lisa_micro.video.questions.dialogue import VideoConversation
@@ -181,7 +181,20 @@ def _track(
     tracks = track(queue.assistant, frames, request.words, out=folder, resume=partial is not None, progress=progress)
     job.step("Measuring the growth of necks")
     _ = tracks.findings.growth  # computed here and cached, because it takes a while
-    return tracks, track_colours(tracks)
+    return tracks, _track_colours(tracks)
+
+
+def _track_colours(tracks: Tracks) -> dict[int, str]:
+    """The colour ``#rrggbb`` of each track ID, the same as in the movie of the command line. Reads only frames in which
+    a track starts."""
+    from lisa_micro.viz.movie import StableColours
+    from lisa_micro.viz.overlay import PALETTE
+
+    colours = StableColours()
+    for t in sorted({entry["first_frame"] for entry in tracks.lineage.values()}):
+        if t < len(tracks):
+            colours.table(tracks.labels[t])
+    return {name: hex_colour(PALETTE[k]) for name, k in colours.chosen.items()}
 
 
 def _keep_checkpoint(state: VideoState, request: _Request, counter: _FrameCounter, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The correction of a layer as plain data for the page; see :mod:`lisa_micro_app.views.conversation`."""
+"""The correction of a layer as plain data for the page; see :mod:`lisa_micro_app.views.turns`."""
 
 from __future__ import annotations
 

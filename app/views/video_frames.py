@@ -35,20 +35,6 @@ def frame_facts(tracks: Tracks, t: int) -> dict[str, Any]:
     return {"boxes": boxes, "lines": lines}
 
 
-def track_colours(tracks: Tracks) -> dict[int, str]:
-    """The colour ``#rrggbb`` of each track ID, the same as in the movie of the command line. Reads only frames in which
-    a track starts."""
-    from lisa_micro.viz.movie import StableColours
-    from lisa_micro.viz.overlay import PALETTE
-    from lisa_micro_app.state.conversation import hex_colour
-
-    colours = StableColours()
-    for t in sorted({entry["first_frame"] for entry in tracks.lineage.values()}):
-        if t < len(tracks):
-            colours.table(tracks.labels[t])
-    return {name: hex_colour(PALETTE[k]) for name, k in colours.chosen.items()}
-
-
 def served(session: Session, key: str, name: str) -> tuple[bytes, str] | None:
     """One frame of a session's video.
 

@@ -1,4 +1,4 @@
-"""A video and its tracks as plain data for the page; see :mod:`lisa_micro_app.views.conversation` about user input."""
+"""A video and its tracks as plain data for the page; see :mod:`lisa_micro_app.views.turns` about user input."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lisa_micro_app.state.clip import Clip, Run
 from lisa_micro_app.state.conversation import hex_colour
 from lisa_micro_app.state.video_files import SAMPLES
 from lisa_micro_app.state.video_run import Progress, unfinished
-from lisa_micro_app.views.conversation import ORIGINS
 from lisa_micro_app.views.tables import number
+from lisa_micro_app.views.turns import ORIGINS
 
 if TYPE_CHECKING:
     from lisa_micro.video.tracks import Tracks

@@ -21,8 +21,8 @@ from lisa_micro_app.__main__ import main
 from lisa_micro_app.limits import Limits
 from lisa_micro_app.state import correction as correct
 from lisa_micro_app.state.session import Upload
-from lisa_micro_app.views import conversation as views
 from lisa_micro_app.views import tables
+from lisa_micro_app.views import turns as views
 from lisa_micro_app.views.correction import correct_view, corrected_measures
 
 LIMITS, STAND_IN = Limits(display_px=64), StandIn

@@ -20,7 +20,7 @@ from lisa_micro.models.segmenters.loop import PromptedSegmenter
 from lisa_micro.types import InputError
 from lisa_micro_app import archives, handlers
 from lisa_micro_app.state import conversation as state
-from lisa_micro_app.views import conversation as views
+from lisa_micro_app.views import turns as views
 
 STAND_IN = StandIn
 

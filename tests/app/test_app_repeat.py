@@ -16,7 +16,7 @@ from lisa_micro.assistant.tiling import TILED_ABOVE
 from lisa_micro.sim import simulate_large
 from lisa_micro_app import exports, handlers
 from lisa_micro_app.limits import Limits
-from lisa_micro_app.views import conversation as views
+from lisa_micro_app.views import turns as views
 
 pytestmark = pytest.mark.slow
 LIMITS = Limits(request_seconds=1800, display_px=64)

@@ -19,8 +19,8 @@ from lisa_micro_app import exports, handlers
 from lisa_micro_app.state import comparison as comparing
 from lisa_micro_app.state import conversation as state
 from lisa_micro_app.views import comparison as comparison_views
-from lisa_micro_app.views import conversation as views
 from lisa_micro_app.views import tables
+from lisa_micro_app.views import turns as views
 from lisa_micro_app.views.charts import bin_edges, chart_choices, distribution
 from lisa_micro_app.views.masks import display_shape, labels_png, shades
 
