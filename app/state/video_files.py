@@ -96,11 +96,12 @@ def simulate(path: Path, name: str) -> Path:
     """Simulate a sample and write it as a TIFF stack, with the same bytes each time."""
     import numpy as np
 
-    from lisa_micro.sim import simulate_sintering
+    from lisa_micro.sim import Video, simulate_sintering
     from lisa_micro.sim.write import to_integers, write_tiff
 
     settings = {key: value for key, value in SAMPLES[name].items() if key != "title"}
     video = simulate_sintering(**settings)
+    assert isinstance(video, Video)  # of several frames
     pixels = np.stack([to_integers(frame, 8) for frame in video])
     return write_tiff(path, pixels, video.pixel_size_nm, video.frame_time_s)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -98,9 +99,7 @@ def layer_views(
                 "concept": segment.concept,
                 "colour": colour,
                 "count": int(np.count_nonzero(np.bincount(segment.labels.ravel())[1:])),
-                "url": session.once(
-                    f"labels-{key}-{k}", "image/png", lambda labels=segment.labels: labels_png(labels, longest)
-                ),
+                "url": session.once(f"labels-{key}-{k}", "image/png", partial(labels_png, segment.labels, longest)),
                 "shades": shades(segment.labels),
                 "boxes": {str(int(label)): box for label, box in zip(table.get("label", []), boxes, strict=False)},
                 "lines": instance_lines(segment),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 from lisa_micro.io import format_length
@@ -57,7 +58,8 @@ def reply_parts(answer: Answer) -> list[dict[str, Any]]:
         if span is not None:
             spans.append((*span, k))
             start = span[1]
-    parts, last = [], 0
+    parts: list[dict[str, Any]] = []
+    last = 0
     for begin, end, k in spans:
         if begin > last:
             parts.append({"text": text[last:begin], "layer": None})
@@ -135,7 +137,7 @@ def viewer_view(session: Session, limits: Limits, notice: str = "") -> dict[str,
         {
             "key": p.key,
             "name": p.name,
-            "thumb": session.once(f"thumb-{p.key}", "image/png", lambda p=p: grey_png(p.micrograph, 96)),
+            "thumb": session.once(f"thumb-{p.key}", "image/png", partial(grey_png, p.micrograph, 96)),
             "current": p.key == state.current,
         }
         for p in state.pictures

@@ -29,8 +29,9 @@ def frame_facts(tracks: Tracks, t: int) -> dict[str, Any]:
     for row in rows.to_dict("records"):
         identity = int(row["identity"])
         lines[str(identity)] = [[name, f"{number(row[key])} {of}".rstrip()] for name, key, of in measured]
-        parents = tracks.lineage.get(identity, {}).get("parents", [])
-        if parents:
+        entry = tracks.lineage.get(identity)
+        if entry is not None and entry["parents"]:
+            parents = entry["parents"]
             lines[str(identity)].append(["formed from", " and ".join(map(str, parents))])
     return {"boxes": boxes, "lines": lines}
 
