@@ -78,10 +78,15 @@ def _row(parameter: Any, context: Any) -> str | None:
     record = parameter.get_help_record(context)
     if record is None:
         help_text = getattr(parameter, "help", "") or ""
-        return f"| `{parameter.make_metavar(context)}` | {_plain(help_text)} |"
+        return f"| `{_code(parameter.make_metavar(context))}` | {_plain(help_text)} |"
     usage, meaning = record
-    return f"| `{_plain(usage)}` | {_plain(meaning)} |"
+    return f"| `{_code(usage)}` | {_plain(meaning)} |"
 
 
 def _plain(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    """Text inside a code span of a table, where a bar cannot be escaped."""
+    return " ".join(text.split()).replace("|", ", ")

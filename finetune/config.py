@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lisa_micro.types import InputError
 from lisa_micro_finetune.adapt.settings import AdaptStage
+from lisa_micro_finetune.concepts.run import ConceptStage
 from lisa_micro_finetune.schedule import Schedule
 
 
@@ -97,12 +98,13 @@ class TrackingStage(_Strict):
 
 STAGES = {
     "vision": VisionStage,
+    "concepts": ConceptStage,
     "clip": ClipStage,
     "language": LanguageStage,
     "tracking": TrackingStage,
     "adapt": AdaptStage,
 }
-Stage = VisionStage | ClipStage | LanguageStage | TrackingStage | AdaptStage
+Stage = VisionStage | ConceptStage | ClipStage | LanguageStage | TrackingStage | AdaptStage
 
 
 def override(data: dict[str, Any], setting: str) -> None:

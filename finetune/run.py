@@ -13,6 +13,7 @@ from lisa_micro.models.checkpoints import load_strict, read_state
 from lisa_micro.models.device import pick_device
 from lisa_micro.types import InputError
 from lisa_micro_finetune.adapt.settings import AdaptStage
+from lisa_micro_finetune.concepts.run import run_concepts
 from lisa_micro_finetune.config import ClipStage, LanguageStage, TrackingStage, VisionStage
 from lisa_micro_finetune.data.facts import collect_facts
 from lisa_micro_finetune.data.sources import load_all, prepare_frames, prepare_real, prepare_simulated
@@ -232,6 +233,7 @@ def run_adaptation(stage: AdaptStage, folder: Path, cache: Path, device_name: st
 
 RUNNERS = {
     "vision": run_vision,
+    "concepts": run_concepts,
     "clip": run_clip,
     "language": run_language,
     "tracking": run_tracking,

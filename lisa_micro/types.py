@@ -18,6 +18,24 @@ CONCEPTS = ("particle", "neck", "pore", "agglomerate", "substrate")
 """Concepts that the default preset can segment. All of them have instances except ``substrate``, a single region."""
 
 
+VISION_CONCEPTS = (
+    *CONCEPTS,
+    "grain",
+    "grain_boundary",
+    "precipitate",
+    "crack",
+    "layer",
+    "fibre",
+    "core",
+    "shell",
+    "hole",
+    "satellite",
+    "dislocation_loop",
+    "annotation",
+)
+"""What the mask decoder can segment, in the order of its class embeddings; the reply language names the first five."""
+
+
 class InputError(ValueError):
     """Input that cannot be used.
 

@@ -72,6 +72,7 @@ class AdaptMaker:
         self.vocabulary, self.lies = vocabulary, augment
         self.own = [k for k, item in enumerate(items) if item.kind == "own" and (item.turns or item.facts)]
         self.scenes = [k for k, item in enumerate(items) if item.kind == "sim"]
+        self.codes = {name: number for number, name in enumerate(prompting.codes or vocabulary.names)}
         self.share = drawing.share if self.scenes else 0.0
         self.keeps = prompting.keeps and prompting.decodes and not prompting.apart
         self.boxes = prompting.boxes and prompting.decodes and not prompting.apart
@@ -160,7 +161,7 @@ class AdaptMaker:
         if turns is None:
             return None, ()
         asked = [target.concept for turn in turns for target in turn.targets]
-        return turns, tuple(Goal(c if c in item.labels else None, self.vocabulary.names.index(c)) for c in asked)
+        return turns, tuple(Goal(c if c in item.labels else None, self.codes[c]) for c in asked)
 
     def outlines(
         self,
@@ -205,9 +206,8 @@ class AdaptMaker:
     def known(self, item: Item) -> list[Goal]:
         """What codes may prompt about an image: on scenes what all else rests on; on one's own, concepts that users
         taught and particles."""
-        names = self.vocabulary.names
         wanted = ("particle", *KEPT) if item.kind == "sim" else ("particle", *(c.name for c in self.vocabulary.own))
-        goals = [Goal(name, names.index(name)) for name in wanted if name in item.labels]
+        goals = [Goal(name, self.codes[name]) for name in wanted if name in item.labels]
         return [goal for goal in goals if goal.code >= self.prompting.custom_from] if self.prompting.apart else goals
 
     def further(self, rng: np.random.Generator, scene: bool) -> tuple[Sight, ...]:

@@ -15,7 +15,7 @@ from lisa_micro.datasets.custom_concepts import read_vocabulary
 from lisa_micro.datasets.readers import Example, Examples, read_record_folder
 from lisa_micro.datasets.records import FILE_NAME, SEG, Record, read_records, record_file
 from lisa_micro.geometry import resample_nearest
-from lisa_micro.language import Vocabulary, parse_reply
+from lisa_micro.language import parse_reply
 from lisa_micro.models.checkpoints import sha256
 from lisa_micro.models.lisa.config import LisaConfig, OwnConcept
 from lisa_micro.models.lisa.model import work_shape
@@ -214,7 +214,7 @@ def make_item(example: Example, config: LisaConfig, kind: str = "own") -> Item:
                 key = keep(f"{number}.{place}", example.target_labels(target))
             # a mask of some particles is not what the code of all particles stands for
             whole = key == concept or (target.mask is not None and concept not in CONCEPTS)
-            goals.append(Goal(key, code_of(concept, vocabulary) if whole else -1))
+            goals.append(Goal(key, config.code_number(concept or "") if whole else -1))
         turns.append(Said(turn.user, turn.assistant, tuple(goals)))
     known = {c: m for c, m in truth.items() if c in vocabulary.names}
     for concept, image in known.items():
@@ -248,11 +248,6 @@ def with_concepts(config: LisaConfig, data: Path) -> LisaConfig:
         )
     except ValueError as error:
         raise InputError(f"the concepts of {folder / CONCEPT_FILE} do not go with the base's: {error}") from error
-
-
-def code_of(concept: str | None, vocabulary: Vocabulary) -> int:
-    """Number of a concept in the code book, -1 where it has no code."""
-    return vocabulary.names.index(concept) if concept in vocabulary.names else -1
 
 
 def simulated_items(folder: Path, count: int, seed: int, side: int, config: LisaConfig) -> list[Item]:

@@ -146,7 +146,7 @@ def build_model(
         model.own_top = TopDown(config.embed_dim)
         wanted = model.own_top.state_dict().keys()
         model.own_top.load_state_dict({n: v for n, v in parts.states["sam_tower"].items() if n in wanted})
-    free(model, learn, len(CONCEPTS) + len(parts.config.concepts))
+    free(model, learn, len(parts.config.code_names))
     return model, tokenizer
 
 

@@ -115,6 +115,7 @@ class Prompting:
         decodes: whether anything is segmented at all.
         boxes: whether boxes prompt it, too. box_weight: weight of a box beside a [SEG].
         keeps: whether the default's class embeddings prompt it on the default's scenes, so that they do not drift.
+        codes: names of the model's class embeddings, in their order; empty: those of the vocabulary.
         custom_from: number of the first new concept; its class embedding is trained, so it prompts the decoder, too.
         apart: whether the decoder is trained for new concepts alone, so that nothing else is segmented.
     """
@@ -123,6 +124,7 @@ class Prompting:
     boxes: bool = True
     box_weight: float = 0.5
     keeps: bool = False
+    codes: tuple[str, ...] = ()
     custom_from: int = len(CONCEPTS)
     apart: bool = False
 

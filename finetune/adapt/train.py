@@ -18,7 +18,7 @@ from lisa_micro.models.device import pick_device
 from lisa_micro.models.lisa.adapter import WEIGHTS, AdapterConfig, part_of, read_parts
 from lisa_micro.models.lisa.chat import ChatFormat
 from lisa_micro.models.lisa.config import LisaConfig
-from lisa_micro.types import CONCEPTS, InputError
+from lisa_micro.types import InputError
 from lisa_micro_finetune.adapt.augment import Views
 from lisa_micro_finetune.adapt.batches import AdaptMaker
 from lisa_micro_finetune.adapt.data import Item
@@ -147,7 +147,7 @@ def train_model(task: Task, machine: Machine) -> tuple[AdaptModel, dict[str, tor
     schedule, learn = stage.schedule, stage.learn
     torch.manual_seed(schedule.seed)
     parts = read_parts(task.home)
-    taught = len(CONCEPTS) + len(parts.config.concepts)
+    taught = len(parts.config.code_names)
     staged = task.staged
     live = not staged and learn.tower != "no"
     dtype = torch.bfloat16 if machine.bf16 else torch.float32
@@ -230,6 +230,7 @@ def _maker(task: Task, chat: ChatFormat, tokens: int, items: list[Item], taught:
         boxes=stage.loss.box > 0 and stage.learn.seeing,
         box_weight=stage.loss.box,
         keeps=stage.learn.seeing,
+        codes=task.config.code_names,
         custom_from=taught,
         apart=task.apart,
     )

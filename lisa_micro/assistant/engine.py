@@ -111,11 +111,12 @@ class LanguageEngine(ABC):
     # ------------------------------------------------------------------------------------------------- language
 
     @torch.inference_mode()
-    def encode(self, pixels: np.ndarray, tokens: bool = True) -> ImageFeatures:
-        """``(H, W)`` float32 in 0..1 -> features of both towers; without ``tokens``, for the mask decoder alone."""
+    def encode(self, pixels: np.ndarray, tokens: bool = True, side: int | None = None) -> ImageFeatures:
+        """``(H, W)`` float32 in 0..1 -> features of both towers; without ``tokens``, for the mask decoder alone, seen
+        with a longest side of ``side`` px if given."""
         image = torch.as_tensor(np.ascontiguousarray(pixels), device=self.device)[None, None]
         with self.autocast():
-            return self.model.encode_image(image, tokens)
+            return self.model.encode_image(image, tokens, side)
 
     @torch.inference_mode()
     def prefill_image(self, features: ImageFeatures) -> KVCache:
@@ -207,6 +208,7 @@ class Engine(LanguageEngine):
         super().__init__(model, ChatFormat(tokenizer), device, bf16)
         self.grammar = GrammarProcessor(tokenizer)
         self.vocabulary: Vocabulary = model.config.vocabulary
+        self.code_names: tuple[str, ...] = model.config.code_names
         self.state_before_seg = model.config.seg_state == "before"
         self.seg_id, self.absent_id = self.chat.special[SEG], self.chat.special[ABSENT]
 
@@ -278,6 +280,24 @@ class Engine(LanguageEngine):
             return self.model.decode_boxes(features, torch.as_tensor(boxes, dtype=torch.float32, device=self.device))
 
     @torch.inference_mode()
+    def decode_exemplars(
+        self, features: ImageFeatures, pixels: np.ndarray, boxes: np.ndarray, signs: np.ndarray
+    ) -> MaskOutputs:
+        """Segment all that looks like the content of some boxes, and not like that of others.
+
+        Args:
+            pixels: ``(H, W)`` float32 in 0..1, as encoded.
+            boxes: ``(K, 4)`` XYXY px. signs: ``(K,)``, 1 = like it, -1 = unlike it.
+
+        Returns:
+            one map.
+        """
+        image = torch.as_tensor(np.ascontiguousarray(pixels), device=self.device)[None, None]
+        given = torch.as_tensor(boxes, dtype=torch.float32, device=self.device)
+        with self.autocast():
+            return self.model.decode_exemplars(features, image, given, torch.as_tensor(signs, device=self.device))
+
+    @torch.inference_mode()
     def nearest_concept(self, states: Tensor) -> list[int]:
         """Hidden states ``(N, hidden)`` of [SEG] tokens -> number of the concept whose class embedding is nearest to
         each; empty without states."""
@@ -294,4 +314,4 @@ def concepts_of(engine: Engine, targets: Sequence[Target], states: Tensor) -> li
         states: ``(S, hidden)``, at least one for each target.
     """
     nearest = engine.nearest_concept(states)
-    return [target.concept or engine.vocabulary.names[nearest[k]] for k, target in enumerate(targets)]
+    return [target.concept or engine.code_names[nearest[k]] for k, target in enumerate(targets)]

@@ -30,6 +30,11 @@ SUPPORT = {"neck": 0.1, "pore": 0.0, "agglomerate": 0.0}
 """Least mean probability, in the map that the words prompted, of a structure that particles define. Chosen on
 validation images: for pores and agglomerates the definition alone does better than the map."""
 
+REGIONS = ("substrate", "layer", "grain_boundary")
+"""Built-in concepts that are one region, without instances."""
+COMPONENTS = ("crack", "shell", "annotation")
+"""Built-in concepts whose instances are the connected components of the mask, of any shape; their distance maps do not
+separate instances."""
 CUT_WIDTH = 4.0
 """px: largest distance from an instance of a pixel on the border between two instances that is assigned to it."""
 
@@ -112,11 +117,13 @@ class ImageView:
         maps = self.maps(out, k)
         extra: dict[str, np.ndarray] = {}
         custom = self.engine.vocabulary.own_concept(concept)
-        if concept == "substrate":
+        if custom is None and concept in REGIONS:
             labels = (maps[0] > 0.5).astype(np.int32)
+        elif custom is None and concept in COMPONENTS:
+            labels = connected_components(maps[0], split_for(self.features).smallest)
         elif custom is not None:
             labels = custom_labels(maps[0], custom, split_for(self.features).smallest, maps[2])
-        elif concept in SUPPORT:
+        elif concept in SUPPORT and not self.is_dense(concept):
             labels, extra = self._structures(concept, maps[0])
         else:
             labels = separate(*maps, split_for(self.features))
@@ -125,6 +132,10 @@ class ImageView:
         return TargetInstances(
             concept, labels, properties, float(expit(float(out.iou[k]))), float(expit(float(out.presence[k])))
         )
+
+    def is_dense(self, concept: str) -> bool:
+        """Whether pores and agglomerates are objects in a matrix: there are no particles that could define them."""
+        return concept in ("pore", "agglomerate") and not self.particles.any()
 
     def _structures(self, concept: str, probability: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         if concept != "neck":
@@ -183,6 +194,12 @@ def supported(candidates: np.ndarray, probability: np.ndarray, least: float) -> 
     if count == 0:
         return np.zeros(0, bool)
     return np.asarray(ndimage.mean(probability, candidates, np.arange(1, count + 1))) >= least
+
+
+def connected_components(probability: np.ndarray, smallest: int) -> np.ndarray:
+    """Connected components of a map ``(H, W)``, 0..1, with at least ``smallest`` px; int32, numbered 1..n."""
+    labels = ndimage.label(probability > 0.5, np.ones((3, 3)))[0].astype(np.int32)
+    return renumbered(labels, np.bincount(labels.ravel())[1:] >= smallest)
 
 
 def custom_labels(

@@ -30,7 +30,7 @@ def show_summary(rows: Sequence[InstanceSummary]) -> None:
     console = Console(file=sys.stdout, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(file=sys.stdout, highlight=False, width=max(NARROWEST, console.width))
-    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII2, header_style="bold", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII2, header_style="bold")
     for k, header in enumerate(HEADERS):
         table.add_column(header, justify="left" if k in (0, 2) else "right", style="cyan" if k == 0 else None)
     for row in rows:

@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from lisa_micro.evaluate.results import Report, Row
 from lisa_micro.evaluate.tables import markdown
 from lisa_micro.io import write_files, write_json
@@ -17,7 +20,8 @@ REPORT_FILES = ("evaluation.json", "evaluation.md")
 
 
 def write_report(report: Report, out: str | os.PathLike[str]) -> list[Path]:
-    """Write ``evaluation.json``, ``evaluation.md`` and the details of each suite as CSV; all of them or none.
+    """Write ``evaluation.json``, ``evaluation.md`` and the details of each suite as CSV and PNG; all of them or
+    none.
 
     Returns:
         the paths.
@@ -32,13 +36,19 @@ def write_report(report: Report, out: str | os.PathLike[str]) -> list[Path]:
     for result in report.results:
         for name, rows in result.details.items():
             writers[name] = partial(_write_csv, rows)
+        for name, picture in result.pictures.items():
+            writers[name] = partial(_write_png, picture)
     return write_files(out, writers)
 
 
 def report_files(report: Report, out: str | os.PathLike[str]) -> list[Path]:
     """Paths of the files that :func:`write_report` writes to a folder."""
-    names = [name for result in report.results for name in result.details]
+    names = [name for result in report.results for name in (*result.details, *result.pictures)]
     return [Path(out) / name for name in (*REPORT_FILES, *names)]
+
+
+def _write_png(picture: np.ndarray, path: Path) -> None:
+    Image.fromarray(picture).save(path, format="PNG")
 
 
 def _write_csv(rows: Sequence[Row], path: Path) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 Row = Mapping[str, Any]
 
 
@@ -93,6 +95,7 @@ class SuiteResult:
         details: file name ending in ``.csv`` -> rows, written beside the report and not shown.
         notes: notices, one sentence each.
         seconds: duration.
+        pictures: file name ending in ``.png`` -> ``(H, W, 3)`` uint8, written beside the report.
     """
 
     suite: str
@@ -101,6 +104,7 @@ class SuiteResult:
     details: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __getitem__(self, key: str) -> Metric:
         """The metric with a given key.
@@ -121,6 +125,7 @@ class SuiteResult:
             "figures": [figure.record() for figure in self.figures],
             "tables": {title: [dict(row) for row in rows] for title, rows in self.tables.items()},
             "details": sorted(self.details),
+            "pictures": sorted(self.pictures),
             "notes": list(self.notes),
         }
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lisa_micro.evaluate.concepts import concepts
 from lisa_micro.evaluate.context import Context
 from lisa_micro.evaluate.describing import scene
+from lisa_micro.evaluate.exemplars import exemplars
 from lisa_micro.evaluate.language import language
 from lisa_micro.evaluate.micrographs import emps, tem_sintering
 from lisa_micro.evaluate.results import SuiteResult
@@ -43,6 +45,10 @@ SUITES: dict[str, Suite] = {
     "language": Suite("held-out requests parsed into targets, constraints and measures", language),
     "declines": Suite("requests for absent things are declined, others are not", declines),
     "scene": Suite("descriptions of images by the language model", scene, "emps"),
+    "concepts": Suite(
+        "seventeen concepts by class embeddings, boxes in a crowd, particles on annotation", concepts, "materials"
+    ),
+    "exemplars": Suite("all that looks like the objects in one box, or in six", exemplars, "materials"),
     "values": Suite("numbers in replies compared with the same measured again", values),
 }
 ALL = "all"

@@ -20,11 +20,11 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from lisa_micro.io.arrays import check_page, check_size
-from lisa_micro.io.pictures import open_picture
+from lisa_micro.io.formats.pictures import open_picture
+from lisa_micro.io.formats.tiff import read_page, read_virtual, virtual_stack
+from lisa_micro.io.formats.volumes import ROSETTASCIIO, is_mrc
 from lisa_micro.io.pixelsize import tiff_pixel_size
 from lisa_micro.io.reader import TIFF_MAGIC, file_head, read_micrograph
-from lisa_micro.io.tiff import read_page, read_virtual, virtual_stack
-from lisa_micro.io.volumes import ROSETTASCIIO, is_mrc
 from lisa_micro.types import InputError, Micrograph
 
 LabelKind: TypeAlias = Literal["auto", "instances", "mask"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from lisa_micro.io.arrays import to_plane
-from lisa_micro.io.pictures import picture_array
+from lisa_micro.io.formats.pictures import picture_array
 from lisa_micro.io.pixelsize import PixelSize, combine
 from lisa_micro.io.units import to_nm
 from lisa_micro.types import InputError, Micrograph

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from lisa_micro.io.arrays import MAX_SIDE
+from lisa_micro.io.formats.pictures import read_picture, readable
+from lisa_micro.io.formats.tiff import read_tiff
+from lisa_micro.io.formats.volumes import ROSETTASCIIO, is_mrc, read_mrc, read_rosettasciio
 from lisa_micro.io.memory import MicrographLike, micrograph_from_memory
-from lisa_micro.io.pictures import read_picture, readable
-from lisa_micro.io.tiff import read_tiff
 from lisa_micro.io.units import check_pixel_size
-from lisa_micro.io.volumes import ROSETTASCIIO, is_mrc, read_mrc, read_rosettasciio
 from lisa_micro.types import InputError, Micrograph
 
 TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -54,9 +54,8 @@ def read_micrograph(
         Its ``notes`` say what was changed or ignored.
 
     Raises:
-        InputError: a missing, empty, damaged, truncated or unreadable file, a folder, not an image, no pixels, a side
-        longer
-            than 16384 px, no such page, or a pixel size that is not positive; one sentence each.
+        InputError: the file is missing, empty, damaged, truncated or unreadable, is a folder or no image, has no pixels
+            or a side longer than 16384 px, or has no such page; or the pixel size is not positive.
     """
     given = check_pixel_size(pixel_size_nm)
     if isinstance(source, Micrograph):

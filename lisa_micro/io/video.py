@@ -11,17 +11,17 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from lisa_micro.io import stacks
 from lisa_micro.io.arrays import to_plane
+from lisa_micro.io.formats import stacks
+from lisa_micro.io.formats.movies import open_movie
+from lisa_micro.io.formats.pictures import open_picture
+from lisa_micro.io.formats.volumes import ROSETTASCIIO, is_mrc
 from lisa_micro.io.memory import DataArray, Signal, Tensor, coordinate_step, signal_pixel_size, tensor_array
-from lisa_micro.io.movies import open_movie
-from lisa_micro.io.pictures import open_picture
 from lisa_micro.io.pixelsize import PixelSize, combine
 from lisa_micro.io.reader import PICTURE_MAGIC, TIFF_MAGIC, file_head, read_micrograph
 from lisa_micro.io.stream import Facts, VideoStream, facts_of, timed
 from lisa_micro.io.times import check_frame_time, in_seconds
 from lisa_micro.io.units import check_pixel_size, to_nm
-from lisa_micro.io.volumes import ROSETTASCIIO, is_mrc
 from lisa_micro.types import InputError
 
 MOVIE_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")

@@ -24,6 +24,7 @@ from lisa_micro.metrics.lineage import (
     tra,
     track_scores,
 )
+from lisa_micro.metrics.lines import centre_line_f1, centre_line_scores
 from lisa_micro.metrics.masks import boundary_f1, ciou, dice, giou, hausdorff95, iou, iou_outside_band
 from lisa_micro.metrics.points import (
     label_centres,
@@ -41,6 +42,8 @@ __all__ = [
     "TrackOverlaps",
     "average_precision",
     "boundary_f1",
+    "centre_line_f1",
+    "centre_line_scores",
     "ciou",
     "coco_average_precision",
     "counts",

@@ -55,7 +55,8 @@ def save_answer(
         answer: the answer.
         image: the micrograph it is about.
         folder: created if missing.
-        preset, weights_sha256: of the assistant, for the record.
+        preset: name of the assistant's preset, for the record.
+        weights_sha256: fingerprint of its weights, for the record.
         prompt_boxes: ``(N, 4)`` XYXY px, if boxes were given.
         details: further entries of ``answer.json`` (device, command line ...).
         force: whether existing results in the folder may be replaced, including those of a longer answer.

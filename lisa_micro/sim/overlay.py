@@ -42,7 +42,7 @@ class Overlay:
 
 
 @lru_cache(maxsize=256)
-def _font(name: str, size: int):
+def load_font(name: str, size: int):
     """A font of matplotlib's (found without importing it), or Pillow's own where it is not installed."""
     found = importlib.util.find_spec("matplotlib")
     if found is not None and found.origin:
@@ -63,7 +63,13 @@ def length_text(nm: float) -> str:
     return f"{value:g} {unit}"
 
 
-class _Canvas:
+class Canvas:
+    """Ink, cover and boxes being drawn; grey values 0..255, coordinates x, y in px.
+
+    Args:
+        shape: ``(H, W)`` px.
+    """
+
     def __init__(self, shape: tuple[int, int]):
         self.ink = Image.new("L", (shape[1], shape[0]), 0)
         self.cover = Image.new("L", (shape[1], shape[0]), 0)
@@ -71,6 +77,7 @@ class _Canvas:
         self._ink, self._cover = ImageDraw.Draw(self.ink), ImageDraw.Draw(self.cover)
 
     def box(self, x0: float, y0: float, x1: float, y1: float, grey: int, opaque: bool) -> None:
+        """Draw a filled rectangle; an opaque one hides what is below it."""
         x0, y0, x1, y1 = (int(round(v)) for v in (x0, y0, x1, y1))
         self._ink.rectangle((x0, y0, x1, y1), fill=grey)
         self._cover.rectangle((x0, y0, x1, y1), fill=255)
@@ -78,14 +85,18 @@ class _Canvas:
             self.opaque[max(y0, 0) : max(y1 + 1, 0), max(x0, 0) : max(x1 + 1, 0)] = True
 
     def text(self, x: float, y: float, words: str, font, grey: int, anchor: str = "la") -> None:
+        """Draw a line of text; ``anchor`` as in Pillow."""
         # the ink is widened by a stroke, so that soft edges of the glyph mix its own grey with the image
         self._ink.text((x, y), words, font=font, fill=grey, anchor=anchor, stroke_width=1)
         self._cover.text((x, y), words, font=font, fill=255, anchor=anchor)
 
     def width(self, words: str, font) -> float:
+        """Width of a line of text in px."""
         return float(self._ink.textlength(words, font=font))
 
     def done(self) -> Overlay:
+        """What was drawn so far."""
+
         def grey(image: Image.Image) -> np.ndarray:
             return np.asarray(image, dtype=np.float32) / 255
 
@@ -108,7 +119,7 @@ def random_overlay(
     banner, bar, letter = rng.random(3) < ((0.3 if sem else 0.08), 0.4, 0.3)
     if not (banner or bar or letter):
         return None
-    canvas = _Canvas(shape)
+    canvas = Canvas(shape)
     bold = str(rng.choice(FONTS))
     bottom = float(shape[0])
     if banner:
@@ -120,12 +131,12 @@ def random_overlay(
     return canvas.done()
 
 
-def _banner(rng, canvas: _Canvas, shape, pixel_size_nm: float, sem: bool) -> float:
+def _banner(rng, canvas: Canvas, shape, pixel_size_nm: float, sem: bool) -> float:
     height = int(shape[0] * rng.uniform(0.06, 0.11))
     back, front = (0, 255) if rng.random() < 0.75 else (255, 0)
     top = shape[0] - height
     canvas.box(0, top, shape[1], shape[0], back, opaque=True)
-    font = _font(str(rng.choice(FONTS)), max(7, int(height * rng.uniform(0.35, 0.55))))
+    font = load_font(str(rng.choice(FONTS)), max(7, int(height * rng.uniform(0.35, 0.55))))
     fields = [
         f"{rng.choice([2, 3, 5, 10, 15, 20] if sem else [80, 100, 120, 200, 300])}.0kV",
         f"{rng.uniform(3, 12):.1f}mm",
@@ -148,12 +159,12 @@ def _banner(rng, canvas: _Canvas, shape, pixel_size_nm: float, sem: bool) -> flo
     return height
 
 
-def _scale_bar(rng, canvas: _Canvas, shape, pixel_size_nm: float, bright: bool, font_name: str) -> None:
+def _scale_bar(rng, canvas: Canvas, shape, pixel_size_nm: float, bright: bool, font_name: str) -> None:
     length = nice_length(rng.uniform(0.12, 0.35) * shape[1] * pixel_size_nm)
     pixels = length / pixel_size_nm
     size = max(9, int(min(shape) * rng.uniform(0.03, 0.07)))
     thick = max(1.0, size * rng.uniform(0.08, 0.4))
-    font, words = _font(font_name, size), length_text(length)
+    font, words = load_font(font_name, size), length_text(length)
     width = max(pixels, canvas.width(words, font))
     margin = min(shape) * rng.uniform(0.02, 0.05)
     left = rng.random() < 0.4
@@ -168,11 +179,11 @@ def _scale_bar(rng, canvas: _Canvas, shape, pixel_size_nm: float, bright: bool, 
     canvas.text(x0 + width / 2, y1 - thick - 0.3 * size, words, font, grey, anchor="ms")
 
 
-def _letter(rng, canvas: _Canvas, shape, bright: bool, font_name: str) -> None:
+def _letter(rng, canvas: Canvas, shape, bright: bool, font_name: str) -> None:
     letter = str(rng.choice(list("abcdefgABCDEF")))
     words = str(rng.choice([letter, f"({letter})", f"{letter})", f"{letter}{rng.integers(1, 4)}"]))
     size = max(10, int(min(shape) * rng.uniform(0.05, 0.12)))
-    font = _font(font_name, size)
+    font = load_font(font_name, size)
     margin = min(shape) * rng.uniform(0.01, 0.03)
     right = rng.random() < 0.15
     width = canvas.width(words, font)

@@ -73,7 +73,7 @@ class Scene:
         return int(self.pixels.shape[0]), int(self.pixels.shape[1])
 
     def labels(self, concept: str) -> np.ndarray:
-        """``(H, W)`` int32 instance labels of a concept (substrate is one instance).
+        """``(H, W)`` int32 instance labels of a concept (substrate and annotation are one instance each).
 
         Raises:
             InputError: for a concept that does not exist.
@@ -88,8 +88,10 @@ class Scene:
             concepts |= {"core": self.cores, "shell": self.shells}
         if concept == "substrate":
             return self.substrate.astype(np.int32)
+        if concept == "annotation":
+            return self.overlay.astype(np.int32)
         if concept not in concepts:
-            raise InputError(f"no concept {concept!r}; choose one of {', '.join(concepts)}, substrate")
+            raise InputError(f"no concept {concept!r}; choose one of {', '.join(concepts)}, substrate, annotation")
         return concepts[concept]
 
 

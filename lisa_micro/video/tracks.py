@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,11 +9,13 @@ from pathlib import Path
 from typing import Self
 
 from lisa_micro.protocols import Assistant
+from lisa_micro.results.html import result_html
 from lisa_micro.video.analysis import Findings, analyse
 from lisa_micro.video.questions.answer import VideoAnswer
 from lisa_micro.video.questions.dialogue import VideoConversation
 from lisa_micro.video.track_data import TrackData
 from lisa_micro.video.track_files import read_tracks, write_tracks
+from lisa_micro.viz.thumbnail import overlay_thumbnail
 
 
 @dataclass(eq=False, repr=False)
@@ -66,14 +67,12 @@ class Tracks(TrackData):
         return f"<Tracks: {len(self.lineage)} tracks in {len(self)} frames of {width} x {height} px{events}>"
 
     def _repr_html_(self) -> str:
-        counts = self.counts()
-        head = f"{len(self.lineage)} tracks of {self.concept}s in {len(self)} frames"
-        rows = [(name, str(number)) for name, number in list(self.summary().items())[2:]]
-        if len(counts):
-            rows.insert(0, (f"{self.concept}s in the first and the last frame", f"{counts[0]} and {counts[-1]}"))
-        cells = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(text)}</td></tr>" for name, text in rows)
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
-        return (
-            f"<div><b>{html.escape(head)}</b><table>{cells}</table>{f'<ul>{notes}</ul>' if notes else ''}"
-            f"{self.events.head(10).to_html(index=False) if len(self.events) else ''}</div>"
-        )
+        height, width = self.shape
+        title = f"{len(self.lineage)} tracks of {self.concept}s in {len(self)} frames of {width} x {height} px"
+        facts = [f"{name}: {number}" for name, number in list(self.summary().items())[2:]]
+        picture = None
+        if len(self):
+            counts, last = self.counts(), self.labels[len(self) - 1]
+            facts.insert(0, f"{self.concept}s in the first and the last frame: {counts[0]} and {counts[-1]}")
+            picture = overlay_thumbnail([last], pixel_size_nm=self.pixel_size_nm, names=["last frame"])
+        return result_html(title, [*facts, *self.notes], picture, self.events)

@@ -218,4 +218,4 @@ def test_nothing_in_a_video_is_an_answer_too(user, queue, monkeypatch):
     made = track(user, queue, sent(user, stack()))
     assert made["followed"] == made["count_first"] == made["count_last"] == 0 and made["event_counts"] == {}
     assert made["tracks"]["rows"] == made["necks"]["rows"] == made["growth"]["rows"] == []
-    assert any("Nothing of what was asked for" in note for note in made["notes"])
+    assert any("Nothing that the request means" in note for note in made["notes"])

@@ -149,4 +149,4 @@ def test_the_command_line_serves_the_app_in_its_own_process(monkeypatch, tmp_pat
 
 
 def test_samples_are_where_the_app_looks():
-    assert SAMPLES.is_dir()
+    assert (SAMPLES / "sintering_tem.tif").is_file()

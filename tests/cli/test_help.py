@@ -38,7 +38,7 @@ COMMANDS = {
     "data convert": ("auto|labels|sentences|coco|reasonseg|labelme|corrections",),
     "evaluate suite": ("list|all|speed|tem-sintering|emps", "--json"),
     "evaluate presets": ("--preset", "--no-boxes", "--json"),
-    "benchmark segmenters": ("yolo,swin-unet,vmamba,efficient-sam,micro", "auto|fp32|bf16"),
+    "benchmark segmenters": ("yolo,swin-unet,vmamba,efficient-sam,micro", "auto|fp32|bf16", "--efficient-sam"),
 }
 
 

@@ -25,12 +25,12 @@ from foreign_sources import (
 
 from lisa_micro.cli.main import main
 from lisa_micro.correction.examples import save_example
-from lisa_micro.datasets import converting
-from lisa_micro.datasets.checking import check_folder
-from lisa_micro.datasets.checking_report import pictures
-from lisa_micro.datasets.converting import Choices, convert
 from lisa_micro.datasets.formats.detect import find_kind
 from lisa_micro.datasets.formats.drafts import Faults
+from lisa_micro.datasets.preparation import converting
+from lisa_micro.datasets.preparation.checking import check_folder
+from lisa_micro.datasets.preparation.checking_report import pictures
+from lisa_micro.datasets.preparation.converting import Choices, convert
 from lisa_micro.datasets.records import read_records
 from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro.types import InputError, Micrograph

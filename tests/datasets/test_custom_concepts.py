@@ -9,8 +9,8 @@ import pytest
 from foreign_sources import TWO, labelled, write_labels_at
 
 from lisa_micro.cli.main import main
-from lisa_micro.datasets.converting import Choices, convert
 from lisa_micro.datasets.custom_concepts import concept_map, read_vocabulary
+from lisa_micro.datasets.preparation.converting import Choices, convert
 from lisa_micro.datasets.readers import read_record_folder
 from lisa_micro.types import InputError
 

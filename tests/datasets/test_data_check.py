@@ -16,8 +16,8 @@ from PIL import Image
 from scipy import ndimage
 
 from lisa_micro.cli.main import main
-from lisa_micro.datasets.checking import check_folder
-from lisa_micro.datasets.checking_report import chosen_lines, pictures, summary
+from lisa_micro.datasets.preparation.checking import check_folder
+from lisa_micro.datasets.preparation.checking_report import chosen_lines, pictures, summary
 from lisa_micro.datasets.records import Record
 from lisa_micro.language import parse_reply
 from lisa_micro.types import InputError

@@ -14,8 +14,8 @@ from foreign_sources import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lisa_micro.datasets.converting import Choices, convert
-from lisa_micro.datasets.parts import choose_parts, tile_sources
+from lisa_micro.datasets.preparation.converting import Choices, convert
+from lisa_micro.datasets.preparation.parts import choose_parts, tile_sources
 from lisa_micro.datasets.records import read_records
 from lisa_micro.io import read_micrograph
 

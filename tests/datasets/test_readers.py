@@ -11,8 +11,8 @@ import tifffile
 from particle_ring import ring
 from PIL import Image
 
-from lisa_micro.datasets.converting import Choices, convert
 from lisa_micro.datasets.formats.coco import CocoAnnotation, coco_labels, read_coco
+from lisa_micro.datasets.preparation.converting import Choices, convert
 from lisa_micro.datasets.readers import (
     data_root,
     read_emps,

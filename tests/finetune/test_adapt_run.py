@@ -20,7 +20,7 @@ from paths import ROOT
 from tiny_preset import write_preset
 
 import lisa_micro as lm
-from lisa_micro.datasets.converting import Choices, convert
+from lisa_micro.datasets.preparation.converting import Choices, convert
 from lisa_micro.models.checkpoints import read_state
 from lisa_micro.models.lisa.adapter import AdapterConfig
 from lisa_micro.sim import simulate_scene

@@ -20,6 +20,7 @@ from lisa_micro_finetune.data.programs import (  # noqa: E402
     Mixture,
     Pictures,
     encode_exchanges,
+    make_step,
 )
 
 IMAGE_TOKENS = 5
@@ -105,3 +106,55 @@ def test_concepts_that_a_model_lacks_are_not_drawn(chat):
 def test_long_conversations_are_drawn_again(chat):
     batch = MixedMaker(chat, IMAGE_TOKENS, Mixture(0, 6, longest=150))(2)
     assert batch.texts.ids.shape[1] <= 160
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A model of a hundredth of the size with a fresh adapter, and its chat format."""
+    from tiny_preset import write_language_model
+
+    from lisa_micro.models.lisa.build import build_lisa
+    from lisa_micro.models.lisa.config import LisaConfig
+
+    folder = tmp_path_factory.mktemp("lm")
+    write_language_model(folder)
+    config = LisaConfig(
+        name="tiny",
+        base_lm=str(folder),
+        clip_side=1,
+        sam_side=1,
+        embed_dim=32,
+        depth=1,
+        work_side=64,
+        least_side=64,
+        lora={"rank": 2, "alpha": 4, "dropout": 0.0},
+    )
+    torch.manual_seed(0)
+    model, tokenizer = build_lisa(config, lora=True)
+    return model, ChatFormat(tokenizer)
+
+
+def test_a_step_learns_programs_with_and_without_images(tiny):
+    model, chat = tiny
+    start = len(chat.user_ids("", True)[0])
+    mixture = Mixture(1, 2, longest=700)
+    batch = MixedMaker(chat, 2, mixture, pictures(), DEFAULT_VOCABULARY)(0)
+    clip, sam = model.clip_projector, model.sam_projector
+    features = {
+        "clip": torch.randn(4, 1, clip.norm.normalized_shape[0]).half(),
+        "sam": torch.randn(4, 1, sam.norm.normalized_shape[0]).half(),
+    }
+    step = make_step(model, features, start, 0.1, torch.device("cpu"), False)
+    learn = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(learn, 1e-2)
+    losses = []
+    for _ in range(12):
+        loss, figures = step(batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] - 0.15
+    assert set(figures) == {"words", "token", "far"} and 0 <= figures["token"] <= 1
+    alone, _ = make_step(model, {}, start, 0.1, torch.device("cpu"), False)(batch._replace(images=None))
+    assert torch.isfinite(alone)

@@ -539,12 +539,7 @@ def test_names_of_models():
     assert check_names(None) == NAMES == (*SPECS, "micro")
 
 
-def test_the_command_line_hands_everything_on(tmp_path):
-    import subprocess
-    import sys
-
-    command = [sys.executable, "-m", "lisa_micro.cli.main", "benchmark", "segmenters"]
-    shown = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=120, check=False)
-    assert shown.returncode == 0 and "--efficient-sam-checkpoint" in shown.stdout
-    bad = subprocess.run([*command, str(tmp_path / "no")], capture_output=True, text=True, timeout=120, check=False)
-    assert bad.returncode == 2 and bad.stderr.strip().splitlines()[-1].startswith("error: there is no folder")
+def test_the_former_name_of_an_option_still_works(scenes, tmp_path, capsys):
+    missing = tmp_path / "none.pt"
+    for option in ("--efficient-sam", "--efficient-sam-checkpoint"):
+        assert "none.pt" in _one_line(capsys, scenes, "--models", "efficient-sam", option, missing)

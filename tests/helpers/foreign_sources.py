@@ -11,7 +11,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from scipy import ndimage
 
-from lisa_micro.datasets.checking import check_folder
+from lisa_micro.datasets.preparation.checking import check_folder
 from lisa_micro.datasets.readers import read_record_folder
 from lisa_micro.io import write_labels
 from lisa_micro.models.lisa.config import LisaConfig

@@ -75,8 +75,8 @@ def changed(content: Any, way: tuple, value: object) -> Any:
 
 def read_converted(folder: Path, out: Path) -> None:
     """Convert a source and check the result."""
-    from lisa_micro.datasets.checking import check_folder
-    from lisa_micro.datasets.converting import Choices, convert
+    from lisa_micro.datasets.preparation.checking import check_folder
+    from lisa_micro.datasets.preparation.converting import Choices, convert
 
     kind = "coco" if (folder / "coco.json").is_file() else (folder / "kind.txt").read_text()
     convert(folder, out, Choices(kind=kind, conversations=0, validation=0), force=True)
@@ -93,7 +93,7 @@ def read_coco_examples(folder: Path, out: Path) -> None:
 
 def read_record_set(folder: Path, out: Path) -> None:
     """Read a record file, its images, labels and targets."""
-    from lisa_micro.datasets.checking import check_folder
+    from lisa_micro.datasets.preparation.checking import check_folder
     from lisa_micro.datasets.readers import read_record_folder
     from lisa_micro.datasets.records import read_records
     from lisa_micro.types import InputError
@@ -207,9 +207,9 @@ def write_content(file: Path, content: Any) -> None:
 def import_readers() -> None:
     """Import everything that the readings need, since imports do not count."""
     import lisa_micro.correction.replay
-    import lisa_micro.datasets.checking
-    import lisa_micro.datasets.converting
     import lisa_micro.datasets.formats.coco
+    import lisa_micro.datasets.preparation.checking
+    import lisa_micro.datasets.preparation.converting
     import lisa_micro.evaluate.comparison.boxes  # noqa: F401
 
 

@@ -223,7 +223,7 @@ def test_merge_and_push_on_the_command_line(adapter, tmp_path, capsys, monkeypat
     monkeypatch.setattr("huggingface_hub.HfApi", Api)
     assert command("push", str(adapter), "my-lab/mine", "--private") == 0
     assert sent == {"name": "my-lab/mine", "private": True, "files": ["adapter.safetensors", "config.json"]}
-    assert "sent to hub/my-lab/mine" in capsys.readouterr().out
+    assert "uploaded to hub/my-lab/mine" in capsys.readouterr().out
 
 
 def test_errors_of_the_hub_are_one_sentence(adapter, monkeypatch):
@@ -232,6 +232,6 @@ def test_errors_of_the_hub_are_one_sentence(adapter, monkeypatch):
             raise ConnectionError("a\nlong\nstory")
 
     monkeypatch.setattr("huggingface_hub.HfApi", Api)
-    with pytest.raises(InputError, match="not to be reached") as caught:
+    with pytest.raises(InputError, match="the hub cannot be reached") as caught:
         hub.push_folder(adapter, "my-lab/mine", [])
     assert "\n" not in str(caught.value)

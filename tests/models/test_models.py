@@ -131,7 +131,7 @@ def test_loading_names_what_does_not_fit(tmp_path):
         load_strict(layer, {**state, "gain": torch.ones(1)}, "a layer")
     with pytest.raises(InputError, match=r"another shape \(weight\)"):
         load_strict(layer, {**state, "weight": torch.ones(1, 1)}, "a layer")
-    with pytest.raises(InputError, match="no weights"):
+    with pytest.raises(InputError, match="No weights at"):
         read_state(tmp_path / "b.safetensors")
     (tmp_path / "c.safetensors").write_bytes(b"not weights")
     with pytest.raises(InputError, match="not a readable safetensors file"):

@@ -365,7 +365,7 @@ def test_files_that_are_missing_or_damaged(broken):
     torch.save({"step": 3}, second)
     refused("not a dictionary of tensors")
     torch.save({"model.norm.weight": torch.zeros(64)}, second)
-    refused("do not hold what their index says")
+    refused("differ from their index")
     second.unlink()
     refused("lacks pytorch_model-00002-of-00002.bin")
     (folder / "pytorch_model.bin.index.json").write_text("[")
@@ -389,7 +389,7 @@ def test_configurations_of_other_models(broken):
         ({"hidden_size": None}, "hidden_size"),
         ({"visual_model": {"width": 33, "heads": 2}}, "visual_model"),
         ({"mm_hidden_size": 48}, "another shape .model.mm_projector.weight"),
-        ({"mm_vision_tower": "no/where/at/all"}, "no CLIP tower at no/where"),
+        ({"mm_vision_tower": "no/where/at/all"}, "No CLIP tower at no/where"),
     ):
         path.write_text(json.dumps(config | change))
         with pytest.raises(InputError, match=match):

@@ -391,6 +391,7 @@ def test_tracks_show_themselves(video):
     page = tracks._repr_html_()
     counts = tracks.counts()
     assert f"{counts[0]} and {counts[-1]}" in page and "<table" in page and "coalesce" in page
+    assert "data:image/png;base64," in page and len(page) < 100_000
     assert tracks.summary()["coalesce"] == (tracks.events["kind"] == "coalesce").sum()
 
 

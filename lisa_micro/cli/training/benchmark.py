@@ -38,7 +38,13 @@ class TrainingOptions:
     precision: Annotated[Literal["auto", "fp32", "bf16"], typer.Option(help="Precision of training.")] = "auto"
     threads: Annotated[int, typer.Option(help="CPU threads; 0: all cores.")] = 0
     efficient_sam_checkpoint: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="efficient_sam_vitt.pt to start from.")
+        Path | None,
+        typer.Option(
+            "--efficient-sam",
+            "--efficient-sam-checkpoint",  # its former name, which help at 80 columns cuts
+            metavar="PATH",
+            help="efficient_sam_vitt.pt, to start EfficientSAM from.",
+        ),
     ] = None
 
 

@@ -35,8 +35,8 @@ def check(
     force: Force = False,
 ) -> None:
     """Show what a data set holds, and what is wrong with it, one line each."""
-    from lisa_micro.datasets import checking_report
-    from lisa_micro.datasets.checking import check_folder
+    from lisa_micro.datasets.preparation import checking_report
+    from lisa_micro.datasets.preparation.checking import check_folder
     from lisa_micro.io import check_output, write_files
 
     if pictures is not None:
@@ -91,9 +91,9 @@ def convert(
     force: Force = False,
 ) -> None:
     """Make a data set of records from label images, sentences, COCO, ReasonSeg, Labelme, or saved corrections."""
-    from lisa_micro.datasets.converting import Choices
-    from lisa_micro.datasets.converting import convert as convert_folder
     from lisa_micro.datasets.formats.drafts import Faults
+    from lisa_micro.datasets.preparation.converting import Choices
+    from lisa_micro.datasets.preparation.converting import convert as convert_folder
 
     choices = Choices(
         options.kind,

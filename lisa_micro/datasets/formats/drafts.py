@@ -1,7 +1,7 @@
 """What a converter finds in a source before it is written as records.
 
-Each converter (listed in :mod:`lisa_micro.datasets.converting`) finds the images of its format and returns a
-:class:`Draft` for each. Pixels are read one image at a time, while the data set is written.
+Each converter (listed in :mod:`lisa_micro.datasets.preparation.converting`) finds the images of its format and returns
+a :class:`Draft` for each. Pixels are read one image at a time, while the data set is written.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ them into turns of conversations. A fixed fifth of all wordings, synonyms and ph
 ``held_out.txt``).
 """
 
-from lisa_micro.datasets.texts.conversation import sample_conversation
+from lisa_micro.datasets.texts.conversations import sample_conversation
 from lisa_micro.datasets.texts.facts import SceneFacts, describe
 from lisa_micro.datasets.texts.replies import TargetTruth, Turn
 from lisa_micro.datasets.texts.requests import sample_request

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lisa_micro.datasets.texts.conversation import sample_conversation
+from lisa_micro.datasets.texts.conversations import sample_conversation
 from lisa_micro.datasets.texts.facts import SceneFacts
 from lisa_micro.datasets.texts.replies import TargetTruth, Turn, absent_reply
 from lisa_micro.language import Concept

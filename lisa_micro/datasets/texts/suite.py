@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lisa_micro.datasets.texts import written
-from lisa_micro.datasets.texts.conversation import WRITTEN_SHARE, sample_conversation
+from lisa_micro.datasets.texts.conversations import WRITTEN_SHARE, sample_conversation
 from lisa_micro.datasets.texts.facts import SceneFacts
 from lisa_micro.datasets.texts.requests import CATEGORIES, sample_request
 from lisa_micro.datasets.texts.store import Voice

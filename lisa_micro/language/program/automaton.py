@@ -67,6 +67,10 @@ class ProgramAutomaton:
         }
         self.start: State = ((("reply", 0, 0, 0),), 0, 0)
 
+    def alphabet(self) -> frozenset[str]:
+        """All characters that any canonical program uses, marks and pseudo-characters among them."""
+        return frozenset().union(*(level.alphabet() for level in self._levels.values())) | frozenset(DIGITS)
+
     def step(self, state: State, character: str) -> State | None:
         """The state after a character; None where the text cannot go on with it."""
         stack, targets, slots = state

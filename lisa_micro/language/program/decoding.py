@@ -103,6 +103,7 @@ class ProgramGrammar:
         special = set(tokenizer.all_special_ids) | set(tokenizer.get_added_vocab().values())
         self._text: dict[int, str] = {}
         self._tree = _Node()
+        alphabet = self.automaton.alphabet()
         words: list[int] = []
         self._begins_word = any(token.startswith("▁") for token in known)
         for token, number in known.items():
@@ -112,13 +113,16 @@ class ProgramGrammar:
             text = token.replace("Ġ", " ").replace("▁", " ")
             self._text[number] = text
             words.append(number)
-            if text.isascii():
+            if alphabet.issuperset(text):
                 self._plant(text, number)
         for mark, number in self._mark_tokens.items():
             self._plant(mark, number)
         digits = [number for number in words if any(character.isdigit() for character in self._text[number])]
+        set_of_digits = set(digits)
         self._free = np.array(sorted([*words, end]), np.int64)
         self._talk = np.array(sorted({*words, end} - set(digits)), np.int64)
+        # talk begins with a capital; a small letter could be a slip into a program
+        self._begins_talk = [n for n in words if self._text[n].strip()[:1].isupper() and n not in set_of_digits]
         self._allowed: dict[tuple[str, State], np.ndarray] = {}
         self._forced: dict[Decoding, tuple[int, ...]] = {}
 
@@ -195,8 +199,7 @@ class ProgramGrammar:
         if self.automaton.accepts(at.state):
             tokens.append(self.end)
         if at.state == self.automaton.start and begins:
-            # talk: what begins no program; a small letter could be a slip into one
-            tokens += [n for n in self._talk.tolist() if n != self.end and self._text[n].strip()[:1].isupper()]
+            tokens += self._begins_talk
         return np.unique(np.array(tokens, np.int64))
 
     def _walk(self, node: _Node, state: State, tokens: list[int]) -> None:

@@ -150,8 +150,7 @@ class Describer:
 
     def _add(self, phrase: NounPhrase, step: Step) -> None:
         concept = next((n for n in self.vocabulary.names if self.vocabulary.nouns(n)[1] == phrase.plural), None)
-        by_order = [part for part in step.filters if isinstance(part, Rank | Near | Pair)]
-        if by_order:
+        if any(isinstance(part, Rank | Near | Pair) for part in step.filters):
             self._add_ordered(phrase, step, concept)
             return
         predicates = [self._predicate(part, concept) for part in step.filters]
@@ -179,6 +178,9 @@ class Describer:
             phrase.closed = f"{phrase.definite()} except {listed(gone)}"
             phrase.one = False
             return
+        match step.filters:
+            case (Near(),) | (Rank(first=1),) if phrase.one and phrase.closed:
+                return  # the first of a single one is that one
         kept = []
         for part in step.filters:
             if not isinstance(part, Rank | Near | Pair):
@@ -194,7 +196,7 @@ class Describer:
     def _elliptical(self, part: Filter, concept: str | None) -> str:
         """What is left out by an exclusion, without its noun."""
         if isinstance(part, Rank | Near | Pair):
-            return order_phrase(part, self, "one" if ranked(part) == 1 else "ones", "")
+            return order_phrase(part, self, "one" if ranked(part) == 1 else "", "")
         return f"those that {self._predicate(part, concept).text(True, False)}"
 
     # slots

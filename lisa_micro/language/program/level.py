@@ -125,6 +125,10 @@ class Level:
             after = self._steps[key] = self._state(self._closure(nodes))
         return after
 
+    def alphabet(self) -> set[str]:
+        """All characters that any text of the level uses."""
+        return {character for read in self._read if read for character in read[0]}
+
     def accepts(self, state: int) -> bool:
         """Whether the text so far is complete."""
         return self._end in self._sets[state]

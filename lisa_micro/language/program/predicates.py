@@ -168,17 +168,21 @@ def order_phrase(part: Filter, sets: Sets, noun: str, whole: str, others: str = 
     Args:
         part: a rank, a nearness or a closest pair.
         sets: names sets.
-        noun: without article, in the number that fits; ``""`` where there is a whole.
+        noun: without article, in the number that fits; ``""`` where there is a whole, or none is said.
         whole: a definite phrase out of which it picks.
         others: what the noun's "that ..." says, of several: all that it picks from.
     """
+    return " ".join(_order_phrase(part, sets, noun, whole, others).split())
+
+
+def _order_phrase(part: Filter, sets: Sets, noun: str, whole: str, others: str) -> str:
     n = ranked(part)
     of = f" of {whole}" if whole else ""
     many = "" if n == 1 else f"{count_word(n)} "
-    behind = noun or ("one" if n == 1 else "ones")
+    behind = noun or ("one" if n == 1 and whole else "")
     match part:
         case Rank(by, _, last, True):
-            return f"the {_adjective(by)} {last} %{of or f' of the {noun}'}"
+            return f"the {_adjective(by)} {last} %{of or (f' of the {noun}' if noun else '')}"
         case Rank(by, first, last) if by in terms.RANK_WORDS:
             span = "" if first == 1 else f"{_span(first, last)} "
             number = many if first == 1 else ""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lisa_micro.models.checkpoints import load_strict, read_state
 from lisa_micro.models.lisa.config import LisaConfig, LoraSettings
+from lisa_micro.models.lisa.exemplars import ExemplarEncoder
 from lisa_micro.models.lisa.mask_head import MaskHead, MaskHeadConfig
 from lisa_micro.models.lisa.model import LisaModel
 from lisa_micro.models.lisa.projector import ImageProjector, SegProjector
@@ -28,16 +29,19 @@ PARTS = (
     "new_tokens",
 )
 """Modules of a model folder, one safetensors file each; ``lora.safetensors`` is the adapter."""
-ALL_PARTS = (*PARTS, "own_head", "own_top")
-"""With the mask decoder of users' concepts and what it sees through, which few models have."""
+ALL_PARTS = (*PARTS, "exemplar_encoder", "own_head", "own_top")
+"""With the exemplar encoder, and the mask decoder of users' concepts and what it sees through, which few models
+have."""
 
 
 def build_vision(config: LisaConfig) -> LisaModel:
     """SAM tower and mask decoder alone, untrained: prompts by points and boxes."""
-    sizes = MaskHeadConfig(dim=config.embed_dim, depth=config.depth, concepts=len(config.vocabulary.names))
+    sizes = MaskHeadConfig(dim=config.embed_dim, depth=config.depth, concepts=len(config.code_names))
     own = MaskHead(sizes) if config.own_decoder else None
     top = TopDown(config.embed_dim) if config.own_top else None
-    return LisaModel(config, ConvSamTower(config.embed_dim), MaskHead(sizes), own_head=own, own_top=top)
+    exemplars = ExemplarEncoder(config.embed_dim) if config.exemplars else None
+    tower, head = ConvSamTower(config.embed_dim), MaskHead(sizes)
+    return LisaModel(config, tower, head, own_head=own, own_top=top, exemplar_encoder=exemplars)
 
 
 def add_lora(language: nn.Module, settings: LoraSettings) -> nn.Module:

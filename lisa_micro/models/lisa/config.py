@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lisa_micro.language import Vocabulary
 from lisa_micro.models.lisa.base_lm import SMOLLM2
-from lisa_micro.types import InputError
+from lisa_micro.types import CONCEPTS, InputError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -63,7 +63,9 @@ class LisaConfig(BaseModel):
         work_side: longest side, px, at which the SAM tower sees a micrograph (larger ones are scaled down).
         least_side: micrographs whose longest side is below this are scaled up to it.
         presence_threshold: probability below which a target counts as not there, per concept.
-        concepts: name of each concept beyond the five of the reply language, in the order of the code book.
+        built_in: concepts that the mask decoder was shipped with, in the order of its class embeddings.
+        concepts: name of each concept that users taught, in the order of the class embeddings behind the built-in ones.
+        exemplars: whether the model has an exemplar encoder.
         own_decoder: those of them that are outlined by a mask decoder of their own (``own_head``), so that tuning it
             has changed nothing for the others. own_top: whether that decoder sees through a top-down path of its own
             (``own_top``) too.
@@ -84,7 +86,9 @@ class LisaConfig(BaseModel):
     work_side: int = Field(640, ge=64, le=1024)
     least_side: int = Field(256, ge=32)
     presence_threshold: dict[str, float] = {}
+    built_in: tuple[str, ...] = CONCEPTS
     concepts: dict[str, OwnConcept] = {}
+    exemplars: bool = False
     own_decoder: tuple[str, ...] = ()
     own_top: bool = False
     lora: LoraSettings = LoraSettings()
@@ -93,6 +97,8 @@ class LisaConfig(BaseModel):
     @model_validator(mode="after")
     def _readable_concepts(self) -> LisaConfig:
         assert self.vocabulary
+        if self.built_in[: len(CONCEPTS)] != CONCEPTS or len(set(self.built_in)) < len(self.built_in):
+            raise ValueError(f"built_in must begin with {', '.join(CONCEPTS)} and name each concept once")
         strange = sorted(set(self.own_decoder) - self.concepts.keys())
         if strange:
             raise ValueError(f"own_decoder names {', '.join(strange)}, which concepts does not have")
@@ -105,6 +111,19 @@ class LisaConfig(BaseModel):
         """All concepts that the model knows."""
         own = self.concepts.items()
         return Vocabulary.of((name, *concept.nouns, concept.kind == "instances") for name, concept in own)
+
+    @property
+    def code_names(self) -> tuple[str, ...]:
+        """Names of the class embeddings, in their order: built-in concepts, then those that users taught."""
+        return (*self.built_in, *self.concepts)
+
+    def code_number(self, name: str) -> int:
+        """Number of a concept's class embedding, -1 where it has none. A concept that users taught goes before a
+        built-in one of the same name."""
+        taught = tuple(self.concepts)
+        if name in taught:
+            return len(self.built_in) + taught.index(name)
+        return self.built_in.index(name) if name in self.built_in else -1
 
     @classmethod
     def read(cls, folder: Path) -> LisaConfig:

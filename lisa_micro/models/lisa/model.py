@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lisa_micro.models.lisa.config import LisaConfig
+from lisa_micro.models.lisa.exemplars import ExemplarBoxes, ExemplarEncoder
 from lisa_micro.models.lisa.mask_head import MaskHead, MaskOutputs, box_areas, point_areas
 from lisa_micro.models.lisa.projector import ImageProjector, SegProjector
 from lisa_micro.models.lisa.tokens import NewTokens
+from lisa_micro.models.lisa.windows import decode_windows, window_around
 from lisa_micro.models.towers.clip import ConvClipTower, to_square
 from lisa_micro.models.towers.sam import ConvSamTower, SamFeatures, TopDown
 
@@ -65,6 +67,7 @@ class LisaModel(nn.Module):
         new_tokens, seg_projector, clip_tower, clip_projector, sam_projector: with the language model.
         own_head: the mask decoder of the concepts that ``config.own_decoder`` names. own_top: what makes the features
             that it sees of those of the SAM tower's encoder; ``None``: it sees those of all others.
+        exemplar_encoder: makes prompts of boxes around examples; ``None`` where the model has none.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class LisaModel(nn.Module):
         sam_projector: ImageProjector | None = None,
         own_head: MaskHead | None = None,
         own_top: TopDown | None = None,
+        exemplar_encoder: ExemplarEncoder | None = None,
     ):
         super().__init__()
         self.config = config
@@ -87,6 +91,7 @@ class LisaModel(nn.Module):
         self.language, self.new_tokens, self.seg_projector = language, new_tokens, seg_projector
         self.clip_tower, self.clip_projector, self.sam_projector = clip_tower, clip_projector, sam_projector
         self.own_head, self.own_top = own_head, own_top
+        self.exemplar_encoder = exemplar_encoder
 
     # seeing
 
@@ -101,10 +106,12 @@ class LisaModel(nn.Module):
             clip = self.clip_tower(self.clip_tower.normalise(square))
         return sam, clip, work
 
-    def see_detail(self, image: Tensor) -> tuple[SamFeatures, tuple[int, int]]:
-        """The SAM tower alone on ``(1, 1, H, W)`` in 0..1: its features, and the size at which it saw the image."""
+    def see_detail(self, image: Tensor, side: int | None = None) -> tuple[SamFeatures, tuple[int, int]]:
+        """The SAM tower alone on ``(1, 1, H, W)`` in 0..1: its features, and the size at which it saw the image.
+        ``side``: in place of the configuration's ``work_side``, at most
+        :data:`lisa_micro.models.lisa.mask_head.FRAME`."""
         shape = tuple(image.shape[-2:])
-        work = work_shape(*shape, self.config.work_side, self.config.least_side)
+        work = work_shape(*shape, side or self.config.work_side, self.config.least_side)
         scaled = image
         if work != shape:
             scaled = F.interpolate(image, work, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
@@ -114,11 +121,11 @@ class LisaModel(nn.Module):
         stages = self.sam_tower.stages(padded)
         return self.sam_tower.top_down(stages)._replace(stages=stages), work
 
-    def encode_image(self, image: Tensor, tokens: bool = True) -> ImageFeatures:
+    def encode_image(self, image: Tensor, tokens: bool = True, side: int | None = None) -> ImageFeatures:
         """``(1, 1, H, W)`` in 0..1 -> :class:`ImageFeatures`. Without ``tokens``, only what the mask decoder needs: for
-        parts of a micrograph that the language model has read as a whole."""
+        parts of a micrograph that the language model has read as a whole; then ``side`` as for :meth:`see_detail`."""
         if not tokens:
-            sam, work = self.see_detail(image)
+            sam, work = self.see_detail(image, side)
             return ImageFeatures(sam, None, tuple(image.shape[-2:]), work)
         sam, clip, work = self.see(image)
         tokens = None if self.language is None else self.image_tokens(clip, sam.embedding)
@@ -160,16 +167,20 @@ class LisaModel(nn.Module):
         return self.decode_prompts(features, code, [number])
 
     def nearest_concepts(self, prompts: Tensor) -> list[int]:
-        """Prompt embeddings ``(N, D)`` -> number of the concept whose code is nearest to each."""
-        return torch.cdist(prompts.float(), self.mask_head.code_book.weight.float()).argmin(1).tolist()
+        """Prompt embeddings ``(N, D)`` -> number of the concept whose code is nearest to each, among those that the
+        reply language names."""
+        config = self.config
+        spoken = [n for n, name in enumerate(config.code_names) if name in config.vocabulary.names]
+        codes = self.mask_head.code_book.weight[spoken]
+        return [spoken[k] for k in torch.cdist(prompts.float(), codes.float()).argmin(1).tolist()]
 
     def decode_prompts(self, features: ImageFeatures, prompts: Tensor, concepts: list[int]) -> MaskOutputs:
         """Prompt embeddings ``(N, D)`` -> maps, as above: each by the mask decoder of its concept (``concepts``, N
         numbers; not looked at where there is one decoder only)."""
         if self.own_head is None:
             return self.mask_head(features.sam, prompts.unsqueeze(1))
-        names = self.config.vocabulary.names
-        own = [names[number] in self.config.own_decoder for number in concepts]
+        names, first = self.config.code_names, len(self.config.built_in)
+        own = [number >= first and names[number] in self.config.own_decoder for number in concepts]
         rows = [[n for n, o in enumerate(own) if o == which] for which in (False, True)]
         parts = []
         if rows[0] or not rows[1]:
@@ -192,6 +203,41 @@ class LisaModel(nn.Module):
         points = points.float() * points.new_tensor(features.scale).float()
         areas = point_areas(points, labels, *features.sam.embedding.shape[-2:])
         return self.mask_head(features.sam, self.mask_head.point_tokens(points, labels), areas=areas)
+
+    def decode_exemplars(self, features: ImageFeatures, image: Tensor, boxes: Tensor, signs: Tensor) -> MaskOutputs:
+        """All that is like the objects in some boxes -> maps, as above, N = 1.
+
+        Args:
+            image: ``(1, 1, H, W)`` in 0..1, the micrograph. boxes: ``(K, 4)`` XYXY px of it.
+            signs: ``(K,)``, 1 = like these, -1 = not like these; at least one 1.
+
+        Raises:
+            ValueError: the model has no exemplar encoder.
+        """
+        if self.exemplar_encoder is None:
+            raise ValueError("this model has no exemplar encoder")
+        x, y = features.scale
+        boxes = boxes.float() * boxes.new_tensor([x, y, x, y]).float()
+        seen = image
+        if features.work != features.shape:
+            seen = F.interpolate(image, features.work, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+        seen = pad_to_multiple(seen, self.sam_tower.multiple)
+        masks = self._box_masks(features.sam, boxes)
+        given = ExemplarBoxes(boxes[None], signs[None], masks[None])
+        prompt = self.exemplar_encoder(features.sam, seen, given)
+        return self.mask_head(prompt.on(features.sam), prompt.tokens, areas=prompt.areas)
+
+    def _box_masks(self, sam: SamFeatures, boxes: Tensor) -> Tensor:
+        """Probability of the object in each box ``(K, 4)`` px of the tower's input, ``(K, H/2, W/2)``."""
+        height, width = sam.embedding.shape[-2:]
+        areas = box_areas(boxes, height, width)
+        sparse, position = self.mask_head.box_tokens(boxes), self.mask_head.position(height, width)
+        windows = [window_around(tuple(box), height, width) for box in boxes.tolist()]
+        masks = [
+            decode_windows(self.mask_head, sam, position, sparse[k : k + 1], areas[k : k + 1], [window])[0]
+            for k, window in enumerate(windows)
+        ]
+        return torch.cat(masks).sigmoid()
 
     @staticmethod
     def to_micrograph(maps: Tensor, features: ImageFeatures, shape: tuple[int, int] | None = None) -> Tensor:

@@ -85,10 +85,7 @@ class VideoConversation:
 
     def __init__(self, tracks: TrackData, assistant: Assistant, video: object = None, findings: Findings | None = None):
         if not assistant.capabilities.video_questions:
-            raise InputError(
-                f"Preset {assistant.preset!r} cannot answer questions about videos, since it does not write the reply "
-                "language; use micro."
-            )
+            raise InputError(f"Preset {assistant.preset!r} cannot answer questions about videos; use micro.")
         self.tracks, self.assistant = tracks, cast(QuestionAssistant, assistant)
         self.measurements = VideoMeasurements(tracks, findings)
         self.answers: list[VideoAnswer] = []
@@ -121,7 +118,8 @@ class VideoConversation:
         clock.lap("language")
         concepts: list[str] = []
         if len(written.states):
-            concepts = [vocabulary.names[k] for k in self.assistant.engine.nearest_concept(written.states)]
+            engine = self.assistant.engine
+            concepts = [engine.code_names[k] for k in engine.nearest_concept(written.states)]
         answer = answer_reply(self.measurements, reply, concepts, vocabulary)
         if _declines(reply):
             answer = replace(answer, text=self._absence(answer.text, absent))

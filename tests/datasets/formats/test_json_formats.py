@@ -21,8 +21,8 @@ from foreign_sources import (
 )
 from PIL import Image
 
-from lisa_micro.datasets.converting import Choices, convert
 from lisa_micro.datasets.formats.drafts import Faults
+from lisa_micro.datasets.preparation.converting import Choices, convert
 
 
 def test_coco_instances_and_captions_of_one_image_are_combined(tmp_path):

@@ -19,8 +19,8 @@ from foreign_sources import (
 )
 
 from lisa_micro.cli.main import main
-from lisa_micro.datasets.converting import Choices, convert
 from lisa_micro.datasets.formats.drafts import Faults
+from lisa_micro.datasets.preparation.converting import Choices, convert
 from lisa_micro.datasets.readers import read_record_folder
 from lisa_micro.datasets.records import read_records
 

@@ -71,7 +71,9 @@ class Builder:
         return words.replace("{nouns}", many).replace("{noun}", one)
 
     def add(self, piece: Piece) -> None:
-        """Add one step."""
+        """Add one step. Nothing is picked out of a single instance."""
+        if piece.form == "order" and self.closed and self.one:
+            return
         self.steps.append(piece.step)
         words = self.worded(piece.words, elliptical=piece.form == "order" and (self.closed or self.posts > 0))
         if piece.form == "post":

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from lisa_micro.sim.cache import plain
+from lisa_micro.sim.files.cache import plain
 from lisa_micro.sim.scene import Scene, simulate_scene
 from lisa_micro.sim.video import Video, simulate_sintering
 from lisa_micro.types import InputError

@@ -1,6 +1,7 @@
 """Group images by source image, and split a data set into parts by group.
 
-Tiles of one image are recognised by their names and by their content (:mod:`lisa_micro.datasets.near_duplicates`).
+Tiles of one image are recognised by their names and by their content
+(:mod:`lisa_micro.datasets.preparation.near_duplicates`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
-from lisa_micro.datasets.near_duplicates import Signature, groups, near_duplicates
+from lisa_micro.datasets.preparation.near_duplicates import Signature, groups, near_duplicates
 from lisa_micro.datasets.records import Split
 
 OVERLAPS_UP_TO = 800
@@ -62,7 +63,7 @@ def group_images(
 
     Args:
         sources: what each image was cropped from. signatures: one per image.
-        progress: see :func:`~lisa_micro.datasets.near_duplicates.near_duplicates`.
+        progress: see :func:`~lisa_micro.datasets.preparation.near_duplicates.near_duplicates`.
 
     Returns:
         index of the first image of each image's group.

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from lisa_micro.io import tiff, volumes
 from lisa_micro.io.arrays import to_plane
+from lisa_micro.io.formats import tiff, volumes
 from lisa_micro.io.reader import read_micrograph
 from lisa_micro.io.stream import Facts, Frames, facts_of, timed
 from lisa_micro.io.times import in_seconds
@@ -85,7 +85,7 @@ def mrc_stack(path: Path) -> tuple[Facts, Frames]:
     """Facts and frames of an MRC file; each section is a frame.
 
     Raises:
-        InputError: as :func:`lisa_micro.io.volumes.read_mrc`.
+        InputError: as :func:`lisa_micro.io.formats.volumes.read_mrc`.
     """
     first = read_micrograph(path)
     return facts_of(first, int(first.metadata["pages"]), "sections"), lambda: _mrc_frames(path)
@@ -107,7 +107,7 @@ def rosettasciio_stack(path: Path) -> tuple[Facts, Frames]:
     """Facts and frames of the largest stack in a DM3, DM4, EMD, SER, EMI or TVIPS file.
 
     Raises:
-        InputError: as :func:`lisa_micro.io.volumes.read_rosettasciio`.
+        InputError: as :func:`lisa_micro.io.formats.volumes.read_rosettasciio`.
     """
     first = read_micrograph(path)
     count = int(first.metadata["pages"])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lisa_micro.io.arrays import check_page, check_size, to_plane
-from lisa_micro.io.pictures import open_picture
+from lisa_micro.io.formats.pictures import open_picture
 from lisa_micro.io.pixelsize import tiff_pixel_size
 from lisa_micro.types import InputError, Micrograph
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from lisa_micro.execution.filters import Executor, Impossible
+from lisa_micro.execution.quantities import Measurer, Moments
 from lisa_micro.execution.results import Result, Selection
 from lisa_micro.execution.scene import Measures
-from lisa_micro.execution.values import Measurer, Moments
 from lisa_micro.language.program.syntax import Program
 from lisa_micro.language.vocabulary import FULL_VOCABULARY, Vocabulary
 

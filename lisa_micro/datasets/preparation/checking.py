@@ -14,8 +14,8 @@ import numpy as np
 
 from lisa_micro.datasets.custom_concepts import FILE_NAME as CONCEPT_FILE
 from lisa_micro.datasets.custom_concepts import read_vocabulary
-from lisa_micro.datasets.near_duplicates import Signature, image_signature, near_duplicates
-from lisa_micro.datasets.parts import OVERLAPS_UP_TO
+from lisa_micro.datasets.preparation.near_duplicates import Signature, image_signature, near_duplicates
+from lisa_micro.datasets.preparation.parts import OVERLAPS_UP_TO
 from lisa_micro.datasets.readers import Example, record_example
 from lisa_micro.datasets.records import DERIVED, FILE_NAME, SEG, Record, Turn, file_faults, parse_line, record_file
 from lisa_micro.io import read_micrograph

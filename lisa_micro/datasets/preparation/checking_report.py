@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lisa_micro.datasets.checking import Report
+from lisa_micro.datasets.preparation.checking import Report
 from lisa_micro.datasets.readers import Example, record_example
 from lisa_micro.datasets.records import Record
 from lisa_micro.io import read_micrograph

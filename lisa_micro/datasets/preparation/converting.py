@@ -28,9 +28,9 @@ from lisa_micro.datasets.formats.labelme import from_labelme
 from lisa_micro.datasets.formats.reasonseg import from_reasonseg
 from lisa_micro.datasets.formats.sentences import from_sentences
 from lisa_micro.datasets.image_texts import Drawing, draw_conversations
-from lisa_micro.datasets.merging import from_corrections
-from lisa_micro.datasets.near_duplicates import Signature, image_signature
-from lisa_micro.datasets.parts import OVERLAPS_UP_TO, choose_parts, group_images, tile_sources
+from lisa_micro.datasets.preparation.merging import from_corrections
+from lisa_micro.datasets.preparation.near_duplicates import Signature, image_signature
+from lisa_micro.datasets.preparation.parts import OVERLAPS_UP_TO, choose_parts, group_images, tile_sources
 from lisa_micro.datasets.readers import Example, make_example
 from lisa_micro.datasets.records import FILE_NAME, Record, Split, Turn, write_records
 from lisa_micro.io import read_micrograph, write_labels

@@ -1,0 +1,1 @@
+"""Stage ``concepts``: the SAM tower, the mask decoder and the exemplar encoder on seventeen concepts."""

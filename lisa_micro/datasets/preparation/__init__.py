@@ -1,0 +1,1 @@
+"""Data sets made ready: converted to records, checked, merged, divided into parts."""

@@ -1,0 +1,1 @@
+"""Readers of single file formats: TIFF, pictures, volumes, movies, stacks of frames."""

@@ -1,0 +1,1 @@
+"""Simulated scenes in files: cached, written with their truth, as contact sheets."""
