@@ -96,13 +96,8 @@ def simulate(path: Path, name: str) -> Path:
     """Simulate a sample and write it as a TIFF stack, with the same bytes each time."""
     import numpy as np
 
-<<<<<<< HEAD
     from lisa_micro.sim import Video, simulate_sintering
-    from lisa_micro.sim.write import to_integers, write_tiff
-=======
-    from lisa_micro.sim import simulate_sintering
     from lisa_micro.sim.files.write import to_integers, write_tiff
->>>>>>> main
 
     settings = {key: value for key, value in SAMPLES[name].items() if key != "title"}
     video = simulate_sintering(**settings)
