@@ -187,8 +187,9 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
     def saved(request: gr.Request) -> list[Any]:
         session = app.session(request)
         try:
-            assistant = app.queue.assistant
-            path = exports.pack(session, assistant.preset, assistant.weights_sha256, str(assistant.device))
+            model = app.queue.loaded
+            sha256, device = (None, "") if model is None else (model.weights_sha256, str(model.device))
+            path = exports.pack(session, app.queue.preset(app.preset), sha256, device)
         except InputError as error:
             return [gr.skip(), views.chat_view(session, notice=str(error))]
         url = session.put(path, "application/zip", "lisa-micro.zip")
