@@ -1,4 +1,4 @@
-"""The app for programs: the API as docs/api.md has it, sessions that keep apart, and the tools over MCP."""
+"""The API as documented in docs/api.md, separate sessions, and the MCP tools."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def label_file(labels) -> bytes:
 
 
 PROGRAMS = ("micrographs", "videos")
-"""What the programs in the docs are about, in order."""
+"""Subjects of the programs in the docs, in order."""
 
 
 def run_from_docs(about, url):
-    """Run a program of the docs as it stands there, but for the address."""
+    """Run a program of the docs unchanged, except for the address."""
     programs = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    assert len(programs) == len(PROGRAMS)  # a further one needs a test that runs it
+    assert len(programs) == len(PROGRAMS)  # add a test for a new program
     program = programs[PROGRAMS.index(about)]
     assert program.count('"http://127.0.0.1:7860"') == 1
     exec(compile(program.replace("http://127.0.0.1:7860", url), str(DOCS), "exec"), {"__name__": "__main__"})

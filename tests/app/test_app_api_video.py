@@ -1,4 +1,4 @@
-"""The app for programs, with videos: following and asking as docs/api.md has it, and sessions that keep apart."""
+"""The API for videos as documented in docs/api.md: tracking, questions, and separate sessions."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_video_is_followed_and_asked_about(url, client):
     assert (slower["pixel_size_nm"], slower["frame_time_s"]) == (1.0, 2.0)
     when = dict(zip(column(slower["events"], "kind"), column(slower["events"], "time_s"), strict=True))
     assert when["coalesce"] == 8.0
-    assert httpx.get(url + made["files"]["labels.tif"]).status_code == 404  # of what is no longer there
+    assert httpx.get(url + made["files"]["labels.tif"]).status_code == 404  # of the replaced run
     assert httpx.get(url + slower["files"]["labels.tif"]).status_code == 200
 
 
@@ -175,7 +175,7 @@ def test_the_same_again_is_not_followed_anew(user, queue):
     track(user, queue, key, "others")
     assert len(queue.assistant.seen) == 2 * FRAMES
     links = [path for path in user.folder.iterdir() if ".tracks.csv" in path.name]
-    assert len(links) == 1  # those of earlier runs are gone
+    assert len(links) == 1  # those of earlier runs are removed
 
 
 def test_one_video_at_a_time(user, queue):

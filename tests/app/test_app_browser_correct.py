@@ -1,4 +1,4 @@
-"""The page "Correct" in a real browser, with a stand-in whose masks are known behind it."""
+"""The page Correct in Chromium, with a stand-in with known masks."""
 
 from __future__ import annotations
 

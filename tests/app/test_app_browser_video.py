@@ -1,4 +1,4 @@
-"""The page "Video" in a real browser: a stand-in behind it sees squares whose fate is known."""
+"""The page Video in Chromium, with a stand-in for the model that finds squares with known tracks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STAGE = "#lm-video .lm-stage"
 
 @pytest.fixture(scope="module")
 def served():
-    """The app's address, and the stand-in behind it."""
+    """The address of the app, and its stand-in."""
     from lisa_micro_app.serve import AppSettings, serve
 
     watching, found, ended, started = Watching(), [], threading.Event(), threading.Event()

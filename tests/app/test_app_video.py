@@ -99,7 +99,7 @@ def test_a_video_whose_frames_are_too_large_together_is_refused(user):
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".tif"])
 def test_a_truncated_video_is_opened_as_far_as_it_goes_or_refused(tmp_path, suffix):
-    """In a process of its own: a decoder that crashes would take the app with it."""
+    """In its own process, because a decoder may crash."""
     content = stack() if suffix == ".tif" else movie(suffix)
     for k in range(1, 8):
         (tmp_path / f"{k}{suffix}").write_bytes(content[: len(content) * k // 8])
