@@ -1,1 +1,1 @@
-"""The app: talk to a micrograph in the browser. ``python -m lisa_micro_app`` or ``lisa-micro app``."""
+"""The app: talk to a micrograph in the browser. Started by ``lisa-micro app`` or ``python -m lisa_micro_app``."""

@@ -1,4 +1,4 @@
-"""``python -m lisa_micro_app``: the same as ``lisa-micro app``."""
+"""Run ``lisa-micro app`` as ``python -m lisa_micro_app``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lisa_micro.cli.main import run_command_line
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until interrupted; exit code 2 for options that cannot be used."""
+    """Serve the app until interrupted; return the exit code, 2 for bad options."""
     return run_command_line(["app", *(sys.argv[1:] if arguments is None else arguments)])
 
 

@@ -1,46 +1,32 @@
-"""Downloads: what the command line writes, packed, with the commands that write it again."""
+"""Downloads of the pages Chat and Words against boxes: results as the command line writes them, with ``repeat.sh``."""
 
 from __future__ import annotations
 
 import shlex
 import shutil
-import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from lisa_micro.io import write_labels
+from lisa_micro.io import write_json, write_labels
 from lisa_micro.results import save_answer
 from lisa_micro.types import InputError
-from lisa_micro_app.handlers import safe_suffix, shown_name
+from lisa_micro_app.archives import SCRIPT_HEAD, command_options, copy_input, plain_name, zip_folder
 from lisa_micro_app.state.conversation import State, Turn
+from lisa_micro_app.state.correction import write_logs
+from lisa_micro_app.state.pages import Compared
 from lisa_micro_app.state.session import Session
 
-MOST_INPUT_BYTES = 256 * 1024 * 1024
-"""A larger input file is not packed again; the user has it."""
-HEAD = """#!/bin/sh
-# Writes the results of this folder again, into again/. Run it here, where lisa-micro is installed.
-set -eu
-cd "$(dirname "$0")"
-"""
 
-
-def plain_name(name: str) -> str:
-    """A user's file name as a name that is harmless in any archive and shell: letters, digits, ``.``, ``_``, ``-``."""
-    stem = Path(shown_name(name)).stem
-    text = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in stem).strip("_-")
-    return (text or "micrograph")[:60] + safe_suffix(name)
-
-
-def groups(state: State) -> list[list[Turn]]:
-    """Turns by micrograph and pixel size, in the order of the first of each: what one command repeats."""
-    found: dict[tuple[str, float | None], list[Turn]] = {}
+def group_turns(state: State) -> list[list[Turn]]:
+    """Group turns by micrograph and pixel size, in the order of their first turns; one command repeats each group."""
+    groups: dict[tuple[str, float | None], list[Turn]] = {}
     for turn in state.turns:
-        found.setdefault((turn.picture, turn.given_nm), []).append(turn)
-    return list(found.values())
+        groups.setdefault((turn.picture, turn.given_nm), []).append(turn)
+    return list(groups.values())
 
 
-def _names(state: State) -> dict[str, str]:
-    """Key of a micrograph -> its file's name in the archive; no two alike."""
+def _file_names(state: State) -> dict[str, str]:
+    """Unique file names in the archive, by the keys of the micrographs."""
     names: dict[str, str] = {}
     for turn in state.turns:
         if turn.picture not in names:
@@ -53,136 +39,104 @@ def _names(state: State) -> dict[str, str]:
     return names
 
 
-def commands(turns: list[Turn], image: str, out: str, preset: str) -> str:
-    """The command that repeats some turns about one micrograph.
+def chat_command(turns: Sequence[Turn], image: str, out: str, preset: str) -> str:
+    """The command that repeats turns about one micrograph, follow-ups included.
 
     Args:
         turns: in order, about one micrograph with one pixel size.
-        image, out: path of its file, and of the folder that gets a folder for each turn.
+        image: path of the micrograph.
+        out: path of the folder that gets one folder per turn.
         preset: of the assistant.
     """
-    options = "" if preset == "micro" else f" --preset {shlex.quote(preset)}"
-    if turns[0].given_nm is not None:
-        options += f" --pixel-size {turns[0].given_nm:.12g}"
-    image, out = shlex.quote(image), shlex.quote(out)
-    asked = " ".join(shlex.quote(turn.answer.prompt) for turn in turns)
-    return f"printf '%s\\n' {asked} | lisa-micro chat {image} --out {out}{options} --force"
+    prompts = " ".join(shlex.quote(turn.answer.prompt) for turn in turns)
+    options = command_options(preset, turns[0].given_nm)
+    return f"printf '%s\\n' {prompts} | lisa-micro chat {shlex.quote(image)} --out {shlex.quote(out)}{options} --force"
 
 
 def pack(session: Session, preset: str, weights_sha256: str | None, device: str = "") -> Path:
-    """All results of a conversation as one archive, in the session's folder: a folder for each micrograph with a folder
-    for each answer, holding what ``lisa-micro`` writes; the micrographs; and ``repeat.sh``.
+    """Pack all results of a conversation into one archive in the session's folder.
+
+    It has one folder per micrograph with one folder per answer, as ``lisa-micro chat`` writes them; the micrographs;
+    and ``repeat.sh``.
+
+    Args:
+        session: whose conversation.
+        preset, weights_sha256, device: of the assistant, for ``answer.json``.
 
     Raises:
-        InputError: nothing was answered yet.
+        InputError: there is no answer yet, or the archive cannot be written.
     """
     state = session.state
     if not state.turns:
-        raise InputError("There is nothing to download yet; ask something first.")
-    work = session.new_file()
-    work.mkdir()
+        raise InputError("Nothing to download yet; ask something first.")
+    root = session.new_file()
+    root.mkdir()
     try:
-        names, script, written = _names(state), [HEAD], set()
-        for turns in groups(state):
-            first = turns[0]
-            name = names[first.picture]
+        names, script, folders = _file_names(state), [SCRIPT_HEAD], set[str]()
+        paths = {picture.key: picture.path for picture in state.pictures}
+        for turns in group_turns(state):
+            name = names[turns[0].picture]
             folder = Path(name).stem
-            if folder in written:  # asked about again with another pixel size
-                folder = f"{folder}_{sum(other.startswith(folder) for other in written) + 1}"
-            written.add(folder)
+            if folder in folders:  # the same micrograph with another pixel size
+                folder = f"{folder}_{sum(other.startswith(folder) for other in folders) + 1}"
+            folders.add(folder)
             for k, turn in enumerate(turns, 1):
-                details: dict[str, Any] = {"device": device, "turn": k}
                 save_answer(
                     turn.answer,
                     turn.micrograph,
-                    work / folder / str(k),
+                    root / folder / str(k),
                     preset=preset,
                     weights_sha256=weights_sha256,
-                    details=details,
+                    details={"device": device, "turn": k},
                 )
-            script.append(_input(state, first, work / "input" / name))
-            script.append(commands(turns, f"input/{name}", f"again/{folder}", preset) + "\n")
-            script += _corrections(session, turns, work, folder, name)
-        (work / "repeat.sh").write_text("\n".join(filter(None, script)), encoding="utf-8")
-        return zip_folder(work, session.new_file(".zip"))
+            script.append(copy_input(paths.get(turns[0].picture), root / "input" / name))
+            script.append(chat_command(turns, f"input/{name}", f"again/{folder}", preset) + "\n")
+            script += _corrections(session, turns, root, folder, name)
+        (root / "repeat.sh").write_text("\n".join(filter(None, script)), encoding="utf-8")
+        return zip_folder(root, session.new_file(".zip"))
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(root, ignore_errors=True)
 
 
-def _corrections(session: Session, turns: list[Turn], work: Path, folder: str, name: str) -> list[str]:
-    """Keep the logs of what was corrected by hand; the commands that repeat it."""
-    from lisa_micro_app.state.correction import write_logs
-
-    nm = "" if turns[0].given_nm is None else f" --pixel-size {turns[0].given_nm:.12g}"
+def _corrections(session: Session, turns: Sequence[Turn], root: Path, folder: str, name: str) -> list[str]:
+    """Write the logs of accepted corrections; return the commands that replay them."""
+    options = command_options(pixel_size_nm=turns[0].given_nm)
     lines = []
     for k, turn in enumerate(turns, 1):
-        for before, log in write_logs(session, turn, work / folder / str(k)):
+        for before, log in write_logs(session, turn, root / folder / str(k)):
             tail = log.stem.removeprefix("corrections")
-            files = f"input/{name} {before.relative_to(work)} {log.relative_to(work)}"
-            lines.append(f"lisa-micro correct {files}{nm} --out again/{folder}/{k}/corrected{tail} --force")
+            files = f"input/{name} {before.relative_to(root)} {log.relative_to(root)}"
+            lines.append(f"lisa-micro correct {files}{options} --out again/{folder}/{k}/corrected{tail} --force")
     return [*lines, ""] if lines else []
 
 
-def _input(state: State, turn: Turn, path: Path) -> str:
-    """Put the micrograph's own file into the archive; a remark for the script where it is not."""
-    source = next((p.path for p in state.pictures if p.key == turn.picture), None)
-    if source is None or not Path(source).is_file() or Path(source).stat().st_size > MOST_INPUT_BYTES:
-        return f"# input/{path.name} is not in the archive: put your own file there"
-    path.parent.mkdir(exist_ok=True)
-    if not path.exists():
-        shutil.copyfile(source, path)
-    return ""
-
-
-def pack_comparison(session: Session, kept: dict[str, Any], preset: str) -> Path:
-    """A comparison as one archive: the report of ``lisa-micro compare``, the boxes, the truth, and ``repeat.sh``.
+def pack_comparison(session: Session, compared: Compared, preset: str) -> Path:
+    """Pack a comparison into one archive: the report of ``lisa-micro compare``, boxes, true labels and ``repeat.sh``.
 
     Args:
-        kept: what :func:`lisa_micro_app.state.comparison.compare` left in the session.
-    """
-    from lisa_micro.io import write_json
-
-    work = session.new_file()
-    work.mkdir()
-    try:
-        comparison, name = kept["comparison"], plain_name(kept["name"])
-        comparison.save(work / "comparison")
-        options = "" if preset == "micro" else f" --preset {shlex.quote(preset)}"
-        if kept["given_nm"] is not None:
-            options += f" --pixel-size {kept['given_nm']:.12g}"
-        if kept["boxes"]:
-            write_json(work / "boxes.json", kept["boxes"])
-            options += " --boxes boxes.json"
-        if comparison.truth is not None:
-            write_labels(work / "truth.tif", comparison.truth, comparison.image.pixel_size_nm)
-            options += " --truth truth.tif"
-        script = [HEAD]
-        source = Path(kept["path"] or "")
-        if source.is_file() and source.stat().st_size <= MOST_INPUT_BYTES:
-            (work / "input").mkdir()
-            shutil.copyfile(source, work / "input" / name)
-        else:
-            script.append(f"# input/{name} is not in the archive: put your own file there")
-        words = shlex.quote(kept["words"]) if kept["words"] else "''"
-        script.append(f"lisa-micro compare input/{name} {words}{options} --out again --force\n")
-        (work / "repeat.sh").write_text("\n".join(script), encoding="utf-8")
-        return zip_folder(work, session.new_file(".zip"))
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def zip_folder(folder: Path, path: Path) -> Path:
-    """All files of a folder as one archive at ``path``.
+        session: whose folder gets the archive.
+        compared: left in the session by :func:`lisa_micro_app.state.comparison.compare`.
+        preset: of the assistant.
 
     Raises:
-        InputError: the disk is full.
+        InputError: the archive cannot be written.
     """
+    root = session.new_file()
+    root.mkdir()
     try:
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as archive:
-            for file in sorted(folder.rglob("*")):
-                if file.is_file():
-                    archive.write(file, file.relative_to(folder))
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise InputError(f"The download cannot be written: {error.strerror or error}.") from error
-    return path
+        comparison, name = compared.comparison, plain_name(compared.name)
+        comparison.save(root / "comparison")
+        options = command_options(preset, compared.given_nm)
+        if compared.boxes:
+            write_json(root / "boxes.json", compared.boxes)
+            options += " --boxes boxes.json"
+        if comparison.truth is not None:
+            write_labels(root / "truth.tif", comparison.truth, comparison.image.pixel_size_nm)
+            options += " --truth truth.tif"
+        comment = copy_input(compared.path, root / "input" / name)
+        words = shlex.quote(compared.words) if compared.words else "''"
+        command = f"lisa-micro compare input/{name} {words}{options} --out again --force\n"
+        (root / "repeat.sh").write_text("\n".join(filter(None, [SCRIPT_HEAD, comment, command])), encoding="utf-8")
+        return zip_folder(root, session.new_file(".zip"))
+    finally:
+        shutil.rmtree(root, ignore_errors=True)

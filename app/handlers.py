@@ -1,5 +1,5 @@
-"""What the page can do, without the page: every function takes the session and plain values and gives the next state or
-plain data. Gradio is not imported here; tests, and programs, call the same functions."""
+"""Handlers of the page Chat, without Gradio: functions of a session and plain values. The API and tests call the same
+functions."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import Any, TypeVar
 
 from lisa_micro.io import read_micrograph
 from lisa_micro.io.units import check_pixel_size
 from lisa_micro.language import check_prompt
+from lisa_micro.protocols import Assistant, Conversation
+from lisa_micro.results.answer import Answer
 from lisa_micro.types import InputError, Micrograph
-from lisa_micro_app.jobs import Desk, Ticket
+from lisa_micro_app.errors import still_answering
+from lisa_micro_app.jobs import Job, JobQueue
 from lisa_micro_app.limits import SAMPLES, Limits
 from lisa_micro_app.state.conversation import (
     Picture,
@@ -25,7 +28,8 @@ from lisa_micro_app.state.conversation import (
     with_turn,
     without_last,
 )
-from lisa_micro_app.state.session import Session, Upload
+from lisa_micro_app.state.pages import ComparisonState, ProgramState
+from lisa_micro_app.state.session import Session
 
 SAMPLE_TITLES = {
     "sintering_tem": "Sintering, BF-TEM",
@@ -33,8 +37,6 @@ SAMPLE_TITLES = {
     "sintering_sem": "Sintering, SEM",
     "isolated_tem": "No contacts, BF-TEM",
 }
-LASTING = ("video", "downloads", "taught")
-"""What of a session's extras has nothing to do with the conversation about micrographs, and outlasts its end."""
 NOTHING_OPEN = "Open a micrograph first: drop a file on the left, or click a sample."
 _POLL_SECONDS = 0.15
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}(\.gz)?")
@@ -44,41 +46,46 @@ _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}(\.gz)?")
 
 
 def shown_name(name: object) -> str:
-    """A file's name as it is shown: without folders and control characters, 120 characters at most. It never becomes
-    part of a path."""
+    """A file's name for display: without folders and control characters, at most 120 characters. It is never used as a
+    path."""
     text = PureWindowsPath(str(name)).name  # takes both kinds of slashes
     text = "".join(c for c in text if c.isprintable()).strip()
     return text[:120] or "micrograph"
 
 
 def safe_suffix(name: object) -> str:
-    """The suffix of a file's name, by which some readers tell formats: lower case, letters and digits only."""
+    """The suffix of a file's name, from which readers infer the format: lower case letters and digits, or ``""``."""
     suffix = Path(shown_name(name)).suffix.lower()
     return suffix if _SUFFIX.fullmatch(suffix) else ""
 
 
 def sample_names() -> list[str]:
-    """Names of the micrographs that come with the checkout; empty where it has none."""
-    there, first = sorted(path.stem for path in SAMPLES.glob("*.tif")), list(SAMPLE_TITLES)
-    return sorted(there, key=lambda name: first.index(name) if name in first else len(first))
+    """Names of the sample micrographs; empty if they are not installed."""
+    names, first = sorted(path.stem for path in SAMPLES.glob("*.tif")), list(SAMPLE_TITLES)
+    return sorted(names, key=lambda name: first.index(name) if name in first else len(first))
 
 
 def sample_path(name: object) -> Path:
-    """The file of a sample.
+    """Path of a sample micrograph.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: no sample has this name.
     """
     if name not in sample_names():
-        raise InputError("There is no sample of that name.")
+        raise InputError(f"There is no sample {shown_name(name)!r}; choose one of {', '.join(sample_names())}.")
     return SAMPLES / f"{name}.tif"
 
 
 def read_picture(path: Path, name: str, key: str) -> Picture:
-    """The micrograph in a file that a user sent, known by the user's name for it alone.
+    """Read a micrograph that a user sent.
+
+    Args:
+        path: of the file.
+        name: the user's name of the file, which notes and errors show in place of the path.
+        key: names the micrograph within the session.
 
     Raises:
-        InputError: it cannot be read; the message has the user's name, not a path of this machine.
+        InputError: it cannot be read.
     """
     name = shown_name(name)
     try:
@@ -86,8 +93,8 @@ def read_picture(path: Path, name: str, key: str) -> Picture:
     except InputError as error:
         raise InputError(_without_path(str(error), path, name)) from error
     except MemoryError as error:
-        raise InputError(f"{name} is too large for this machine's memory.") from error
-    except Exception as error:  # a reader of a foreign format may fail in ways that nobody foresaw
+        raise InputError(f"{name} does not fit into the memory of this computer.") from error
+    except Exception as error:  # third-party readers raise exceptions of many types
         raise InputError(f"{name} cannot be read as a micrograph ({type(error).__name__}).") from error
     notes = tuple(_without_path(note, path, name) for note in micrograph.notes)
     return Picture(key, name, replace(micrograph, source=name, notes=notes, metadata={}), str(path))
@@ -99,24 +106,30 @@ def _without_path(text: str, path: Path, name: str) -> str:
 
 def check_room(state: State, shape: tuple[int, int], limits: Limits) -> None:
     """Raises:
-    InputError: the conversation has no room for a micrograph of ``shape``.
+    InputError: the conversation cannot hold another micrograph of this shape.
     """
     if len(state.pictures) >= limits.images:
-        raise InputError(f"A conversation takes {limits.images} micrographs; clear it to begin a new one.")
+        raise InputError(
+            f"The limit of {limits.images} micrographs in a conversation is reached; clear the conversation first."
+        )
     pixels = shape[0] * shape[1] + sum(p.micrograph.pixels.size for p in state.pictures)
     if pixels > limits.megapixels * 1e6:
         raise InputError(
-            f"The micrographs of a conversation may have {limits.megapixels} million px together; clear it first."
+            f"The micrographs of a conversation may have at most {limits.megapixels} million px together; clear the "
+            "conversation first."
         )
 
 
-def open_upload(session: Session, desk: Desk, key: str, limits: Limits) -> None:
-    """Read a file that the browser sent and go on with it. What cannot be read is removed.
+def open_upload(session: Session, queue: JobQueue, key: str, limits: Limits) -> None:
+    """Read an uploaded micrograph and make it the current one. A file that cannot be read is removed.
+
+    Args:
+        key: of the upload.
 
     Raises:
-        InputError: it did not arrive, cannot be read, or there is no room.
+        InputError: the file did not arrive, cannot be read, or exceeds the limits.
     """
-    upload: Upload = session.take_upload(key, "image")
+    upload = session.take_upload(key, "image")
     try:
         picture = read_picture(upload.path, upload.name, f"p{session.state.counted}-{upload.path.stem}")
         check_room(session.state, picture.micrograph.shape, limits)
@@ -124,14 +137,14 @@ def open_upload(session: Session, desk: Desk, key: str, limits: Limits) -> None:
         upload.path.unlink(missing_ok=True)
         raise
     session.state = with_picture(session.state, picture)
-    look_ahead(session, desk, picture.micrograph)
+    encode_ahead(session, queue, picture.micrograph)
 
 
-def open_sample(session: Session, desk: Desk, name: str, limits: Limits) -> None:
-    """Go on with a sample; one that is open already is shown again.
+def open_sample(session: Session, queue: JobQueue, name: str, limits: Limits) -> None:
+    """Open a sample and make it the current micrograph; if it is open already, select it.
 
     Raises:
-        InputError: there is none of that name, or no room.
+        InputError: no sample has this name, or it exceeds the limits.
     """
     path, key = sample_path(name), f"sample-{name}"
     if any(picture.key == key for picture in session.state.pictures):
@@ -140,18 +153,22 @@ def open_sample(session: Session, desk: Desk, name: str, limits: Limits) -> None
     picture = read_picture(path, path.name, key)
     check_room(session.state, picture.micrograph.shape, limits)
     session.state = with_picture(session.state, picture)
-    look_ahead(session, desk, picture.micrograph)
+    encode_ahead(session, queue, picture.micrograph)
 
 
-def look_ahead(session: Session, desk: Desk, image: Micrograph) -> None:
-    """Look at a micrograph while the user still types, where nobody waits for an answer."""
-    if session.looking is not None:
-        session.looking.cancel()
-    session.looking = desk.submit(lambda ticket: desk.opened.encode(image), background=True)
+def encode_ahead(session: Session, queue: JobQueue, image: Micrograph) -> None:
+    """Encode a micrograph while the user types, unless other jobs wait."""
+    if session.encoding is not None:
+        session.encoding.cancel()
+    session.encoding = queue.submit(lambda _: queue.assistant.encode(image), background=True)
 
 
 def set_pixel_size(state: State, nm: object) -> State:
-    """The current micrograph with a pixel size as typed: a number of nm; nothing brings back what the file says.
+    """Set the pixel size of the current micrograph.
+
+    Args:
+        state: of the conversation.
+        nm: as typed; empty restores the file's own pixel size.
 
     Raises:
         InputError: not a positive number, or no micrograph is open.
@@ -176,8 +193,16 @@ def set_pixel_size(state: State, nm: object) -> State:
 
 @dataclass(frozen=True)
 class Pending:
-    """A request on its way: what was asked about which micrograph, and where it stands. ``place`` counts the requests
-    that come first; 0 when it is being answered."""
+    """The progress of a request.
+
+    Attributes:
+        words: the request.
+        name: of the micrograph.
+        stage: what is being done.
+        place: number of requests ahead; 0 while it is being answered.
+        seconds: time so far.
+        loading: whether the model is still loading.
+    """
 
     words: str
     name: str
@@ -187,95 +212,118 @@ class Pending:
     loading: bool = False
 
     @property
-    def said(self) -> str:
-        """Where it stands, in words."""
+    def status(self) -> str:
+        """The progress in words."""
         if self.loading:
             return "The model is still loading; your request is next"
         if self.place:
-            others = "1 request comes" if self.place == 1 else f"{self.place} requests come"
-            return f"In the queue: {others} before yours"
-        return self.stage or "Begins"
+            return f"In the queue: {self.place} {'request' if self.place == 1 else 'requests'} ahead of yours"
+        return self.stage or "Starting"
 
 
-def ask(session: Session, desk: Desk, words: object, limits: Limits) -> Iterator[Pending]:
-    """Ask about the current micrograph: yields where the request stands; the answer is in the session's state at the
-    end. A request that is called off leaves no trace.
+@dataclass(frozen=True, eq=False)
+class _Answered:
+    """An answer, the conversation that it ends, and the time that it took, s."""
+
+    answer: Answer
+    conversation: Conversation
+    seconds: float
+
+
+def ask(session: Session, queue: JobQueue, words: object, limits: Limits) -> Iterator[Pending]:
+    """Ask about the current micrograph. Yields the progress; at the end the answer is in the session's state. A
+    cancelled request leaves no trace.
 
     Raises:
-        InputError: nothing asked, no micrograph, the last request is still being answered, or it cannot be answered.
+        InputError: an empty request, no open micrograph, the last request is still being answered, or the model cannot
+            answer.
     """
     picture = session.state.picture
     if picture is None:
         raise InputError(NOTHING_OPEN)
     text, notes = check_prompt(str(words or ""))
-    if session.ticket is not None and not session.ticket.finished:
-        raise InputError("The last request is still being answered; wait for it or stop it.")
+    if session.job is not None and not session.job.finished:
+        raise still_answering()
     history = tuple(turn.answer for turn in session.state.about(picture.key))
-    kept = session.conversation
+    previous = session.conversation
 
-    def job(ticket: Ticket) -> Any:
+    def task(job: Job[_Answered]) -> _Answered:
         start = time.perf_counter()
-        ticket.step("Looking at the micrograph")
-        desk.opened.encode(picture.micrograph)
-        ticket.step("Reading your words and outlining")
-        conversation = conversation_about(desk.opened, picture.micrograph, history, kept, ticket)
+        conversation = continue_conversation(queue.assistant, picture.micrograph, history, previous)
+        conversation.progress = lambda stage, done, total: job.step(f"{stage}: {done} of {total}")
+        job.step("Encoding the micrograph")
+        queue.assistant.encode(picture.micrograph)
+        job.step("Reading the request and segmenting")
         answer = conversation.ask(text)
-        ticket.step("Measuring")
-        return replace(answer, notes=(*notes, *answer.notes)), conversation, time.perf_counter() - start
+        job.step("Measuring")
+        answer = replace(answer, notes=(*notes, *answer.notes))
+        # the state keeps the same object, by which continue_conversation recognises an up-to-date conversation
+        conversation.answers[-1] = answer
+        return _Answered(answer, conversation, time.perf_counter() - start)
 
-    session.ticket, session.asked = desk.submit(job), text
-    ticket = session.ticket
-    yield from follow(ticket, desk, Pending(text, picture.name))
-    if ticket.cancelled:
+    job = queue.submit(task)
+    session.job, session.asked = job, text
+    yield from job_progress(job, queue, Pending(text, picture.name))
+    if job.cancelled:
         return
-    if ticket.error is not None:
-        raise ticket.error
-    answer, conversation, seconds = ticket.result
-    # the conversation keeps the very answers that the state keeps, by which it is known to be up to date
-    conversation.answers[-1] = answer
-    session.conversation = conversation
-    session.state = with_turn(session.state, picture, answer, seconds, limits.turns)
+    done = job.outcome()
+    session.conversation = done.conversation
+    session.state = with_turn(session.state, picture, done.answer, done.seconds, limits.turns)
 
 
-def follow(ticket: Ticket, desk: Desk, pending: Pending) -> Iterator[Pending]:
-    """Yield where a request stands whenever that changes, until it ends; who stops listening calls it off."""
+P = TypeVar("P", bound=Pending)
+
+
+def job_progress(job: Job[Any], queue: JobQueue, pending: P) -> Iterator[P]:
+    """Yield the progress of a job whenever it changes, until the job is finished. Closing the iterator cancels the job.
+
+    Args:
+        job: submitted to ``queue``.
+        queue: that runs it.
+        pending: the progress at the start.
+    """
     start, last = time.monotonic(), None
     try:
-        while not ticket.finished:
+        while not job.finished:
             now = replace(
                 pending,
-                stage=ticket.stage,
-                place=ticket.place,
+                stage=job.stage,
+                place=job.place,
                 seconds=int(time.monotonic() - start),
-                loading=desk.state == "loading",
+                loading=queue.state == "loading",
             )
             if now != last:
                 yield now
                 last = now
-            ticket.wait(_POLL_SECONDS)
+            job.wait(_POLL_SECONDS)
     except GeneratorExit:
-        ticket.cancel()
+        job.cancel()
         raise
 
 
-def conversation_about(assistant: Any, image: Micrograph, history: tuple, kept: Any, ticket: Ticket) -> Any:
-    """The assistant's conversation about a micrograph that has come as far as ``history``: the one that was kept where
-    it has, so that nothing is read twice; else a new one, which recites what was said."""
+def continue_conversation(
+    assistant: Assistant, image: Micrograph, history: tuple[Answer, ...], previous: Conversation | None
+) -> Conversation:
+    """A conversation about a micrograph that contains exactly the answers ``history``.
+
+    Args:
+        assistant: the model.
+        image: the micrograph.
+        history: the answers so far.
+        previous: the session's last conversation, which is continued if it fits, so that nothing is read twice.
+    """
     if (
-        kept is not None
-        and kept.image is image
-        and len(kept.answers) == len(history)
-        and all(one is other for one, other in zip(kept.answers, history, strict=True))
+        previous is not None
+        and previous.image is image
+        and len(previous.answers) == len(history)
+        and all(one is other for one, other in zip(previous.answers, history, strict=True))
     ):
-        conversation = kept
-    else:
-        conversation = assistant.open_conversation(image, history=history)
-    conversation.progress = lambda what, done, total: ticket.step(f"{what}: {done} of {total}")
-    return conversation
+        return previous
+    return assistant.open_conversation(image, history=history)
 
 
 def undo(session: Session) -> str:
-    """Take the last request back, be it answered or on its way; its words, to be changed and asked again."""
+    """Undo the last request, answered or not, and return its text for editing."""
     if session.cancel():
         return session.asked
     session.state, words = without_last(session.state)
@@ -283,7 +331,7 @@ def undo(session: Session) -> str:
 
 
 def clear(session: Session) -> None:
-    """Begin anew: no micrograph, nothing said, no files left."""
+    """Remove all micrographs, turns and files of the conversation."""
     session.cancel()
     for picture in session.state.pictures:
         path = Path(picture.path) if picture.path else None
@@ -291,10 +339,11 @@ def clear(session: Session) -> None:
             path.unlink(missing_ok=True)
     session.forget_assets()
     session.conversation = None
-    session.extras = {name: kept for name, kept in session.extras.items() if name in LASTING}
+    session.correction = session.correction.without_conversation()
+    session.comparison, session.programs = ComparisonState(), ProgramState()
     session.state = State(counted=session.state.counted)
 
 
 def stop(session: Session) -> bool:
-    """Call off the request on its way; whether there was one."""
+    """Cancel the current request; return whether there was one."""
     return session.cancel()

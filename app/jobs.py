@@ -1,4 +1,4 @@
-"""One model, many users: requests are answered one after the other, each knows its place, any can be called off."""
+"""The job queue: one thread that runs the model, so that requests of all users are answered one after the other."""
 
 from __future__ import annotations
 
@@ -7,29 +7,40 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
+from lisa_micro.protocols import Assistant
 from lisa_micro.types import InputError
 
-BROKEN = "Something went wrong in the app itself; the request was given up, the conversation is kept."
+INTERNAL_ERROR = "Internal error in the app: the request was cancelled; the conversation is unchanged."
+
+T = TypeVar("T")
 
 
 class Cancelled(Exception):
-    """The request was called off, or took too long."""
+    """The job was cancelled, or exceeded its time limit."""
 
 
-class Ticket:
-    """One request: where it stands, and what came of it.
+class Job(Generic[T]):
+    """One request: its place in the queue, its stage, and its result.
+
+    Args:
+        task: called with the job; returns the result.
+        seconds: time limit, from the start of the task.
 
     Attributes:
-        stage: what is being done, in words.
-        result, error: what came of it, once :attr:`finished`.
+        stage: what the task is doing now, in words.
+        result, error: set once the job is :attr:`finished`; see :meth:`outcome`.
+        cancelled: whether it was cancelled.
+        long: whether short jobs may run between the steps of this one.
+        place: number of jobs ahead; 0 while it runs.
+        started: time at which the task started, s of ``time.monotonic``; ``None`` while the job waits.
     """
 
-    def __init__(self, job: Callable[[Ticket], Any], seconds: float):
-        self.job, self.seconds = job, seconds
+    def __init__(self, task: Callable[[Job[T]], T], seconds: float):
+        self.task, self.seconds = task, seconds
         self.stage = ""
-        self.result: Any = None
+        self.result: T | None = None
         self.error: InputError | None = None
         self.cancelled = False
         self.long = False
@@ -39,119 +50,159 @@ class Ticket:
 
     @property
     def finished(self) -> bool:
-        """Whether there is a result or an error, or it was called off."""
+        """Whether the job has a result or an error, or was cancelled."""
         return self._done.is_set() or self.cancelled
 
     @property
     def overdue(self) -> bool:
-        """Whether it has worked for longer than it may."""
+        """Whether the task has exceeded its time limit."""
         return self.started is not None and time.monotonic() - self.started > self.seconds
 
     def cancel(self) -> None:
-        """Call it off. What is being computed ends at the next step; its result is not used."""
+        """Cancel the job. A running task stops at its next step; its result is discarded."""
         self.cancelled = True
 
     def step(self, stage: str) -> None:
-        """For the job: say what comes next.
+        """Announce the next stage. Called by the task.
 
         Raises:
-            Cancelled: there is no need to go on.
+            Cancelled: the job was cancelled or is overdue; the task should end.
         """
         if self.cancelled or self.overdue:
             raise Cancelled
         self.stage = stage
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the end, but no longer than so many seconds; whether it has come."""
+        """Wait until the job is finished, for at most this time; return whether it is."""
         return self._done.wait(seconds) or self.cancelled
 
     def end(self) -> None:
-        """For the desk: nothing more will come."""
+        """Mark the job as finished. Called by the queue."""
         self._done.set()
 
-
-class Desk:
-    """Answers requests in the order in which they came, in one thread: the model is not made for several at once, and
-    on a laptop two at once take as long as one after the other.
-
-    Args:
-        waiting: how many requests may wait.
-        seconds: how long one may work.
-        open_up: called once in the desk's thread before the first request, such as to load the model; an
-            :class:`~lisa_micro.types.InputError` from it ends every request.
-    """
-
-    def __init__(self, waiting: int = 24, seconds: float = 600.0, open_up: Callable[[], Any] | None = None):
-        self.waiting, self.seconds = waiting, seconds
-        self.state, self.reason = "loading" if open_up else "ready", ""
-        self.opened: Any = None
-        self._open_up = open_up
-        self._queue: deque[Ticket] = deque()
-        self._now: Ticket | None = None
-        self._change = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="desk", daemon=True)
-        self._thread.start()
-
-    def submit(
-        self, job: Callable[[Ticket], Any], background: bool = False, long_seconds: float | None = None
-    ) -> Ticket:
-        """Queue a job; it is called with its own ticket.
-
-        Args:
-            background: not asked for by anybody, so it is left out where others wait.
-            long_seconds: for a job that may work for so long, and lets others go first between its steps: see
-                :meth:`let_others`.
+    def outcome(self) -> T:
+        """The result of a finished job that was not cancelled.
 
         Raises:
-            InputError: too many wait.
+            InputError: the task failed.
         """
-        ticket = Ticket(job, self.seconds if long_seconds is None else long_seconds)
-        ticket.long = long_seconds is not None
-        with self._change:
+        if self.error is not None:
+            raise self.error
+        return cast(T, self.result)
+
+
+class JobQueue:
+    """Runs jobs in the order of submission, in one thread.
+
+    The model does not support concurrent calls, and on a laptop two at once take as long as one after the other.
+
+    Args:
+        waiting: maximum number of waiting jobs.
+        seconds: time limit of a job.
+        load: loads the model; called once in the queue's thread before the first job. If it raises
+            :class:`~lisa_micro.types.InputError`, every job ends with that error. ``None``: see :attr:`assistant`.
+
+    Attributes:
+        state: ``"loading"``, ``"ready"`` or ``"failed"``.
+        reason: why loading failed, in one sentence.
+    """
+
+    def __init__(self, waiting: int = 24, seconds: float = 600.0, load: Callable[[], Assistant] | None = None):
+        self.waiting, self.seconds = waiting, seconds
+        self.state, self.reason = "loading" if load else "ready", ""
+        self._assistant: Assistant | None = None
+        self._load = load
+        self._queue: deque[Job[Any]] = deque()
+        self._running: Job[Any] | None = None
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
+        self._thread.start()
+
+    @property
+    def assistant(self) -> Assistant:
+        """The loaded model. It can be set where no ``load`` was given.
+
+        Raises:
+            InputError: it is not loaded yet.
+        """
+        if self._assistant is None:
+            raise InputError("The model is still loading; try again in a minute.")
+        return self._assistant
+
+    @assistant.setter
+    def assistant(self, assistant: Assistant) -> None:
+        self._assistant = assistant
+
+    @property
+    def loaded(self) -> Assistant | None:
+        """The model, or ``None`` while it is not loaded."""
+        return self._assistant
+
+    def preset(self, default: str) -> str:
+        """The name of the model, as commands take it; ``default`` while it is not loaded."""
+        return default if self._assistant is None else self._assistant.preset
+
+    def submit(
+        self, task: Callable[[Job[T]], T], background: bool = False, long_seconds: float | None = None
+    ) -> Job[T]:
+        """Queue a task; it is called with its own job.
+
+        Args:
+            task: what to run.
+            background: no user waits for it, so it is dropped if other jobs wait.
+            long_seconds: time limit of a long job, which calls :meth:`run_short_jobs` between its steps; ``None``: a
+                short job.
+
+        Raises:
+            InputError: too many jobs wait.
+        """
+        job = Job(task, self.seconds if long_seconds is None else long_seconds)
+        job.long = long_seconds is not None
+        with self._changed:
             ahead = [other for other in self._queue if not other.cancelled]
             if background and (ahead or self.state == "failed"):
-                ticket.cancel()
-                return ticket
+                job.cancel()
+                return job
             if len(ahead) >= self.waiting:
                 raise InputError("Too many requests are waiting just now; try again in a minute.")
-            self._queue.append(ticket)
-            self._number()
-            self._change.notify_all()
-        return ticket
+            self._queue.append(job)
+            self._update_places()
+            self._changed.notify_all()
+        return job
 
-    def let_others(self) -> None:
-        """For a long job, between two of its steps: answer what else waits and is not long. So nobody waits for the
-        end of a video, and the model still does one thing at a time."""
+    def run_short_jobs(self) -> None:
+        """Run the short jobs that wait. Called by a long job between two steps, so that no user waits for the end of a
+        video and the model still runs one job at a time."""
         while True:
-            with self._change:
+            with self._changed:
                 short = next((other for other in self._queue if not other.long or other.cancelled), None)
                 if short is None or self._closed:
                     return
                 self._queue.remove(short)
                 short.place = 0
-                self._number()
-            self._do(short)
+                self._update_places()
+            self._run_job(short)
 
     def close(self) -> None:
-        """Take no more requests."""
-        with self._change:
+        """Cancel all waiting jobs and end the thread."""
+        with self._changed:
             self._closed = True
-            for ticket in self._queue:
-                ticket.cancel()
-            self._change.notify_all()
+            for job in self._queue:
+                job.cancel()
+            self._changed.notify_all()
 
-    def _number(self) -> None:
-        place = 0 if self._now is None else 1
-        for ticket in self._queue:
-            if not ticket.cancelled:
-                ticket.place = place
+    def _update_places(self) -> None:
+        place = 0 if self._running is None else 1
+        for job in self._queue:
+            if not job.cancelled:
+                job.place = place
                 place += 1
 
-    def _work(self) -> None:
-        if self._open_up is not None:
+    def _run(self) -> None:
+        if self._load is not None:
             try:
-                self.opened = self._open_up()
+                self._assistant = self._load()
                 self.state = "ready"
             except InputError as error:
                 self.state, self.reason = "failed", str(error)
@@ -159,38 +210,38 @@ class Desk:
                 traceback.print_exc()
                 self.state, self.reason = "failed", f"The model could not be loaded: {type(error).__name__}: {error}"
         while True:
-            with self._change:
+            with self._changed:
                 while not self._queue and not self._closed:
-                    self._change.wait()
+                    self._changed.wait()
                 if self._closed:
                     return
-                ticket = self._queue.popleft()
-                self._now = None if ticket.cancelled else ticket
-                ticket.place = 0
-                self._number()
-            self._do(ticket)
-            with self._change:
-                self._now = None
-                self._number()
+                job = self._queue.popleft()
+                self._running = None if job.cancelled else job
+                job.place = 0
+                self._update_places()
+            self._run_job(job)
+            with self._changed:
+                self._running = None
+                self._update_places()
 
-    def _do(self, ticket: Ticket) -> None:
-        if ticket.cancelled:
-            ticket.end()
+    def _run_job(self, job: Job[Any]) -> None:
+        if job.cancelled:
+            job.end()
             return
-        ticket.started = time.monotonic()
+        job.started = time.monotonic()
         try:
             if self.state == "failed":
                 raise InputError(self.reason)
-            ticket.result = ticket.job(ticket)
+            job.result = job.task(job)
         except InputError as error:
-            ticket.error = error
+            job.error = error
         except Cancelled:
-            if ticket.overdue:
-                ticket.error = InputError(f"The request took longer than {ticket.seconds:.0f} s and was given up.")
+            if job.overdue:
+                job.error = InputError(f"The request took longer than {job.seconds:.0f} s and was cancelled.")
         except MemoryError:
-            ticket.error = InputError("There is not enough memory for this request; use a smaller image.")
+            job.error = InputError("Not enough memory for this request; use a smaller image.")
         except Exception:
-            # the user is told in one sentence; what went wrong is for whoever runs the app
+            # the user gets one sentence; the traceback is for the operator of the app
             traceback.print_exc()
-            ticket.error = InputError(BROKEN)
-        ticket.end()
+            job.error = InputError(INTERNAL_ERROR)
+        job.end()

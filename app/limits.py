@@ -1,4 +1,4 @@
-"""What the app allows: sizes, numbers, times. One place, so that a user is told the same limits everywhere."""
+"""Limits of the app: sizes, counts and times, in one place, so that every message states the same limits."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from pathlib import Path
 
 
 def samples_folder() -> Path:
-    """Folder of the sample micrographs: the installed package ``lisa_micro_samples``, or the checkout."""
-    # a package that holds data alone is a namespace, which importlib.resources cannot read in an editable install
+    """Folder of the sample micrographs: in the installed package ``lisa_micro_samples``, or in the checkout."""
     spec = find_spec("lisa_micro_samples")
-    for location in (spec.submodule_search_locations or ()) if spec else ():
-        if Path(location).is_dir():
-            return Path(location)
-    return Path(__file__).resolve().parent.parent / "data" / "samples"  # a checkout that is not installed
+    # not importlib.resources: the search path of an editable install has an entry that is no folder, which it rejects
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec is not None else []
+    checkout = Path(__file__).resolve().parent.parent / "data" / "samples"
+    return next((folder for folder in folders if folder.is_dir()), checkout)
 
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -25,31 +24,31 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one app.
+    """Limits of one app.
 
     Attributes:
-        upload_mib: largest file that is taken, MiB.
-        images: micrographs in one conversation.
-        megapixels: of all micrographs of one conversation, million px; four times this is their memory in MB.
-        turns: requests in one conversation; the oldest go first.
-        waiting: requests in the queue, of all users.
-        request_seconds: how long one request may work before it is given up.
-        idle_seconds: a session that was not touched for so long ends.
-        leave_seconds: a page that was closed ends its session after so long; a reload or a network that was gone for a
-            moment comes back in time.
-        sessions: at the same time.
-        display_px: longer side of the picture that is sent to the browser.
-        table_rows: instances in the table on the page; the downloaded table holds all.
-        boxes: drawn in a comparison.
-        corrections: steps in correcting one layer.
-        points: that mark one object to be added.
-        examples: for training, kept from one session.
-        video_frames: of one video.
-        video_megapixels: of all frames of one video, million px.
+        upload_mib: largest file, MiB.
+        images: number of micrographs in one conversation.
+        megapixels: size of all micrographs of one conversation together, million px; they take four times as many MB.
+        turns: number of requests in one conversation; the oldest are removed first.
+        waiting: number of requests in the queue, of all users.
+        request_seconds: longest time for one request.
+        idle_seconds: a session ends after this time without use.
+        leave_seconds: a session ends this long after its page was closed; a reload or a short loss of the network is
+            shorter.
+        sessions: number of sessions at the same time.
+        display_px: longer side of a picture that is sent to the browser.
+        table_rows: number of instances in the table on the page; the downloaded table has all.
+        boxes: number of boxes drawn in a comparison.
+        corrections: number of correction steps of one layer.
+        points: number of points that mark one object to add.
+        examples: number of training examples of one session.
+        video_frames: number of frames of one video.
+        video_megapixels: size of all frames of one video together, million px.
         video_px: longer side of a frame that is sent to the browser.
-        video_seconds: how long following a video may work at a time; what was done is kept and can be gone on with.
-            Less than ``idle_seconds``.
-        questions: about one video.
+        video_seconds: longest time for tracking before it stops; its results are kept and the run can be resumed. Less
+            than ``idle_seconds``.
+        questions: number of questions about one run.
     """
 
     upload_mib: int = 512

@@ -1,4 +1,4 @@
-"""The server of the app: the page at 127.0.0.1, for this computer alone unless told otherwise."""
+"""The server of the app, at 127.0.0.1: only this computer can reach it, unless ``share`` is set."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lisa_micro.extras import missing_extra
 from lisa_micro.types import InputError
 
 if TYPE_CHECKING:
-    from lisa_micro_app.jobs import Desk
+    import gradio as gr
+
+    from lisa_micro.protocols import Assistant
+    from lisa_micro_app.jobs import JobQueue
     from lisa_micro_app.state.session import Sessions
 
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
@@ -27,15 +30,15 @@ LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 @dataclass(frozen=True)
 class AppSettings:
-    """How the app is served.
+    """Settings of the server.
 
     Attributes:
-        port: 0 takes any free one.
+        port: 0: any free port.
         preset, device, precision, projectors: as for :func:`lisa_micro.load_assistant`.
-        auth: names and passwords; None: nobody is asked.
-        share: whether a public address leads here too.
-        teach: folder for training examples; None: they stay in the sessions.
-        upload_mib: largest file, MiB; None: that of :class:`lisa_micro_app.limits.Limits`.
+        auth: names and passwords; ``None``: no password is required.
+        share: whether to open a public address.
+        teach: folder for training examples; ``None``: they stay in the sessions.
+        upload_mib: largest file, MiB; ``None``: the default of :class:`lisa_micro_app.limits.Limits`.
     """
 
     port: int = 0
@@ -50,8 +53,14 @@ class AppSettings:
 
 
 def parse_users(given: Sequence[str], environment: str = "") -> list[tuple[str, str]] | None:
-    """Names and passwords from ``USER:PASSWORD`` texts, and from an environment variable that holds several, separated
-    by spaces; None where there are none.
+    """Parse names and passwords.
+
+    Args:
+        given: texts ``USER:PASSWORD``.
+        environment: value of an environment variable with such texts, separated by spaces.
+
+    Returns:
+        names and passwords; ``None`` if there are none.
 
     Raises:
         InputError: a text is not ``USER:PASSWORD``.
@@ -60,15 +69,15 @@ def parse_users(given: Sequence[str], environment: str = "") -> list[tuple[str, 
     for text in [*given, *environment.split()]:
         name, colon, password = text.partition(":")
         if not (name and colon and password):
-            raise InputError("--auth takes USER:PASSWORD.")
+            raise InputError("A name and password for the app is not valid; --auth takes USER:PASSWORD.")
         pairs.append((name, password))
     return pairs or None
 
 
-def loader(settings: AppSettings) -> Callable[[], Any]:
-    """A function that loads the model; torch is imported there, so that the page does not wait for it."""
+def loader(settings: AppSettings) -> Callable[[], Assistant]:
+    """A function that loads the model. It imports torch, so that the page does not wait for it."""
 
-    def load() -> Any:
+    def load() -> Assistant:
         from lisa_micro import load_assistant
 
         return load_assistant(
@@ -80,25 +89,25 @@ def loader(settings: AppSettings) -> Callable[[], Any]:
 
 def serve(
     settings: AppSettings,
-    load: Callable[[], Any] | None = None,
+    load: Callable[[], Assistant] | None = None,
     ready: Callable[[str], None] | None = None,
     ended: threading.Event | None = None,
 ) -> None:
     """Serve the page until the process is interrupted.
 
     Args:
-        settings: how.
-        load: gives the assistant; None: that of the preset.
-        ready: called with the page's address.
-        ended: stops the app when it is set.
+        settings: of the server.
+        load: loads the assistant; ``None``: :func:`loader`.
+        ready: called with the address of the page.
+        ended: stops the server when it is set.
 
     Raises:
         InputError: the port cannot be used, a folder cannot be written, or a package is missing.
     """
-    # before gradio is imported, which reads them then: no telemetry, no look-ups
+    # gradio reads these when it is imported: no telemetry, no requests to its servers
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_RUN_HISTORY": "False"}
     from lisa_micro.io import check_output
-    from lisa_micro_app.jobs import Desk
+    from lisa_micro_app.jobs import JobQueue
     from lisa_micro_app.limits import Limits
     from lisa_micro_app.state.session import Sessions
 
@@ -106,13 +115,13 @@ def serve(
         check_output(settings.teach, names=())
     limits = Limits() if settings.upload_mib is None else replace(Limits(), upload_mib=settings.upload_mib)
     sessions = Sessions(limits)
-    # the folder that Gradio keeps files in: inside ours, so that it is removed with it
+    # Gradio's own files go into the folder of the sessions, which is removed at the end
     os.environ["GRADIO_TEMP_DIR"] = str(sessions.root / "gradio")
     ended = ended or threading.Event()
-    desk = None
+    queue = None
     try:
-        desk = Desk(limits.waiting, limits.request_seconds, load or loader(settings))
-        blocks, url = _launch(settings, sessions, desk)
+        queue = JobQueue(limits.waiting, limits.request_seconds, load or loader(settings))
+        blocks, url = _launch(settings, sessions, queue)
         if ready is not None:
             ready(url)
         for name in (signal.SIGTERM, signal.SIGINT):
@@ -122,13 +131,13 @@ def serve(
             pass
         blocks.close(verbose=False)
     finally:
-        if desk is not None:
-            desk.close()
+        if queue is not None:
+            queue.close()
         sessions.close()
 
 
-def _launch(settings: AppSettings, sessions: Sessions, desk: Desk) -> tuple[Any, str]:
-    """Start the server and print its addresses; Gradio's blocks, and the page's address."""
+def _launch(settings: AppSettings, sessions: Sessions, queue: JobQueue) -> tuple[gr.Blocks, str]:
+    """Start the server and print its addresses; return Gradio's blocks and the address of the page."""
     try:
         import gradio  # noqa: F401
         from starlette.middleware import Middleware
@@ -138,11 +147,11 @@ def _launch(settings: AppSettings, sessions: Sessions, desk: Desk) -> tuple[Any,
     from lisa_micro_app.pages import layout as ui
     from lisa_micro_app.pages import parts
 
-    blocks = ui.build(parts.App(sessions, desk, settings.preset, settings.teach))
+    blocks = ui.build(parts.App(sessions, queue, settings.preset, settings.teach))
     blocks.queue(max_size=256, default_concurrency_limit=None, api_open=False)
     auth = None if settings.auth is None else list(settings.auth)
     try:
-        # Gradio announces its MCP server on the standard output; the lines below say it in our words
+        # Gradio prints the address of its MCP server; it is printed below instead
         with redirect_stdout(io.StringIO()):
             _, url, public = blocks.launch(
                 server_name="127.0.0.1",
@@ -155,9 +164,9 @@ def _launch(settings: AppSettings, sessions: Sessions, desk: Desk) -> tuple[Any,
                 show_error=False,
                 enable_monitoring=False,
                 footer_links=[],
-                max_file_size="1kb",  # files come through the app's own upload route
+                max_file_size="1kb",  # files are sent to the app's own route
                 allowed_paths=[],
-                # its route asks for no password, so it stays closed where the page asks for one
+                # the MCP route has no password, so it stays closed if the page has one
                 mcp_server=auth is None and find_spec("mcp") is not None,
                 app_kwargs={
                     "middleware": [Middleware(server.Guard, hosts=None if settings.share else LOCAL)],
@@ -168,16 +177,16 @@ def _launch(settings: AppSettings, sessions: Sessions, desk: Desk) -> tuple[Any,
                 head=parts.page_head(),
             )
     except OSError as error:
-        raise InputError(f"Port {settings.port} cannot be used ({error}); choose another one with --port.") from error
+        raise InputError(f"Cannot use port {settings.port} ({error}); choose another one with --port.") from error
     sessions.start_sweeping()
     print(f"LISA-micro is at {url}", flush=True)
     if blocks.mcp_error:
         print(blocks.mcp_error, file=sys.stderr)
     if blocks.mcp_server:
-        print(f"and, for language models (MCP), at {url}gradio_api/mcp/", flush=True)
+        print(f"MCP server for language models: {url}gradio_api/mcp/", flush=True)
     if public:
-        warning = "" if auth else " Anybody who knows this address can use it; --auth asks for a password."
-        print(f"and, for others, at {public}{warning}", flush=True)
+        warning = "" if auth else " (anyone who knows this address can use the app; set a password with --auth)"
+        print(f"Public address: {public}{warning}", flush=True)
     return blocks, url
 
 

@@ -1,5 +1,5 @@
-"""What the app serves beside Gradio's page: a session's own pictures and downloads, and a door for its files. All else
-that could hand out files is shut."""
+"""Routes of the app beside Gradio's page: pictures, downloads and uploads of a session. All other routes that could
+serve files are blocked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lisa_micro_app.views.masks import grey_png
 from lisa_micro_app.views.video_frames import served
 
 UPLOAD_KINDS = ("image", "truth", "video")
-SHUT = (
+BLOCKED_ROUTES = (
     "/gradio_api/file",
     "/gradio_api/proxy",
     "/gradio_api/upload",
@@ -30,29 +30,29 @@ SHUT = (
     "/gradio_api/stream",
     "/gradio_api/vibe",
 )
-"""Gradio's own ways to files. The page needs none of them, and whoever knows a path could use them."""
+"""Gradio's routes to files. The page needs none of them, and anyone who knows a path could use them."""
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "object-src 'none'; base-uri 'self'; frame-ancestors 'self'"
 )
-"""Nothing is fetched from elsewhere and nothing is sent there, whatever a library would like."""
+"""The content security policy: the page exchanges data with this app only."""
 _HEADERS = {
     b"content-security-policy": POLICY.encode(),
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
 }
-_PENDING_UPLOADS = 4
-_FOLDER_SHARE = 4
+_MAX_PENDING_UPLOADS = 4
+_MAX_FOLDER_FACTOR = 4
 
 
 @dataclass(frozen=True)
 class Guard:
-    """Middleware: shuts :data:`SHUT`, refuses other hosts' names, and adds headers.
+    """Middleware that blocks :data:`BLOCKED_ROUTES`, rejects unknown host names, and adds security headers.
 
     Attributes:
-        hosts: names under which the app may be asked for; None: any. A page of a stranger whose name was made to point
-            to this machine would else be let in.
+        app: the wrapped application.
+        hosts: accepted host names, against DNS rebinding; ``None``: any.
     """
 
     app: ASGIApp
@@ -65,22 +65,22 @@ class Guard:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                there = {name.lower() for name, _ in message["headers"]}
+                present = {name.lower() for name, _ in message["headers"]}
                 message["headers"] = [
                     *message["headers"],
-                    *((name, value) for name, value in _HEADERS.items() if name not in there),
+                    *((name, value) for name, value in _HEADERS.items() if name not in present),
                 ]
             await send(message)
 
         path = "/" + "/".join(part for part in scope["path"].lower().split("/") if part)
-        if path.startswith(SHUT):
+        if path.startswith(BLOCKED_ROUTES):
             await JSONResponse({"error": "Not available."}, 403)(scope, receive, with_headers)
-        elif not self._known(scope):
-            await JSONResponse({"error": "Not under that name."}, 403)(scope, receive, with_headers)
+        elif not self._is_known_host(scope):
+            await JSONResponse({"error": "Unknown host name."}, 403)(scope, receive, with_headers)
         else:
             await self.app(scope, receive, with_headers)
 
-    def _known(self, scope: Scope) -> bool:
+    def _is_known_host(self, scope: Scope) -> bool:
         if self.hosts is None:
             return True
         host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
@@ -89,19 +89,19 @@ class Guard:
 
 
 def routes(sessions: Sessions) -> list[Route]:
-    """The app's own addresses, under ``/lisa/``."""
+    """The routes of the app, under ``/lisa/``."""
 
     async def asset(request: Request) -> Response:
         session = sessions.by_token(request.path_params["token"])
         found = session.asset(request.path_params["name"]) if session else None
         if found is None:
-            return JSONResponse({"error": "There is no such thing."}, 404)
+            return JSONResponse({"error": "Not found."}, 404)
         headers = {"cache-control": "private, max-age=3600"}
         if found.file_name:
             headers["content-disposition"] = f"attachment; filename*=utf-8''{quote(found.file_name)}"
         if isinstance(found.content, Path):
             if not found.content.is_file():
-                return JSONResponse({"error": "There is no such thing."}, 404)
+                return JSONResponse({"error": "Not found."}, 404)
             return FileResponse(found.content, media_type=found.media_type, headers=headers)
         return Response(found.content, media_type=found.media_type, headers=headers)
 
@@ -109,7 +109,7 @@ def routes(sessions: Sessions) -> list[Route]:
         session, names = sessions.by_token(request.path_params["token"]), request.path_params
         found = await run_in_threadpool(served, session, names["key"], names["name"]) if session else None
         if found is None:
-            return JSONResponse({"error": "There is no such thing."}, 404)
+            return JSONResponse({"error": "Not found."}, 404)
         return Response(found[0], media_type=found[1], headers={"cache-control": "private, max-age=3600"})
 
     async def sample(request: Request) -> Response:
@@ -149,10 +149,10 @@ def _sample_thumbnail(name: str) -> bytes:
 
 
 async def _receive(request: Request, session: Session, mib: int) -> str:
-    """Write the body of a request into the session's folder; the key by which the page names it from now on.
+    """Write the body of a request into the session's folder; return the key of the upload.
 
     Raises:
-        InputError: too large, too many, of no known kind, or it broke off.
+        InputError: the file is too large, there are too many, the kind is unknown, or the transfer was interrupted.
     """
     kind, name = request.query_params.get("kind", "image"), request.query_params.get("name", "")
     too_large = f"{shown_name(name)} is too large: files may have up to {mib} MiB."
@@ -160,9 +160,9 @@ async def _receive(request: Request, session: Session, mib: int) -> str:
     if length.isdigit() and int(length) > mib * MIB:
         raise InputError(too_large)
     if kind not in UPLOAD_KINDS:
-        raise InputError("Files of this kind are not taken.")
-    if len(session.uploads) >= _PENDING_UPLOADS or _size(session.folder) > _FOLDER_SHARE * mib * MIB:
-        raise InputError("There are too many files in this conversation; clear it first.")
+        raise InputError(f"Unknown kind of file {shown_name(kind)!r}; use {', '.join(UPLOAD_KINDS)}.")
+    if len(session.uploads) >= _MAX_PENDING_UPLOADS or _size(session.folder) > _MAX_FOLDER_FACTOR * mib * MIB:
+        raise InputError("There are too many files in this session; clear the conversation first.")
     path, done, complete = session.new_file(safe_suffix(name)), 0, False
     try:
         with path.open("wb") as file:
@@ -173,9 +173,9 @@ async def _receive(request: Request, session: Session, mib: int) -> str:
                 await run_in_threadpool(file.write, chunk)
         complete = True
     except ClientDisconnect as error:
-        raise InputError("The transfer broke off; send the file again.") from error
+        raise InputError("The transfer was interrupted; send the file again.") from error
     except OSError as error:
-        raise InputError(f"The file cannot be kept: {error.strerror or error}.") from error
+        raise InputError(f"Cannot store the file: {error.strerror or error}.") from error
     finally:
         if not complete:
             path.unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""The app for programs: endpoints and tools for language models."""
+"""The app for programs: an API, and tools for language models."""

@@ -1,12 +1,13 @@
-"""What programs ask for: the page's own handlers, with plain values in and plain data out.
-:mod:`lisa_micro_app.api.endpoints` offers them
-as an API and to language models. A program has a session like a page has one, and names it by its token; files come
-from the session's own uploads and from the samples alone."""
+"""Requests of programs about micrographs: the handlers of the pages with plain values in and plain data out.
+
+A program has a session as a page has, and names it by its token. It can use its own uploads and the samples, and no
+other files. :mod:`lisa_micro_app.api.endpoints` offers these functions as an API and to language models.
+"""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,59 +21,60 @@ from lisa_micro.results.answer import Segmentation
 from lisa_micro.types import InputError, Micrograph
 from lisa_micro.viz import draw_overlay
 from lisa_micro_app import handlers
-from lisa_micro_app.jobs import Desk
+from lisa_micro_app.jobs import JobQueue
 from lisa_micro_app.limits import Limits
 from lisa_micro_app.state import comparison as comparing
 from lisa_micro_app.state import correction as correct
 from lisa_micro_app.state import video_files as video_open
 from lisa_micro_app.state.conversation import Turn, choose_picture, choose_turn
 from lisa_micro_app.state.session import Session, Sessions
+from lisa_micro_app.views.comparison import comparison_view
 from lisa_micro_app.views.masks import png
 
-ENDED = "There is no such session, or it has ended; open a new one with open_session."
-IMAGES = "opened by programs"
-_MOST_ROWS = 5000
+NO_SESSION = "There is no such session, or it has ended; open a new one with open_session."
+_MAX_ROWS = 5000
 
 
 @dataclass
 class Programs:
-    """The sessions of programs, and what they can have done.
+    """The sessions of programs and their requests.
 
     Attributes:
-        sessions, desk, preset: those of the page.
+        sessions, queue: shared with the pages.
+        preset: name of the model, as commands take it, until it is loaded.
     """
 
     sessions: Sessions
-    desk: Desk
+    queue: JobQueue
     preset: str = "micro"
     _keys: dict[str, str] = field(default_factory=dict)
 
     @property
     def limits(self) -> Limits:
-        """Those of the page."""
+        """The limits of the app."""
         return self.sessions.limits
 
     @property
     def shown_preset(self) -> str:
         """Name of the model, as commands take it."""
-        return getattr(self.desk.opened, "preset", self.preset)
+        return self.queue.preset(self.preset)
 
     def session(self, token: object) -> Session:
         """The session of a token.
 
         Raises:
-            InputError: there is none.
+            InputError: no program has a session with this token.
         """
         found = self.sessions.by_token(token) if isinstance(token, str) and token in self._keys else None
         if found is None:
-            raise InputError(ENDED)
+            raise InputError(NO_SESSION)
         return found
 
     def open(self) -> dict[str, Any]:
-        """A new session: its token, where to send files, and what there is.
+        """Open a session; return its token, the address for uploads, and the samples.
 
         Raises:
-            InputError: too many are open.
+            InputError: too many sessions are open.
         """
         key = f"program/{secrets.token_urlsafe(16)}"
         session = self.sessions.get(key)
@@ -91,26 +93,31 @@ class Programs:
         """End a session and remove its files.
 
         Raises:
-            InputError: there is none.
+            InputError: no program has a session with this token.
         """
         self.session(token)
         self.sessions.end(self._keys.pop(str(token)))
 
     def image(self, session: Session, name: object, pixel_size_nm: float | None = None) -> None:
-        """Go on with a micrograph: the key of an upload, the name of a sample, or one that is open already.
+        """Make a micrograph the current one.
+
+        Args:
+            session: of the program.
+            name: key of an upload, name of a sample, or key of an open micrograph.
+            pixel_size_nm: to set; ``None``: unchanged.
 
         Raises:
-            InputError: there is none of that name, it cannot be read, or the pixel size is not positive.
+            InputError: the name is unknown, the file cannot be read, or the pixel size is not positive.
         """
         name = str(name or "")
-        opened: dict[str, str] = session.extras.setdefault(IMAGES, {})
-        there = {picture.key for picture in session.state.pictures}
-        if opened.get(name, name) in there:
+        opened = session.programs.images
+        known = {picture.key for picture in session.state.pictures}
+        if opened.get(name, name) in known:
             session.state = choose_picture(session.state, opened.get(name, name))
         elif name in handlers.sample_names():
-            handlers.open_sample(session, self.desk, name, self.limits)
+            handlers.open_sample(session, self.queue, name, self.limits)
         else:
-            handlers.open_upload(session, self.desk, name, self.limits)
+            handlers.open_upload(session, self.queue, name, self.limits)
             opened[name] = str(session.state.current)
         if pixel_size_nm is not None:
             session.state = handlers.set_pixel_size(session.state, pixel_size_nm)
@@ -118,40 +125,44 @@ class Programs:
     def segment(
         self, session: Session, image: object, prompt: object, pixel_size_nm: float | None, rows: int
     ) -> dict[str, Any]:
-        """Ask about a micrograph; the answer as :func:`answer_record`.
+        """Ask about a micrograph; return :func:`answer_record`.
 
         Raises:
             InputError: as :meth:`image` and :func:`lisa_micro_app.handlers.ask`.
         """
         self.image(session, image, pixel_size_nm)
         before = session.state.counted
-        for _ in handlers.ask(session, self.desk, prompt, self.limits):
+        for _ in handlers.ask(session, self.queue, prompt, self.limits):
             pass
         turn = next((turn for turn in session.state.turns if turn.number == before + 1), None)
         if turn is None:
-            raise InputError("The request was called off.")
+            raise InputError("The request was cancelled.")
         return answer_record(session, turn, rows)
 
     def measure_answer(self, session: Session, answer: object, segment: int, rows: int) -> dict[str, Any]:
-        """Measurements of a segment of an earlier answer.
+        """Measure a segment of an earlier answer.
 
         Raises:
             InputError: there is no such answer or segment.
         """
         turn = self._turn(session, answer)
         found = self._segment(turn, segment)
-        return _measured(session, found.labels, turn.micrograph, found.table(), rows)
+        return _measure_record(session, found.labels, turn.micrograph, found.table(), rows)
 
     def measure_labels(
         self, session: Session, labels: str, image: str, pixel_size_nm: float | None, rows: int
     ) -> dict[str, Any]:
-        """Measurements of a label image that was sent.
+        """Measure an uploaded label image.
 
         Args:
+            session: of the program.
+            labels: key of the upload.
             image: the micrograph, for intensities and the pixel size; ``""``: none.
+            pixel_size_nm: of the labels; ``None``: as the files say.
+            rows: maximum number of rows of the table.
 
         Raises:
-            InputError: it did not arrive, holds no labels, or does not fit the micrograph.
+            InputError: the file did not arrive, has no labels, or differs in size from the micrograph.
         """
         from lisa_micro.io.units import check_pixel_size
 
@@ -161,17 +172,19 @@ class Programs:
         nm = given.pixel_size_nm if pixel_size_nm is None else check_pixel_size(pixel_size_nm)
         micrograph = session.state.picture.micrograph if image and session.state.picture else None
         if micrograph is not None and micrograph.shape != given.shape:
-            raise InputError("The labels and the micrograph have different sizes; they must be alike.")
+            sizes = [f"{shape[1]} x {shape[0]} px" for shape in (given.shape, micrograph.shape)]
+            raise InputError(f"The labels are {sizes[0]} and the micrograph {sizes[1]}; they must have the same size.")
         if nm is None and micrograph is not None:
             nm = micrograph.pixel_size_nm
         pixels = None if micrograph is None else micrograph.pixels
         table = measuring.measure_particles(given.pixels, nm, pixels)
-        return _measured(session, given.pixels, Micrograph(pixels, nm) if pixels is not None else nm, table, rows)
+        measured = nm if pixels is None else Micrograph(pixels, nm)
+        return _measure_record(session, given.pixels, measured, table, rows)
 
     def compare(
         self, session: Session, image: object, words: object, boxes: Sequence[Sequence[float]], truth: str
     ) -> dict[str, Any]:
-        """Words against boxes: a sentence, scores, pictures.
+        """Compare words with boxes: a sentence, scores and pictures.
 
         Raises:
             InputError: as :meth:`image` and :func:`lisa_micro_app.state.comparison.compare`.
@@ -179,9 +192,9 @@ class Programs:
         self.image(session, image)
         if truth:
             comparing.read_truth(session, truth)
-        for _ in comparing.compare(session, self.desk, words, list(boxes or []), self.limits):
+        for _ in comparing.compare(session, self.queue, words, list(boxes or []), self.limits):
             pass
-        view = comparing.outcome_view(session)
+        view = comparison_view(session)
         return {
             "image": session.state.current,
             "sentence": view["sentence"],
@@ -193,9 +206,24 @@ class Programs:
         }
 
     def correct(
-        self, session: Session, answer: object, segment: int, actions: Sequence[Any], accept: bool, rows: int
+        self,
+        session: Session,
+        answer: object,
+        segment: int,
+        actions: Sequence[Mapping[str, Any]],
+        accept: bool,
+        rows: int,
     ) -> dict[str, Any]:
-        """Correct a segment of an earlier answer, beginning with what the model outlined: all actions, or none.
+        """Correct a segment of an earlier answer, starting from the model's segmentation. If an action fails, none is
+        applied.
+
+        Args:
+            session: of the program.
+            answer: number of the answer.
+            segment: index of the segment, from 0.
+            actions: see :func:`lisa_micro_app.state.correction.act`.
+            accept: whether to make the result part of the answer.
+            rows: maximum number of rows of the table.
 
         Raises:
             InputError: as :func:`lisa_micro_app.state.correction.act`, with the number of the action.
@@ -204,33 +232,33 @@ class Programs:
         self._segment(turn, segment)
         session.state = choose_turn(session.state, turn.number)
         correct.choose_layer(session, segment)
-        work = correct.current(session)[2]
-        before, undone = work.correction, list(work.undone)
-        if work.correction.actions:
+        edit = correct.current(session)[2]
+        before, undone = edit.correction, list(edit.undone)
+        if edit.correction.actions:
             correct.step(session, "reset")
         for number, action in enumerate(actions or [], 1):
             try:
-                for _ in correct.act(session, self.desk, action, self.limits):
+                for _ in correct.act(session, self.queue, action, self.limits):
                     pass
             except InputError as error:
-                work.correction, work.undone = before, undone
+                edit.correction, edit.undone = before, undone
                 raise InputError(f"action {number}: {error} Nothing was changed.") from error
-        said = correct.accept(session) if accept else ""
-        turn, _, work = correct.current(session)
-        new = correct.measured(work.segment, work.correction, turn.micrograph)
+        message = correct.accept(session) if accept else ""
+        turn, _, edit = correct.current(session)
+        new = correct.measured(edit.segment, edit.correction, turn.micrograph)
         log = make_log(
-            work.segment.labels,
-            work.correction,
+            edit.segment.labels,
+            edit.correction,
             image=turn.name,
             prompt=turn.answer.prompt,
-            phrase=work.segment.phrase,
-            concept=work.segment.concept,
+            phrase=edit.segment.phrase,
+            concept=edit.segment.concept,
         )
         return {
             "answer": turn.number,
             "segment": segment,
-            "steps": list(work.correction.said),
-            "accepted": said,
+            "steps": list(edit.correction.said),
+            "accepted": message,
             "log": log_text(log),
             **_segment_record(session, new, rows),
             "overlay": _overlay(session, turn.micrograph, [new]),
@@ -244,7 +272,7 @@ class Programs:
 
     def _segment(self, turn: Turn, segment: object) -> Segmentation:
         if not isinstance(segment, int) or not 0 <= segment < len(turn.answer.segments):
-            raise InputError(f"The answer has {len(turn.answer.segments)} segments; they are counted from 0.")
+            raise InputError(f"The answer has {len(turn.answer.segments)} segments, which are counted from 0.")
         return turn.answer.segments[segment]
 
 
@@ -252,10 +280,12 @@ class Programs:
 
 
 def answer_record(session: Session, turn: Turn, rows: int) -> dict[str, Any]:
-    """An answer as plain data: reply, values, segments with their tables, addresses of labels and overlay.
+    """An answer as plain data: reply, values, segments with their tables, addresses of label images and overlay.
 
     Args:
-        rows: of each table, at most.
+        session: whose answer.
+        turn: the answer.
+        rows: maximum number of rows of each table.
     """
     answer, image = turn.answer, turn.micrograph
     notes = dict.fromkeys((*answer.notes, *(note for segment in answer.segments for note in segment.notes)))
@@ -299,9 +329,10 @@ def _overlay(session: Session, image: Micrograph, segments: Sequence[Segmentatio
     return session.put(png(draw_overlay(image.pixels, labels, image.pixel_size_nm, names)), "image/png")
 
 
-def _measured(
+def _measure_record(
     session: Session, labels: np.ndarray, image: Micrograph | float | None, table: pd.DataFrame, rows: int
 ) -> dict[str, Any]:
+    """Measurements of labels as plain data. image: the micrograph, or the pixel size alone, nm."""
     nm = image.pixel_size_nm if isinstance(image, Micrograph) else image
     pixels = image.pixels if isinstance(image, Micrograph) else None
     summary = measuring.summarise(labels, nm, pixels)
@@ -316,9 +347,9 @@ def _measured(
 
 
 def table_record(table: pd.DataFrame, rows: int) -> dict[str, Any]:
-    """A table as ``columns`` (units in the names), ``rows`` (numbers, true or false, null), and how many are left
-    out."""
-    most = max(0, min(int(rows), _MOST_ROWS))
+    """A table as plain data: ``columns`` (names with units), ``rows`` (numbers, text, booleans, null) and
+    ``rows_left_out``."""
+    most = max(0, min(int(rows), _MAX_ROWS))
     shown = table.head(most).astype(object)
     return {
         "columns": list(table.columns),
@@ -327,8 +358,8 @@ def table_record(table: pd.DataFrame, rows: int) -> dict[str, Any]:
     }
 
 
-def plain_value(value: Any) -> Any:
-    """A value of a table as a number, text, true or false; none where it is not finite."""
+def plain_value(value: object) -> object:
+    """A value of a table as a number (six significant digits), text or boolean; ``None`` if it is not finite."""
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, float):
         return float(f"{value:.6g}") if np.isfinite(value) else None

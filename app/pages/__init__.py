@@ -1,1 +1,1 @@
-"""The pages in the browser."""
+"""The pages of the app, built with Gradio."""

@@ -1,4 +1,4 @@
-"""The page "Words against boxes": the same asked in words and with boxes, and where the answers differ."""
+"""The page "Words against boxes": the same request in words and with boxes, and where the results differ."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import gradio as gr
 
 from lisa_micro.types import InputError
 from lisa_micro_app import exports, handlers
+from lisa_micro_app.handlers import Pending
 from lisa_micro_app.pages.parts import QUICK, App, part, to_download
 from lisa_micro_app.state import comparison as comparing
 from lisa_micro_app.state.session import Session
-from lisa_micro_app.views import conversation as views
+from lisa_micro_app.views import turns as views
+from lisa_micro_app.views.comparison import boxes_view, comparison_view
 
 _BOXES_JS = "(words, boxes) => [words, JSON.stringify((window.lisaMicro && window.lisaMicro.boxes) || [])]"
 
 
 def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
-    """Lay the page out; as :func:`lisa_micro_app.pages.chat.build`."""
+    """Build the page; see :func:`lisa_micro_app.pages.chat.build`."""
     limits = app.sessions.limits
     with gr.Row(equal_height=False):
         with gr.Column(scale=6, min_width=440):
@@ -44,24 +46,23 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
 
     def truth_view(session: Session, text: str = "", bad: bool = False) -> dict[str, Any]:
         view = views.viewer_view(session, limits)["upload"]
-        kept = session.extras.get(comparing.TRUTH)
-        if not text and comparing.truth_for(session) is not None and kept:
-            text = kept["name"]
+        truth = session.comparison.truth
+        if not text and comparing.truth_for(session) is not None and truth is not None:
+            text = truth.name
         return {"upload": view, "text": text, "bad": bad}
 
-    def outcome(session: Session, pending: Any = None, notice: str = "") -> list[Any]:
-        return [comparing.outcome_view(session, pending, notice)] * 2  # numbers and pictures
+    def outcome(session: Session, pending: Pending | None = None, notice: str = "") -> list[Any]:
+        return [comparison_view(session, pending, notice)] * 2  # numbers and pictures
 
     def whole(session: Session, notice: str = "") -> list[Any]:
-        kept = session.extras.get(comparing.KEPT)
-        if kept is not None and kept["picture"] != session.state.current:
-            session.extras.pop(comparing.KEPT)  # of another micrograph than the one that is shown
-            kept = None
+        compared = session.comparison.compared
+        if compared is not None and compared.picture != session.state.current:
+            session.comparison.compared = compared = None  # it belongs to another micrograph
         return [
-            comparing.draw_view(session, limits),
+            boxes_view(session, limits),
             truth_view(session),
             *outcome(session, notice=notice),
-            gr.update(visible=kept is not None),
+            gr.update(visible=compared is not None),
         ]
 
     def load(request: gr.Request) -> list[Any]:
@@ -70,25 +71,25 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
         except InputError as error:
             raise gr.Error(str(error)) from error
 
-    def given(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
+    def truth_uploaded(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
         session = app.session(request)
         try:
             return truth_view(session, comparing.read_truth(session, event._data.get("key")))
         except InputError as error:
             return truth_view(session, str(error), True)
 
-    truth.uploaded(given, None, truth, **QUICK)
+    truth.uploaded(truth_uploaded, None, truth, **QUICK)
 
     def compare(text: str, drawn: str, request: gr.Request) -> Iterator[list[Any]]:
         session = app.session(request)
         try:
-            for pending in comparing.compare(session, app.desk, text, drawn, limits):
+            for pending in comparing.compare(session, app.queue, text, drawn, limits):
                 yield [*outcome(session, pending), *[gr.update(visible=v) for v in (False, False, True)]]
         except InputError as error:
-            ready = comparing.KEPT in session.extras
+            ready = session.comparison.compared is not None
             yield [*outcome(session, notice=str(error)), *[gr.update(visible=v) for v in (ready, True, False)]]
             return
-        ready = comparing.KEPT in session.extras
+        ready = session.comparison.compared is not None
         yield [*outcome(session), *[gr.update(visible=v) for v in (ready, True, False)]]
 
     outputs = [verdict, pictures, save, run, stop]
@@ -102,11 +103,11 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
 
     def saved(request: gr.Request) -> list[Any]:
         session = app.session(request)
-        kept = session.extras.get(comparing.KEPT)
+        compared = session.comparison.compared
         try:
-            if kept is None:
-                raise InputError("There is nothing to download yet; compare something first.")
-            path = exports.pack_comparison(session, kept, getattr(app.desk.opened, "preset", app.preset))
+            if compared is None:
+                raise InputError("Nothing to download yet; compare something first.")
+            path = exports.pack_comparison(session, compared, app.queue.preset(app.preset))
         except InputError as error:
             return [gr.skip(), *outcome(session, notice=str(error))]
         url = session.put(path, "application/zip", "lisa-micro-comparison.zip")

@@ -1,4 +1,4 @@
-"""The page "Chat": the micrograph stays in sight on the left; conversation and measurements scroll on the right."""
+"""The page "Chat": the micrograph stays visible on the left; conversation and measurements scroll on the right."""
 
 from __future__ import annotations
 
@@ -12,28 +12,32 @@ from lisa_micro_app import exports, handlers
 from lisa_micro_app.pages.parts import QUICK, App, part, to_download
 from lisa_micro_app.state import conversation as state
 from lisa_micro_app.state.session import Session
-from lisa_micro_app.views import conversation as views
+from lisa_micro_app.views import turns as views
 from lisa_micro_app.views.charts import chart_choices, distribution
 
 
 def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
-    """Lay the page out.
+    """Build the page.
+
+    Args:
+        app: the context of the handlers.
+        download: the part that makes the browser fetch a file.
 
     Returns:
-        a handler that shows the session as it is, and the parts that it fills.
+        a handler that shows the state of the session, and the parts that it updates.
     """
     limits = app.sessions.limits
     with gr.Row(equal_height=False):
         with gr.Column(scale=7, min_width=440, elem_classes="lm-sticky"):
             viewer = part("viewer", ("uploaded", "sample", "choose", "recolour"))
             pixel_size = gr.Textbox(
-                label="Pixel size (nm)", info="Of the open micrograph.", max_lines=1, elem_id="lm-pixelsize"
+                label="Pixel size (nm)", info="of the open micrograph", max_lines=1, elem_id="lm-pixelsize"
             )
         with gr.Column(scale=6, min_width=400):
             chat = part("chat", ("turn", "suggested"))
             words = gr.Textbox(
                 show_label=False,
-                placeholder="Ask in your own words, such as: segment the necks wider than 5 nm",
+                placeholder="Ask in your own words, for example: segment the necks wider than 5 nm",
                 lines=1,
                 max_lines=6,
                 max_length=8000,
@@ -79,15 +83,14 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
             raise gr.Error(str(error)) from error
 
     def do(act: Callable[[Session, gr.EventData], str | None], where: str = "chat") -> Callable:
-        """A handler that changes the session and shows all of it; what is wrong is said where it was done."""
+        """A handler that changes the session and updates all parts; errors are shown in the part ``where``."""
 
         def run(event: gr.EventData, request: gr.Request) -> list[Any]:
             session = app.session(request)
             try:
                 return whole(session, act(session, event) or "")
             except InputError as error:
-                told = {"notice" if where == "chat" else "viewer_notice": str(error)}
-                return whole(session, **told)
+                return whole(session, **{"notice" if where == "chat" else "viewer_notice": str(error)})
 
         return run
 
@@ -98,11 +101,11 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
         session.state = state.choose_turn(session.state, int(event._data.get("number", 0)))
 
     uploaded = do(
-        lambda session, event: handlers.open_upload(session, app.desk, event._data.get("key"), limits),
+        lambda session, event: handlers.open_upload(session, app.queue, event._data.get("key"), limits),
         "viewer",
     )
     sampled = do(
-        lambda session, event: handlers.open_sample(session, app.desk, event._data.get("name"), limits),
+        lambda session, event: handlers.open_sample(session, app.queue, event._data.get("name"), limits),
         "viewer",
     )
     viewer.uploaded(uploaded, None, everything, **QUICK)
@@ -126,12 +129,12 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
         except InputError as error:
             return whole(session, str(error))
         changed = session.state is not before and session.state.about(before.current)
-        return whole(session, "Earlier answers keep the pixel size that they were measured with." if changed else "")
+        return whole(session, "Earlier answers keep their pixel size." if changed else "")
 
     pixel_size.submit(measured, pixel_size, everything, **QUICK)
     pixel_size.blur(measured, pixel_size, everything, **QUICK)
 
-    # asking: words, send and stop change with it too
+    # a request also changes the text field and the buttons
     asking = [*everything, words, send, stop]
 
     def ask(text: str, request: gr.Request) -> Iterator[list[Any]]:
@@ -140,11 +143,11 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
         busy = [gr.update(value=""), gr.update(visible=False), gr.update(visible=True)]
         free = [gr.skip(), gr.update(visible=True), gr.update(visible=False)]
         try:
-            for pending in handlers.ask(session, app.desk, text, limits):
+            for pending in handlers.ask(session, app.queue, text, limits):
                 yield [views.chat_view(session, pending), *rest, *busy]
                 busy = [gr.skip()] * 3
         except InputError as error:
-            # the words come back, to be changed
+            # the text returns for editing
             yield [*whole(session, str(error)), gr.update(value=text), *free[1:]]
             return
         yield [*whole(session), *free]
@@ -164,8 +167,8 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
 
     def undone(request: gr.Request) -> list[Any]:
         session = app.session(request)
-        said = handlers.undo(session)
-        return [*whole(session), gr.update(value=said)]
+        text = handlers.undo(session)
+        return [*whole(session), gr.update(value=text)]
 
     undo.click(undone, None, [*everything, words], **QUICK)
 
@@ -176,7 +179,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
 
     clear.click(cleared, None, everything, **QUICK)
 
-    def redrawn(key: str, request: gr.Request) -> Any:
+    def redrawn(key: str, request: gr.Request) -> object:
         return distribution(app.session(request).state.turn, key)
 
     quantity.input(redrawn, quantity, plot, **QUICK)
@@ -184,13 +187,9 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
     def saved(request: gr.Request) -> list[Any]:
         session = app.session(request)
         try:
-            assistant = app.desk.opened
-            path = exports.pack(
-                session,
-                getattr(assistant, "preset", app.preset),
-                getattr(assistant, "weights_sha256", None),
-                str(getattr(assistant, "device", "")),
-            )
+            model = app.queue.loaded
+            sha256, device = (None, "") if model is None else (model.weights_sha256, str(model.device))
+            path = exports.pack(session, app.queue.preset(app.preset), sha256, device)
         except InputError as error:
             return [gr.skip(), views.chat_view(session, notice=str(error))]
         url = session.put(path, "application/zip", "lisa-micro.zip")

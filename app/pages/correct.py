@@ -1,8 +1,9 @@
-"""The page "Correct": what was outlined, put right by hand, accepted, and kept as a training example."""
+"""The page "Correct": correct a segmentation by hand, accept it, and save it as a training example."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -16,7 +17,7 @@ from lisa_micro_app.views.correction import correct_view, corrected_measures
 
 
 def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
-    """Lay the page out; as :func:`lisa_micro_app.pages.chat.build`."""
+    """Build the page; see :func:`lisa_micro_app.pages.chat.build`."""
     limits = app.sessions.limits
     with gr.Row(equal_height=False):
         with gr.Column(scale=7, min_width=440, elem_classes="lm-sticky"):
@@ -31,10 +32,10 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
             measures = part("correctmeasures")
     everything = [tools, log, measures, examples]
 
-    def whole(session: Session, notice: str = "", said: str = "") -> list[Any]:
-        view = correct_view(session, limits, notice=notice, said=said)
-        own = app.teach is None and (session.folder / correct.EXAMPLES).is_dir()
-        return [view, view, corrected_measures(session, limits), gr.update(visible=own)]
+    def whole(session: Session, notice: str = "", message: str = "") -> list[Any]:
+        view = correct_view(session, limits, notice=notice, message=message)
+        has_examples = app.teach is None and (session.folder / correct.EXAMPLES).is_dir()
+        return [view, view, corrected_measures(session, limits), gr.update(visible=has_examples)]
 
     def load(request: gr.Request) -> list[Any]:
         try:
@@ -42,13 +43,13 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
         except InputError as error:
             raise gr.Error(str(error)) from error
 
-    def do(change: Callable[[Session, Any], str | None]) -> Callable:
-        """A handler that changes the session and shows all of it, or what is wrong."""
+    def do(change: Callable[[Session, dict[str, Any]], str | None]) -> Callable:
+        """A handler that changes the session and updates all parts, or shows the error."""
 
         def run(event: gr.EventData, request: gr.Request) -> list[Any]:
             session = app.session(request)
             try:
-                return whole(session, said=change(session, event._data or {}) or "")
+                return whole(session, message=change(session, event._data or {}) or "")
             except InputError as error:
                 return whole(session, str(error))
 
@@ -57,7 +58,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
     def acted(event: gr.EventData, request: gr.Request) -> Iterator[list[Any]]:
         session = app.session(request)
         try:
-            for pending in correct.act(session, app.desk, event._data, limits):
+            for pending in correct.act(session, app.queue, event._data, limits):
                 view = correct_view(session, limits, pending)
                 yield [view, *[gr.skip()] * (len(everything) - 1)]
         except InputError as error:
@@ -79,7 +80,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
         def run(request: gr.Request) -> list[Any]:
             session = app.session(request)
             try:
-                return whole(session, said=change(session))
+                return whole(session, message=change(session))
             except InputError as error:
                 return whole(session, str(error))
 
@@ -88,7 +89,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
     accept.click(pressed(correct.accept), None, everything, **QUICK)
     teach.click(pressed(lambda session: correct.teach(session, app.teach, limits)), None, everything, **QUICK)
 
-    def fetched(pack: Callable[[Session], Any], name: str) -> Callable:
+    def fetched(pack: Callable[[Session], Path], name: str) -> Callable:
         def run(request: gr.Request) -> list[Any]:
             session = app.session(request)
             try:

@@ -1,14 +1,12 @@
-"""The whole page: Gradio's blocks. Each page of it stands in a file of its own (``page_*.py``). A further one is such a
-file, a tab here, and a script in ``static`` where it has parts of its own."""
+"""The Gradio blocks with all pages as tabs. A new page is a module in this folder, a tab here, and, if it has custom
+parts, a script in ``static``."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import gradio as gr
 
 from lisa_micro_app.api import endpoints as api
-from lisa_micro_app.jobs import Desk
+from lisa_micro_app.jobs import JobQueue
 from lisa_micro_app.pages import boxes as page_boxes
 from lisa_micro_app.pages import chat as page_chat
 from lisa_micro_app.pages import correct as page_correct
@@ -16,21 +14,20 @@ from lisa_micro_app.pages import video as page_video
 from lisa_micro_app.pages.parts import QUICK, App, part
 
 
-def status_view(desk: Desk) -> dict[str, str]:
-    """Whether the model is there."""
-    if desk.state == "loading":
-        return {"state": "loading", "text": "Loading the model ...", "detail": "You can open a micrograph meanwhile."}
-    if desk.state == "failed":
-        return {"state": "failed", "text": desk.reason, "detail": ""}
-    device = str(getattr(desk.opened, "device", ""))
-    return {"state": "ready", "text": "Ready", "detail": f"The model runs on {device}." if device else ""}
+def status_view(queue: JobQueue) -> dict[str, str]:
+    """The state of the model, for the part ``status``."""
+    if queue.state == "loading":
+        return {"state": "loading", "text": "Loading the model ...", "detail": "You can already open a micrograph."}
+    if queue.state == "failed":
+        return {"state": "failed", "text": queue.reason, "detail": ""}
+    return {"state": "ready", "text": "Ready", "detail": f"The model runs on {queue.assistant.device}."}
 
 
 def build(app: App) -> gr.Blocks:
-    """The whole page."""
+    """Build all pages and the API."""
     with gr.Blocks(title="LISA-micro", fill_width=True) as blocks:
-        api.build(app)  # first: a name that is taken gets a number
-        part_status = part("status", value=status_view(app.desk))
+        api.build(app)  # first, because Gradio numbers names that are taken
+        part_status = part("status", value=status_view(app.queue))
         timer = gr.Timer(1.0)
         part_download = part("download")
         with gr.Tab("Chat", id="chat") as chat_tab:
@@ -41,12 +38,12 @@ def build(app: App) -> gr.Blocks:
         with gr.Tab("Correct", id="correct") as correct_tab:
             refresh_correct, correct_refreshed = page_correct.build(app, part_download)
         correct_tab.select(refresh_correct, None, correct_refreshed, **QUICK)
-        chat_tab.select(refresh_chat, None, chat_refreshed, **QUICK)  # an answer may have been corrected
+        chat_tab.select(refresh_chat, None, chat_refreshed, **QUICK)  # answers may have been corrected
         with gr.Tab("Video", id="video"):
             refresh_video, video_refreshed = page_video.build(app, part_download)
 
-        def tick() -> tuple[Any, Any]:
-            return status_view(app.desk), gr.Timer(active=app.desk.state == "loading")
+        def tick() -> tuple[dict[str, str], gr.Timer]:
+            return status_view(app.queue), gr.Timer(active=app.queue.state == "loading")
 
         timer.tick(tick, None, [part_status, timer], **QUICK)
         blocks.load(refresh_chat, None, chat_refreshed, **QUICK)

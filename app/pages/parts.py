@@ -1,4 +1,4 @@
-"""What all pages are made of: the look, the page's own parts, and what their handlers work with."""
+"""What all pages share: theme, scripts, custom parts, and the context of their handlers."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 import gradio as gr
 
-from lisa_micro_app.jobs import Desk
+from lisa_micro_app.jobs import JobQueue
 from lisa_micro_app.limits import STATIC
 from lisa_micro_app.state.session import Session, Sessions
 
 SCRIPTS = ("lisa.js", "stage.js", "viewer.js", "talk.js", "correct.js", "frames.js", "video.js")
-"""In the order in which they need each other."""
+"""Scripts in the order of their dependencies."""
 QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
-"""Of all events of the page: it shows progress in its own places, and the desk is the queue."""
+"""Settings of all events: the page shows its own progress, and :class:`lisa_micro_app.jobs.JobQueue` is the queue."""
 
 
 def theme() -> gr.themes.Base:
-    """One light theme, with fonts that every system has: nothing is fetched."""
+    """The light theme, with system fonts: nothing is fetched from the web."""
     fonts = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
     return gr.themes.Base(
         primary_hue=gr.themes.colors.blue,
@@ -38,21 +38,28 @@ def theme() -> gr.themes.Base:
 
 
 def page_css() -> str:
-    """The page's own style sheet."""
+    """The style sheet."""
     return (STATIC / "lisa.css").read_text(encoding="utf-8")
 
 
 def page_head() -> str:
-    """The page's own scripts, in the page itself: they are there before anything is mounted."""
+    """The scripts, inline, so that they are loaded before any part is mounted."""
     scripts = "\n".join((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS)
     light = "document.addEventListener('DOMContentLoaded', () => new MutationObserver(() => document.body.classList"
     light += ".remove('dark')).observe(document.body, { attributes: true, attributeFilter: ['class'] }));"
     return f'<meta name="color-scheme" content="light"><script>{scripts}\n{light}</script>'
 
 
-def part(kind: str, events: tuple[str, ...] = (), value: Any = None, **settings: Any) -> gr.HTML:
-    """One of the page's own parts (see ``static``): it is handed plain data, and tells of ``events``."""
-    named = " ".join(f"'{event}'" for event in events)  # Gradio finds a part's events in its script
+def part(kind: str, events: tuple[str, ...] = (), value: object = None, **settings: Any) -> gr.HTML:
+    """A custom part of the page (see ``static``), which shows plain data.
+
+    Args:
+        kind: name of the part in the scripts.
+        events: names of the events that it triggers.
+        value: initial data.
+        settings: of ``gr.HTML``.
+    """
+    named = " ".join(f"'{event}'" for event in events)  # Gradio finds the events of a part in its script
     return gr.HTML(
         value,
         html_template='<div class="lm-mount"></div>',
@@ -66,19 +73,25 @@ def part(kind: str, events: tuple[str, ...] = (), value: Any = None, **settings:
 
 @dataclass
 class App:
-    """What the page works with. teach: the operator's folder for training examples; None: each session has its own."""
+    """The context of all handlers.
+
+    Attributes:
+        sessions, queue: of the app.
+        preset: name of the model until it is loaded.
+        teach: the operator's folder for training examples; ``None``: each session has its own.
+    """
 
     sessions: Sessions
-    desk: Desk
+    queue: JobQueue
     preset: str = "micro"
     teach: Path | None = None
 
     def session(self, request: gr.Request) -> Session:
-        """The session of the page that asks; with passwords, of the page and its user."""
+        """The session of the page that sends a request; with passwords, of the page and its user."""
         return self.sessions.get(f"{request.username or ''}/{request.session_hash}")
 
 
 def to_download(session: Session, url: str, name: str) -> dict[str, Any]:
-    """Tell the part ``download`` to fetch something now."""
-    session.extras["downloads"] = number = session.extras.get("downloads", 0) + 1
+    """Data for the part ``download``, which makes the browser fetch a file."""
+    session.downloads = number = session.downloads + 1
     return {"url": url, "name": name, "number": number}

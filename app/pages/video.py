@@ -1,4 +1,4 @@
-"""The page "Video": frames with identities on the left; following, plots, tables and questions on the right."""
+"""The page "Video": frames with tracks on the left; tracking, plots, tables and questions on the right."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ import gradio as gr
 
 from lisa_micro.types import InputError
 from lisa_micro_app.pages.parts import QUICK, App, part, to_download
-from lisa_micro_app.state import clip as video
-from lisa_micro_app.state import video_files as video_open
-from lisa_micro_app.state import video_run
+from lisa_micro_app.state import current_video, video_archive, video_files, video_run
+from lisa_micro_app.state.clip import Clip
 from lisa_micro_app.state.session import Session
 from lisa_micro_app.views import video_charts
-from lisa_micro_app.views.video_views import frame_time_words, pixel_size_words, run_view, talk_view, video_view
+from lisa_micro_app.views.video_views import frame_time_words, pixel_size_words, questions_view, run_view, video_view
 
 _PLOTS = (("Timeline", video_charts.timeline), ("Necks", video_charts.necks), ("Sizes", video_charts.sizes))
 
 
 def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
-    """Lay the page out; as :func:`lisa_micro_app.pages.chat.build`."""
+    """Build the page; see :func:`lisa_micro_app.pages.chat.build`."""
     limits = app.sessions.limits
     with gr.Row(equal_height=False):
         with gr.Column(scale=7, min_width=440, elem_classes="lm-sticky"):
@@ -34,7 +33,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
                 )
         with gr.Column(scale=6, min_width=400):
             words = gr.Textbox(
-                label="What to follow, in your own words",
+                label="What to track, in your own words",
                 value="follow all particles",
                 lines=1,
                 max_lines=4,
@@ -42,11 +41,11 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
                 elem_id="lm-videowords",
             )
             with gr.Row(elem_classes="lm-buttons"):
-                start = gr.Button("Follow", variant="primary", min_width=100, elem_id="lm-follow")
-                more = gr.Button("Go on", visible=False, min_width=90, elem_id="lm-goon")
+                start = gr.Button("Track", variant="primary", min_width=100, elem_id="lm-track")
+                resume = gr.Button("Resume", visible=False, min_width=90, elem_id="lm-resume")
                 stop = gr.Button("Stop", variant="stop", visible=False, min_width=90, elem_id="lm-videostop")
                 save = gr.Button("Download", visible=False, min_width=110, elem_id="lm-videosave")
-            outcome = part("followed")
+            outcome = part("run")
             with gr.Column(visible=False) as found:
                 with gr.Tabs(elem_id="lm-videotabs"):
                     plots = []
@@ -60,10 +59,10 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
                 gr.HTML(
                     '<h2 class="lm-section">Ask about the video</h2>', apply_default_css=False, elem_classes="lm-part"
                 )
-                talk = part("videotalk", ("suggested",))
+                talk = part("videoquestions", ("suggested",))
                 question = gr.Textbox(
                     show_label=False,
-                    placeholder="Such as: how many particles are there at the end?",
+                    placeholder="For example: how many particles are there at the end?",
                     lines=1,
                     max_lines=4,
                     max_length=8000,
@@ -71,22 +70,22 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
                     elem_id="lm-question",
                 )
 
-    buttons = [start, more, stop, save]
+    buttons = [start, resume, stop, save]
     fields = [viewer, pixel_size, frame_time, outcome, *buttons]
     everything = [*fields, found, *plots, events, rows, talk]
 
     def shown(session: Session, busy: bool) -> list[Any]:
-        mine = video.kept(session)
-        ready = mine.run is not None and not busy
-        begun = video_run.unfinished(mine) is not None and not busy
-        return [gr.update(visible=v) for v in (not busy, begun, busy, ready)]
+        state = session.video
+        ready = state.run is not None and not busy
+        resumable = video_run.unfinished(state) is not None and not busy
+        return [gr.update(visible=v) for v in (not busy, resumable, busy, ready)]
 
-    def some(session: Session, notice: str = "", said: str = "", where: str = "run") -> list[Any]:
-        """Video, fields and outcome, without the plots."""
-        mine = video.kept(session)
-        clip = mine.clip
+    def some(session: Session, notice: str = "", where: str = "run") -> list[Any]:
+        """Video, fields, outcome and buttons, without plots and tables."""
+        state = session.video
+        clip = state.clip
         at_video = where == "video"
-        values = ("" if clip is None or v is None else f"{v:.6g}" for v in _facts(clip))
+        values = ("" if v is None else f"{v:.6g}" for v in _sizes(clip))
         infos = (pixel_size_words(clip), frame_time_words(clip))
         return [
             video_view(session, limits, notice if at_video else ""),
@@ -94,12 +93,12 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
                 gr.update(value=value, info=info, visible=clip is not None)
                 for value, info in zip(values, infos, strict=True)
             ),
-            run_view(session, limits, notice="" if at_video else notice, said=said),
-            *shown(session, mine.busy),
+            run_view(session, limits, notice="" if at_video else notice),
+            *shown(session, state.busy),
         ]
 
     def whole(session: Session, notice: str = "", where: str = "run") -> list[Any]:
-        run = video.kept(session).run
+        run = session.video.run
         view = run_view(session, limits)["run"]
         empty = {"columns": [], "rows": [], "note": ""}
         return [
@@ -108,7 +107,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
             *(draw(run.tracks) if run is not None else None for _, draw in _PLOTS),
             view["events"] if view else empty,
             view["tracks"] if view else empty,
-            talk_view(session),
+            questions_view(session),
         ]
 
     def load(request: gr.Request) -> list[Any]:
@@ -120,13 +119,13 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
     nothing = [gr.skip()] * (len(everything) - 1)
 
     def opening(steps: Callable[[Session, dict[str, Any]], Iterator[str]]) -> Callable:
-        """A handler that opens a video and tells how far it is."""
+        """A handler that opens a video and shows the progress."""
 
         def run(event: gr.EventData, request: gr.Request) -> Iterator[list[Any]]:
             session = app.session(request)
             try:
-                for said in steps(session, event._data or {}):
-                    yield [video_view(session, limits, said=said), *nothing]
+                for message in steps(session, event._data or {}):
+                    yield [video_view(session, limits, message=message), *nothing]
             except InputError as error:
                 yield whole(session, str(error), "video")
                 return
@@ -135,16 +134,16 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
         return run
 
     viewer.uploaded(
-        opening(lambda s, data: video_open.open_upload(s, data.get("key"), limits)), None, everything, **QUICK
+        opening(lambda s, data: video_files.open_upload(s, data.get("key", ""), limits)), None, everything, **QUICK
     )
     viewer.sample(
-        opening(lambda s, data: video_open.open_sample(s, data.get("name"), limits)), None, everything, **QUICK
+        opening(lambda s, data: video_files.open_sample(s, data.get("name"), limits)), None, everything, **QUICK
     )
 
     def removed(request: gr.Request) -> list[Any]:
         session = app.session(request)
         try:
-            video.close_video(session)
+            current_video.close_video(session)
         except InputError as error:
             return whole(session, str(error), "video")
         return whole(session)
@@ -162,12 +161,12 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
 
         return run
 
-    for box, change in ((pixel_size, video.set_pixel_size), (frame_time, video.set_frame_time)):
+    for box, change in ((pixel_size, current_video.set_pixel_size), (frame_time, current_video.set_frame_time)):
         box.submit(typed(change), box, fields, **QUICK)
         box.blur(typed(change), box, fields, **QUICK)
 
-    def following(steps: Callable[[Session, str], Iterator[video_run.Progress]]) -> Callable:
-        """A handler that follows and tells how far it is."""
+    def tracking(steps: Callable[[Session, str], Iterator[video_run.Progress]]) -> Callable:
+        """A handler that tracks and shows the progress."""
 
         def run(text: str, request: gr.Request) -> Iterator[list[Any]]:
             session = app.session(request)
@@ -184,15 +183,10 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
 
         return run
 
-    follow = following(lambda session, text: video_run.follow_video(session, app.desk, text, limits))
-    start.click(follow, words, everything, **QUICK)
-    words.submit(follow, words, everything, **QUICK)
-    more.click(
-        following(lambda session, text: video_run.go_on(session, app.desk, limits)),
-        words,
-        everything,
-        **QUICK,
-    )
+    track = tracking(lambda session, text: video_run.track_video(session, app.queue, text, limits))
+    start.click(track, words, everything, **QUICK)
+    words.submit(track, words, everything, **QUICK)
+    resume.click(tracking(lambda session, _: video_run.resume(session, app.queue, limits)), words, everything, **QUICK)
 
     def stopped(request: gr.Request) -> None:
         video_run.stop(app.session(request))
@@ -203,13 +197,13 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
         session = app.session(request)
         emptied: Any = gr.update(value="")
         try:
-            for pending in video_run.ask_video(session, app.desk, text, limits):
-                yield [talk_view(session, pending), emptied]
+            for pending in video_run.ask_video(session, app.queue, text, limits):
+                yield [questions_view(session, pending), emptied]
                 emptied = gr.skip()
         except InputError as error:
-            yield [talk_view(session, notice=str(error)), gr.update(value=text)]  # the words come back
+            yield [questions_view(session, notice=str(error)), gr.update(value=text)]  # for editing
             return
-        yield [talk_view(session), gr.skip()]
+        yield [questions_view(session), gr.skip()]
 
     question.submit(asked, question, [talk, question], **QUICK)
 
@@ -220,9 +214,9 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
 
     def saved(request: gr.Request) -> Iterator[list[Any]]:
         session = app.session(request)
-        yield [gr.skip(), run_view(session, limits, said="Drawing the plots and the movie for the download ...")]
+        yield [gr.skip(), run_view(session, limits, message="Drawing the plots and the movie for the download ...")]
         try:
-            path = video_run.pack_video(session, getattr(app.desk.opened, "preset", app.preset))
+            path = video_archive.pack_video(session, app.queue.preset(app.preset))
         except InputError as error:
             yield [gr.skip(), run_view(session, limits, notice=str(error))]
             return
@@ -233,5 +227,6 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
     return load, everything
 
 
-def _facts(clip: video.Clip | None) -> tuple[float | None, float | None]:
+def _sizes(clip: Clip | None) -> tuple[float | None, float | None]:
+    """Pixel size, nm, and frame time, s."""
     return (None, None) if clip is None else (clip.pixel_size_nm, clip.frame_time_s)

@@ -1,1 +1,1 @@
-"""What a session holds: conversation, corrections, comparison, video."""
+"""State of a session: conversation, corrections, comparison and video, with the functions that change them."""

@@ -1,6 +1,7 @@
-"""What the app keeps about a session's video: the clip, its pixel size and frame time, which can be changed, and what
-came of following it. How a clip is opened stands in :mod:`lisa_micro_app.state.video_files`, what is done with it in
-:mod:`lisa_micro_app.state.video_run`."""
+"""State of the page Video: the open clip, its tracks, partial runs and questions.
+
+:mod:`lisa_micro_app.state.video_files` opens clips; :mod:`lisa_micro_app.state.video_run` tracks them.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +11,29 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lisa_micro.io.units import check_pixel_size
-from lisa_micro.io.video import Facts, VideoStream, check_frame_time, read_video
-from lisa_micro.types import InputError
-from lisa_micro_app.views.video_frames import KEPT, FrameStore
+from lisa_micro.io.video import Facts, VideoStream, read_video
+from lisa_micro_app.state.frames import FrameStore
 
 if TYPE_CHECKING:
+    from lisa_micro.video.questions.dialogue import VideoConversation
     from lisa_micro.video.tracks import Tracks
-    from lisa_micro_app.jobs import Ticket
-    from lisa_micro_app.state.session import Session
+    from lisa_micro_app.jobs import Job
 
 NO_VIDEO = "Open a video first: drop a file on the left, or click a sample."
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A video that is open.
+    """An open video.
 
     Attributes:
-        key: names it within the session.
-        name: as the user calls it; to be shown, never to be opened.
-        path: of its file, or of the folder that its frames lie in.
-        upload: the file that the user sent, or that was simulated.
-        facts: what the file says, with the number of frames that could be read.
-        frames: their pictures.
-        given_nm, given_s: pixel size and frame time that the user typed, or None.
+        key: unique name within the session.
+        name: the user's name of the file, for display; never used as a path.
+        path: of the file, or of the folder with the frames.
+        upload: the file that the user sent or that was simulated.
+        facts: metadata of the file, with the number of frames that could be read.
+        frames: pictures of the frames.
+        given_nm, given_s: pixel size and frame time as typed by the user, or ``None``.
     """
 
     key: str
@@ -51,19 +50,19 @@ class Clip:
 
     @property
     def pixel_size_nm(self) -> float | None:
-        """As typed, else as the file says."""
+        """Pixel size as typed, else that of the file."""
         return self.facts.pixel_size_nm if self.given_nm is None else self.given_nm
 
     @property
     def frame_time_s(self) -> float | None:
-        """As typed, else as the file says."""
+        """Frame time as typed, else that of the file."""
         return self.facts.frame_time_s if self.given_s is None else self.given_s
 
     def stream(self, count: int | None = None) -> VideoStream:
-        """The frames, under the user's own name for them.
+        """The frames as a stream with the user's name of the file.
 
         Args:
-            count: only so many.
+            count: number of leading frames; ``None``: all.
         """
         from itertools import islice
 
@@ -75,14 +74,17 @@ class Clip:
 
 @dataclass(frozen=True)
 class Run:
-    """A clip that was followed, or the frames of it that there was time for.
+    """The results of tracking a clip, or its first frames.
 
     Attributes:
-        key: names it within the session.
-        clip: as it was known then.
+        key: unique name within the session.
+        clip: the clip with its pixel size and frame time at that time.
+        words: the request.
         folder: of the results.
-        whole: whether all frames were followed.
-        colours: identity -> ``#rrggbb``.
+        tracks: the tracks.
+        whole: whether all frames were tracked.
+        seconds: time that it took.
+        colours: colour ``#rrggbb`` of each track ID.
     """
 
     key: str
@@ -96,13 +98,14 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Begun:
-    """What was found in frames so far, kept so that it need not be found again.
+class PartialRun:
+    """The checkpoint of a run: detections in its first frames, from which it can be resumed.
 
     Attributes:
-        path: of the file.
-        clip, words: what was asked about.
-        frames: how many.
+        path: of the checkpoint file.
+        clip: that was tracked.
+        words: the request.
+        frames: number of frames with detections.
     """
 
     path: Path
@@ -111,144 +114,82 @@ class Begun:
     frames: int
 
     def fits(self, clip: Clip, words: str) -> bool:
-        """Whether it holds for a request: the same words about the same pixels. The frame time makes no difference to
-        what is in a frame."""
+        """Whether the detections are valid for a request: same words, same clip, same pixel size. The frame time does
+        not affect detections."""
         return (self.clip.key, self.words, self.clip.pixel_size_nm) == (clip.key, words, clip.pixel_size_nm)
 
 
 @dataclass
-class Kept:
-    """All about the video of a session.
+class VideoState:
+    """State of the page Video.
 
     Attributes:
-        begun: see there.
-        ticket: of what is being done.
-        conversation: about :attr:`run`, in words.
-        archive: the results, packed.
-        fetched: links to files of :attr:`run`, for a program to fetch.
+        clip: the open video.
+        run: its tracks.
+        partial: the last checkpoint.
+        job: the current or last job.
+        conversation: questions about :attr:`run` and their answers.
+        archive: the packed results.
+        links: links to result files that programs download.
+        samples: files of simulated samples, by name.
+        opened: number of videos opened so far.
+        packing: held while the archive is written.
     """
 
     clip: Clip | None = None
     run: Run | None = None
-    begun: Begun | None = None
-    ticket: Ticket | None = None
-    conversation: Any = None
+    partial: PartialRun | None = None
+    job: Job[Any] | None = None
+    conversation: VideoConversation | None = None
     archive: Path | None = None
-    fetched: list[Path] = field(default_factory=list)
+    links: list[Path] = field(default_factory=list)
     samples: dict[str, Path] = field(default_factory=dict)
-    counted: int = 0
+    opened: int = 0
     packing: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def busy(self) -> bool:
-        """Whether something is being done."""
-        return self.ticket is not None and not self.ticket.finished
+        """Whether a job waits or runs."""
+        return self.job is not None and not self.job.finished
 
     def cancel(self) -> bool:
-        """Call off what is being done; whether there was anything."""
-        if not self.busy:
+        """Cancel the current job; return whether there was one."""
+        if self.job is None or self.job.finished:
             return False
-        assert self.ticket is not None
-        self.ticket.cancel()
+        self.job.cancel()
         return True
 
     def close(self) -> None:
-        """The session ends; its folder is removed by it."""
+        """Cancel the job and drop all data; the session removes the files."""
         self.cancel()
-        self.clip = self.run = self.begun = self.conversation = None
+        self.clip = self.run = self.partial = self.conversation = None
 
     def forget_run(self) -> None:
-        """Drop results and what was said about them."""
+        """Remove the results and the questions about them."""
         if self.run is not None:
             shutil.rmtree(self.run.folder, ignore_errors=True)
         if self.archive is not None:
             self.archive.unlink(missing_ok=True)
-        remove(*self.fetched)
-        self.fetched = []
+        remove(*self.links)
+        self.links = []
         self.run = self.conversation = self.archive = None
 
     def forget(self) -> None:
-        """Drop the clip and all that came of it; samples stay."""
+        """Remove the clip and its results; files of samples are kept."""
         self.forget_run()
-        if self.begun is not None:
-            self.begun.path.unlink(missing_ok=True)
+        if self.partial is not None:
+            self.partial.path.unlink(missing_ok=True)
         if self.clip is not None:
             self.clip.frames.path.unlink(missing_ok=True)
             if self.clip.upload not in self.samples.values():
                 remove(self.clip.upload, self.clip.path)
-        self.clip = self.begun = None
-
-
-def kept(session: Session) -> Kept:
-    """What the session keeps about its video."""
-    return session.extras.setdefault(KEPT, Kept())
+        self.clip = self.partial = None
 
 
 def remove(*paths: Path) -> None:
-    """Files and folders, where they are."""
+    """Remove files and folders that exist."""
     for path in paths:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-def check_idle(session: Session) -> None:
-    """Raises:
-    InputError: the video is being followed, or a question about it answered.
-    """
-    if kept(session).busy:
-        raise InputError("The video is being worked on; wait for it or stop it.")
-
-
-def close_video(session: Session) -> None:
-    """Remove the video and all that came of it.
-
-    Raises:
-        InputError: it is being worked on.
-    """
-    check_idle(session)
-    kept(session).forget()
-
-
-def _typed(text: object, unit: str) -> str:
-    return "" if text is None else str(text).strip().lower().removesuffix(unit).strip().replace(",", ".")
-
-
-def set_pixel_size(session: Session, text: object) -> bool:
-    """The pixel size as typed, in nm; nothing brings back what the file says.
-
-    Returns:
-        whether it is another one now.
-
-    Raises:
-        InputError: not a positive number, no video is open, or it is being followed.
-    """
-    return _set(session, given_nm=check_pixel_size(_typed(text, "nm") or None))
-
-
-def set_frame_time(session: Session, text: object) -> bool:
-    """The frame time as typed, in s; as :func:`set_pixel_size`."""
-    return _set(session, given_s=check_frame_time(_typed(text, "s") or None))  # type: ignore[arg-type]
-
-
-def _set(session: Session, **given: float | None) -> bool:
-    mine = kept(session)
-    if mine.clip is None:
-        raise InputError(NO_VIDEO)
-    changed = replace(mine.clip, **given)
-    for typed, now, own in (
-        ("given_nm", mine.clip.pixel_size_nm, mine.clip.facts.pixel_size_nm),
-        ("given_s", mine.clip.frame_time_s, mine.clip.facts.frame_time_s),
-    ):
-        # what is shown comes back when the field is left; rounded, it is no other value
-        value = given.get(typed)
-        if value is not None and now is not None and f"{value:.6g}" == f"{now:.6g}":
-            return False
-        if value is not None and own is not None and value == own:
-            changed = replace(changed, **{typed: None})
-    if changed == mine.clip:
-        return False
-    check_idle(session)
-    mine.clip = changed
-    return True

@@ -1,5 +1,4 @@
-"""A conversation as immutable data: the micrographs, and what was asked and answered about each. The same functions
-serve the page, tests and programs."""
+"""A conversation as immutable data: micrographs, requests and answers."""
 
 from __future__ import annotations
 
@@ -18,10 +17,11 @@ class Picture:
     """A micrograph of the conversation.
 
     Attributes:
-        key: names it within the session.
-        name: as the user calls it; to be shown, never to be opened.
-        path: of the file that it was read from, or None.
-        given_nm: pixel size that the user typed, or None.
+        key: unique name within the session.
+        name: the user's name of the file, for display; never used as a path.
+        micrograph: its pixels, pixel size and notes.
+        path: of the file that it was read from, or ``None``.
+        given_nm: pixel size as typed by the user, or ``None``.
     """
 
     key: str
@@ -33,7 +33,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class Turn:
-    """A request and its answer, about the micrograph as it was known then."""
+    """A request and its answer.
+
+    Attributes:
+        number: unique within the session.
+        picture, name: key and name of the micrograph.
+        micrograph: with its pixel size at that time.
+        answer: text and segments.
+        colours: ``#rrggbb`` of each segment.
+        seconds: time that the answer took.
+        given_nm: pixel size as typed by the user at that time, or ``None``.
+    """
 
     number: int
     picture: str
@@ -51,10 +61,10 @@ class State:
 
     Attributes:
         pictures: in the order in which they were added.
-        current: key of the micrograph that is shown and asked about.
+        current: key of the current micrograph.
         turns: oldest first.
-        shown: number of the turn whose masks are shown; None shows none.
-        counted: turns so far, those undone included, so that a number is never used twice.
+        shown: number of the turn whose masks are shown; ``None``: no masks.
+        counted: number of turns so far, including undone ones, so that no number is used twice.
     """
 
     pictures: tuple[Picture, ...] = ()
@@ -65,51 +75,51 @@ class State:
 
     @property
     def picture(self) -> Picture | None:
-        """The current one."""
+        """The current micrograph."""
         return next((p for p in self.pictures if p.key == self.current), None)
 
     @property
     def turn(self) -> Turn | None:
-        """The one that is shown."""
+        """The turn whose masks are shown."""
         return next((t for t in self.turns if t.number == self.shown), None)
 
     def about(self, key: str | None) -> tuple[Turn, ...]:
-        """What was said about one micrograph."""
+        """The turns about one micrograph."""
         return tuple(turn for turn in self.turns if turn.picture == key)
 
 
 def hex_colour(colour: tuple[int, int, int]) -> str:
-    """``#rrggbb``."""
+    """Format a colour as ``#rrggbb``."""
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def layer_colours(count: int) -> tuple[str, ...]:
-    """A colour for each segment of a reply, in order: those of the overlay that the command line draws."""
+    """Colours of the segments of an answer, the same as in the overlay of the command line."""
     return tuple(hex_colour(PALETTE[k % len(PALETTE)]) for k in range(count))
 
 
 def with_picture(state: State, picture: Picture) -> State:
-    """The micrograph added, shown, and asked about from now on."""
+    """Add a micrograph and make it the current one."""
     return replace(state, pictures=(*state.pictures, picture), current=picture.key, shown=None)
 
 
 def choose_picture(state: State, key: str) -> State:
-    """Go on with another micrograph; what was last said about it is shown again.
+    """Make another micrograph the current one and show its last answer.
 
     Raises:
-        InputError: there is none of that key.
+        InputError: the conversation has no micrograph with this key.
     """
     if key not in {picture.key for picture in state.pictures}:
         raise InputError("This micrograph is no longer part of the conversation.")
-    said = state.about(key)
-    return replace(state, current=key, shown=said[-1].number if said else None)
+    turns = state.about(key)
+    return replace(state, current=key, shown=turns[-1].number if turns else None)
 
 
 def choose_turn(state: State, number: int) -> State:
-    """Show the masks of an earlier answer, on its micrograph.
+    """Show the masks of an earlier answer on its micrograph.
 
     Raises:
-        InputError: there is no such answer.
+        InputError: the conversation has no such answer.
     """
     turn = next((turn for turn in state.turns if turn.number == number), None)
     if turn is None:
@@ -118,8 +128,8 @@ def choose_turn(state: State, number: int) -> State:
 
 
 def with_pixel_size(state: State, nm: float | None, micrograph: Micrograph) -> State:
-    """The current micrograph with another pixel size. Earlier answers keep the one they were measured with, so none of
-    them is shown until it is chosen."""
+    """Replace the current micrograph by one with another pixel size. Earlier answers keep their pixel size, so none of
+    them is shown until the user selects it."""
     pictures = tuple(
         replace(p, micrograph=micrograph, given_nm=nm) if p.key == state.current else p for p in state.pictures
     )
@@ -127,7 +137,15 @@ def with_pixel_size(state: State, nm: float | None, micrograph: Micrograph) -> S
 
 
 def with_turn(state: State, picture: Picture, answer: Answer, seconds: float, keep: int = 200) -> State:
-    """An answer added, and shown where its micrograph still is."""
+    """Add an answer, and show it if its micrograph is the current one.
+
+    Args:
+        state: the conversation.
+        picture: the micrograph of the request.
+        answer: its answer.
+        seconds: time that it took.
+        keep: maximum number of turns; the oldest are removed.
+    """
     number = state.counted + 1
     colours = layer_colours(len(answer.segments))
     turn = Turn(
@@ -138,30 +156,30 @@ def with_turn(state: State, picture: Picture, answer: Answer, seconds: float, ke
 
 
 def without_last(state: State) -> tuple[State, str]:
-    """The last request taken back, and its words, to be changed and asked again."""
+    """Remove the last turn; return the new state and the text of the request."""
     if not state.turns:
         return state, ""
     last, turns = state.turns[-1], state.turns[:-1]
-    said = [turn for turn in turns if turn.picture == last.picture]
+    earlier = [turn for turn in turns if turn.picture == last.picture]
     known = last.picture in {picture.key for picture in state.pictures}
-    shown = said[-1].number if said else None
+    shown = earlier[-1].number if earlier else None
     current = last.picture if known else state.current
     return replace(state, turns=turns, current=current, shown=shown), last.answer.prompt
 
 
 def checked_colour(colour: object) -> str:
-    """A colour as the page sends it.
+    """Check a colour sent by the page.
 
     Raises:
-        InputError: not ``#rrggbb``.
+        InputError: it is not ``#rrggbb``.
     """
     if not isinstance(colour, str) or not _COLOUR.fullmatch(colour):
-        raise InputError("A colour is #rrggbb.")
+        raise InputError("The colour is not valid; use #rrggbb.")
     return colour
 
 
 def recoloured(state: State, number: int, layer: int, colour: str) -> State:
-    """One layer of an answer in another colour ``#rrggbb``; unchanged where there is no such layer."""
+    """Give one layer of an answer another colour ``#rrggbb``; nothing changes if the layer does not exist."""
     turns = tuple(
         replace(turn, colours=(*turn.colours[:layer], colour, *turn.colours[layer + 1 :]))
         if turn.number == number and 0 <= layer < len(turn.colours)

@@ -1,13 +1,14 @@
-"""Correct and teach, without the page: what is outlined is changed step by step, accepted, and kept as a training
-example. Each answer's layer has a correction of its own, which can be undone back to what the model outlined."""
+"""Corrections by hand, and training examples.
+
+Each layer of each answer has its own correction, which can be undone back to the model's segmentation.
+"""
 
 from __future__ import annotations
 
 import shlex
 import shutil
-import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,45 +23,33 @@ from lisa_micro.points import check_points
 from lisa_micro.results import save_answer
 from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro.types import InputError, Micrograph
-from lisa_micro_app.exports import plain_name, zip_folder
-from lisa_micro_app.handlers import NOTHING_OPEN, Pending, follow
-from lisa_micro_app.jobs import Desk, Ticket
+from lisa_micro_app.archives import SCRIPT_HEAD, command_options, copy_input, plain_name, zip_folder
+from lisa_micro_app.errors import still_answering
+from lisa_micro_app.handlers import NOTHING_OPEN, Pending, job_progress
+from lisa_micro_app.jobs import Job, JobQueue
 from lisa_micro_app.limits import Limits
 from lisa_micro_app.state.comparison import clean_boxes
 from lisa_micro_app.state.conversation import Turn
+from lisa_micro_app.state.pages import LayerEdit
 from lisa_micro_app.state.session import Session
 
-WORKS, LAYER, ACCEPTED, SAVED, TAUGHT = "corrections", "corrected layer", "accepted", "examples", "taught"
-"""Names under which the session keeps them: corrections by (turn, layer), the layer chosen, numbers of accepted turns,
-names of examples by micrograph, and how many examples there are, which outlasts the conversation."""
 EXAMPLES = "examples"
-"""Folder of the session's own training examples; they stay until the session ends."""
-NOTHING_OUTLINED = "There is nothing to correct: ask for something on the page “Chat” first."
-NO_CHANGE = "Nothing is left to undo."
+"""Folder of the session's own training examples; they are kept until the session ends."""
+NOTHING_SEGMENTED = "There is nothing to correct; segment something on the page “Chat” first."
+_NO_LAYER = "The answer has no such layer; choose one from the list."
 
 
-@dataclass
-class Work:
-    """The correction of one layer: the segment as the model gave it, what was done, and what was undone."""
-
-    segment: Segmentation
-    correction: correct.Correction
-    undone: list[Any] = field(default_factory=list)
-    accepted: tuple[Any, ...] | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-def works(session: Session) -> dict[tuple[int, int], Work]:
-    """The session's corrections; those of turns that are gone are forgotten."""
-    kept = session.extras.setdefault(WORKS, {})
+def edits_of(session: Session) -> dict[tuple[int, int], LayerEdit]:
+    """The corrections of a session, by (number of the turn, layer); those of removed turns are dropped."""
+    edits = session.correction.edits
     numbers = {turn.number for turn in session.state.turns}
-    for key in [key for key in kept if key[0] not in numbers]:
-        kept.pop(key, None)
-    return kept
+    for key in [key for key in edits if key[0] not in numbers]:
+        edits.pop(key, None)
+    return edits
 
 
 def shown_turn(session: Session) -> Turn | None:
-    """The answer that is shown, where there is something to correct."""
+    """The shown answer, or ``None`` if it has nothing to correct."""
     turn = session.state.turn
     return turn if turn is not None and layers_of(turn) else None
 
@@ -70,210 +59,229 @@ def layers_of(turn: Turn) -> list[int]:
     return [k for k, segment in enumerate(turn.answer.segments) if segment.concept != "substrate"]
 
 
-def current(session: Session) -> tuple[Turn, int, Work]:
-    """The layer that is being corrected.
+def current(session: Session) -> tuple[Turn, int, LayerEdit]:
+    """The chosen layer of the shown answer, and its correction.
 
     Raises:
-        InputError: nothing is outlined.
+        InputError: there is nothing to correct.
     """
     turn = shown_turn(session)
     if turn is None:
-        raise InputError(NOTHING_OPEN if session.state.picture is None else NOTHING_OUTLINED)
-    there, wanted = layers_of(turn), session.extras.get(LAYER)
-    layer = wanted if wanted in there else there[0]
-    return turn, layer, work_on(session, turn, layer)
+        raise InputError(NOTHING_OPEN if session.state.picture is None else NOTHING_SEGMENTED)
+    layers, chosen = layers_of(turn), session.correction.layer
+    layer = chosen if chosen is not None and chosen in layers else layers[0]
+    return turn, layer, edit_of(session, turn, layer)
 
 
-def work_on(session: Session, turn: Turn, layer: int) -> Work:
-    """The correction of a layer, begun where there is none.
+def edit_of(session: Session, turn: Turn, layer: int) -> LayerEdit:
+    """The correction of a layer; an empty one if there is none yet.
 
     Raises:
         InputError: the answer has no such layer.
     """
     if layer not in layers_of(turn):
-        raise InputError("The answer has no such layer; choose one that is listed.")
+        raise InputError(_NO_LAYER)
     segment = turn.answer.segments[layer]
-    return works(session).setdefault((turn.number, layer), Work(segment, correct.begin(segment.labels)))
+    return edits_of(session).setdefault((turn.number, layer), LayerEdit(segment, correct.begin(segment.labels)))
 
 
 def choose_layer(session: Session, layer: object) -> None:
-    """Correct another layer of the answer.
+    """Choose the layer to correct.
 
     Raises:
-        InputError: there is none of that number.
+        InputError: the answer has no such layer.
     """
     turn = shown_turn(session)
-    if turn is None or layer not in layers_of(turn):
-        raise InputError("The answer has no such layer; choose one that is listed.")
-    session.extras[LAYER] = layer
+    if turn is None or not isinstance(layer, int) or layer not in layers_of(turn):
+        raise InputError(_NO_LAYER)
+    session.correction.layer = int(layer)
 
 
-# -------------------------------------------------------------------------------------------------- correcting
+# ------------------------------------------------------------------------------------------------- corrections
 
 
-def act(session: Session, desk: Desk, wanted: object, limits: Limits) -> Iterator[Pending]:
-    """Do one thing to the current layer: a record of :mod:`lisa_micro.correction.actions`; or ``{"action": "add"}``
-    with
-    ``box`` (XYXY px) or ``points`` (XY px) and ``point_labels``, which the model outlines; or ``{"action": "split"}``
-    with a ``line`` alone, which cuts the instance that it crosses. Yields where it stands.
+def act(session: Session, queue: JobQueue, action: object, limits: Limits) -> Iterator[Pending]:
+    """Apply one action to the current layer. Yields the progress while the model segments.
+
+    Args:
+        session: whose layer.
+        queue: runs the model.
+        action: a record of :mod:`lisa_micro.correction.actions`; or ``{"action": "add"}`` with ``box`` (XYXY px) or
+            ``points`` (XY px) and ``point_labels``, which the model segments; or ``{"action": "split"}`` with a
+            ``line`` alone, which cuts the instance that it crosses.
+        limits: of the app.
 
     Raises:
-        InputError: nothing is outlined, no such action, or it cannot be done; nothing is changed then.
+        InputError: there is nothing to correct, the action is unknown, or it cannot be done; nothing is changed then.
     """
-    turn, _, work = current(session)
-    record = dict(wanted) if isinstance(wanted, Mapping) else {}
+    turn, _, edit = current(session)
+    record = dict(action) if isinstance(action, Mapping) else {}
     if record.get("action") == "add" and "mask" not in record:
-        record = yield from _outline(session, desk, turn, record, limits)
+        record = yield from _segment_prompt(session, queue, turn, record, limits)
         if not record:
             return
     elif record.get("action") == "split" and record.get("instance") is None and record.get("line") is not None:
-        record["instance"] = correct.instance_on_line(work.correction.labels, record["line"])
+        record["instance"] = correct.instance_on_line(edit.correction.labels, record["line"])
         if not record["instance"]:
-            raise InputError("The cut crosses nothing that is outlined; draw it across an instance.")
-    with work.lock:
-        if len(work.correction.actions) >= limits.corrections:
-            raise InputError(f"There are {limits.corrections} steps already; accept them and ask anew.")
-        work.correction = correct.apply(work.correction, record)
-        work.undone.clear()
+            raise InputError("The line crosses no instance; draw it across the one to split.")
+    with edit.lock:
+        if len(edit.correction.actions) >= limits.corrections:
+            raise InputError(f"The limit of {limits.corrections} steps is reached; accept them and ask again.")
+        edit.correction = correct.apply(edit.correction, record)
+        edit.undone.clear()
 
 
-def _outline(session: Session, desk: Desk, turn: Turn, record: dict[str, Any], limits: Limits):
-    """A record with the mask of what a box or points mean; an empty one where the request was called off."""
+def _segment_prompt(
+    session: Session, queue: JobQueue, turn: Turn, record: dict[str, Any], limits: Limits
+) -> Generator[Pending, None, dict[str, Any]]:
+    """Segment the object that a box or points mark; return the action with its mask, or ``{}`` if cancelled."""
     image = turn.micrograph
     if record.get("box") is not None:
         boxes = clean_boxes([record["box"]], image.shape, 1)
         if not boxes:
             raise InputError("The box has no area within the micrograph; draw it around one object.")
-        made: dict[str, Any] = {"box": boxes[0]}
+        prompt: dict[str, Any] = {"box": boxes[0]}
     elif record.get("points"):
         points, labels = check_points(record["points"], record.get("point_labels"), image.shape)
         if len(points) > limits.points:
             raise InputError(f"{len(points)} points are too many; set at most {limits.points}.")
         if not (labels == 1).any():
-            raise InputError("At least one point must lie on the object.")
-        made = {"points": points.round(1).tolist(), "point_labels": [int(label == 1) for label in labels]}
+            raise InputError("No point is on the object; set at least one there.")
+        prompt = {"points": points.round(1).tolist(), "point_labels": [int(label == 1) for label in labels]}
     else:
         raise InputError("Draw a box around the object, or click points on it.")
-    if session.ticket is not None and not session.ticket.finished:
-        raise InputError("The last request is still being answered; wait for it or stop it.")
+    if session.job is not None and not session.job.finished:
+        raise still_answering()
 
-    def job(ticket: Ticket) -> np.ndarray:
-        ticket.step("Looking at the micrograph")
-        desk.opened.encode(image)
-        ticket.step("Outlining")
-        if "box" in made:
-            return desk.opened.segment_boxes(image, [made["box"]]).labels == 1
-        return desk.opened.segment_points(image, made["points"], made["point_labels"]).labels == 1
+    def task(job: Job[np.ndarray]) -> np.ndarray:
+        job.step("Encoding the micrograph")
+        queue.assistant.encode(image)
+        job.step("Segmenting")
+        if "box" in prompt:
+            return queue.assistant.segment_boxes(image, [prompt["box"]]).labels == 1
+        return queue.assistant.segment_points(image, prompt["points"], prompt["point_labels"]).labels == 1
 
-    session.ticket = ticket = desk.submit(job)
-    yield from follow(ticket, desk, Pending("add", turn.name))
-    if ticket.cancelled:
+    job = queue.submit(task)
+    session.job = job
+    yield from job_progress(job, queue, Pending("add", turn.name))
+    if job.cancelled:
         return {}
-    if ticket.error is not None:
-        raise ticket.error
-    if not ticket.result.any():
-        raise InputError("The model sees no object there; draw the box closer, or click other points.")
-    return {"action": "add", "mask": rle_encode(ticket.result), **made}
+    mask = job.outcome()
+    if not mask.any():
+        raise InputError("The model found no object there; draw a tighter box, or click other points.")
+    return {"action": "add", "mask": rle_encode(mask), **prompt}
 
 
 def step(session: Session, way: object) -> None:
-    """``"undo"`` the last action, ``"redo"`` what was undone last, or ``"reset"`` to what the model outlined.
+    """Step through the history of the current layer.
+
+    Args:
+        session: whose layer.
+        way: ``"undo"``: the last action; ``"redo"``: the action undone last; ``"reset"``: back to the model's
+            segmentation.
 
     Raises:
-        InputError: nothing is outlined, or there is nothing to undo or redo.
+        InputError: there is nothing to correct, to undo or to redo.
     """
-    _, _, work = current(session)
-    with work.lock:
-        actions = list(work.correction.actions)
+    _, _, edit = current(session)
+    with edit.lock:
+        actions = list(edit.correction.actions)
         if way == "redo":
-            if not work.undone:
-                raise InputError("Nothing is left to redo.")
-            work.correction = correct.apply(work.correction, work.undone[-1])
-            work.undone.pop()
+            if not edit.undone:
+                raise InputError("There is nothing to redo.")
+            edit.correction = correct.apply(edit.correction, edit.undone[-1])
+            edit.undone.pop()
         elif way in ("undo", "reset"):
             if not actions:
-                raise InputError(NO_CHANGE)
-            kept = actions[:-1] if way == "undo" else []
-            work.correction = correct.replay(work.segment.labels, kept)
-            work.undone += actions[len(kept) :][::-1]
+                raise InputError("There is nothing to undo.")
+            remaining = actions[:-1] if way == "undo" else []
+            edit.correction = correct.replay(edit.segment.labels, remaining)
+            edit.undone += actions[len(remaining) :][::-1]
         else:
-            raise InputError("There is no such step.")
+            raise InputError(f"Unknown step {way!r}; use undo, redo or reset.")
 
 
 def accept(session: Session) -> str:
-    """The current layer as it is now becomes the answer: its masks, its table, and the numbers of the reply. A sentence
-    about it.
+    """Make the corrected layer part of the answer: its masks, its table, and the numbers of the reply.
+
+    Returns:
+        a sentence for the user.
 
     Raises:
-        InputError: nothing is outlined.
+        InputError: there is nothing to correct.
     """
-    turn, layer, work = current(session)
-    with work.lock:
+    turn, layer, edit = current(session)
+    with edit.lock:
         before = turn.answer.segments
-        model = replace(turn.answer, segments=(*before[:layer], work.segment, *before[layer + 1 :]))
-        summary = work.correction.summary
-        answer = corrected_answer(model, layer, work.correction.result(), turn.micrograph, summary)
-        work.accepted = work.correction.actions
+        model = replace(turn.answer, segments=(*before[:layer], edit.segment, *before[layer + 1 :]))
+        summary = edit.correction.summary
+        answer = corrected_answer(model, layer, edit.correction.result(), turn.micrograph, summary)
+        edit.accepted = edit.correction.actions
         _put_answer(session, turn, answer)
-    return f"Accepted: {summary}." if summary else "Accepted as it is."
+    return f"Accepted: {summary}." if summary else "Accepted without changes."
 
 
 def _put_answer(session: Session, turn: Turn, answer: Answer) -> None:
-    """Another answer in a turn's place, under a new number: what the browser keeps of the old one is not shown."""
+    """Replace the answer of a turn. The turn gets a new number, so that the browser does not show cached masks."""
     state, number = session.state, session.state.counted + 1
     turns = tuple(replace(t, number=number, answer=answer) if t.number == turn.number else t for t in state.turns)
-    kept = works(session)
-    for key in [key for key in kept if key[0] == turn.number]:
-        kept[(number, key[1])] = kept.pop(key)
-    session.extras[ACCEPTED] = {*session.extras.get(ACCEPTED, set()) - {turn.number}, number}
+    edits = edits_of(session)
+    for key in [key for key in edits if key[0] == turn.number]:
+        edits[(number, key[1])] = edits.pop(key)
+    page = session.correction
+    page.accepted = (page.accepted - {turn.number}) | {number}
     shown = number if state.shown == turn.number else state.shown
     session.state = replace(state, turns=turns, shown=shown, counted=number)
 
 
-# ---------------------------------------------------------------------------------------------------- teaching
+# ------------------------------------------------------------------------------------------- training examples
 
 
 def teach(session: Session, folder: Path | None, limits: Limits) -> str:
-    """Keep the current micrograph with all its accepted answers as a training example; a sentence about it.
+    """Save the current micrograph with all its accepted answers as a training example.
 
     Args:
-        folder: of the operator; None: the session's own, see :func:`examples_zip`.
+        session: whose micrograph.
+        folder: of the operator; ``None``: the session's own, see :func:`examples_zip`.
+        limits: of the app.
+
+    Returns:
+        a sentence for the user.
 
     Raises:
-        InputError: nothing is accepted, or it cannot be written.
+        InputError: no answer is accepted, or the example cannot be written.
     """
     picture = session.state.picture
     if picture is None:
         raise InputError(NOTHING_OPEN)
-    accepted = session.extras.get(ACCEPTED, set())
-    turns = [turn for turn in session.state.about(picture.key) if turn.number in accepted]
+    page = session.correction
+    turns = [turn for turn in session.state.about(picture.key) if turn.number in page.accepted]
     if not turns:
-        raise InputError("Accept what is outlined first; only what somebody has looked at is kept as truth.")
-    saved = session.extras.setdefault(SAVED, {})
-    count = session.extras.get(TAUGHT, 0)
-    if picture.key not in saved and count >= limits.examples:
-        raise InputError(f"A session keeps {limits.examples} examples; reload the page to begin a new one.")
-    place = folder or session.folder / EXAMPLES
+        raise InputError("Accept the segmentation first; only checked answers are saved as training examples.")
+    saved = page.examples
+    if picture.key not in saved and page.example_count >= limits.examples:
+        raise InputError(f"The limit of {limits.examples} examples is reached; reload the page to start a new session.")
+    target = folder or session.folder / EXAMPLES
     stem = Path(plain_name(picture.name)).stem
-    kept = save_example(place, picture.micrograph, [turn.answer for turn in turns], stem, saved.get(picture.key))
-    saved[picture.key] = kept.name
-    session.extras[TAUGHT] = count + (not kept.replaced)
+    example = save_example(target, picture.micrograph, [turn.answer for turn in turns], stem, saved.get(picture.key))
+    saved[picture.key] = example.name
+    page.example_count += not example.replaced
     requests = "1 request" if len(turns) == 1 else f"{len(turns)} requests"
     where = f"the training folder “{folder.name}”" if folder is not None else "your examples"
-    again = ", in place of the one before" if kept.replaced else ""
-    number = "1 example" if kept.count == 1 else f"{kept.count} examples"
-    return f"Saved as {kept.name} with {requests} in {where}{again}: {number} now."
+    replaced = ", replacing the earlier version" if example.replaced else ""
+    total = "1 example" if example.count == 1 else f"{example.count} examples"
+    return f"Saved {example.name} with {requests} in {where}{replaced}: {total} in total."
 
 
 def examples_zip(session: Session) -> Path:
-    """The session's own examples as an archive.
+    """Pack the session's own examples into an archive.
 
     Raises:
         InputError: there are none.
     """
     folder = session.folder / EXAMPLES
     if not folder.is_dir():
-        raise InputError("There are no examples yet; accept an answer and save it as one.")
+        raise InputError("There are no examples yet; accept an answer and save it as a training example.")
     return zip_folder(folder, session.new_file(".zip"))
 
 
@@ -281,14 +289,14 @@ def examples_zip(session: Session) -> Path:
 
 
 def write_logs(session: Session, turn: Turn, folder: Path) -> list[tuple[Path, Path]]:
-    """Logs of the corrections of a turn that were accepted, beside its results: (labels before, log) of each."""
+    """Write the logs of a turn's accepted corrections; return the paths (labels before, log) of each."""
     written = []
-    for (number, layer), work in sorted(works(session).items(), key=lambda item: item[0]):
-        if number != turn.number or not work.accepted:
+    for (number, layer), edit in sorted(edits_of(session).items(), key=lambda item: item[0]):
+        if number != turn.number or not edit.accepted:
             continue
         tail = "" if layer == 0 else f"_{layer + 1}"
         names = (f"labels_before{tail}.tif", f"corrections{tail}.json")
-        _write_log(folder, turn, work.segment, correct.replay(work.segment.labels, work.accepted), *names)
+        _write_log(folder, turn, edit.segment, correct.replay(edit.segment.labels, edit.accepted), *names)
         written.append((folder / names[0], folder / names[1]))
     return written
 
@@ -308,42 +316,42 @@ def _write_log(
 
 
 def pack_correction(session: Session) -> Path:
-    """The correction of the current layer as an archive: the labels before, the log, the results, and ``repeat.sh``,
-    which makes them again.
+    """Pack the correction of the current layer: the labels before, the log, the results, and ``repeat.sh``.
 
     Raises:
-        InputError: nothing is outlined.
+        InputError: there is nothing to correct, or the archive cannot be written.
     """
-    turn, _, work = current(session)
-    folder = session.new_file()
-    folder.mkdir()
+    turn, _, edit = current(session)
+    root = session.new_file()
+    root.mkdir()
     try:
-        segment, done = work.segment, work.correction
-        _write_log(folder, turn, segment, done, "labels_before.tif", "corrections.json")
+        segment, done = edit.segment, edit.correction
+        _write_log(root, turn, segment, done, "labels_before.tif", "corrections.json")
         new = measured(segment, done, turn.micrograph, done.result())
         text = f"{new.count} instances after {len(done.actions)} corrections."
-        save_answer(Answer(text, (new,), turn.answer.prompt), turn.micrograph, folder / "corrected")
+        save_answer(Answer(text, (new,), turn.answer.prompt), turn.micrograph, root / "corrected")
         name = plain_name(turn.name)
         picture = next((p for p in session.state.pictures if p.key == turn.picture), None)
-        remark = f"# input/{name} is not in the archive: put your own file there\n"
-        if picture is not None and picture.path and Path(picture.path).is_file():
-            (folder / "input").mkdir()
-            shutil.copyfile(picture.path, folder / "input" / name)
-            remark = ""
-        nm = "" if turn.given_nm is None else f" --pixel-size {turn.given_nm:.12g}"
+        comment = copy_input(picture.path if picture is not None else None, root / "input" / name)
         command = (
-            f"lisa-micro correct input/{shlex.quote(name)} labels_before.tif corrections.json{nm} --out again --force"
+            f"lisa-micro correct input/{shlex.quote(name)} labels_before.tif corrections.json"
+            f"{command_options(pixel_size_nm=turn.given_nm)} --out again --force\n"
         )
-        script = f'#!/bin/sh\n# Makes corrected/ again, in again/.\nset -eu\ncd "$(dirname "$0")"\n{remark}{command}\n'
-        (folder / "repeat.sh").write_text(script, encoding="utf-8")
-        return zip_folder(folder, session.new_file(".zip"))
+        (root / "repeat.sh").write_text("\n".join(filter(None, [SCRIPT_HEAD, comment, command])), encoding="utf-8")
+        return zip_folder(root, session.new_file(".zip"))
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def measured(
     segment: Segmentation, done: correct.Correction, image: Micrograph, labels: np.ndarray | None = None
 ) -> Segmentation:
-    """The segment as it is now, measured; with the numbers that instances have while they are corrected, or with
-    ``labels``."""
+    """Measure the corrected segment.
+
+    Args:
+        segment: the model's segmentation.
+        done: its correction.
+        image: the micrograph.
+        labels: ``(H, W)``; ``None``: the labels of the correction, whose numbers stay the same between actions.
+    """
     return corrected_segment(segment, done.labels if labels is None else labels, image, done.summary)

@@ -1,5 +1,7 @@
-"""One user's session: its state, its own folder, and its end. No user sees another's: whatever the browser fetches is
-found through a token that only its page was given."""
+"""Sessions: the state and files of one user, apart from those of all others.
+
+The browser fetches files by a secret token that only the page of the session knows.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +17,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lisa_micro.protocols import Conversation
 from lisa_micro.types import InputError
-from lisa_micro_app.jobs import Ticket
+from lisa_micro_app.errors import Advice, AdvisedError
+from lisa_micro_app.jobs import Job
 from lisa_micro_app.limits import Limits
+from lisa_micro_app.state.clip import VideoState
 from lisa_micro_app.state.conversation import State
+from lisa_micro_app.state.pages import ComparisonState, CorrectionState, ProgramState
 
 ROOT_PREFIX = "lisa-micro-app-"
-_KEPT_ASSETS = 160
+_MAX_ASSETS = 160
 
 
 @dataclass(frozen=True)
 class Asset:
-    """Something that the browser may fetch with the session's token: bytes in memory, or a file of the session."""
+    """Content that the browser can fetch with the session's token: bytes in memory, or a file of the session."""
 
     content: bytes | Path
     media_type: str
@@ -35,7 +41,13 @@ class Asset:
 
 @dataclass
 class Upload:
-    """A file that the browser sent: where it lies, what the user calls it, and what it is for."""
+    """An uploaded file.
+
+    Attributes:
+        path: of the file in the session's folder.
+        name: the user's name of it.
+        kind: ``"image"``, ``"truth"`` or ``"video"``.
+    """
 
     path: Path
     name: str
@@ -44,25 +56,39 @@ class Upload:
 
 @dataclass
 class Session:
-    """Everything of one user.
+    """The state and files of one user.
 
     Attributes:
-        token: what the browser names to fetch pictures and downloads, and to send files; not to be guessed.
-        folder: its own temporary folder, removed with the session.
-        state: of the conversation, immutable; handlers put a new one in its place.
-        conversation: the assistant's own conversation about the image last asked about.
-        asked: the words of the last request, answered or not.
-        extras: what further pages of the app keep, by their name; what has a ``close`` is closed with the session.
+        token: secret by which the browser fetches pictures and downloads and sends files.
+        folder: temporary folder, removed with the session.
+        state: of the conversation; immutable, handlers replace it.
+        conversation: the assistant's conversation about the micrograph of the last request.
+        job: the last request.
+        asked: text of the last request, answered or not.
+        encoding: the background job that encodes a micrograph.
+        correction: corrections of the shown answers, and training examples.
+        comparison: true labels and the last comparison of words with boxes.
+        video: the open video, its tracks and questions.
+        programs: what the API has opened for this session.
+        downloads: number of downloads so far.
+        uploads: files that were sent but not read yet, by key.
+        touched: time of the last use, on the clock of :class:`Sessions`.
+        left: time at which the page was closed; ``None`` while it is open.
+        lock: held while the assets change.
     """
 
     token: str
     folder: Path
     state: State = field(default_factory=State)
-    conversation: Any = None
-    ticket: Ticket | None = None
+    conversation: Conversation | None = None
+    job: Job[Any] | None = None
     asked: str = ""
-    looking: Ticket | None = None
-    extras: dict[str, Any] = field(default_factory=dict)
+    encoding: Job[Any] | None = None
+    correction: CorrectionState = field(default_factory=CorrectionState)
+    comparison: ComparisonState = field(default_factory=ComparisonState)
+    video: VideoState = field(default_factory=VideoState)
+    programs: ProgramState = field(default_factory=ProgramState)
+    downloads: int = 0
     uploads: dict[str, Upload] = field(default_factory=dict)
     touched: float = field(default_factory=time.monotonic)
     left: float | None = None
@@ -70,36 +96,39 @@ class Session:
     _assets: OrderedDict[str, Asset] = field(default_factory=OrderedDict)
 
     def put(self, content: bytes | Path, media_type: str, file_name: str = "", key: str | None = None) -> str:
-        """Make something fetchable; its path on the server. The oldest assets go when there are many.
+        """Offer content to the browser; return its path on the server. The oldest assets are removed if there are many.
 
         Args:
-            key: the same key names the same thing, which is then kept only once.
+            content: bytes, or a file of the session.
+            media_type: such as ``image/png``.
+            file_name: for a download.
+            key: name of the asset; an asset with the same key is replaced. ``None``: a random one.
         """
         with self.lock:
             name = key or secrets.token_urlsafe(12)
             self._assets[name] = Asset(content, media_type, file_name)
             self._assets.move_to_end(name)
-            while len(self._assets) > _KEPT_ASSETS:
+            while len(self._assets) > _MAX_ASSETS:
                 _, old = self._assets.popitem(last=False)
                 if isinstance(old.content, Path):
                     old.content.unlink(missing_ok=True)
         return f"/lisa/asset/{self.token}/{name}"
 
     def once(self, key: str, media_type: str, make: Callable[[], bytes]) -> str:
-        """As :meth:`put`, but made only where it is not there yet."""
+        """Offer content as :meth:`put` does, but make it only if no asset has this key."""
         with self.lock:
-            there = key in self._assets
-            if there:
+            known = key in self._assets
+            if known:
                 self._assets.move_to_end(key)
-        return f"/lisa/asset/{self.token}/{key}" if there else self.put(make(), media_type, key=key)
+        return f"/lisa/asset/{self.token}/{key}" if known else self.put(make(), media_type, key=key)
 
     def asset(self, name: str) -> Asset | None:
-        """What was put under a name."""
+        """The asset of this name, or ``None``."""
         with self.lock:
             return self._assets.get(name)
 
     def forget_assets(self) -> None:
-        """Drop all that could be fetched."""
+        """Remove all assets."""
         with self.lock:
             assets, self._assets = list(self._assets.values()), OrderedDict()
         for asset in assets:
@@ -107,49 +136,47 @@ class Session:
                 asset.content.unlink(missing_ok=True)
 
     def new_file(self, suffix: str = "") -> Path:
-        """A path in the session's folder that nothing has yet. The user's own words are never part of a path."""
+        """A new path in the session's folder. User input is never part of a path."""
         return self.folder / f"{secrets.token_hex(8)}{suffix}"
 
     def take_upload(self, key: str, kind: str) -> Upload:
-        """A file that was sent, by the key that the sender got.
+        """Take an uploaded file by its key; it can be taken once.
 
         Raises:
-            InputError: no such file.
+            InputError: there is no such file of this kind.
         """
         upload = self.uploads.pop(key, None) if isinstance(key, str) else None
         if upload is None or upload.kind != kind:
-            raise InputError("The file did not arrive; choose it again.")
+            raise AdvisedError("The file did not arrive", Advice.SEND_AGAIN)
         return upload
 
     def cancel(self) -> bool:
-        """Stop what is waiting or working for this session; whether there was anything."""
-        ticket = self.ticket
-        if ticket is None or ticket.finished:
+        """Cancel the current request; return whether there was one."""
+        job = self.job
+        if job is None or job.finished:
             return False
-        ticket.cancel()
+        job.cancel()
         return True
 
     def close(self) -> None:
-        """Stop its work, and remove its files."""
+        """Cancel all jobs and remove the files."""
         self.cancel()
-        if self.looking is not None:
-            self.looking.cancel()
+        if self.encoding is not None:
+            self.encoding.cancel()
         self._assets.clear()
         self.uploads.clear()
         self.conversation, self.state = None, State()
-        for kept in self.extras.values():
-            if hasattr(kept, "close"):
-                kept.close()
-        self.extras.clear()
+        self.video.close()
+        self.correction, self.comparison = CorrectionState(), ComparisonState()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Sessions:
-    """All sessions of an app, in a temporary folder of its own.
+    """All sessions of an app, in one temporary folder.
 
     Args:
-        limits: see :class:`lisa_micro_app.limits.Limits`.
-        clock: seconds that only go up; handed in by tests.
+        limits: of the app.
+        clock: monotonic time, s.
     """
 
     def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic):
@@ -163,16 +190,16 @@ class Sessions:
         self._stop = threading.Event()
 
     def get(self, key: str) -> Session:
-        """The session of a page; made where it is new.
+        """The session of a page; created if it does not exist.
 
         Raises:
-            InputError: too many are open.
+            InputError: too many sessions are open.
         """
         with self._lock:
             session = self._by_key.get(key)
             if session is None:
                 if len(self._by_key) >= self.limits.sessions:
-                    raise InputError("Too many people use this app just now; try again in some minutes.")
+                    raise InputError("Too many sessions are open; try again in a few minutes.")
                 token = secrets.token_urlsafe(24)
                 folder = self.root / secrets.token_hex(12)
                 folder.mkdir(mode=0o700)
@@ -181,7 +208,12 @@ class Sessions:
             return session
 
     def by_token(self, token: str, touch: bool = True) -> Session | None:
-        """The session that a token belongs to. touch: it is in use, and does not end for a while."""
+        """The session of a token, or ``None``.
+
+        Args:
+            token: of the session.
+            touch: whether this counts as a use of the session.
+        """
         with self._lock:
             session = self._by_token.get(token)
             if session is not None and touch:
@@ -189,13 +221,13 @@ class Sessions:
             return session
 
     def leave(self, key: str) -> None:
-        """Its page was closed: it ends soon, unless the page comes back."""
+        """Note that the page of a session was closed; the session ends soon unless the page returns."""
         with self._lock:
             if key in self._by_key:
                 self._by_key[key].left = self.clock()
 
     def end(self, key: str) -> None:
-        """End a session now."""
+        """End a session."""
         with self._lock:
             session = self._by_key.pop(key, None)
             if session is not None:
@@ -204,7 +236,7 @@ class Sessions:
             session.close()
 
     def sweep(self) -> int:
-        """End sessions whose page is gone or that nobody touched for long; how many."""
+        """End sessions whose page is closed or that were idle for too long; return their number."""
         now = self.clock()
         with self._lock:
             gone = [
@@ -218,16 +250,16 @@ class Sessions:
         return len(gone)
 
     def start_sweeping(self, every_seconds: float = 5.0) -> None:
-        """Sweep in the background until :meth:`close`."""
+        """Call :meth:`sweep` in the background until :meth:`close`."""
 
-        def work() -> None:
+        def loop() -> None:
             while not self._stop.wait(every_seconds):
                 self.sweep()
 
-        threading.Thread(target=work, name="sessions", daemon=True).start()
+        threading.Thread(target=loop, name="sessions", daemon=True).start()
 
     def close(self) -> None:
-        """End all sessions and remove the folder."""
+        """End all sessions and remove their folder."""
         self._stop.set()
         for key in list(self._by_key):
             self.end(key)
@@ -235,7 +267,7 @@ class Sessions:
 
 
 def remove_leftovers() -> None:
-    """Remove folders of apps that were killed: their process is gone, so nobody else will."""
+    """Remove the folders of apps whose process was killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{ROOT_PREFIX}*-*"):
         number = folder.name.removeprefix(ROOT_PREFIX).split("-")[0]
         if not number.isdigit() or int(number) == os.getpid():
@@ -244,5 +276,5 @@ def remove_leftovers() -> None:
             os.kill(int(number), 0)
         except ProcessLookupError:
             shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # it runs, as somebody else
+        except OSError:  # the process runs as another user
             continue

@@ -1,68 +1,71 @@
-"""What is done with a video on the page, without the page: following it, stopping and going on, asking about it, and
-packing what came of it."""
+"""Tracking on the page Video: start, stop and resume a run, and ask about its results."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lisa_micro.language import check_prompt
 from lisa_micro.types import InputError
-from lisa_micro_app.exports import HEAD, MOST_INPUT_BYTES, plain_name, zip_folder
-from lisa_micro_app.handlers import Pending, follow
-from lisa_micro_app.jobs import Cancelled, Desk, Ticket
+from lisa_micro_app.errors import Advice, AdvisedError
+from lisa_micro_app.handlers import Pending, job_progress
+from lisa_micro_app.jobs import Cancelled, Job, JobQueue
 from lisa_micro_app.limits import Limits
-from lisa_micro_app.state.clip import NO_VIDEO, Begun, Clip, Kept, Run, check_idle, kept
-from lisa_micro_app.views.video_frames import identity_colours
+from lisa_micro_app.state.clip import Clip, PartialRun, Run, VideoState
+from lisa_micro_app.state.conversation import hex_colour
+from lisa_micro_app.state.current_video import check_idle, current_clip
 
 if TYPE_CHECKING:
+    from lisa_micro.video.questions.dialogue import VideoConversation
     from lisa_micro.video.tracks import Tracks
     from lisa_micro_app.state.session import Session
 
-NOTHING_FOLLOWED = "Follow something in the video first; then it can be asked about."
-_RECENT = 12
-"""Frames whose time tells how long the rest will take."""
-_FOUND = "found.part"
+NOTHING_TRACKED = "Press “Track” first; then ask about the tracks."
+_RECENT_FRAMES = 12
+"""Number of frames from which the remaining time is estimated."""
+_DETECTIONS = "detections.part"
+"""Copy of the checkpoint of a complete run, which is removed with the end of the run."""
 
 
 @dataclass(frozen=True)
 class Progress(Pending):
-    """As :class:`lisa_micro_app.handlers.Pending`, of a video: frames done, frames in all, and s left, None where
-    not known yet.
+    """The progress of tracking.
 
-    ``kept`` frames of those done had been found before.
+    Attributes:
+        done, total: number of frames.
+        left: estimated time left, s; ``None`` if unknown.
+        resumed: number of frames that were read from a checkpoint.
     """
 
     done: int = 0
     total: int = 0
     left: int | None = None
-    kept: int = 0
+    resumed: int = 0
 
 
 @dataclass
-class _Watch:
-    """How far a job is; written by the desk, read by the page."""
+class _FrameCounter:
+    """Counts the frames of a job; written by the queue's thread and read by the page."""
 
     total: int
-    kept: int = 0
+    resumed: int = 0
     done: int = 0
     stopped: bool = False
-    _times: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT + 1))
+    _times: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT_FRAMES + 1))
 
     def step(self, done: int) -> None:
         self.done = done
-        if done >= self.kept:  # frames found before take no time and tell nothing
+        if done >= self.resumed:  # frames from a checkpoint take no time
             self._times.append(time.monotonic())
 
     def left(self) -> int | None:
-        """s until the end."""
+        """Estimated time left, s."""
         if len(self._times) < 2:
             return None
         mean = (self._times[-1] - self._times[0]) / (len(self._times) - 1)
@@ -70,269 +73,223 @@ class _Watch:
         return max(0, round(mean * (self.total - self.done) - min(waiting, mean)))
 
 
-def follow_video(session: Session, desk: Desk, words: object, limits: Limits) -> Iterator[Progress]:
-    """Follow what the words mean through the video that is open: yields how far it is; the run is in what the session
-    keeps at the end. Where the same words about it were begun before, what was found then is used. A run that is called
-    off, or takes too long, gives the frames that there was time for.
+@dataclass(frozen=True)
+class _Request:
+    """What to track: the clip, the words, notes about the words, and the folder of the results."""
+
+    clip: Clip
+    words: str
+    notes: tuple[str, ...]
+    folder: Path
+
+
+_Tracked = tuple["Tracks", dict[int, str]]
+"""Tracks, and the colours of their IDs."""
+
+
+def track_video(session: Session, queue: JobQueue, words: object, limits: Limits) -> Iterator[Progress]:
+    """Track what the words mean through the open video. Yields the progress; at the end the run is in the session's
+    state. A checkpoint of the same request is used. A run that is stopped, or exceeds the time limit, gives the tracks
+    of its first frames.
 
     Raises:
-        InputError: no video, no words, something is still being done, or it cannot be done.
+        InputError: no video is open, an empty request, the video is being processed, or tracking failed.
     """
-    mine, clip = kept(session), _clip(session)
+    state, clip = session.video, current_clip(session)
     check_idle(session)
     text, notes = check_prompt(str(words or ""))
-    watch, folder = _Watch(len(clip)), session.new_file()
+    request, counter = _Request(clip, text, notes, session.new_file()), _FrameCounter(len(clip))
 
-    def job(ticket: Ticket) -> tuple[Tracks, dict[int, str]]:
+    def task(job: Job[_Tracked]) -> _Tracked:
         try:
-            return _track(mine, clip, text, folder, watch, ticket, desk)
+            return _track(state, request, counter, job, queue)
         except Cancelled:
-            watch.stopped = True
+            counter.stopped = True
             raise
         finally:
-            _keep_begun(mine, clip, text, folder, watch, session.new_file(".begun"))
+            _keep_checkpoint(state, request, counter, session.new_file(".partial"))
 
-    mine.ticket = ticket = desk.submit(job, long_seconds=limits.video_seconds)
+    job = queue.submit(task, long_seconds=limits.video_seconds)
+    state.job = job
     start = time.monotonic()
-    yield from _progress(ticket, desk, Progress(text, clip.name, total=len(clip)), watch)
-    if ticket.cancelled or watch.stopped:
-        yield from _shorten(session, desk, clip, text, notes, limits)
-        if not ticket.cancelled:
-            raise InputError(
-                f"Following took longer than {limits.video_seconds:.0f} s and was stopped. What was done is kept: "
-                "press “Go on”."
+    yield from _count(job, queue, Progress(text, clip.name, total=len(clip)), counter)
+    if job.cancelled or counter.stopped:
+        yield from _track_partial(session, queue, replace(request, folder=session.new_file()), limits)
+        if not job.cancelled:
+            raise AdvisedError(
+                f"Tracking took longer than {limits.video_seconds:.0f} s and was stopped; its results are kept",
+                Advice.RESUME,
             )
         return
-    if ticket.error is not None:
-        raise ticket.error
-    _take(mine, clip, text, notes, folder, ticket.result, time.monotonic() - start)
+    _store_run(state, request, job.outcome(), time.monotonic() - start)
 
 
-def _shorten(
-    session: Session, desk: Desk, clip: Clip, text: str, notes: tuple[str, ...], limits: Limits
-) -> Iterator[Progress]:
-    """Make a run of the frames that were looked at before it was called off; none where there was no time for any."""
-    mine, folder = kept(session), session.new_file()
-    watch = _Watch(0)
+def _track_partial(session: Session, queue: JobQueue, request: _Request, limits: Limits) -> Iterator[Progress]:
+    """Track the frames of the checkpoint of a stopped run; without a checkpoint there are no tracks."""
+    state, counter = session.video, _FrameCounter(0)
 
-    def job(ticket: Ticket) -> tuple[Tracks, dict[int, str]] | None:
-        begun = mine.begun
-        if begun is None or not begun.frames or not begun.fits(clip, text):
+    def task(job: Job[_Tracked | None]) -> _Tracked | None:
+        partial = state.partial
+        if partial is None or not partial.frames or not partial.fits(request.clip, request.words):
             return None
-        watch.total = begun.frames
-        return _track(mine, clip, text, folder, watch, ticket, desk, begun.frames)
+        counter.total = partial.frames
+        return _track(state, request, counter, job, queue, partial.frames)
 
-    mine.ticket = ticket = desk.submit(job, long_seconds=limits.video_seconds)
-    for progress in _progress(ticket, desk, Progress(text, clip.name), watch):
+    job = queue.submit(task, long_seconds=limits.video_seconds)
+    state.job = job
+    for progress in _count(job, queue, Progress(request.words, request.clip.name), counter):
         yield progress if progress.done else replace(progress, stage="Stopping after this frame")
-    if ticket.error is not None:
-        raise ticket.error
-    if not ticket.cancelled and ticket.result is not None:
-        _take(mine, clip, text, notes, folder, ticket.result, 0.0)
+    tracked = None if job.cancelled else job.outcome()
+    if tracked is not None:
+        _store_run(state, request, tracked, 0.0)
     else:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(request.folder, ignore_errors=True)
 
 
 def _track(
-    mine: Kept, clip: Clip, text: str, folder: Path, watch: _Watch, ticket: Ticket, desk: Desk, count: int | None = None
-) -> tuple[Tracks, dict[int, str]]:
-    """For the desk: follow, from what was found before where there is such. Tracks and colours of the identities."""
+    state: VideoState,
+    request: _Request,
+    counter: _FrameCounter,
+    job: Job[_Tracked] | Job[_Tracked | None],
+    queue: JobQueue,
+    count: int | None = None,
+) -> _Tracked:
+    """Track in the queue's thread, from the checkpoint if there is one for this request.
+
+    Args:
+        count: number of leading frames; ``None``: all.
+    """
     from lisa_micro.video.checkpoint import CHECKPOINT_FILE
     from lisa_micro.video.track import track
 
-    ticket.step("Reading your words with the first frame")
+    clip, folder = request.clip, request.folder
+    job.step("Reading the request with the first frame")
     folder.mkdir()
-    begun = mine.begun if mine.begun is not None and mine.begun.fits(clip, text) else None
-    if begun is not None:
-        watch.kept = begun.frames
-        shutil.copyfile(begun.path, folder / CHECKPOINT_FILE)
+    partial = state.partial if state.partial is not None and state.partial.fits(clip, request.words) else None
+    if partial is not None:
+        counter.resumed = partial.frames
+        shutil.copyfile(partial.path, folder / CHECKPOINT_FILE)
 
     def progress(done: int, total: int | None) -> None:
-        watch.step(done)
-        ticket.step(f"Frame {done} of {watch.total}")
-        if done == len(clip):  # what was found goes with the end of the run, but serves for another frame time
-            shutil.copyfile(folder / CHECKPOINT_FILE, folder / _FOUND)
-        desk.let_others()
+        counter.step(done)
+        job.step(f"Frame {done} of {counter.total}")
+        if done == len(clip):  # the checkpoint is removed at the end of a run, but serves another frame time
+            shutil.copyfile(folder / CHECKPOINT_FILE, folder / _DETECTIONS)
+        queue.run_short_jobs()
 
-    tracks = track(desk.opened, clip.stream(count), text, out=folder, resume=begun is not None, progress=progress)
-    ticket.step("Measuring the growth of necks")
-    _ = tracks.findings.growth  # kept there; it takes a while
-    return tracks, identity_colours(tracks)
+    frames = clip.stream(count)
+    tracks = track(queue.assistant, frames, request.words, out=folder, resume=partial is not None, progress=progress)
+    job.step("Measuring the growth of necks")
+    _ = tracks.findings.growth  # computed here and cached, because it takes a while
+    return tracks, _track_colours(tracks)
 
 
-def _keep_begun(mine: Kept, clip: Clip, text: str, folder: Path, watch: _Watch, path: Path) -> None:
-    """For the desk, when a run has ended in whatever way: keep what was found in its frames at ``path``, in place of
-    what was kept before. A run without a result leaves nothing else."""
+def _track_colours(tracks: Tracks) -> dict[int, str]:
+    """The colour ``#rrggbb`` of each track ID, the same as in the movie of the command line. Reads only frames in which
+    a track starts."""
+    from lisa_micro.viz.movie import StableColours
+    from lisa_micro.viz.overlay import PALETTE
+
+    colours = StableColours()
+    for t in sorted({entry["first_frame"] for entry in tracks.lineage.values()}):
+        if t < len(tracks):
+            colours.table(tracks.labels[t])
+    return {name: hex_colour(PALETTE[k]) for name, k in colours.chosen.items()}
+
+
+def _keep_checkpoint(state: VideoState, request: _Request, counter: _FrameCounter, path: Path) -> None:
+    """Move the checkpoint of a run that has ended to ``path``, in place of the last one. Runs in the queue's thread; a
+    run without results leaves no other file."""
     from lisa_micro.video.checkpoint import CHECKPOINT_FILE
 
-    source = next((folder / name for name in (_FOUND, CHECKPOINT_FILE) if (folder / name).is_file()), None)
-    frames, old = max(watch.kept, watch.done), mine.begun
-    if source is not None and frames and mine.clip is not None and mine.clip.key == clip.key:
+    clip, folder = request.clip, request.folder
+    source = next((folder / name for name in (_DETECTIONS, CHECKPOINT_FILE) if (folder / name).is_file()), None)
+    frames, old = max(counter.resumed, counter.done), state.partial
+    if source is not None and frames and state.clip is not None and state.clip.key == clip.key:
         os.replace(source, path)
-        mine.begun = Begun(path, clip, text, frames)
+        state.partial = PartialRun(path, clip, request.words, frames)
         if old is not None:
             old.path.unlink(missing_ok=True)
     if not (folder / "answer.json").is_file():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _take(
-    mine: Kept,
-    clip: Clip,
-    text: str,
-    notes: tuple[str, ...],
-    folder: Path,
-    result: tuple[Tracks, dict[int, str]],
-    seconds: float,
-) -> None:
-    """Put a run in place of the last one."""
-    if mine.clip is None or mine.clip.key != clip.key:  # another video was opened meanwhile
+def _store_run(state: VideoState, request: _Request, tracked: _Tracked, seconds: float) -> None:
+    """Replace the last run by a new one."""
+    clip, folder = request.clip, request.folder
+    if state.clip is None or state.clip.key != clip.key:  # another video was opened meanwhile
         shutil.rmtree(folder, ignore_errors=True)
         return
-    tracks, colours = result
-    (folder / _FOUND).unlink(missing_ok=True)
-    tracks.notes = tuple(dict.fromkeys((*notes, *tracks.notes)))
-    mine.forget_run()
+    tracks, colours = tracked
+    (folder / _DETECTIONS).unlink(missing_ok=True)
+    tracks.notes = tuple(dict.fromkeys((*request.notes, *tracks.notes)))
+    state.forget_run()
     whole = len(tracks) == len(clip)
-    mine.run = Run(f"r-{folder.name}", clip, text, folder, tracks, whole, seconds, colours)
+    state.run = Run(f"r-{folder.name}", clip, request.words, folder, tracks, whole, seconds, colours)
 
 
-def _progress(ticket: Ticket, desk: Desk, first: Progress, watch: _Watch) -> Iterator[Progress]:
-    for pending in follow(ticket, desk, first):
-        assert isinstance(pending, Progress)
-        yield replace(pending, done=watch.done, total=watch.total, left=watch.left(), kept=watch.kept)
+def _count(
+    job: Job[_Tracked] | Job[_Tracked | None], queue: JobQueue, start: Progress, counter: _FrameCounter
+) -> Iterator[Progress]:
+    """The progress of a job with the number of its frames."""
+    for progress in job_progress(job, queue, start):
+        yield replace(progress, done=counter.done, total=counter.total, left=counter.left(), resumed=counter.resumed)
 
 
-def unfinished(mine: Kept) -> Begun | None:
-    """What was begun and can be gone on with."""
-    begun, clip = mine.begun, mine.clip
-    if begun is None or clip is None or begun.frames >= len(clip) or not begun.fits(clip, begun.words):
+def unfinished(state: VideoState) -> PartialRun | None:
+    """The checkpoint of a run that can be resumed, or ``None``."""
+    partial, clip = state.partial, state.clip
+    if partial is None or clip is None or partial.frames >= len(clip) or not partial.fits(clip, partial.words):
         return None
-    return begun
+    return partial
 
 
-def go_on(session: Session, desk: Desk, limits: Limits) -> Iterator[Progress]:
-    """Go on with the run that was stopped; as :func:`follow_video`.
+def resume(session: Session, queue: JobQueue, limits: Limits) -> Iterator[Progress]:
+    """Resume the run that was stopped; as :func:`track_video`.
 
     Raises:
-        InputError: there is none, and as there.
+        InputError: there is no run to resume, or as there.
     """
-    begun = unfinished(kept(session))
-    if begun is None:
-        raise InputError("There is nothing to go on with; press “Follow”.")
-    yield from follow_video(session, desk, begun.words, limits)
+    partial = unfinished(session.video)
+    if partial is None:
+        raise InputError("There is no run to resume; press “Track”.")
+    yield from track_video(session, queue, partial.words, limits)
 
 
 def stop(session: Session) -> bool:
-    """Call off what is being done with the video; whether there was anything."""
-    return kept(session).cancel()
+    """Cancel the current job of the video; return whether there was one."""
+    return session.video.cancel()
 
 
-def _clip(session: Session) -> Clip:
-    clip = kept(session).clip
-    if clip is None:
-        raise InputError(NO_VIDEO)
-    return clip
-
-
-def ask_video(session: Session, desk: Desk, question: object, limits: Limits) -> Iterator[Pending]:
-    """Ask about what was followed: yields where the question stands; the answer is in the conversation that the session
-    keeps, at the end. A question that is called off leaves no trace.
+def ask_video(session: Session, queue: JobQueue, question: object, limits: Limits) -> Iterator[Pending]:
+    """Ask about the tracks. Yields the progress; at the end the answer is in the session's video conversation. A
+    cancelled question leaves no trace.
 
     Raises:
-        InputError: nothing was followed, nothing asked, something is still being done, or it cannot be answered.
+        InputError: there are no tracks, an empty question, the video is being processed, or the model cannot answer.
     """
-    mine = kept(session)
-    clip, run = _clip(session), mine.run
+    state, clip = session.video, current_clip(session)
+    run = state.run
     if run is None:
-        raise InputError(NOTHING_FOLLOWED)
+        raise InputError(NOTHING_TRACKED)
     check_idle(session)
     text, _ = check_prompt(str(question or ""))
-    if mine.conversation is not None and len(mine.conversation.answers) >= limits.questions:
-        raise InputError(f"A video can be asked {limits.questions} questions; follow it again to begin anew.")
+    if state.conversation is not None and len(state.conversation.answers) >= limits.questions:
+        raise InputError(f"The limit of {limits.questions} questions is reached; track the video again to start anew.")
 
-    def job(ticket: Ticket) -> Any:
-        ticket.step("Reading your question")
-        conversation = mine.conversation or run.tracks.chat(desk.opened, run.clip.stream(len(run.tracks)))
+    def task(job: Job[VideoConversation]) -> VideoConversation:
+        job.step("Reading your question")
+        conversation = state.conversation or run.tracks.chat(queue.assistant, run.clip.stream(len(run.tracks)))
         before = list(conversation.answers)
         conversation.ask(text)
-        if ticket.cancelled:
+        if job.cancelled:
             conversation.answers[:] = before
         return conversation
 
-    mine.ticket = ticket = desk.submit(job)
-    yield from follow(ticket, desk, Pending(text, clip.name))
-    if ticket.error is not None:
-        raise ticket.error
-    if not ticket.cancelled and mine.run is run:
-        mine.conversation = ticket.result
-
-
-def command(run: Run, video: str, preset: str) -> str:
-    """The command that repeats a run.
-
-    Args:
-        video: path of the video there.
-        preset: of the assistant.
-    """
-    options = "" if preset == "micro" else f" --preset {shlex.quote(preset)}"
-    if run.clip.given_nm is not None:
-        options += f" --pixel-size {run.clip.given_nm:.12g}"
-    if run.clip.given_s is not None:
-        options += f" --frame-time {run.clip.given_s:.12g}"
-    return f"lisa-micro track --out again --force{options} -- {shlex.quote(video)} {shlex.quote(run.words)}"
-
-
-def pack_video(session: Session, preset: str) -> Path:
-    """All that ``lisa-micro track`` writes about the run, the video, and ``repeat.sh``, as one archive in the session's
-    folder. Plots and movie are drawn when this is first asked for.
-
-    Args:
-        preset: of the assistant.
-
-    Raises:
-        InputError: nothing was followed, or the archive cannot be written.
-    """
-    mine = kept(session)
-    with mine.packing:
-        run = mine.run
-        if run is None:
-            raise InputError("There is nothing to download yet; follow something first.")
-        if mine.archive is not None and mine.archive.is_file():
-            return mine.archive
-        work = session.new_file()
-        try:
-            path = _pack(run, work, session.new_file(".zip"), preset)
-        except OSError as error:  # such as a new run that took the place of this one
-            raise InputError(f"The download cannot be written: {error.strerror or error}.") from error
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-        if mine.run is not run:
-            path.unlink(missing_ok=True)
-            raise InputError("The video was followed again meanwhile; download once more.")
-        mine.archive = path
-        return path
-
-
-def _pack(run: Run, work: Path, path: Path, preset: str) -> Path:
-    from lisa_micro.video.analysis import write_report
-
-    name = plain_name(run.clip.name)
-    video = Path(name).stem if run.clip.path.is_dir() else name
-    _, missing = write_report(run.tracks.findings, run.folder, run.clip.stream(len(run.tracks)))
-    # linked, not copied: labels and movie may be large
-    shutil.copytree(run.folder, work / "results", copy_function=os.link)
-    script = [HEAD, *(f"# {note}" for note in missing)]
-    source = run.clip.path
-    if sum(file.stat().st_size for file in (source.iterdir() if source.is_dir() else [source])) > MOST_INPUT_BYTES:
-        script.append(f"# input/{video} is not in the archive: put your own file there")
-    elif source.is_dir():
-        shutil.copytree(source, work / "input" / video, copy_function=os.link)
-    else:
-        (work / "input").mkdir()
-        os.link(source, work / "input" / video)
-    if not run.whole:
-        script.append(f"# This run was stopped after {len(run.tracks)} of {len(run.clip)} frames; this follows all.")
-    script.append(command(run, f"input/{video}", preset) + "\n")
-    (work / "repeat.sh").write_text("\n".join(script), encoding="utf-8")
-    return zip_folder(work, path)
+    job = queue.submit(task)
+    state.job = job
+    yield from job_progress(job, queue, Pending(text, clip.name))
+    if not job.cancelled:
+        conversation = job.outcome()
+        if state.run is run:
+            state.conversation = conversation

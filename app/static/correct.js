@@ -1,24 +1,24 @@
-/* What was outlined, to be put right by hand: instances chosen, removed, merged, split, added. */
+/* The page Correct: choose, remove, merge, split and add instances. */
 (() => {
   "use strict";
   const { Stage, el, icon, iconButton, on, tell, zoomButtons } = window.lisaMicro.parts;
   const kinds = window.lisaMicro.kinds;
   const TOOLS = [
-    ["choose", "Choose", "Click an instance to choose it; with Shift, more than one. Delete removes what is chosen."],
-    ["box", "Add by box", "Drag a box around an object that is missing."],
-    ["points", "Add by points", "Click on the object; Alt and click beside it, where it must not reach. Enter adds it."],
-    ["cut", "Cut", "Drag a line right across an instance to split it there."],
+    ["choose", "Select", "Click an instance to select it; hold Shift to select several. Delete removes the selected instances."],
+    ["box", "Add by box", "Drag a box around a missing object."],
+    ["points", "Add by points", "Click on a missing object; Alt+click marks what is not part of it. Enter adds the object."],
+    ["cut", "Cut", "Drag a line across an instance to split it there."],
   ];
 
-  /* The stage with marks of its own: chosen instances, points, a cut. */
+  /* The stage with selected instances, points and a cut line. */
   class CorrectStage extends Stage {
     listen() {
       const canvas = this.canvas;
-      const busy = (event) => event.stopImmediatePropagation();
+      const claim = (event) => event.stopImmediatePropagation();
       let from = null;
       canvas.addEventListener("pointerdown", (event) => {
         if (!this.info || event.button !== 0 || !["points", "cut"].includes(this.tool)) return;
-        busy(event);
+        claim(event);
         if (this.locked) return;
         canvas.focus({ preventScroll: true });
         canvas.setPointerCapture(event.pointerId);
@@ -30,7 +30,7 @@
       }, true);
       canvas.addEventListener("pointermove", (event) => {
         if (!["points", "cut"].includes(this.tool)) return;
-        busy(event);
+        claim(event);
         canvas.style.cursor = "crosshair";
         this.tip.hidden = true;
         if (!from) return;
@@ -40,7 +40,7 @@
       }, true);
       const end = (event) => {
         if (!["points", "cut"].includes(this.tool)) return;
-        busy(event);
+        claim(event);
         const [cut, done] = [this.cut, event.type === "pointerup"];
         [from, this.cut] = [null, null];
         if (done && cut && Math.hypot(cut[1][0] - cut[0][0], cut[1][1] - cut[0][1]) >= 2) this.onCut(cut);
@@ -48,18 +48,18 @@
       };
       canvas.addEventListener("pointerup", end, true);
       canvas.addEventListener("pointercancel", end, true);
-      canvas.addEventListener("dblclick", (event) => { if (this.tool !== "choose") busy(event); }, true);
-      /* a plain click that picks needs to know whether Shift was held */
+      canvas.addEventListener("dblclick", (event) => { if (this.tool !== "choose") claim(event); }, true);
+      /* remembered for the click handler: whether Shift was held */
       canvas.addEventListener("pointerdown", (event) => { this.more = event.shiftKey || event.ctrlKey || event.metaKey; }, true);
       super.listen();
     }
-    glows(labels) {
+    highlightAll(labels) {
       const layer = this.layers[0];
       this.chosen = !layer ? [] : labels.filter((label) => layer.boxes[label]).map((label) => {
         const k = this.info.shown[0] / this.info.width, box = layer.boxes[label];
         const [x0, y0] = [Math.max(0, Math.floor(box[0] * k) - 3), Math.max(0, Math.floor(box[1] * k) - 3)];
         const x1 = Math.min(this.info.shown[0], Math.ceil(box[2] * k) + 3), y1 = Math.min(this.info.shown[1], Math.ceil(box[3] * k) + 3);
-        return { x0, y0, canvas: this.glow(layer, label, x0, y0, x1, y1) };
+        return { x0, y0, canvas: this.highlight(layer, label, x0, y0, x1, y1) };
       });
       this.draw();
     }
@@ -68,7 +68,7 @@
       if (!this.picture || !this.canvas.width) return;
       const context = this.canvas.getContext("2d");
       context.setTransform(this.scale, 0, 0, this.scale, this.x, this.y);
-      for (const one of this.chosen || []) context.drawImage(one.canvas, one.x0, one.y0);
+      for (const item of this.chosen || []) context.drawImage(item.canvas, item.x0, item.y0);
       const thin = this.ratio / this.scale;
       for (const { point, inside } of this.points || []) {
         const [x, y] = this.toShown(point);
@@ -119,7 +119,7 @@
 
     const choose = (labels) => {
       chosen = labels;
-      stage.glows(labels);
+      stage.highlightAll(labels);
       root.dataset.chosen = labels.join(",");
       refresh();
       const last = labels[labels.length - 1];
@@ -145,7 +145,7 @@
       stage.boxes = [];
       stage.activeBox = undefined;
       if (box && !stage.locked) {
-        stage.boxes = [box]; /* stays in sight until the answer is there */
+        stage.boxes = [box]; /* visible until the answer arrives */
         act({ action: "add", box: rounded(box) });
       }
     };
@@ -167,17 +167,17 @@
     };
     const toolButtons = TOOLS.map(([name, text, title]) => el("button", { class: "lm-button", type: "button", "data-tool": name, title, "aria-pressed": String(name === "choose"), onclick: () => setTool(name) }, text));
     const button = (text, title, onclick, name) => el("button", { class: "lm-button", type: "button", title, onclick, "data-do": name }, text);
-    const remove = button("Remove", "Remove what is chosen (Delete)", () => act({ action: "remove", instances: chosen }), "remove");
-    const merge = button("Merge", "Make one of all that is chosen", () => act({ action: "merge", instances: chosen }), "merge");
-    const split = button("Split by shape", "Split what is chosen where it is narrow", () => act({ action: "split", instance: chosen[0] }), "split");
-    const add = button("Add", "Add what the points mark (Enter)", addPoints, "add");
-    const forget = button("Clear points", "Take the points away (Escape)", clearPoints, "forget");
+    const remove = button("Remove", "Remove the selected instances (Delete)", () => act({ action: "remove", instances: chosen }), "remove");
+    const merge = button("Merge", "Merge the selected instances into one", () => act({ action: "merge", instances: chosen }), "merge");
+    const split = button("Split by shape", "Split the selected instance at its narrowest place", () => act({ action: "split", instance: chosen[0] }), "split");
+    const add = button("Add", "Add the object marked by the points (Enter)", addPoints, "add");
+    const forget = button("Clear points", "Remove the points (Escape)", clearPoints, "forget");
     const undo = iconButton("back", "Undo (Ctrl+Z)", () => trigger("step", { way: "undo" }));
     const redo = iconButton("back", "Redo (Ctrl+Y)", () => trigger("step", { way: "redo" }));
     redo.classList.add("lm-mirrored");
     undo.dataset.do = "undo";
     redo.dataset.do = "redo";
-    const stop = button("Stop", "Call the outline off", () => trigger("stop", {}), "stop");
+    const stop = button("Stop", "Cancel the segmentation", () => trigger("stop", {}), "stop");
     const working = el("div", { class: "lm-nothing", role: "status", hidden: true });
     stage.root.append(working);
 
@@ -189,7 +189,7 @@
     const opacity = el("input", { type: "range", min: "0.05", max: "1", step: "0.05", value: "0.45", "aria-label": "Opacity of the masks", oninput: (event) => { stage.opacity = Number(event.target.value); stage.repaint(); } });
     const top = el("div", { class: "lm-row lm-viewtop" }, el("div", { class: "lm-title" }, name, facts), el("div", { class: "lm-group" }, undo, redo), zoomButtons(stage));
     const bar = el("div", { class: "lm-row lm-tools" }, el("div", { class: "lm-group lm-joined", role: "group", "aria-label": "Tools" }, toolButtons), el("div", { class: "lm-group" }, remove, merge, split, add, forget, stop));
-    const full = el("div", { hidden: true }, top, bar, hint, message, stage.root, el("div", { class: "lm-row lm-looks" }, layers, el("label", { class: "lm-opacity" }, "Opacity", opacity)));
+    const full = el("div", { hidden: true }, top, bar, hint, message, stage.root, el("div", { class: "lm-row lm-display" }, layers, el("label", { class: "lm-opacity" }, "Opacity", opacity)));
     const blank = el("div", { class: "lm-blank" });
     root.append(blank, full);
 
@@ -225,7 +225,7 @@
       view = value;
       blank.hidden = Boolean(value.image);
       full.hidden = !value.image;
-      blank.textContent = value.open ? "Ask for something on the page “Chat”; what is outlined there can be corrected here." : "Open a micrograph on the page “Chat” and ask for something; what is outlined can be corrected here.";
+      blank.textContent = value.open ? "Segment something on the page “Chat”; then correct it here." : "Open a micrograph on the page “Chat” and segment something; then correct it here.";
       message.textContent = value.notice;
       message.hidden = !value.notice;
       working.hidden = !value.pending;
@@ -262,20 +262,20 @@
     const state = el("span", { class: "lm-pill" });
     const list = el("ol", { class: "lm-steps" });
     const note = el("div", { class: "lm-message", role: "status", hidden: true });
-    const reset = el("button", { class: "lm-button", type: "button", title: "Back to what the model outlined; redo brings the steps back", onclick: () => trigger("step", { way: "reset" }) }, icon("trash"), "Start over");
+    const reset = el("button", { class: "lm-button", type: "button", title: "Back to the model's segmentation; redo restores the steps", onclick: () => trigger("step", { way: "reset" }) }, icon("trash"), "Start over");
     root.append(el("div", { class: "lm-row lm-stepshead" }, title, state, reset), list, note);
     return (value) => {
       const steps = value.steps || [];
       root.hidden = !value.image;
       reset.hidden = !steps.length;
       state.hidden = !value.image;
-      state.textContent = value.accepted ? "Accepted" : steps.length ? "Not accepted yet" : "As outlined by the model";
+      state.textContent = value.accepted ? "Accepted" : steps.length ? "Not accepted yet" : "As segmented by the model";
       state.className = `lm-pill${value.accepted ? " lm-ready" : steps.length ? " lm-loading" : ""}`;
       list.start = (value.earlier || 0) + 1;
-      list.replaceChildren(...(steps.length ? steps.map((text) => el("li", {}, text)) : [el("li", { class: "lm-nosteps" }, "Nothing was changed. Accept it if it is right.")]));
+      list.replaceChildren(...(steps.length ? steps.map((text) => el("li", {}, text)) : [el("li", { class: "lm-nosteps" }, "No changes. Accept the segmentation if it is correct.")]));
       list.scrollTop = list.scrollHeight;
-      note.textContent = value.said || "";
-      note.hidden = !value.said;
+      note.textContent = value.message || "";
+      note.hidden = !value.message;
     };
   };
 

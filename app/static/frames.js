@@ -1,4 +1,4 @@
-/* A frame of a video: the stage with identities in colours that stay, their numbers, and what has just happened. */
+/* A frame of a video: the stage with tracks in constant colours, their numbers, and recent events. */
 (() => {
   "use strict";
   const { Stage, el, rgb } = window.lisaMicro.parts;
@@ -10,7 +10,7 @@
       this.numbers = true;
       this.colours = {};
     }
-    /* both pictures are there before either is shown, so that masks never lie on another frame */
+    /* wait for both pictures, so that masks are never drawn on another frame */
     async showFrame(image, labels, layer) {
       const number = (this.number = (this.number || 0) + 1);
       const [picture, found] = await Promise.all([image.picture, labels]);
@@ -36,8 +36,8 @@
       const image = context.createImageData(w, h);
       const out = new Uint32Array(image.data.buffer);
       const pack = (c, alpha) => ((Math.round(alpha * 255) << 24) | (c[2] << 16) | (c[1] << 8) | c[0]) >>> 0;
-      const known = {};
-      const look = (label) => (known[label] ||= (() => {
+      const styles = {};
+      const style = (label) => (styles[label] ||= (() => {
         const colour = rgb(this.colours[label] || "#888888");
         const chosen = this.marked.has(label);
         const dim = this.marked.size && !chosen ? 0.45 : 1;
@@ -49,10 +49,10 @@
         for (let x = 0; x < w; x++, k++) {
           const label = labels[k];
           if (!label) continue;
-          const { edge, inside, chosen } = look(label);
-          const reach = chosen ? thick + 1 : thick;
+          const { edge, inside, chosen } = style(label);
+          const width = chosen ? thick + 1 : thick;
           let border = false;
-          for (let t = 1; t <= reach && !border; t++)
+          for (let t = 1; t <= width && !border; t++)
             border = (x >= t && labels[k - t] !== label) || (x + t < w && labels[k + t] !== label) ||
               (y >= t && labels[k - t * w] !== label) || (y + t < h && labels[k + t * w] !== label);
           out[k] = border ? edge : inside;
@@ -82,7 +82,7 @@
         context.fillStyle = colour;
         context.fillText(text, x, y);
       };
-      /* white on the colour of the event: readable on any particle */
+      /* white on the colour of the event is readable on any particle */
       const badge = (text, x, y, size, colour) => {
         context.font = `600 ${size * this.ratio}px system-ui, sans-serif`;
         const [wide, high] = [context.measureText(text).width + 10 * this.ratio, (size + 6) * this.ratio];
@@ -103,9 +103,9 @@
           const [x0, y0, x1, y1] = boxes[name];
           write(name, ...at((x0 + x1) / 2 - 0.5, (y0 + y1) / 2 - 0.5), 11, "#fff");
         }
-      const written = [];
+      const labelled = [];
       for (const mark of this.marks || []) {
-        if (mark.after.length && !mark.after.some((name) => boxes[name])) continue; /* it has become another since */
+        if (mark.after.length && !mark.after.some((name) => boxes[name])) continue; /* these tracks have ended since */
         const box = mark.after.length === 1 && boxes[mark.after[0]];
         const [x, y] = box ? at((box[0] + box[2]) / 2 - 0.5, (box[1] + box[3]) / 2 - 0.5) : at(mark.x, mark.y);
         const radius = (20 + 5 * mark.age) * this.ratio;
@@ -117,11 +117,11 @@
           context.strokeStyle = colour;
           context.stroke();
         }
-        /* the newest first; an older one close by gets no words */
-        if (written.every(([a, b]) => Math.hypot(a - x, b - y) > 50 * this.ratio)) {
+        /* newest first; older events nearby get no label */
+        if (labelled.every(([a, b]) => Math.hypot(a - x, b - y) > 50 * this.ratio)) {
           const below = y + radius + 10 * this.ratio;
           badge(mark.kind, x, below < this.canvas.height - 10 * this.ratio ? below : y - radius - 10 * this.ratio, 11, mark.colour);
-          written.push([x, y]);
+          labelled.push([x, y]);
         }
         context.globalAlpha = 1;
       }

@@ -1,5 +1,5 @@
-/* The page's own parts: viewer, conversation, measurements, boxes, outcome. Each is mounted once into an element that
-   Gradio never draws into again, and redraws when its value changes. Text is only ever set as text. */
+/* Custom parts of the page. Each part is mounted once into an element that Gradio does not redraw, and updates when its
+   value changes. User input is always set as text, never as HTML. */
 (() => {
   "use strict";
   if (window.lisaMicro) return;
@@ -34,21 +34,21 @@
   const iconButton = (name, title, onclick) =>
     el("button", { class: "lm-button lm-square", type: "button", title, "aria-label": title, onclick }, icon(name));
 
-  /* ---- what the parts tell each other: a particle was chosen, a colour was changed ---- */
+  /* ---- events between parts: an instance was selected, a colour was changed ---- */
   const listeners = {};
   const on = (event, listener) => (listeners[event] ||= []).push(listener);
   const tell = (event, data, from) => (listeners[event] || []).forEach((listener) => listener(data, from));
 
-  /* ---- files go to the session's own folder; the page only gets a key for each ---- */
+  /* ---- uploads go to the folder of the session; the page gets a key for each ---- */
   const send = (file, kind, upload, progress) => new Promise((resolve, reject) => {
     if (file.size > upload.mib * 1048576) return reject(new Error(`${file.name} is too large: files may have up to ${upload.mib} MiB.`));
     const request = new XMLHttpRequest();
     request.open("POST", `${upload.url}?kind=${kind}&name=${encodeURIComponent(file.name)}`);
     request.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
-    request.onerror = () => reject(new Error("The file could not be sent; is the app still running?"));
+    request.onerror = () => reject(new Error("The file could not be sent; check that the app is still running."));
     request.onload = () => {
       let answer = {};
-      try { answer = JSON.parse(request.responseText); } catch { /* told below */ }
+      try { answer = JSON.parse(request.responseText); } catch { /* handled below */ }
       if (request.status === 200 && answer.key) resolve(answer.key);
       else reject(new Error(answer.error || "The file could not be sent."));
     };

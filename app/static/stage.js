@@ -1,4 +1,4 @@
-/* A picture to zoom and pan, with masks over it that are drawn here, or with boxes to draw. */
+/* The stage: a picture to zoom and pan, with masks drawn over it, or with boxes to draw. */
 (() => {
   "use strict";
   const { el } = window.lisaMicro.parts;
@@ -42,7 +42,7 @@
     return labelCache.get(url);
   };
 
-  /* ---- a picture to zoom and pan, with layers of labels over it, or with boxes to draw ---- */
+  
   class Stage {
     constructor({ onHover, onPick, onBoxes } = {}) {
       Object.assign(this, { onHover, onPick, onBoxes });
@@ -60,7 +60,7 @@
     }
     async show(image, layers) {
       const number = (this.number = (this.number || 0) + 1);
-      const wanted = Promise.all(layers.map((layer) => loadLabels(layer.url)));
+      const loading = Promise.all(layers.map((layer) => loadLabels(layer.url)));
       if (image.url !== this.url) {
         const picture = await loadImage(image.url);
         if (number !== this.number) return;
@@ -73,7 +73,7 @@
         this.fit();
       }
       this.info = image;
-      const labels = await wanted;
+      const labels = await loading;
       if (number !== this.number) return;
       this.layers = layers.map((layer, k) => ({ ...layer, labels: labels[k], visible: layer.visible !== false }));
       this.selected = null;
@@ -99,21 +99,21 @@
       this.x = (this.canvas.width - w * this.scale) / 2;
       this.y = (this.canvas.height - h * this.scale) / 2;
       this.isFitted = true;
-      this.least = this.scale;
+      this.minScale = this.scale;
       this.draw();
     }
     zoom(factor, at) {
       if (!this.info) return;
       const [cx, cy] = at || [this.canvas.width / 2, this.canvas.height / 2];
-      const scale = Math.min(Math.max(this.scale * factor, this.least), this.least * 64);
-      if (scale <= this.least * 1.001) return this.fit();
+      const scale = Math.min(Math.max(this.scale * factor, this.minScale), this.minScale * 64);
+      if (scale <= this.minScale * 1.001) return this.fit();
       this.x = cx - ((cx - this.x) * scale) / this.scale;
       this.y = cy - ((cy - this.y) * scale) / this.scale;
       this.scale = scale;
       this.isFitted = false;
       this.draw();
     }
-    /* pointer -> px of the picture as it was sent */
+    /* position of the pointer in px of the picture as sent */
     place(event) {
       const box = this.canvas.getBoundingClientRect();
       const px = [(event.clientX - box.left) * this.ratio, (event.clientY - box.top) * this.ratio];
@@ -170,26 +170,26 @@
         const [x0, y0] = [Math.max(0, Math.floor(box[0] * k) - 3), Math.max(0, Math.floor(box[1] * k) - 3)];
         const x1 = Math.min(this.info.shown[0], Math.ceil(box[2] * k) + 3);
         const y1 = Math.min(this.info.shown[1], Math.ceil(box[3] * k) + 3);
-        this.selected = { ...target, x0, y0, canvas: this.glow(layer, target.label, x0, y0, x1, y1) };
+        this.selected = { ...target, x0, y0, canvas: this.highlight(layer, target.label, x0, y0, x1, y1) };
         if (move) this.bringIntoView(x0, y0, x1, y1);
       }
       this.root.dataset.selected = target ? `${target.layer}:${target.label}` : "";
       this.draw();
     }
-    glow(layer, label, x0, y0, x1, y1) {
+    highlight(layer, label, x0, y0, x1, y1) {
       const [w, h, full] = [x1 - x0, y1 - y0, this.info.shown[0]];
       const canvas = el("canvas");
       [canvas.width, canvas.height] = [w, h];
       const context = canvas.getContext("2d");
       const image = context.createImageData(w, h);
-      const mine = (x, y) => x >= 0 && y >= 0 && x < w && y < h && layer.labels[(y + y0) * full + x + x0] === label;
-      const reach = Math.max(1, Math.round(full / 500));
+      const isInside = (x, y) => x >= 0 && y >= 0 && x < w && y < h && layer.labels[(y + y0) * full + x + x0] === label;
+      const width = Math.max(1, Math.round(full / 500));
       for (let y = 0; y < h; y++)
         for (let x = 0; x < w; x++) {
-          const here = mine(x, y);
+          const here = isInside(x, y);
           let border = false;
-          for (let t = 1; t <= reach && !border; t++)
-            border = [[t, 0], [-t, 0], [0, t], [0, -t]].some(([dx, dy]) => mine(x + dx, y + dy) !== here);
+          for (let t = 1; t <= width && !border; t++)
+            border = [[t, 0], [-t, 0], [0, t], [0, -t]].some(([dx, dy]) => isInside(x + dx, y + dy) !== here);
           const k = 4 * (y * w + x);
           if (border) image.data.set(here ? [255, 255, 255, 255] : [0, 0, 0, 150], k);
           else if (here) image.data.set([255, 255, 255, 70], k);
@@ -242,7 +242,7 @@
       this.bar.firstChild.textContent = lengthWords(length);
       this.bar.lastChild.style.width = `${(length / nm) * cssPerPx}px`;
     }
-    /* boxes are px of the micrograph */
+    /* boxes are in px of the micrograph */
     toShown(box) {
       const k = this.info.shown[0] / this.info.width;
       return box.map((v) => v * k);

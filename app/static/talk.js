@@ -1,10 +1,10 @@
-/* The conversation, the measurements, the outcome of a comparison, the app's state, downloads. */
+/* The conversation, measurements, results of a comparison, state of the model, downloads. */
 (() => {
   "use strict";
   const { el, on, tell } = window.lisaMicro.parts;
   const kinds = window.lisaMicro.kinds;
   const ink = (hex) => {
-    /* dark enough to be read as text on white */
+    /* dark enough for text on white */
     const [r, g, b] = [1, 3, 5].map((k) => parseInt(hex.slice(k, k + 2), 16));
     const bright = (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255;
     const f = bright > 0.42 ? 0.42 / bright : 1;
@@ -14,9 +14,7 @@
   kinds.chat = (root, trigger) => {
     const list = el("div", { class: "lm-talk", "aria-live": "polite" });
     root.append(list);
-    const own = {};
     on("colour", ({ turn, layer, colour }) => {
-      own[`${turn}-${layer}`] = colour;
       list.querySelectorAll(`[data-layer="${turn}-${layer}"]`).forEach((node) => node.style.setProperty("--layer", colour) || node.style.setProperty("--ink", ink(colour)));
     });
     const mark = (turn, k, colour, text) => el("mark", { class: "lm-mark", "data-layer": `${turn}-${k}`, style: {} }, text);
@@ -31,7 +29,7 @@
       const chips = turn.chips.map((chip) => coloured(el("span", { class: "lm-chip", "data-layer": `${turn.number}-${chip.layer}` }, el("i"), `${chip.phrase}: ${chip.count}`), chip.colour));
       const reply = el("button", {
         type: "button", class: `lm-reply${turn.shown ? " lm-shown" : ""}${turn.nothing ? " lm-none" : ""}`, "data-turn": turn.number,
-        title: turn.shown ? "Its masks are on the image" : "Show its masks on the image", onclick: () => { if (!turn.shown) trigger("turn", { number: turn.number }); },
+        title: turn.shown ? "Its masks are shown on the image" : "Show its masks on the image", onclick: () => { if (!turn.shown) trigger("turn", { number: turn.number }); },
       },
       el("span", { class: "lm-words" }, ...words),
       chips.length ? el("span", { class: "lm-chips" }, ...chips) : null,
@@ -45,7 +43,7 @@
       if (!value.turns.length && !value.pending) {
         nodes.push(el("div", { class: "lm-hello" },
           el("b", {}, value.open ? "Ask about the micrograph" : "Talk to a micrograph"),
-          el("span", {}, value.open ? "Masks, counts and sizes are measured on the image; the numbers in a reply are never guessed." : "Open a file or click a sample, then say what to outline or measure."),
+          el("span", {}, value.open ? "Counts and sizes are measured on the image; numbers in a reply are never guessed." : "Open a file or click a sample, then ask what to segment or measure."),
           value.suggestions.length ? el("div", { class: "lm-suggestions" }, ...value.suggestions.map((words) => el("button", { class: "lm-button", type: "button", onclick: () => trigger("suggested", { words }) }, words))) : null));
       }
       if (value.pending) {
@@ -67,15 +65,15 @@
     const table = el("table", { class: "lm-table" }, head, body);
     const frame = el("div", { class: "lm-tableframe", hidden: true }, table);
     const note = el("div", { class: "lm-imagenotes" });
-    const blank = el("div", { class: "lm-blank" }, "Measurements of what is outlined appear here.");
+    const blank = el("div", { class: "lm-blank" }, "Measurements appear here.");
     root.append(blank, cards, frame, note);
     let data = null, sorted = { column: -1, down: false }, chosen = null;
     const mark = (scroll) => {
       for (const row of body.rows) {
-        const mine = chosen && row.dataset.layer === chosen.layer && row.dataset.label === String(chosen.label);
-        row.classList.toggle("lm-chosen", Boolean(mine));
-        row.setAttribute("aria-selected", String(Boolean(mine)));
-        if (mine && scroll) frame.scrollTop = row.offsetTop - frame.clientHeight / 2;
+        const isChosen = chosen && row.dataset.layer === chosen.layer && row.dataset.label === String(chosen.label);
+        row.classList.toggle("lm-chosen", Boolean(isChosen));
+        row.setAttribute("aria-selected", String(Boolean(isChosen)));
+        if (isChosen && scroll) frame.scrollTop = row.offsetTop - frame.clientHeight / 2;
       }
     };
     on("select", (target, from) => { if (from !== "table") { chosen = target; mark(true); } });
@@ -120,21 +118,21 @@
     };
   };
 
-  /* ---- words against boxes: what came of it in numbers, beside the micrograph; the pictures, below ---- */
+  /* ---- words against boxes: numbers beside the micrograph, pictures below ---- */
   kinds.verdict = (root) => {
-    /* a column each way: there are more measures than ways */
-    const turned = (table) => el("div", { class: "lm-tableframe lm-scores" }, el("table", { class: "lm-table" },
+    /* transposed: there are more scores than prompts */
+    const transposed = (table) => el("div", { class: "lm-tableframe lm-scores" }, el("table", { class: "lm-table" },
       el("thead", {}, el("tr", {}, el("th", {}, table.columns[0]), ...table.rows.map((row) => el("th", { scope: "col" }, row[0])))),
       el("tbody", {}, ...table.columns.slice(1).map((name, k) => el("tr", {}, el("th", { scope: "row" }, name), ...table.rows.map((row) => el("td", {}, row[k + 1])))))));
     return (value) => {
       const nodes = [];
       if (value.notice) nodes.push(el("div", { class: "lm-notice", role: "alert" }, value.notice));
       if (value.pending) nodes.push(el("div", { class: "lm-reply lm-working", role: "status" }, el("span", { class: "lm-dots" }, el("i"), el("i"), el("i")), el("span", {}, value.pending.stage), el("span", { class: "lm-meta" }, `${value.pending.seconds} s`)));
-      if (!value.ready && !value.pending && !value.notice) nodes.push(el("div", { class: "lm-blank lm-how" }, el("p", {}, "Draw boxes, say the same in words, and compare: both go through one decoder, so only the way of asking differs."),
-        el("p", {}, "With true labels, an image in which each object has a number of its own, both are scored against the truth, and boxes that you do not draw are drawn around its objects.")));
+      if (!value.ready && !value.pending && !value.notice) nodes.push(el("div", { class: "lm-blank lm-how" }, el("p", {}, "Draw boxes, ask for the same in words, and compare. Both use the same decoder, so only the prompt differs."),
+        el("p", {}, "True labels (an image in which each object has its own number) are optional: both results are then scored against them, and missing boxes are derived from them.")));
       if (value.ready) {
         nodes.push(el("p", { class: "lm-verdict" }, value.sentence));
-        nodes.push(el("h3", {}, `Scores against ${value.against}`), turned(value.scores));
+        nodes.push(el("h3", {}, `Scores against ${value.against}`), transposed(value.scores));
         if (value.notes.length) nodes.push(el("ul", { class: "lm-notes" }, ...value.notes.map((note) => el("li", {}, note))));
       }
       root.replaceChildren(...nodes);
@@ -142,7 +140,7 @@
   };
 
   kinds.outcome = (root) => {
-    const figure = (url, title, caption) => el("figure", { class: "lm-figure" }, el("a", { href: url, target: "_blank", rel: "noopener", title: "Open it large" }, el("img", { src: url, alt: title })), el("figcaption", {}, el("b", {}, title), ...caption));
+    const figure = (url, title, caption) => el("figure", { class: "lm-figure" }, el("a", { href: url, target: "_blank", rel: "noopener", title: "Open in full size" }, el("img", { src: url, alt: title })), el("figcaption", {}, el("b", {}, title), ...caption));
     return (value) => {
       const d = value.difference;
       root.replaceChildren(...(value.ready ? [el("h3", {}, "Side by side"),

@@ -1,11 +1,11 @@
-/* The video: frames with identities that are drawn here, a slider through time, tables of events and tracks, questions.
-   What one part chooses, a frame and who is meant, the others hear as "moment". */
+/* The page Video: frames with tracks, a time slider, tables of events and tracks, questions. A part that selects a frame
+   and tracks tells the others by the event "moment". */
 (() => {
   "use strict";
-  const { FrameStage, door, el, icon, iconButton, loadImage, loadLabels, on, tell, zoomButtons } = window.lisaMicro.parts;
+  const { FrameStage, fileInput, el, icon, iconButton, loadImage, loadLabels, on, tell, zoomButtons } = window.lisaMicro.parts;
   const kinds = window.lisaMicro.kinds;
-  const HOLD = 4; /* frames for which an event stays marked */
-  const RATE = 8; /* frames a second when it plays */
+  const HOLD = 4; /* number of frames for which an event stays marked */
+  const RATE = 8; /* frames per second of playback */
 
   let moment = { frame: 0, seconds: null, count: 0 };
   const timeWords = (frame) => {
@@ -15,7 +15,7 @@
   };
 
   kinds.video = (root, trigger) => {
-    let view = null, wanted = 0, shown = -1, pumping = false, playing = false;
+    let view = null, target = 0, shown = -1, pumping = false, playing = false;
     const pictures = new Map();
     const facts = new Map();
     const stage = new FrameStage({ onPick: (target) => choose(target ? [target.label] : []) });
@@ -25,10 +25,10 @@
       message.hidden = !text;
       message.classList.toggle("lm-bad", Boolean(bad));
     };
-    const files = door(trigger, "uploaded", "video", { say });
+    const files = fileInput(trigger, "uploaded", "video", { say });
     files.over(root);
 
-    /* few of each are kept: a long video would else fill the browser's memory */
+    /* small caches: a long video must not fill the memory of the browser */
     const cached = (map, key, make, most) => {
       if (!map.has(key)) {
         if (map.size >= most) map.delete(map.keys().next().value);
@@ -43,26 +43,26 @@
       if (!answer.ok) throw new Error("The measurements could not be fetched.");
       return answer.json();
     }, 200);
-    const followed = (t) => view.run && t < view.run.count;
+    const isTracked = (t) => view.run && t < view.run.count;
 
     const draw = async (t) => {
       const { clip, run } = view;
       const image = await picture(t);
-      const there = followed(t) ? await fetchFacts(t) : { boxes: {}, lines: {} };
+      const measured = isTracked(t) ? await fetchFacts(t) : { boxes: {}, lines: {} };
       if (view.clip !== clip || view.run !== run) return;
       stage.colours = run ? run.colours : {};
       stage.marks = run ? run.marks.filter((mark) => mark.frame > 0 && mark.frame <= t && t - mark.frame < HOLD).map((mark) => ({ ...mark, age: t - mark.frame })).sort((a, b) => a.age - b.age) : [];
       const info = { key: clip.key, picture: image, shown: [image.naturalWidth, image.naturalHeight], width: clip.width, height: clip.height, nm: clip.nm };
-      await stage.showFrame(info, followed(t) ? loadLabels(`${run.url}${t}.png`) : null, { id: "frame", concept: run ? run.concept : "", ...there });
+      await stage.showFrame(info, isTracked(t) ? loadLabels(`${run.url}${t}.png`) : null, { id: "frame", concept: run ? run.concept : "", ...measured });
       stage.canvas.setAttribute("aria-label", `Frame ${t} of ${clip.name}`);
       stage.root.dataset.frame = String(t);
-      stage.root.dataset.identities = Object.keys(there.boxes).length;
+      stage.root.dataset.identities = Object.keys(measured.boxes).length;
     };
     const pump = async () => {
       if (pumping) return;
       pumping = true;
-      while (view && view.clip && shown !== wanted) {
-        const t = wanted;
+      while (view && view.clip && shown !== target) {
+        const t = target;
         shown = t;
         try {
           await draw(t);
@@ -72,26 +72,26 @@
       }
       pumping = false;
       if (!view || !view.clip) return;
-      const next = wanted + 1; /* the likely one */
+      const next = target + 1; /* prefetch the next frame */
       if (next < view.clip.count) {
         picture(next).catch(() => {});
-        if (followed(next)) { loadLabels(`${view.run.url}${next}.png`).catch(() => {}); fetchFacts(next).catch(() => {}); }
+        if (isTracked(next)) { loadLabels(`${view.run.url}${next}.png`).catch(() => {}); fetchFacts(next).catch(() => {}); }
       }
     };
     const go = (t) => {
       if (!view || !view.clip) return;
-      wanted = Math.min(Math.max(Math.round(t), 0), view.clip.count - 1);
-      slider.value = wanted;
-      moment.frame = wanted;
-      clock.textContent = `Frame ${wanted} / ${view.clip.count - 1}${timeWords(wanted)}`;
-      tell("frame", wanted);
+      target = Math.min(Math.max(Math.round(t), 0), view.clip.count - 1);
+      slider.value = target;
+      moment.frame = target;
+      clock.textContent = `Frame ${target} / ${view.clip.count - 1}${timeWords(target)}`;
+      tell("frame", target);
       return pump();
     };
     const choose = (who) => {
       stage.marked = new Set(who.map(Number));
       stage.root.dataset.marked = who.join(" ");
       if (stage.layers.length) stage.repaint();
-      chosen.textContent = who.length ? `Chosen: ${who.join(", ")}` : "";
+      chosen.textContent = who.length ? `Selected: ${who.join(", ")}` : "";
       clearChoice.hidden = !who.length;
       tell("chosen", who);
     };
@@ -116,30 +116,30 @@
       playIcon.textContent = "❚❚";
       play.title = "Pause";
       play.setAttribute("aria-label", "Pause");
-      if (wanted >= view.clip.count - 1) await go(0);
-      while (playing && view && view.clip && wanted < view.clip.count - 1) {
+      if (target >= view.clip.count - 1) await go(0);
+      while (playing && view && view.clip && target < view.clip.count - 1) {
         const due = performance.now() + 1000 / RATE;
-        await go(wanted + 1);
+        await go(target + 1);
         await new Promise((done) => setTimeout(done, Math.max(0, due - performance.now())));
       }
       pause();
     };
-    const step = (by, text, title) => el("button", { class: "lm-button lm-square", type: "button", title, "aria-label": title, onclick: () => { pause(); go(wanted + by); } }, text);
+    const step = (by, text, title) => el("button", { class: "lm-button lm-square", type: "button", title, "aria-label": title, onclick: () => { pause(); go(target + by); } }, text);
     const slider = el("input", { type: "range", class: "lm-slider", min: "0", value: "0", "aria-label": "Frame", oninput: () => { pause(); go(Number(slider.value)); } });
     const clock = el("div", { class: "lm-clock" });
-    const scrub = el("div", { class: "lm-scrub" }, el("div", { class: "lm-group" }, step(-1, "‹", "Frame before"), play, step(1, "›", "Next frame")), slider, clock);
+    const scrub = el("div", { class: "lm-scrub" }, el("div", { class: "lm-group" }, step(-1, "‹", "Previous frame"), play, step(1, "›", "Next frame")), slider, clock);
 
-    const mode = (value, text) => el("button", { class: "lm-button", type: "button", "data-look": value, "aria-pressed": String(value === "fill"), onclick: () => {
+    const mode = (value, text) => el("button", { class: "lm-button", type: "button", "data-mode": value, "aria-pressed": String(value === "fill"), onclick: () => {
       stage.mode = value;
-      modes.querySelectorAll("button").forEach((b) => b.setAttribute("aria-pressed", b.dataset.look === value));
+      modes.querySelectorAll("button").forEach((b) => b.setAttribute("aria-pressed", b.dataset.mode === value));
       stage.repaint();
     } }, text);
     const modes = el("div", { class: "lm-group lm-joined" }, mode("fill", "Fill"), mode("outline", "Outline"));
-    const opacity = el("input", { type: "range", min: "0.05", max: "1", step: "0.05", value: "0.45", "aria-label": "Opacity of the identities", oninput: () => { stage.opacity = Number(opacity.value); stage.repaint(); } });
+    const opacity = el("input", { type: "range", min: "0.05", max: "1", step: "0.05", value: "0.45", "aria-label": "Opacity of the masks", oninput: () => { stage.opacity = Number(opacity.value); stage.repaint(); } });
     const numbers = el("input", { type: "checkbox", checked: true, onchange: () => { stage.numbers = numbers.checked; stage.draw(); } });
     const chosen = el("span", {});
     const clearChoice = el("button", { class: "lm-button", type: "button", hidden: true, onclick: () => choose([]) }, "Show all");
-    const looks = el("div", { class: "lm-row lm-looks" }, el("div", { class: "lm-group lm-facts" }, chosen, clearChoice),
+    const display = el("div", { class: "lm-row lm-display" }, el("div", { class: "lm-group lm-facts" }, chosen, clearChoice),
       el("div", { class: "lm-group" }, el("label", { class: "lm-opacity" }, numbers, "Numbers"), modes, el("label", { class: "lm-opacity" }, "Opacity", opacity)));
 
     const name = el("div", { class: "lm-videoname" });
@@ -151,15 +151,15 @@
     const samples = el("div", { class: "lm-samples lm-videosamples" });
     const drop = el("button", { class: "lm-drop", type: "button", onclick: () => files.open() }, icon("upload"),
       el("b", {}, "Drop a video here, or click to choose a file"),
-      el("span", {}, "MP4, MOV, AVI, a stack (TIFF, MRC, DM4, SER ...), or a zip of frames. Files stay with this app and are removed when you leave."));
+      el("span", {}, "MP4, MOV, AVI, a stack (TIFF, MRC, DM4, SER ...), or a zip of frames. Files stay in this app and are removed when you close the page."));
     const empty = el("div", { class: "lm-videoempty" }, drop, el("div", { class: "lm-or" }, "or try a simulated sample"), samples);
-    const full = el("div", { class: "lm-full", hidden: true }, top, stage.root, scrub, looks, notes);
+    const full = el("div", { class: "lm-full", hidden: true }, top, stage.root, scrub, display, notes);
     root.append(message, empty, full, files.input);
     full.addEventListener("keydown", (event) => {
       if (event.target === slider || !["ArrowLeft", "ArrowRight"].includes(event.key) || event.target.type === "range") return;
       event.preventDefault();
       pause();
-      go(wanted + (event.key === "ArrowLeft" ? -1 : 1));
+      go(target + (event.key === "ArrowLeft" ? -1 : 1));
     });
 
     return (value) => {
@@ -168,15 +168,15 @@
       const same = stays && (last.run?.key === value.run?.key);
       view = value;
       files.upload = value.upload;
-      say(value.notice || value.said || "", Boolean(value.notice));
-      const there = Boolean(value.clip);
-      empty.hidden = there;
-      full.hidden = !there;
+      say(value.notice || value.message || "", Boolean(value.notice));
+      const open_ = Boolean(value.clip);
+      empty.hidden = open_;
+      full.hidden = !open_;
       samples.replaceChildren(...value.samples.map((sample) => el("button", { class: "lm-sample lm-videosample", type: "button", "data-video": sample.name, onclick: () => trigger("sample", { name: sample.name }) },
         el("span", {}, el("b", {}, sample.title), sample.text))));
-      if (!there) {
+      if (!open_) {
         pause();
-        [shown, wanted] = [-1, 0];
+        [shown, target] = [-1, 0];
         return;
       }
       name.textContent = name.title = value.clip.name;
@@ -185,26 +185,26 @@
       slider.max = value.clip.count - 1;
       scrub.hidden = value.clip.count < 2;
       moment = { ...moment, seconds: value.clip.seconds, count: value.clip.count };
-      looks.hidden = !value.run;
-      if (!stays) { pause(); wanted = 0; }
+      display.hidden = !value.run;
+      if (!stays) { pause(); target = 0; }
       if (!same) { shown = -1; choose([]); }
       stage.info && (stage.info.nm = value.clip.nm);
       stage.draw();
-      go(wanted);
+      go(target);
     };
   };
 
-  /* ---- how far it is, and what came of it ---- */
-  kinds.followed = (root) => (value) => {
+  /* ---- progress and summary of a run ---- */
+  kinds.run = (root) => (value) => {
     const nodes = [];
     const p = value.pending;
     if (value.notice) nodes.push(el("div", { class: "lm-notice", role: "alert" }, value.notice));
-    if (value.said) nodes.push(el("div", { class: "lm-vmessage", role: "status" }, value.said));
+    if (value.message) nodes.push(el("div", { class: "lm-vmessage", role: "status" }, value.message));
     if (p) {
-      const bar = el("div", { class: `lm-bar${p.share === null ? " lm-unknown" : ""}`, role: "progressbar", "aria-label": "Frames followed", "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": p.share === null ? null : Math.round(100 * p.share) }, el("i", { style: p.share === null ? {} : { width: `${100 * p.share}%` } }));
+      const bar = el("div", { class: `lm-bar${p.share === null ? " lm-unknown" : ""}`, role: "progressbar", "aria-label": "Frames tracked", "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": p.share === null ? null : Math.round(100 * p.share) }, el("i", { style: p.share === null ? {} : { width: `${100 * p.share}%` } }));
       nodes.push(el("div", { class: "lm-progress", role: "status" }, el("div", {}, el("b", {}, p.stage), el("span", {}, [p.left, `${p.seconds} s so far`].filter(Boolean).join(" · "))), bar));
     }
-    if (value.begun && !p) nodes.push(el("div", { class: "lm-vmessage" }, `${value.begun} “Go on” continues with the next frame.`));
+    if (value.partial && !p) nodes.push(el("div", { class: "lm-vmessage" }, `${value.partial} Press “Resume” to continue.`));
     if (value.run) {
       nodes.push(el("div", { class: "lm-summary" },
         el("p", {}, el("b", {}, value.run.reply)),
@@ -212,13 +212,13 @@
         value.run.kinds.length ? el("div", { class: "lm-chips" }, ...value.run.kinds.map((k) => el("span", { class: "lm-chip" }, el("i", { style: { background: k.colour } }), `${k.kind}: ${k.number}`))) : null,
         ...value.run.notes.map((note) => el("div", { class: "lm-note" }, note)),
         value.run.seconds ? el("div", { class: "lm-meta" }, `“${value.run.words}” · ${value.run.seconds} s`) : el("div", { class: "lm-meta" }, `“${value.run.words}”`)));
-    } else if (!p && !value.notice && !value.begun) {
-      nodes.push(el("div", { class: "lm-blank" }, value.open ? "Say what to follow. Every particle keeps its number through the video; contacts, necks and coalescence are found and timed." : "Open a video or click a sample; then say what to follow."));
+    } else if (!p && !value.notice && !value.partial) {
+      nodes.push(el("div", { class: "lm-blank" }, value.open ? "Say what to track and press “Track”. Every particle keeps its number through the video; contacts, necks and coalescence are detected and timed." : "Open a video or click a sample; then say what to track."));
     }
     root.replaceChildren(...nodes);
   };
 
-  /* ---- tables whose rows lead to a frame ---- */
+  /* ---- tables whose rows select a frame ---- */
   const table = (root) => {
     const head = el("thead"), body = el("tbody"), note = el("div", { class: "lm-imagenotes" });
     const frame = el("div", { class: "lm-tableframe lm-talltable" }, el("table", { class: "lm-table" }, head, body));
@@ -226,9 +226,9 @@
     let data = null, sorted = { column: -1, down: false }, chosen = [];
     const mark = (scroll) => {
       for (const row of body.rows) {
-        const mine = chosen.length > 0 && row.dataset.who === chosen.join(" ");
-        row.classList.toggle("lm-chosen", mine);
-        if (mine && scroll) { frame.scrollTop = row.offsetTop - frame.clientHeight / 2; scroll = false; }
+        const isChosen = chosen.length > 0 && row.dataset.who === chosen.join(" ");
+        row.classList.toggle("lm-chosen", isChosen);
+        if (isChosen && scroll) { frame.scrollTop = row.offsetTop - frame.clientHeight / 2; scroll = false; }
       }
     };
     on("chosen", (who) => { chosen = who; mark(true); });
@@ -262,8 +262,8 @@
   kinds.tracks = table;
 
   /* ---- questions ---- */
-  kinds.videotalk = (root, trigger) => {
-    const list = el("div", { class: "lm-videotalk", "aria-live": "polite" });
+  kinds.videoquestions = (root, trigger) => {
+    const list = el("div", { class: "lm-videoquestions", "aria-live": "polite" });
     root.append(list);
     const place = ({ phrase, frame, who }) => el("button", { class: "lm-button lm-place", type: "button", onclick: () => tell("moment", { frame, who }) },
       [frame === null ? "" : `Frame ${frame}`, who.length ? `${phrase}: ${who.slice(0, 6).join(", ")}${who.length > 6 ? " ..." : ""}` : ""].filter(Boolean).join(" · "));
@@ -282,7 +282,7 @@
     };
   };
 
-  /* ---- plots: a click leads to the frame, a line shows which one is seen ---- */
+  /* ---- plots: a click selects the frame, a line marks the shown frame ---- */
   const PLOTS = ["#lm-timeline", "#lm-necks", "#lm-sizes"];
   const numbers = (text) => (String(text).match(/\d+/g) || []).map(Number);
   const clicked = ({ points: [point] }) => {

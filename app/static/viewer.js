@@ -3,15 +3,15 @@
   "use strict";
   const { Stage, el, icon, iconButton, on, tell, send } = window.lisaMicro.parts;
 
-  /* A place to drop or choose a file; what arrives is told as `event` with its key. */
-  const door = (trigger, event, kind, { accept, say }) => {
-    const door = { upload: null };
+  /* A place to drop or choose a file; triggers `event` with the key of the upload. */
+  const fileInput = (trigger, event, kind, { accept, say }) => {
+    const state = { upload: null };
     const input = el("input", { type: "file", class: "lm-file", accept: accept || null, "data-kind": kind });
     const take = async (file) => {
-      if (!file || !door.upload) return;
+      if (!file || !state.upload) return;
       say(`Sending ${file.name} ...`, false);
       try {
-        const key = await send(file, kind, door.upload, (share) => say(`Sending ${file.name}: ${Math.round(100 * share)} %`, false));
+        const key = await send(file, kind, state.upload, (share) => say(`Sending ${file.name}: ${Math.round(100 * share)} %`, false));
         say(`Reading ${file.name} ...`, false);
         trigger(event, { key });
       } catch (error) {
@@ -20,9 +20,9 @@
       input.value = "";
     };
     input.addEventListener("change", () => take(input.files[0]));
-    door.input = input;
-    door.open = () => input.click();
-    door.over = (node) => {
+    state.input = input;
+    state.open = () => input.click();
+    state.over = (node) => {
       node.addEventListener("dragover", (e) => { e.preventDefault(); node.classList.add("lm-dropping"); });
       node.addEventListener("dragleave", () => node.classList.remove("lm-dropping"));
       node.addEventListener("drop", (e) => {
@@ -31,7 +31,7 @@
         take(e.dataTransfer.files[0]);
       });
     };
-    return door;
+    return state;
   };
 
   const zoomButtons = (stage) => el("div", { class: "lm-group" },
@@ -39,7 +39,7 @@
     iconButton("minus", "Zoom out", () => stage.zoom(1 / 1.4)),
     iconButton("fit", "Fit the whole image", () => stage.fit()));
 
-  Object.assign(window.lisaMicro.parts, { door, zoomButtons });
+  Object.assign(window.lisaMicro.parts, { fileInput, zoomButtons });
 
   window.lisaMicro.kinds.viewer = (root, trigger) => {
     const hidden = new Set();
@@ -47,11 +47,11 @@
     const stage = new Stage({
       onPick: (target) => { stage.select(target); tell("select", target, "stage"); },
     });
-    on("select", (target, from) => { 
+    on("select", (target, from) => {
       if (from === "stage") return;
       stage.select(target, true);
       const box = stage.root.getBoundingClientRect();
-      /* in a narrow window the table lies below the image */
+      /* in a narrow window the table is below the image */
       if (box.bottom < 120 || box.top > window.innerHeight - 120) stage.root.scrollIntoView({ block: "center", behavior: "smooth" });
     });
 
@@ -61,7 +61,7 @@
       message.hidden = !text;
       message.classList.toggle("lm-bad", Boolean(bad));
     };
-    const files = door(trigger, "uploaded", "image", { say });
+    const files = fileInput(trigger, "uploaded", "image", { say });
     files.over(root);
 
     const name = el("div", { class: "lm-name" });
@@ -84,14 +84,14 @@
       stage.repaint();
     } });
     const legend = el("div", { class: "lm-legend" });
-    const looks = el("div", { class: "lm-row lm-looks" }, legend, el("div", { class: "lm-group" }, modes, el("label", { class: "lm-opacity" }, "Opacity", opacity)));
+    const display = el("div", { class: "lm-row lm-display" }, legend, el("div", { class: "lm-group" }, modes, el("label", { class: "lm-opacity" }, "Opacity", opacity)));
 
     const samples = el("div", { class: "lm-samples" });
     const drop = el("button", { class: "lm-drop", type: "button", onclick: () => files.open() }, icon("upload"),
       el("b", {}, "Drop a micrograph here, or click to choose a file"),
-      el("span", {}, "TIFF, PNG, JPEG, MRC, DM3, DM4, EMD, SER. Files stay with this app and are removed when you leave."));
+      el("span", {}, "TIFF, PNG, JPEG, MRC, DM3, DM4, EMD, SER. Files stay in this app and are removed when you close the page."));
     const empty = el("div", { class: "lm-empty" }, drop, el("div", { class: "lm-or" }, "or try a sample"), samples);
-    const full = el("div", { class: "lm-full", hidden: true }, top, stage.root, looks, notes);
+    const full = el("div", { class: "lm-full", hidden: true }, top, stage.root, display, notes);
     const strip = el("div", { class: "lm-strip", hidden: true }, thumbs);
     root.append(message, empty, full, strip, files.input);
 
@@ -149,20 +149,20 @@
   window.lisaMicro.boxes = [];
   window.lisaMicro.kinds.boxes = (root) => {
     let view = null;
-    const told = () => {
+    const boxesChanged = () => {
       count.textContent = stage.boxes.length === 1 ? "1 box" : `${stage.boxes.length} boxes`;
       removeOne.disabled = stage.activeBox === undefined;
       removeAll.disabled = !stage.boxes.length;
       root.dataset.boxes = String(stage.boxes.length);
-      /* read by the page when the comparison starts, so that the last box is never late */
+      /* read by the page when the comparison starts, so that no box is missing */
       window.lisaMicro.boxes = stage.boxes.map((box) => box.map((v) => Math.round(10 * v) / 10));
     };
-    const stage = new Stage({ onBoxes: told });
+    const stage = new Stage({ onBoxes: boxesChanged });
     const count = el("div", { class: "lm-facts" });
     const name = el("div", { class: "lm-name" });
-    const removeOne = iconButton("back", "Remove the chosen box", () => { stage.boxes.splice(stage.activeBox, 1); stage.activeBox = undefined; told(); stage.draw(); });
-    const removeAll = iconButton("trash", "Remove all boxes", () => { stage.boxes = []; stage.activeBox = undefined; told(); stage.draw(); });
-    const hint = el("div", { class: "lm-imagenotes" }, "Drag a box around each object. Click a box to choose it, Delete removes it. Wheel zooms, Shift and drag moves.");
+    const removeOne = iconButton("back", "Remove the selected box", () => { stage.boxes.splice(stage.activeBox, 1); stage.activeBox = undefined; boxesChanged(); stage.draw(); });
+    const removeAll = iconButton("trash", "Remove all boxes", () => { stage.boxes = []; stage.activeBox = undefined; boxesChanged(); stage.draw(); });
+    const hint = el("div", { class: "lm-imagenotes" }, "Drag a box around each object. Click a box to select it; Delete removes it. The wheel zooms; Shift+drag moves the image.");
     const full = el("div", { class: "lm-full", hidden: true },
       el("div", { class: "lm-row lm-viewtop" }, el("div", { class: "lm-title" }, name, count), el("div", { class: "lm-group" }, removeOne, removeAll), zoomButtons(stage)), stage.root, hint);
     const empty = el("div", { class: "lm-blank" }, "Open a micrograph on the page “Chat” first.");
@@ -179,14 +179,14 @@
         stage.activeBox = undefined;
       }
       await stage.show(value.image, []);
-      if (other) told();
+      if (other) boxesChanged();
     };
   };
 
   window.lisaMicro.kinds.truth = (root, trigger) => {
     const text = el("span", { class: "lm-facts" });
     const say = (words, bad) => { text.textContent = words; text.classList.toggle("lm-badtext", Boolean(bad)); };
-    const files = door(trigger, "uploaded", "truth", { say });
+    const files = fileInput(trigger, "uploaded", "truth", { say });
     files.over(root);
     root.append(el("button", { class: "lm-button", type: "button", onclick: () => files.open() }, icon("upload"), "True labels (optional)"), text, files.input);
     root.classList.add("lm-truth");

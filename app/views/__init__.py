@@ -1,1 +1,1 @@
-"""Sessions as plain data, tables and plots for the pages."""
+"""What the pages show: session state as plain data, tables and plots."""

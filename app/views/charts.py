@@ -1,4 +1,4 @@
-"""Size distributions as plotly figures: a histogram and the cumulative distribution beside it."""
+"""Size distributions as plotly figures: histogram and cumulative distribution."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_CHART = ("touches_border",)
 
 
 def chart_choices(turn: Turn | None) -> list[tuple[str, str]]:
-    """(name, key) of the properties of an answer that can be drawn, the most telling first."""
+    """Names and keys of the properties of an answer that can be plotted, the most important first."""
     seen: dict[str, Quantity] = {}
     for segment in turn.answer.segments if turn else ():
         if segment.concept != "substrate":
@@ -27,7 +27,7 @@ def chart_choices(turn: Turn | None) -> list[tuple[str, str]]:
 
 
 def bin_edges(values: np.ndarray) -> np.ndarray:
-    """Edges of histogram bins by the rule of Freedman and Diaconis, 5 to 60 of them, over all values drawn together."""
+    """Edges of 5 to 60 histogram bins by the rule of Freedman and Diaconis."""
     if len(values) == 0:
         return np.array([0.0, 1.0])
     low, high = float(values.min()), float(values.max())
@@ -41,11 +41,11 @@ def bin_edges(values: np.ndarray) -> np.ndarray:
 
 
 def distribution(turn: Turn | None, key: str | None) -> Figure:
-    """Histogram (left) and cumulative share (right) of one property, a colour for each segment of the answer.
+    """Plot histogram (left) and cumulative share (right) of one property, one colour per segment.
 
     Args:
-        turn: an answer; without one, or without a value, an empty figure that says so.
-        key: one of :func:`chart_choices`; None: the first.
+        turn: an answer; without one, or without values, the figure is empty and says so.
+        key: one of :func:`chart_choices`; ``None``: the first.
     """
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
@@ -117,7 +117,7 @@ def distribution(turn: Turn | None, key: str | None) -> Figure:
         figure.update_xaxes(visible=False)
         figure.update_yaxes(visible=False)
         figure.add_annotation(
-            text="Nothing to draw yet: ask for something that can be measured.",
+            text="No measurements to plot yet.",
             showarrow=False,
             xref="paper",
             yref="paper",

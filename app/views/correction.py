@@ -1,4 +1,4 @@
-"""The correction of a layer as plain data for the page; see :mod:`lisa_micro_app.views.conversation`."""
+"""The correction of a layer as plain data for the page; see :mod:`lisa_micro_app.views.turns`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from lisa_micro.results.answer import Segmentation
 from lisa_micro_app.handlers import Pending
 from lisa_micro_app.limits import Limits
 from lisa_micro_app.state import correction as correct
+from lisa_micro_app.state.pages import Measured
 from lisa_micro_app.state.session import Session
 from lisa_micro_app.views.masks import image_view, layer_views
 from lisa_micro_app.views.tables import summary, table_view
@@ -17,27 +18,30 @@ _SHOWN_STEPS = 200
 
 
 def correct_view(
-    session: Session, limits: Limits, pending: Pending | None = None, notice: str = "", said: str = ""
+    session: Session, limits: Limits, pending: Pending | None = None, notice: str = "", message: str = ""
 ) -> dict[str, Any]:
-    """What is being corrected, and how far it is.
+    """The layer to correct and its steps.
 
     Args:
-        pending: an outline on its way.
-        notice: what went wrong. said: what was done.
+        session: whose layer.
+        limits: of the app.
+        pending: progress of the model, which segments an object to add.
+        notice: what is wrong.
+        message: what was done.
     """
     turn, picture = correct.shown_turn(session), session.state.picture
-    # numbered, so that the page hears of it even where the same is refused for the same reason again
-    session.extras["correction views"] = number = session.extras.get("correction views", 0) + 1
+    # numbered, because the page ignores data that have not changed, such as the same error twice
+    session.correction.views = number = session.correction.views + 1
     view: dict[str, Any] = {"image": None, "number": number, "open": picture is not None}
-    view |= {"notice": notice, "said": said, "pending": None}
+    view |= {"notice": notice, "message": message, "pending": None}
     if turn is None:
         return view
-    _, layer, work = correct.current(session)
-    image, done = turn.micrograph, work.correction
+    _, layer, edit = correct.current(session)
+    image, done = turn.micrograph, edit.correction
     colour, segment = turn.colours[layer], _measured(session)
     key = _key(session)
     if pending is not None:
-        view["pending"] = {"stage": pending.said, "seconds": pending.seconds}
+        view["pending"] = {"stage": pending.status, "seconds": pending.seconds}
     return view | {
         "image": image_view(session, image, turn.picture, limits.display_px),
         "name": turn.name,
@@ -52,13 +56,13 @@ def correct_view(
         "steps": list(done.said[-_SHOWN_STEPS:]),
         "earlier": max(0, len(done.said) - _SHOWN_STEPS),
         "undo": bool(done.actions),
-        "redo": bool(work.undone),
-        "accepted": work.accepted is not None and work.accepted == done.actions,
+        "redo": bool(edit.undone),
+        "accepted": edit.accepted is not None and edit.accepted == done.actions,
     }
 
 
 def corrected_measures(session: Session, limits: Limits) -> dict[str, Any]:
-    """Summary and table of the layer as it is now."""
+    """Summary and table of the corrected layer."""
     turn = correct.shown_turn(session)
     if turn is None:
         return {"summary": [], "table": {"columns": [], "rows": [], "note": ""}}
@@ -71,15 +75,16 @@ def corrected_measures(session: Session, limits: Limits) -> dict[str, Any]:
 
 
 def _measured(session: Session) -> Segmentation:
-    """The current layer measured; kept until it changes, as the picture and the table both need it."""
-    turn, _, work = correct.current(session)
-    kept = session.extras.get("measured correction")
-    if kept is None or kept[0] is not work.correction or kept[1] is not turn.micrograph:
-        new = correct.measured(work.segment, work.correction, turn.micrograph)
-        kept = session.extras["measured correction"] = (work.correction, turn.micrograph, new)
-    return kept[2]
+    """The measured current layer; cached until it changes, because picture and table both need it."""
+    turn, _, edit = correct.current(session)
+    cached = session.correction.measured
+    if cached is None or cached.correction is not edit.correction or cached.image is not turn.micrograph:
+        new = correct.measured(edit.segment, edit.correction, turn.micrograph)
+        cached = session.correction.measured = Measured(edit.correction, turn.micrograph, new)
+    return cached.segment
 
 
 def _key(session: Session) -> str:
-    turn, layer, work = correct.current(session)
-    return f"c{turn.number}-{layer}-{fingerprint(work.correction.labels)[:16]}"
+    """Name of the current layer's picture: it changes with the labels."""
+    turn, layer, edit = correct.current(session)
+    return f"c{turn.number}-{layer}-{fingerprint(edit.correction.labels)[:16]}"

@@ -1,11 +1,14 @@
-"""What the browser needs to draw masks itself: the micrograph as a picture, each segment's labels as a picture of
-numbers, and the measurements of every instance. Colour, opacity, outline, zoom and hover are then matters of the page
-alone and need no request."""
+"""Micrographs and masks for the browser, which draws them itself.
+
+The browser gets the micrograph as a picture, the labels of each segment as an RGB picture, and the measurements of
+every instance. It needs no further request for colours, opacity, contours, zoom and hover.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,40 +25,41 @@ _SHADES = ((0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0))
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """``(H, W)`` or ``(H, W, 3)`` uint8 as a PNG file."""
+    """Encode ``(H, W)`` or ``(H, W, 3)`` uint8 as a PNG file."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    # level 1: a micrograph is mostly noise, and a page waits for it
+    # level 1: micrographs are mostly noise, and speed matters more than size
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
 
 
 def display_shape(shape: tuple[int, int], longest: int) -> tuple[int, int]:
-    """``(h, w)`` at which an image of ``shape`` is sent to the browser: never enlarged."""
+    """The size ``(h, w)`` at which an image of ``shape`` is sent to the browser; images are never enlarged."""
     return resize_long_side(shape, min(max(shape), longest)).resized
 
 
 def grey_png(image: Micrograph, longest: int) -> bytes:
-    """The micrograph in grey with robust contrast, its longer side at most ``longest`` px."""
+    """Encode a micrograph as a grey PNG file with robust contrast, its longer side at most ``longest`` px."""
     resizing = resize_long_side(image.shape, min(max(image.shape), longest))
     grey = np.clip(resizing.image(to_unit_range(image.pixels)), 0, 1)
     return png((grey * 255).round().astype(np.uint8))
 
 
 def labels_png(labels: np.ndarray, longest: int) -> bytes:
-    """Instance labels as colours: label = red + 256 green + 65536 blue, exactly, at the size of :func:`grey_png`."""
+    """Encode instance labels as an RGB PNG file of the size of :func:`grey_png`: label = red + 256 green + 65536
+    blue."""
     small = resize_long_side(labels.shape, min(max(labels.shape), longest)).labels(labels).astype(np.uint32)
     return png(np.stack([small & 255, small >> 8 & 255, small >> 16 & 255], axis=2).astype(np.uint8))
 
 
 def shades(labels: np.ndarray) -> list[int]:
-    """For every instance 1..n a shade 0..3 of its layer's colour, another one for those that touch."""
+    """The shade 0..3 of the layer's colour for every instance 1..n; touching instances get different shades."""
     return instance_colours(labels, _SHADES, varied=False)[1:, 0].tolist()
 
 
 def image_view(session: Session, image: Micrograph, key: str, longest: int) -> dict[str, Any]:
-    """The micrograph for the viewer: ``url``, size in px and as sent, pixel size."""
+    """The micrograph as plain data: ``url``, ``width`` and ``height`` in px, size as sent (``shown``), pixel size."""
     height, width = image.shape
     shown = display_shape(image.shape, longest)
     return {
@@ -71,14 +75,17 @@ def image_view(session: Session, image: Micrograph, key: str, longest: int) -> d
 def layer_views(
     session: Session, segments: Sequence[Segmentation], colours: Sequence[str], key: str, longest: int
 ) -> list[dict[str, Any]]:
-    """Segments for the viewer, one layer each.
+    """Segments as plain data, one layer each.
 
     Args:
-        key: names the answer within the session.
+        session: offers the pictures.
+        segments, colours: one colour ``#rrggbb`` per segment.
+        key: unique name of the answer within the session.
+        longest: longer side of the label pictures, px.
 
     Returns:
         per layer ``id``, ``phrase``, ``concept``, ``colour``, ``url`` of its labels, ``shades``, ``count``, ``boxes``
-        (XYXY px of every instance, to show where it is) and ``lines`` (its measurements in words).
+        (XYXY px of every instance) and ``lines`` (measurements of every instance in words).
     """
     layers = []
     for k, (segment, colour) in enumerate(zip(segments, colours, strict=True)):
@@ -92,9 +99,7 @@ def layer_views(
                 "concept": segment.concept,
                 "colour": colour,
                 "count": int(np.count_nonzero(np.bincount(segment.labels.ravel())[1:])),
-                "url": session.once(
-                    f"labels-{key}-{k}", "image/png", lambda labels=segment.labels: labels_png(labels, longest)
-                ),
+                "url": session.once(f"labels-{key}-{k}", "image/png", partial(labels_png, segment.labels, longest)),
                 "shades": shades(segment.labels),
                 "boxes": {str(int(label)): box for label, box in zip(table.get("label", []), boxes, strict=False)},
                 "lines": instance_lines(segment),

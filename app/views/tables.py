@@ -1,10 +1,10 @@
-"""Measurements for people: a table with units, a line of text for an instance, a summary of all."""
+"""Measurements as text: tables with units, lines for one instance, and summaries."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,13 @@ from lisa_micro.results.answer import Segmentation
 
 @dataclass(frozen=True)
 class Quantity:
-    """A measured property: its key in :func:`lisa_micro.measure.column`, what a person calls it, and its kind of unit
-    (``"length"``, ``"area"`` or ``""``)."""
+    """A measured property.
+
+    Attributes:
+        key: for :func:`lisa_micro.measure.column`.
+        name: for display.
+        dimension: ``"length"``, ``"area"`` or ``""``.
+    """
 
     key: str
     name: str
@@ -43,30 +48,30 @@ NECK = (
     Quantity("touches_border", "at border"),
 )
 HOVERED = 4
-"""Measurements shown beside the pointer."""
+"""Number of measurements shown beside the pointer."""
 _UNITS = {"length": {"nm": "nm", "px": "px"}, "area": {"nm": "nm²", "px": "px²"}, "": {"nm": "", "px": ""}}
 
 
 def quantities(segment: Segmentation) -> tuple[Quantity, ...]:
-    """What is worth showing of a segment's instances, the most telling first."""
+    """The measured properties of a segment's instances, the most important first."""
     table, unit = segment.table(), unit_of(segment)
-    wanted = NECK if segment.concept == "neck" else BODY
-    return tuple(q for q in wanted if column(q.key, unit) in table)
+    candidates = NECK if segment.concept == "neck" else BODY
+    return tuple(q for q in candidates if column(q.key, unit) in table)
 
 
 def unit_of(segment: Segmentation) -> str:
-    """``"nm"`` where the pixel size is known, else ``"px"``."""
+    """``"nm"`` if the pixel size is known, else ``"px"``."""
     return "px" if segment.pixel_size_nm is None else "nm"
 
 
 def header(quantity: Quantity, unit: str) -> str:
-    """Such as ``diameter (nm)``."""
+    """The column header of a property, such as ``diameter (nm)``."""
     shown = _UNITS[quantity.dimension][unit]
     return f"{quantity.name} ({shown})" if shown else quantity.name
 
 
-def number(value: Any) -> str:
-    """A number for a table: four significant digits, no exponent where it can be helped."""
+def number(value: SupportsFloat) -> str:
+    """Format a number for a table: four significant digits, an exponent only from 1e7; booleans as yes or no."""
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     value = float(value)
@@ -79,7 +84,12 @@ def number(value: Any) -> str:
 
 
 def instance_lines(segment: Segmentation, most: int = 5000) -> dict[str, list[list[str]]]:
-    """For every instance number the measurements beside the pointer: ``[[name, value with unit], ...]``."""
+    """The measurements shown beside the pointer, ``[[name, value with unit], ...]`` by instance number.
+
+    Args:
+        segment: whose instances.
+        most: maximum number of instances.
+    """
     table, unit = segment.table(), unit_of(segment)
     if table.empty:
         return {}
@@ -93,11 +103,11 @@ def instance_lines(segment: Segmentation, most: int = 5000) -> dict[str, list[li
 
 
 def table_view(layers: list[tuple[str, str, Segmentation]], most: int) -> dict[str, Any]:
-    """The table on the page.
+    """The table on the page as plain data.
 
     Args:
-        layers: (id of the layer, its colour, segment).
-        most: rows; a note says how many are left out.
+        layers: id, colour and segment of each layer.
+        most: maximum number of rows; a note states the number of omitted rows.
 
     Returns:
         ``columns`` (names with units), ``rows`` (layer, label, colour, cells as numbers and as text) and ``note``.
@@ -119,23 +129,23 @@ def table_view(layers: list[tuple[str, str, Segmentation]], most: int) -> dict[s
             sort = [label, *([segment.phrase] if several else []), *map(_sortable, values)]
             text = [str(label), *([segment.phrase] if several else []), *map(_text, values)]
             rows.append({"layer": name, "label": label, "colour": colour, "sort": sort, "text": text})
-    note = f"{total - len(rows)} more are in the downloaded table." if total > len(rows) else ""
+    note = f"{total - len(rows)} more rows are in the downloaded table." if total > len(rows) else ""
     return {"columns": columns, "rows": rows, "note": note}
 
 
-def _sortable(value: Any) -> float | None:
+def _sortable(value: SupportsFloat | None) -> float | None:
     if value is None:
         return None
     value = float(value)
     return value if math.isfinite(value) else None
 
 
-def _text(value: Any) -> str:
+def _text(value: SupportsFloat | None) -> str:
     return "" if value is None else number(value)
 
 
 def values_of(segment: Segmentation, key: str) -> np.ndarray:
-    """``(n,)`` finite values of a property, in nm where the pixel size is known, else px."""
+    """The finite values ``(n,)`` of a property, in nm if the pixel size is known, else in px."""
     table: pd.DataFrame = segment.table()
     name = column(key, unit_of(segment))
     if name not in table:
@@ -145,7 +155,7 @@ def values_of(segment: Segmentation, key: str) -> np.ndarray:
 
 
 def summary(segment: Segmentation) -> list[list[str]]:
-    """``[[name, value with unit], ...]`` of one segment as a whole."""
+    """The summary of a segment, ``[[name, value with unit], ...]``."""
     count = len(segment.table()) or segment.count
     lines = [["number", str(count)], ["area fraction", f"{100 * float(segment.mask.mean()):.1f} %"]]
     nm = segment.pixel_size_nm

@@ -1,4 +1,4 @@
-"""Plots of a followed video, as plotly figures for the page: the timeline of events, the growth of necks, sizes."""
+"""Plots of tracks as plotly figures: timeline of events, growth of necks, sizes."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from lisa_micro.video.tracks import Tracks
 
 _INK, _MUTED, _GRID = "#1c2733", "#5b6b7b", "#e5eaf0"
-_MOST_PAIRS = 8
+_MAX_PAIRS = 8
 _COLOURS = ("#3b75af", "#d98200", "#2e9e5b", "#c0392b", "#8256c4", "#7a5230", "#c2539b", "#1b9eaa")
 
 
 def timeline(tracks: Tracks) -> Figure:
-    """Who lived when, and what happened; a point for each event and particle that takes part."""
+    """Plot the tracks over time, with a point for each event and participating particle."""
     figure = timeline_page(tracks.tracks, tracks.events)
     rows = len(tracks.lineage)
-    _dress(figure, int(np.clip(120 + 15 * rows, 300, 900)))
+    _style(figure, int(np.clip(120 + 15 * rows, 300, 900)))
     return figure.update_xaxes(range=_span(tracks))
 
 
 def necks(tracks: Tracks) -> Figure:
-    """x / R against time: with fit and 95 % interval where the growth of a pair could be fitted, else as measured."""
+    """Plot x / R against time, with fit and 95 % interval if the growth of any pair could be fitted."""
     growth = tracks.findings.growth
     if len(best_pairs(growth)):
         figure = growth_page(tracks.necks, growth)
     else:
         figure = _measured(tracks)
-    return _dress(figure, 420)
+    return _style(figure, 420)
 
 
 def _measured(tracks: Tracks) -> Figure:
@@ -43,7 +43,7 @@ def _measured(tracks: Tracks) -> Figure:
     figure = Figure()
     rows = tracks.necks
     seen = rows.groupby(["particle_a", "particle_b"]).size().sort_values(ascending=False)
-    for k, (a, b) in enumerate(seen.index[:_MOST_PAIRS]):
+    for k, (a, b) in enumerate(seen.index[:_MAX_PAIRS]):
         pair = pair_rows(rows, int(a), int(b))
         times, _ = times_of(pair)
         figure.add_scatter(
@@ -64,13 +64,13 @@ def _measured(tracks: Tracks) -> Figure:
 
 
 def sizes(tracks: Tracks) -> Figure:
-    """Size distribution over time: each particle, the median, and the middle 80 %; the number of particles below."""
+    """Plot the sizes over time (each particle, median, D10 to D90), and the number of particles below."""
     if not len(tracks.tracks):
         from plotly.graph_objects import Figure
 
         figure = Figure()
         _blank(figure, "Nothing was found.")
-        return _dress(figure, 300)
+        return _style(figure, 300)
     figure = sizes_page(tracks.tracks)
     counts = tracks.counts()
     step = 1.0 if tracks.frame_time_s is None else tracks.frame_time_s
@@ -83,7 +83,7 @@ def sizes(tracks: Tracks) -> Figure:
         name="number",
         hovertemplate="%{y} particles<extra></extra>",
     )
-    _dress(figure, 460)
+    _style(figure, 460)
     label = figure.layout.xaxis.title.text
     figure.update_layout(
         yaxis={"domain": [0.34, 1.0]},
@@ -105,8 +105,8 @@ def _blank(figure: Figure, words: str) -> None:
     figure.add_annotation(text=words, font={"color": _MUTED}, **place)
 
 
-def _dress(figure: Figure, height: int) -> Figure:
-    """In the manner of the page; it has its own headings."""
+def _style(figure: Figure, height: int) -> Figure:
+    """Apply the style of the page, which has its own headings."""
     figure.update_layout(
         title=None,
         template="plotly_white",

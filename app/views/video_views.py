@@ -1,4 +1,4 @@
-"""A followed video as plain data for the page. Everything that a user wrote goes out as text and is set as text."""
+"""A video and its tracks as plain data for the page; see :mod:`lisa_micro_app.views.turns` about user input."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lisa_micro.viz.movie import EVENT_COLOURS
 from lisa_micro.viz.plots import KIND_STYLES, best_pairs
 from lisa_micro_app.handlers import Pending
 from lisa_micro_app.limits import Limits
-from lisa_micro_app.state.clip import Clip, Run, kept
+from lisa_micro_app.state.clip import Clip, Run
 from lisa_micro_app.state.conversation import hex_colour
 from lisa_micro_app.state.video_files import SAMPLES
 from lisa_micro_app.state.video_run import Progress, unfinished
-from lisa_micro_app.views.conversation import ORIGINS
 from lisa_micro_app.views.tables import number
+from lisa_micro_app.views.turns import ORIGINS
 
 if TYPE_CHECKING:
     from lisa_micro.video.tracks import Tracks
@@ -28,48 +28,49 @@ TIME_ORIGINS = {
     "imagej": "from the file (ImageJ)",
     "ome": "from the file (OME)",
     "rosettasciio": "from the file",
-    "movie": "the movie's rate of playback",
 }
 SUGGESTIONS = (
     "how many particles are there at the end?",
     "when does the first coalescence happen?",
     "what is the mean diameter at the start?",
 )
-ENDS = {"video end": "there at the end"}
+ENDS = {"video end": "present at the end"}
 
 
 def pixel_size_words(clip: Clip | None) -> str:
-    """Where the pixel size comes from."""
+    """The origin of the pixel size, in words."""
     if clip is None:
         return "Of the open video."
     if clip.pixel_size_nm is None:
-        return "Not known: sizes are in px. Type it to get nm."
+        return "Unknown: sizes are in px. Type it to get nm."
     origin = "typed by you" if clip.given_nm is not None else ORIGINS.get(clip.facts.pixel_size_origin, "from the file")
-    return f"{origin[0].upper()}{origin[1:]}. Type another to change it."
+    return f"{origin[0].upper()}{origin[1:]}. Type another value to change it."
 
 
 def frame_time_words(clip: Clip | None) -> str:
-    """Where the frame time comes from."""
+    """The origin of the frame time, in words."""
     if clip is None:
         return "Of the open video."
     if clip.frame_time_s is None:
-        return "Not known: times are in frames. Type it to get seconds."
+        return "Unknown: times are in frames. Type it to get seconds."
     kind = "user" if clip.given_s is not None else clip.facts.frame_time_origin
     if kind == "movie":
-        return "The movie's rate of playback. Type the experiment's own where it differs."
+        return "The playback rate of the movie. Type the frame time of the experiment if it differs."
     origin = TIME_ORIGINS.get(kind, "from the file")
-    return f"{origin[0].upper()}{origin[1:]}. Type another to change it."
+    return f"{origin[0].upper()}{origin[1:]}. Type another value to change it."
 
 
-def video_view(session: Session, limits: Limits, notice: str = "", said: str = "") -> dict[str, Any]:
-    """The video with what was followed in it, samples, and where to send files.
+def video_view(session: Session, limits: Limits, notice: str = "", message: str = "") -> dict[str, Any]:
+    """The video with its tracks, the samples, and the address for uploads.
 
     Args:
+        session: whose video.
+        limits: of the app.
         notice: what is wrong.
-        said: what is being done, such as reading a file.
+        message: what is being done, such as reading a file.
     """
-    mine = kept(session)
-    clip, run = mine.clip, mine.run
+    state = session.video
+    clip, run = state.clip, state.run
     view: dict[str, Any] = {
         "clip": None,
         "run": None,
@@ -79,23 +80,22 @@ def video_view(session: Session, limits: Limits, notice: str = "", said: str = "
         ],
         "upload": {"url": f"/lisa/upload/{session.token}", "mib": limits.upload_mib},
         "notice": notice,
-        "said": said,
+        "message": message,
     }
     if clip is None:
         return view
     height, width = clip.facts.shape
     shown = run is not None and run.clip.key == clip.key
-    stated = run.clip if shown and run is not None else clip  # scale and times fit what is shown
+    stated = run.clip if shown and run is not None else clip  # scale and times belong to the shown tracks
     facts = f"{len(clip)} frame{'s' if len(clip) != 1 else ''} · {width} × {height} px"
     if clip.pixel_size_nm is not None:
         nm = clip.pixel_size_nm
         facts += f" · {format_length(width * nm)} × {format_length(height * nm)}"
-    notes = [note for note in clip.stream().notes if "rate of playback" not in note]
     view["clip"] = {
         "key": clip.key,
         "name": clip.name,
         "facts": facts,
-        "notes": notes,
+        "notes": list(clip.stream().notes),
         "count": len(clip),
         "url": f"/lisa/frame/{session.token}/{clip.key}/",
         "width": width,
@@ -116,7 +116,7 @@ def video_view(session: Session, limits: Limits, notice: str = "", said: str = "
 
 
 def marks(run: Run) -> list[dict[str, Any]]:
-    """Events to be marked on the frames."""
+    """Events to mark on the frames."""
     names = ("kind", "frame", "x_px", "y_px", "before", "after")
     found = []
     for kind, frame, x, y, before, after in zip(*(run.tracks.events[name] for name in names), strict=True):
@@ -137,41 +137,49 @@ def marks(run: Run) -> list[dict[str, Any]]:
 
 
 def run_view(
-    session: Session, limits: Limits, progress: Progress | None = None, notice: str = "", said: str = ""
+    session: Session, limits: Limits, progress: Progress | None = None, notice: str = "", message: str = ""
 ) -> dict[str, Any]:
-    """How far following is; or what came of it in short, with the tables."""
-    mine = kept(session)
-    run, begun = mine.run, unfinished(mine)
+    """The progress of tracking, or a summary of the tracks with tables.
+
+    Args:
+        session: whose run.
+        limits: of the app.
+        progress: of the current run.
+        notice: what is wrong.
+        message: what is being done.
+    """
+    state = session.video
+    run, partial = state.run, unfinished(state)
     view: dict[str, Any] = {
         "notice": notice,
-        "said": said,
+        "message": message,
         "pending": None if progress is None else progress_view(progress),
         "run": None,
-        "begun": None,
-        "open": mine.clip is not None,
+        "partial": None,
+        "open": state.clip is not None,
     }
-    if begun is not None and mine.clip is not None:
-        view["begun"] = f"{begun.frames} of {len(mine.clip)} frames of “{begun.words}” are done and kept."
+    if partial is not None and state.clip is not None:
+        view["partial"] = f"{partial.frames} of {len(state.clip)} frames of “{partial.words}” are done."
     if run is None:
         return view
-    from lisa_micro.video.questions.frames import nouns  # torch comes with it; the page does not wait for that
+    from lisa_micro.video.questions.frames import nouns  # imports torch, which is slow
 
     tracks = run.tracks
     kinds = tracks.events["kind"].value_counts()
     notes = list(tracks.notes)
-    notes += vague_notes(tracks)
+    notes += uncertain_fit_notes(tracks)
     if not run.whole:
-        notes.insert(0, f"Shown are the {len(tracks)} frames that there was time for, of {len(run.clip)}.")
-    if mine.clip is not None and (mine.clip.pixel_size_nm, mine.clip.frame_time_s) != (
+        notes.insert(0, f"The run was stopped; shown are the first {len(tracks)} of {len(run.clip)} frames.")
+    if state.clip is not None and (state.clip.pixel_size_nm, state.clip.frame_time_s) != (
         run.clip.pixel_size_nm,
         run.clip.frame_time_s,
     ):
-        notes.insert(0, "Measured with the pixel size and frame time of then; press “Follow” to use the new ones.")
+        notes.insert(0, "Measured with the earlier pixel size and frame time; press “Track” to use the new values.")
     view["run"] = {
         "words": run.words,
-        "reply": tracks.record.get("reply") or "Followed.",
+        "reply": tracks.record.get("reply") or "Done.",
         "facts": [
-            [f"{nouns(tracks.concept)[1]} followed", len(tracks.lineage)],
+            [f"{nouns(tracks.concept)[1]} tracked", len(tracks.lineage)],
             ["at start", int(tracks.counts()[0])],
             ["at end", int(tracks.counts()[-1])],
         ],
@@ -188,20 +196,21 @@ def run_view(
     return view
 
 
-def vague_notes(tracks: Tracks) -> list[str]:
-    """What must be known about the fits of neck growth; empty where there is nothing."""
+def uncertain_fit_notes(tracks: Tracks) -> list[str]:
+    """A warning about fits of neck growth that do not determine the mechanism; empty if there are none."""
     fitted = best_pairs(tracks.findings.growth)
-    vague = int((fitted["n_low"] <= 0).sum())
-    if not vague:
+    uncertain = int((fitted["n_low"] <= 0).sum())
+    if not uncertain:
         return []
     return [
-        f"Of {vague} of the {len(fitted)} fitted necks the interval of n reaches 0: they do not tell the mechanism."
+        f"For {uncertain} of the {len(fitted)} fitted necks the confidence interval of n includes 0: they do not "
+        "determine the mechanism."
     ]
 
 
 def progress_view(progress: Pending) -> dict[str, Any]:
-    """Where a request stands: ``stage``, ``share`` (0..1; None where nothing can be counted) and ``left`` (words)."""
-    stage = "The model is still loading; your video is next" if progress.loading else progress.said
+    """The progress of a request: ``stage``, ``share`` (0..1; ``None`` if unknown) and ``left`` (time in words)."""
+    stage = "The model is still loading; your video is next" if progress.loading else progress.status
     share, left = None, ""
     if isinstance(progress, Progress) and progress.total and progress.done:
         share = progress.done / progress.total
@@ -211,7 +220,7 @@ def progress_view(progress: Pending) -> dict[str, Any]:
 
 
 def time_words(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``1 h 5 min``."""
+    """Format a duration, such as ``40 s``, ``12 min`` or ``1 h 5 min``."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
@@ -227,7 +236,7 @@ def _who(names: Sequence[int]) -> str:
 
 
 def event_rows(run: Run, most: int) -> dict[str, Any]:
-    """The table of events: ``columns``, ``rows`` (cells as text and to sort by, the frame to go to, who takes part,
+    """The table of events as plain data: ``columns``, ``rows`` (cells as text and for sorting, frame, track IDs,
     colour) and ``note``."""
     tracks = run.tracks
     timed = tracks.frame_time_s is not None
@@ -250,20 +259,20 @@ def event_rows(run: Run, most: int) -> dict[str, Any]:
 
 
 def track_rows(run: Run, most: int) -> dict[str, Any]:
-    """The table of what was followed, one row an identity; as :func:`event_rows`."""
+    """The table of tracks, one row per track; as :func:`event_rows`."""
     tracks = run.tracks
     unit = "px" if tracks.pixel_size_nm is None else "nm"
     size = column("diameter", unit)
-    columns = ["#", "frames", f"diameter at first ({unit})", f"at last ({unit})", "came of", "end"]
+    columns = ["#", "frames", f"first diameter ({unit})", f"last diameter ({unit})", "formed from", "end"]
     spans = tracks.tracks.sort_values("frame").groupby("identity")[size].agg(["first", "last"])
     rows = []
-    for name, life in list(tracks.lineage.items())[:most]:
+    for name, entry in list(tracks.lineage.items())[:most]:
         first, last = (float(v) for v in spans.loc[name]) if name in spans.index else (math.nan, math.nan)
-        end = ENDS.get(life["end"], life["end"])
-        if life["children"]:
-            end = f"{end}: {_who(life['children'])}"
-        parents = _who(life["parents"])
-        seen = (life["first_frame"], life["last_frame"])
+        end = ENDS.get(entry["end"], entry["end"])
+        if entry["children"]:
+            end = f"{end}: {_who(entry['children'])}"
+        parents = _who(entry["parents"])
+        seen = (entry["first_frame"], entry["last_frame"])
         rows.append(
             {
                 "text": [str(name), f"{seen[0]} to {seen[1]}", number(first), number(last), parents, end],
@@ -277,14 +286,20 @@ def track_rows(run: Run, most: int) -> dict[str, Any]:
 
 
 def _left_out(count: int, most: int) -> str:
-    return f"{count - most} more are in the downloaded table." if count > most else ""
+    return f"{count - most} more rows are in the downloaded table." if count > most else ""
 
 
-def talk_view(session: Session, pending: Pending | None = None, notice: str = "") -> dict[str, Any]:
-    """Questions about the video and their answers."""
-    mine = kept(session)
-    answers = mine.conversation.answers if mine.conversation is not None else []
-    last = len(mine.run.tracks) - 1 if mine.run is not None else 0
+def questions_view(session: Session, pending: Pending | None = None, notice: str = "") -> dict[str, Any]:
+    """Questions about the video and their answers.
+
+    Args:
+        session: whose questions.
+        pending: progress of the current question.
+        notice: what is wrong.
+    """
+    state = session.video
+    answers = state.conversation.answers if state.conversation is not None else []
+    last = len(state.run.tracks) - 1 if state.run is not None else 0
     turns = []
     for answer in answers:
         places = []
@@ -304,8 +319,8 @@ def talk_view(session: Session, pending: Pending | None = None, notice: str = ""
         )
     return {
         "turns": turns,
-        "ready": mine.run is not None,
+        "ready": state.run is not None,
         "pending": None if pending is None else {**progress_view(pending), "prompt": pending.words},
         "notice": notice,
-        "suggestions": list(SUGGESTIONS) if mine.run is not None and not turns and pending is None else [],
+        "suggestions": list(SUGGESTIONS) if state.run is not None and not turns and pending is None else [],
     }

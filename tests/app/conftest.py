@@ -1,4 +1,4 @@
-"""What tests of the app share. A module says which ``LIMITS`` hold and what stands in for the model, ``STAND_IN``."""
+"""Fixtures of the app's tests. A module sets its ``LIMITS``, and the stand-in for the model, ``STAND_IN``."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import pytest
 
 
 @pytest.fixture
-def desk(request):
-    """A desk with the module's stand-in behind it."""
-    from lisa_micro_app.jobs import Desk
+def queue(request):
+    """A job queue with the module's stand-in."""
+    from lisa_micro_app.jobs import JobQueue
 
-    desk = Desk(waiting=4, seconds=30)
-    desk.opened = request.module.STAND_IN()
-    yield desk
-    desk.close()
+    queue = JobQueue(waiting=4, seconds=30)
+    queue.assistant = request.module.STAND_IN()
+    yield queue
+    queue.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The app for programs: the API as docs/api.md has it, sessions that keep apart, and the tools over MCP."""
+"""The API as documented in docs/api.md, separate sessions, and the MCP tools."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lisa_micro.correction.replay import replay_log
 from lisa_micro.types import InputError
 from lisa_micro_app.api.endpoints import TOOLS
 from lisa_micro_app.api.programs import Programs, table_record
-from lisa_micro_app.jobs import Desk
+from lisa_micro_app.jobs import JobQueue
 from lisa_micro_app.state.session import Sessions
 
 DOCS = ROOT / "docs" / "api.md"
@@ -53,13 +53,13 @@ def label_file(labels) -> bytes:
 
 
 PROGRAMS = ("micrographs", "videos")
-"""What the programs in the docs are about, in order."""
+"""Subjects of the programs in the docs, in order."""
 
 
 def run_from_docs(about, url):
-    """Run a program of the docs as it stands there, but for the address."""
+    """Run a program of the docs unchanged, except for the address."""
     programs = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    assert len(programs) == len(PROGRAMS)  # a further one needs a test that runs it
+    assert len(programs) == len(PROGRAMS)  # add a test for a new program
     program = programs[PROGRAMS.index(about)]
     assert program.count('"http://127.0.0.1:7860"') == 1
     exec(compile(program.replace("http://127.0.0.1:7860", url), str(DOCS), "exec"), {"__name__": "__main__"})
@@ -121,7 +121,7 @@ def test_labels_are_measured_and_compared(url, client, tmp_path):
     compared = client.predict(session["session"], image, "segment", None, key, api_name="/compare")
     assert compared["against"] == "truth" and "truth" in compared["pictures"] and compared["sentence"]
     key = send(url, session, labels, "t.tif", "truth")
-    with pytest.raises(Exception, match="different sizes"):
+    with pytest.raises(Exception, match="same size"):
         client.predict(session["session"], None, 0, key, "sintering_tem", api_name="/measure")
     with pytest.raises(Exception, match="did not arrive"):
         client.predict(session["session"], None, 0, key, api_name="/measure")
@@ -140,7 +140,7 @@ def test_corrections_are_done_all_or_none(client):
     with pytest.raises(Exception, match="action 2: There is no instance 9.*Nothing was changed"):
         client.predict(session, answer, actions, api_name="/correct")
     second = client.predict(session, answer, [], 0, True, api_name="/correct")
-    assert second["count"] == 3 and second["accepted"] == "Accepted as it is."
+    assert second["count"] == 3 and second["accepted"] == "Accepted without changes."
 
 
 def test_programs_at_once_get_their_own_answers(url):
@@ -198,8 +198,8 @@ def test_where_a_password_is_asked_for_the_tools_are_shut():
 
 
 def test_sessions_of_programs_are_not_those_of_pages():
-    sessions, desk = Sessions(), Desk()
-    programs = Programs(sessions, desk)
+    sessions, queue = Sessions(), JobQueue()
+    programs = Programs(sessions, queue)
     page = sessions.get("page")
     with pytest.raises(InputError, match="no such session"):
         programs.session(page.token)
@@ -211,7 +211,7 @@ def test_sessions_of_programs_are_not_those_of_pages():
     programs.close(mine)
     with pytest.raises(InputError, match="no such session"):
         programs.close(mine)
-    desk.close()
+    queue.close()
     sessions.close()
 
 

@@ -1,4 +1,4 @@
-"""The app for programs, with videos: following and asking as docs/api.md has it, and sessions that keep apart."""
+"""The API for videos as documented in docs/api.md: tracking, questions, and separate sessions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from test_app_api import DOCS, run_from_docs, send
 from lisa_micro.types import InputError
 from lisa_micro_app.api import videos as program_videos
 from lisa_micro_app.handlers import safe_suffix
-from lisa_micro_app.state import clip as video
 from lisa_micro_app.state.session import Upload
 from lisa_micro_app.state.video_files import SAMPLES
 
@@ -91,7 +90,7 @@ def test_a_video_is_followed_and_asked_about(url, client):
     assert (slower["pixel_size_nm"], slower["frame_time_s"]) == (1.0, 2.0)
     when = dict(zip(column(slower["events"], "kind"), column(slower["events"], "time_s"), strict=True))
     assert when["coalesce"] == 8.0
-    assert httpx.get(url + made["files"]["labels.tif"]).status_code == 404  # of what is no longer there
+    assert httpx.get(url + made["files"]["labels.tif"]).status_code == 404  # of the replaced run
     assert httpx.get(url + slower["files"]["labels.tif"]).status_code == 200
 
 
@@ -161,62 +160,62 @@ def sent(user, content, name="film.tif", key="key"):
     return key
 
 
-def track(user, desk, name, words=WORDS, limits=LIMITS, **sizes):
-    sizes = {"pixel_size_nm": None, "frame_time_s": None, "rows": 50} | sizes
-    return program_videos.follow(user, desk, limits, name, words, **sizes)
+def track(user, queue, name, words=WORDS, limits=LIMITS, **sizes):
+    request = program_videos.TrackRequest(name, words, **sizes)
+    return program_videos.track(user, queue, limits, request)
 
 
-def test_the_same_again_is_not_followed_anew(user, desk):
+def test_the_same_again_is_not_followed_anew(user, queue):
     key = sent(user, stack())
-    first = track(user, desk, key)
-    again = track(user, desk, key)
-    assert desk.opened.seen == list(range(FRAMES)) and again["files"] == first["files"]
-    track(user, desk, first["video"], frame_time_s=2)
-    assert len(desk.opened.seen) == FRAMES
-    track(user, desk, key, "others")
-    assert len(desk.opened.seen) == 2 * FRAMES
+    first = track(user, queue, key)
+    again = track(user, queue, key)
+    assert queue.assistant.seen == list(range(FRAMES)) and again["files"] == first["files"]
+    track(user, queue, first["video"], frame_time_s=2)
+    assert len(queue.assistant.seen) == FRAMES
+    track(user, queue, key, "others")
+    assert len(queue.assistant.seen) == 2 * FRAMES
     links = [path for path in user.folder.iterdir() if ".tracks.csv" in path.name]
-    assert len(links) == 1  # those of earlier runs are gone
+    assert len(links) == 1  # those of earlier runs are removed
 
 
-def test_one_video_at_a_time(user, desk):
-    first = track(user, desk, sent(user, stack()))
+def test_one_video_at_a_time(user, queue):
+    first = track(user, queue, sent(user, stack()))
     frames = zipped({f"f{t}.png": picture(t) for t in (2, 10)})
-    second = track(user, desk, sent(user, frames, "frames.zip", "zip"))
+    second = track(user, queue, sent(user, frames, "frames.zip", "zip"))
     assert second["frames"] == 2 and second["pixel_size_nm"] is None and second["frame_time_s"] is None
     assert any("frame time is unknown" in note for note in second["notes"])
     assert "first_diameter_px" in second["tracks"]["columns"]
     for name in ("key", first["video"]):
-        with pytest.raises(InputError, match="taken the place"):
-            track(user, desk, name)
-    assert track(user, desk, "zip")["video"] == second["video"]
-    with pytest.raises(InputError, match="cannot answer questions about videos"):
-        program_videos.ask(user, desk, LIMITS, "how many?")
-    lock = user.extras[program_videos.WORKING]
-    with lock, pytest.raises(InputError, match="being worked on; wait for it"):
-        track(user, desk, "zip")
+        with pytest.raises(InputError, match="has replaced"):
+            track(user, queue, name)
+    assert track(user, queue, "zip")["video"] == second["video"]
+    with pytest.raises(InputError, match="cannot answer questions"):
+        program_videos.ask(user, queue, LIMITS, "how many?")
+    lock = user.programs.working
+    with lock, pytest.raises(InputError, match="being processed; wait for it"):
+        track(user, queue, "zip")
 
 
-def test_where_time_runs_out_there_are_some_frames_and_the_same_request_goes_on(user, desk):
+def test_where_time_runs_out_there_are_some_frames_and_the_same_request_goes_on(user, queue):
     class Late:
         def wait(self, seconds):
-            video.kept(user).ticket.seconds = 0.0
+            user.video.job.seconds = 0.0
 
-    desk.opened.gates[3] = Late()
+    queue.assistant.gates[3] = Late()
     key = sent(user, stack())
-    part = track(user, desk, key)
+    part = track(user, queue, key)
     assert not part["whole"] and 3 <= part["frames"] < FRAMES == part["frames_in_video"]
-    assert "ask for the same again" in part["notes"][0] and "Go on" not in str(part["notes"])
-    seen = len(desk.opened.seen)
-    rest = track(user, desk, key)
-    assert rest["whole"] and rest["frames"] == FRAMES and 0 < len(desk.opened.seen) - seen < 3
-    with pytest.raises(InputError, match="ask for the same again"):
-        track(user, desk, key, "others", limits=replace(LIMITS, video_seconds=0.0))
+    assert "send the same request again" in part["notes"][0] and "Resume" not in str(part["notes"])
+    seen = len(queue.assistant.seen)
+    rest = track(user, queue, key)
+    assert rest["whole"] and rest["frames"] == FRAMES and 0 < len(queue.assistant.seen) - seen < 3
+    with pytest.raises(InputError, match="send the same request again"):
+        track(user, queue, key, "others", limits=replace(LIMITS, video_seconds=0.0))
 
 
-def test_nothing_in_a_video_is_an_answer_too(user, desk, monkeypatch):
+def test_nothing_in_a_video_is_an_answer_too(user, queue, monkeypatch):
     monkeypatch.setattr("stand_in_video.moved", lambda t: ())
-    made = track(user, desk, sent(user, stack()))
+    made = track(user, queue, sent(user, stack()))
     assert made["followed"] == made["count_first"] == made["count_last"] == 0 and made["event_counts"] == {}
     assert made["tracks"]["rows"] == made["necks"]["rows"] == made["growth"]["rows"] == []
     assert any("Nothing that the request means" in note for note in made["notes"])

@@ -1,5 +1,5 @@
-"""The app in a real browser: the system's Chromium, driven by Playwright. Most tests have a stand-in behind the page,
-whose masks are known; the last one has the shipped model."""
+"""The app in Chromium, driven by Playwright. The last test uses the shipped model; the others use a stand-in with known
+masks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
 ]
 PATIENCE = 60_000
-"""ms; a machine that trains a model beside the tests is slow."""
+"""Timeout, ms, for slow machines."""
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def layers(page, count):
 
 
 def at(page, x, y, stage="#lm-viewer"):
-    """Where a px of a micrograph of 64 x 48 px is on the screen."""
+    """Screen position of a pixel of a micrograph of 64 x 48 px."""
     page.locator(f"{stage} .lm-canvas").scroll_into_view_if_needed()
     box = page.locator(f"{stage} .lm-canvas").bounding_box()
     scale = min(box["width"] / 64, box["height"] / 48)
@@ -293,7 +293,7 @@ def test_bad_files_are_refused_and_the_app_lives_on(page, tmp_path):
     opened(page, tmp_path=tmp_path)
     page.fill("#lm-words textarea", "break")
     page.press("#lm-words textarea", "Enter")
-    page.wait_for_selector(".lm-notice:has-text('went wrong')")
+    page.wait_for_selector(".lm-notice:has-text('Internal error')")
     assert page.input_value("#lm-words textarea") == "break"
     ask(page, "segment")
 

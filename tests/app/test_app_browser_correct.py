@@ -1,4 +1,4 @@
-"""The page "Correct" in a real browser, with a stand-in whose masks are known behind it."""
+"""The page Correct in Chromium, with a stand-in with known masks."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_instances_are_merged_cut_removed_added_and_brought_back(page):
     count(page, 2)
     page.click("text=Start over")
     count(page, 3)
-    assert steps(page) == ["Nothing was changed. Accept it if it is right."]
+    assert steps(page) == ["No changes. Accept the segmentation if it is correct."]
 
 
 def test_points_add_what_is_missing_and_what_is_refused_is_said(page):
@@ -118,14 +118,14 @@ def test_points_add_what_is_missing_and_what_is_refused_is_said(page):
     page.click('[data-tool="cut"]')
     for _ in range(2):  # said again, and the page goes on
         drag(page, (2, 46), (60, 46))
-        page.wait_for_selector(f"{STAGE} [role=alert]:has-text('crosses nothing')")
+        page.wait_for_selector(f"{STAGE} [role=alert]:has-text('crosses no instance')")
         count(page, 3)
     assert len(steps(page)) == 2
 
 
 def test_a_correction_is_accepted_taught_and_downloaded(page, teach):
     page.click("#lm-teach")
-    page.wait_for_selector(f"{STAGE} [role=alert]:has-text('Accept what is outlined first')")
+    page.wait_for_selector(f"{STAGE} [role=alert]:has-text('Accept the segmentation first')")
     page.mouse.click(*at(page, 19, 8, STAGE))
     page.wait_for_selector(f'{STAGE} [data-chosen="2"]')
     page.click('[data-do="remove"]')
@@ -134,7 +134,7 @@ def test_a_correction_is_accepted_taught_and_downloaded(page, teach):
     page.wait_for_selector("#lm-steps .lm-pill:has-text('Accepted')")
     before = len(read_record_folder(teach)) if (teach / "metadata.jsonl").exists() else 0
     page.click("#lm-teach")
-    page.wait_for_selector("#lm-steps .lm-message:has-text('Saved as film-')")
+    page.wait_for_selector("#lm-steps .lm-message:has-text('Saved film-')")
     examples = list(read_record_folder(teach))
     assert len(examples) == before + 1 and examples[-1].labels.max() == 2
     assert page.locator("#lm-examples").is_hidden()  # the operator has them

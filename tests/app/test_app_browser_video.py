@@ -1,4 +1,4 @@
-"""The page "Video" in a real browser: a stand-in behind it sees squares whose fate is known."""
+"""The page Video in Chromium, with a stand-in for the model that finds squares with known tracks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STAGE = "#lm-video .lm-stage"
 
 @pytest.fixture(scope="module")
 def served():
-    """The app's address, and the stand-in behind it."""
+    """The address of the app, and its stand-in."""
     from lisa_micro_app.serve import AppSettings, serve
 
     watching, found, ended, started = Watching(), [], threading.Event(), threading.Event()
@@ -78,9 +78,9 @@ def opened(page, content: bytes | None = None, name="film.tif"):
 
 def followed(page, words="follow all particles"):
     page.fill("#lm-videowords textarea, #lm-videowords input", words)
-    page.click("#lm-follow")
+    page.click("#lm-track")
     page.wait_for_selector(".lm-summary")
-    page.wait_for_selector("#lm-follow", state="visible")
+    page.wait_for_selector("#lm-track", state="visible")
     page.wait_for_selector(f"{STAGE}[data-identities='3']")
 
 
@@ -104,11 +104,11 @@ def test_facts_their_origin_and_typing_others(page):
     page.wait_for_function("document.querySelector('#lm-videoframetime').innerText.includes('Typed by you')")
     page.fill("#lm-videoframetime textarea, #lm-videoframetime input", "-1")
     page.press("#lm-videoframetime textarea, #lm-videoframetime input", "Enter")
-    page.wait_for_selector("#lm-followed .lm-notice:has-text('positive')")
+    page.wait_for_selector("#lm-run .lm-notice:has-text('positive')")
     page.click("#lm-video [title='Remove this video']")
     page.wait_for_selector("#lm-video [data-video]", state="visible")
     opened(page, movie(".mp4"), "film.mp4")
-    assert "rate of playback" in page.locator("#lm-videoframetime").inner_text()
+    assert "playback rate" in page.locator("#lm-videoframetime").inner_text()
 
 
 def test_a_sample_is_opened_by_a_click_and_played(page):
@@ -127,7 +127,7 @@ def test_frames_events_plots_and_tables_are_one(page):
     page.locator("#lm-video .lm-slider").evaluate("n => { n.value = 5; n.dispatchEvent(new Event('input')); }")
     at_frame(page, 5, 2)
     assert "Frame 5 / 5 · 2.5 s" in page.locator("#lm-video .lm-clock").inner_text()
-    page.click("#lm-video [title='Frame before']")
+    page.click("#lm-video [title='Previous frame']")
     at_frame(page, 4, 2)
     page.wait_for_timeout(300)
     box = page.locator(f"{STAGE} .lm-canvas").bounding_box()
@@ -145,7 +145,7 @@ def test_frames_events_plots_and_tables_are_one(page):
     page.get_by_role("tab", name="Events", exact=True).click()
     page.click("#lm-events tr:has-text('coalesce')")
     at_frame(page, 4, 2)
-    page.click("#lm-video [title='Frame before']")
+    page.click("#lm-video [title='Previous frame']")
     page.get_by_role("tab", name="Timeline", exact=True).click()
     plot = page.locator("#lm-timeline .js-plotly-plot")
     page.wait_for_function("document.querySelector('#lm-timeline .js-plotly-plot')?.lmHeard")
@@ -169,16 +169,16 @@ def test_stopping_keeps_what_was_done_and_going_on_completes_it(page, served):
     watching = served[1]
     opened(page)
     watching.gates[3] = threading.Event()
-    page.click("#lm-follow")
+    page.click("#lm-track")
     page.wait_for_selector(".lm-progress:has-text('Frame 3 of 6')")
     assert "left" in page.locator(".lm-progress").inner_text()
     page.click("#lm-videostop")
     watching.gates[3].set()
-    page.wait_for_selector("#lm-goon", state="visible")
-    assert "frames that there was time for, of 6" in page.locator(".lm-summary").inner_text()
-    page.click("#lm-goon")
+    page.wait_for_selector("#lm-resume", state="visible")
+    assert "of 6 frames" in page.locator(".lm-summary").inner_text()
+    page.click("#lm-resume")
     page.wait_for_selector(".lm-summary:has-text('coalesce: 1')")
-    page.wait_for_selector("#lm-goon", state="hidden")
+    page.wait_for_selector("#lm-resume", state="hidden")
     watching.gates.clear()
 
 
@@ -198,7 +198,7 @@ def test_questions_that_this_model_cannot_answer_come_back_with_a_reason(page):
     followed(page)
     page.fill("#lm-question textarea", "how many are there?")
     page.press("#lm-question textarea", "Enter")
-    page.wait_for_selector("#lm-videotalk .lm-notice:has-text('cannot be asked')")
+    page.wait_for_selector("#lm-videoquestions .lm-notice:has-text('cannot answer questions')")
     assert page.input_value("#lm-question textarea") == "how many are there?"
 
 

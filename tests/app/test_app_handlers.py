@@ -1,62 +1,34 @@
-"""The app's handlers without a browser and without the model: a stand-in outlines squares, and tells whom it served."""
+"""Handlers of the page Chat, without a browser: a stand-in for the model segments squares."""
 
 from __future__ import annotations
 
 import io
-import json
 import threading
 import time
-import zipfile
 from dataclasses import replace
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
-import tifffile
+import torch
+from app_requests import LIMITS, ask, opened, send
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from stand_in_app import StandIn, film, squares
+from stand_in_app import StandIn, film
 
+from lisa_micro.assistant.prompted import WordlessAssistant
+from lisa_micro.models.segmenters.loop import PromptedSegmenter
 from lisa_micro.types import InputError
-from lisa_micro_app import exports, handlers
-from lisa_micro_app.__main__ import main
-from lisa_micro_app.jobs import Cancelled, Desk
-from lisa_micro_app.limits import SAMPLES, Limits
-from lisa_micro_app.serve import AppSettings, parse_users
-from lisa_micro_app.state import comparison as comparing
+from lisa_micro_app import archives, handlers
 from lisa_micro_app.state import conversation as state
-from lisa_micro_app.state import session
-from lisa_micro_app.state.session import Sessions, Upload
-from lisa_micro_app.views import conversation as views
-from lisa_micro_app.views import tables
-from lisa_micro_app.views.charts import bin_edges, chart_choices, distribution
-from lisa_micro_app.views.masks import display_shape, labels_png, shades
+from lisa_micro_app.views import turns as views
 
-LIMITS, STAND_IN = Limits(display_px=64), StandIn
-
-
-def send(user, content: bytes, name: str, kind: str = "image") -> str:
-    path = user.new_file(handlers.safe_suffix(name))
-    path.write_bytes(content)
-    user.uploads["key"] = Upload(path, name, kind)
-    return "key"
-
-
-def opened(user, desk, tmp_path, name="film.tif", **settings):
-    handlers.open_upload(user, desk, send(user, film(tmp_path / "f.tif", **settings).read_bytes(), name), LIMITS)
-    return user.state.picture
-
-
-def ask(user, desk, words, limits=LIMITS):
-    return list(handlers.ask(user, desk, words, limits))
-
+STAND_IN = StandIn
 
 # ------------------------------------------------------------------------------------------------- micrographs
 
 
-def test_a_16_bit_tiff_is_opened_with_its_pixel_size_and_where_that_came_from(user, desk, tmp_path):
-    picture = opened(user, desk, tmp_path)
+def test_a_16_bit_tiff_is_opened_with_its_pixel_size_and_where_that_came_from(user, queue, tmp_path):
+    picture = opened(user, queue, tmp_path)
     assert picture.micrograph.pixel_size_nm == pytest.approx(0.5)
     assert views.pixel_size_words(user.state).startswith("From the file (ImageJ)")
     view = views.viewer_view(user, LIMITS)
@@ -86,51 +58,51 @@ def test_names_of_files_are_shown_but_never_become_paths(name, shown, suffix):
 
 @given(st.text())
 def test_any_name_gives_a_harmless_archive_name(name):
-    plain = exports.plain_name(name)
+    plain = archives.plain_name(name)
     assert plain and not plain.startswith((".", "-")) and plain.isascii()
     assert not set(plain) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
 
 @pytest.mark.parametrize("content", [b"", b"II*\x00 broken", b"\x89PNG nothing", b"some text", b"\x00" * 4000])
-def test_what_is_no_micrograph_is_refused_by_name_and_removed(user, desk, content):
+def test_what_is_no_micrograph_is_refused_by_name_and_removed(user, queue, content):
     key = send(user, content, "../<b>bad</b>.tif")
     with pytest.raises(InputError) as error:
-        handlers.open_upload(user, desk, key, LIMITS)
+        handlers.open_upload(user, queue, key, LIMITS)
     assert str(user.folder) not in str(error.value) and user.folder.name not in str(error.value)
     assert user.state.pictures == () and list(user.folder.iterdir()) == []
 
 
-def test_a_file_is_opened_once_and_only_for_what_it_was_sent(user, desk, tmp_path):
+def test_a_file_is_opened_once_and_only_for_what_it_was_sent(user, queue, tmp_path):
     key = send(user, film(tmp_path / "f.tif").read_bytes(), "f.tif", "truth")
     with pytest.raises(InputError, match="did not arrive"):
-        handlers.open_upload(user, desk, key, LIMITS)
+        handlers.open_upload(user, queue, key, LIMITS)
     for forged in ("../../etc/passwd", None, 7, ["x"], "key"):
         with pytest.raises(InputError, match="did not arrive"):
-            handlers.open_upload(user, desk, forged, LIMITS)
+            handlers.open_upload(user, queue, forged, LIMITS)
 
 
-def test_there_are_limits_on_micrographs(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    with pytest.raises(InputError, match="takes 1 micrographs"):
+def test_there_are_limits_on_micrographs(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    with pytest.raises(InputError, match="limit of 1 micrographs"):
         handlers.check_room(user.state, (10, 10), replace(LIMITS, images=1))
     with pytest.raises(InputError, match="million px"):
         handlers.check_room(user.state, (1000, 1000), replace(LIMITS, megapixels=1))
 
 
-def test_samples_are_opened_once_and_only_by_their_names(user, desk):
+def test_samples_are_opened_once_and_only_by_their_names(user, queue):
     assert len(handlers.sample_names()) == 4
-    handlers.open_sample(user, desk, "sintering_tem", LIMITS)
-    handlers.open_sample(user, desk, "sintering_sem", LIMITS)
-    handlers.open_sample(user, desk, "sintering_tem", LIMITS)
+    handlers.open_sample(user, queue, "sintering_tem", LIMITS)
+    handlers.open_sample(user, queue, "sintering_sem", LIMITS)
+    handlers.open_sample(user, queue, "sintering_tem", LIMITS)
     assert [p.key for p in user.state.pictures] == ["sample-sintering_tem", "sample-sintering_sem"]
     assert user.state.current == "sample-sintering_tem"
     for name in ("../MODEL_CARD", "/etc/passwd", None, ["sintering_tem"]):
         with pytest.raises(InputError, match="no sample"):
-            handlers.open_sample(user, desk, name, LIMITS)
+            handlers.open_sample(user, queue, name, LIMITS)
 
 
-def test_the_pixel_size_can_be_typed_and_taken_back(user, desk, tmp_path):
-    picture = opened(user, desk, tmp_path)
+def test_the_pixel_size_can_be_typed_and_taken_back(user, queue, tmp_path):
+    picture = opened(user, queue, tmp_path)
     typed = handlers.set_pixel_size(user.state, " 0,25 nm ")
     assert typed.picture.micrograph.pixel_size_nm == 0.25 and typed.picture.given_nm == 0.25
     assert views.pixel_size_words(typed).startswith("Typed by you")
@@ -147,9 +119,9 @@ def test_the_pixel_size_can_be_typed_and_taken_back(user, desk, tmp_path):
 # ------------------------------------------------------------------------------------------------------ asking
 
 
-def test_an_answer_brings_coloured_words_layers_and_a_table(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    assert ask(user, desk, "  both ")[0].words == "both"
+def test_an_answer_brings_coloured_words_layers_and_a_table(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    assert ask(user, queue, "  both ")[0].words == "both"
     chat = views.chat_view(user)["turns"][0]
     assert [part["layer"] for part in chat["parts"]] == [None, 0, None, 1, None]
     assert "".join(part["text"] for part in chat["parts"]) == "Here are the particles and the necks."
@@ -164,40 +136,40 @@ def test_an_answer_brings_coloured_words_layers_and_a_table(user, desk, tmp_path
     assert view["layers"][0]["lines"]["1"][1] == ["area", "25 nm²"]
 
 
-def test_nothing_there_is_said_and_no_mask_is_shown(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    ask(user, desk, "none")
+def test_nothing_there_is_said_and_no_mask_is_shown(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    ask(user, queue, "none")
     view = views.viewer_view(user, LIMITS)
     assert view["layers"] == [] and view["nothing"] == "There are no pores in this micrograph."
     assert views.chat_view(user)["turns"][0]["nothing"]
     assert views.measure_view(user, LIMITS)["summary"] == []
 
 
-def test_follow_ups_go_on_with_the_conversation_and_undo_goes_back(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    ask(user, desk, "first")
+def test_follow_ups_go_on_with_the_conversation_and_undo_goes_back(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    ask(user, queue, "first")
     kept = user.conversation
-    ask(user, desk, "second")
+    ask(user, queue, "second")
     assert user.conversation is kept and user.state.turns[-1].answer.text.endswith(", 1.")
     assert handlers.undo(user) == "second"
     assert user.state.shown == 1
-    ask(user, desk, "third")
+    ask(user, queue, "third")
     assert user.conversation is not kept  # it had heard "second"
     assert user.state.turns[-1].answer.text.endswith(", 1.")
     assert [turn.number for turn in user.state.turns] == [1, 3]
 
 
-def test_every_micrograph_of_a_conversation_has_its_own_past(user, desk, tmp_path):
-    opened(user, desk, tmp_path, "a.tif")
+def test_every_micrograph_of_a_conversation_has_its_own_past(user, queue, tmp_path):
+    opened(user, queue, tmp_path, "a.tif")
     first = user.state.current
-    ask(user, desk, "x")
-    opened(user, desk, tmp_path, "b.tif", seed=1)
+    ask(user, queue, "x")
+    opened(user, queue, tmp_path, "b.tif", seed=1)
     assert user.state.shown is None
-    ask(user, desk, "y")
+    ask(user, queue, "y")
     assert user.state.turns[-1].answer.text == "Here are the particles of b.tif, 0."
     user.state = state.choose_picture(user.state, first)
     assert user.state.shown == 1
-    ask(user, desk, "z")
+    ask(user, queue, "z")
     assert user.state.turns[-1].answer.text == "Here are the particles of a.tif, 1."
     user.state = state.choose_turn(user.state, 2)
     assert user.state.picture.name == "b.tif" and views.chat_view(user)["several"]
@@ -207,76 +179,95 @@ def test_every_micrograph_of_a_conversation_has_its_own_past(user, desk, tmp_pat
         state.choose_picture(user.state, "sample-x")
 
 
-def test_what_cannot_be_answered_leaves_the_conversation_as_it_was(user, desk, tmp_path, capsys):
+def test_what_cannot_be_answered_leaves_the_conversation_as_it_was(user, queue, tmp_path, capsys):
     with pytest.raises(InputError, match="Open a micrograph"):
-        ask(user, desk, "x")
-    opened(user, desk, tmp_path)
+        ask(user, queue, "x")
+    opened(user, queue, tmp_path)
     with pytest.raises(InputError, match="empty"):
-        ask(user, desk, " \n ")
-    for words, said in (("refuse", "cannot be answered"), ("break", "went wrong in the app")):
+        ask(user, queue, " \n ")
+    for words, said in (("refuse", "cannot be answered"), ("break", "Internal error")):
         with pytest.raises(InputError, match=said):
-            ask(user, desk, words)
+            ask(user, queue, words)
     assert user.state.turns == ()
-    ask(user, desk, "x")
+    ask(user, queue, "x")
     assert len(user.state.turns) == 1
     capsys.readouterr()
 
 
-def test_a_request_can_be_stopped_and_another_one_asked(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    steps = handlers.ask(user, desk, "slow", LIMITS)
+class BoxesOnly(PromptedSegmenter):
+    """A segmenter without a language model."""
+
+    def __init__(self):
+        super().__init__("boxes-only", torch.nn.Identity(), torch.device("cpu"), "00")
+
+    def extract(self, pixels):
+        return None, pixels.shape[-2:]
+
+
+def test_a_model_without_words_refuses_them_in_one_sentence(user, queue, tmp_path):
+    queue.assistant = WordlessAssistant(BoxesOnly())
+    assert not queue.assistant.capabilities.words
+    opened(user, queue, tmp_path)
+    with pytest.raises(InputError, match="'boxes-only' takes no words; give boxes or points") as error:
+        ask(user, queue, "segment the necks")
+    assert "\n" not in str(error.value) and user.state.turns == () and user.conversation is None
+
+
+def test_a_request_can_be_stopped_and_another_one_asked(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    steps = handlers.ask(user, queue, "slow", LIMITS)
     next(steps)
     with pytest.raises(InputError, match="still being answered"):
-        ask(user, desk, "x")
+        ask(user, queue, "x")
     assert handlers.stop(user)
     assert list(steps) == [] and user.state.turns == ()
     assert not handlers.stop(user)
-    ask(user, desk, "x")
+    ask(user, queue, "x")
     assert user.state.turns[0].answer.text.endswith(", 0.")
 
 
-def test_undo_takes_back_a_request_on_its_way_and_not_the_answer_before_it(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    ask(user, desk, "first")
-    steps = handlers.ask(user, desk, "slow", LIMITS)
+def test_undo_takes_back_a_request_on_its_way_and_not_the_answer_before_it(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    ask(user, queue, "first")
+    steps = handlers.ask(user, queue, "slow", LIMITS)
     next(steps)
     assert handlers.undo(user) == "slow"
     assert list(steps) == [] and [turn.answer.prompt for turn in user.state.turns] == ["first"]
 
 
-def test_a_page_that_is_gone_calls_its_request_off(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    steps = handlers.ask(user, desk, "slow", LIMITS)
+def test_a_page_that_is_gone_calls_its_request_off(user, queue, tmp_path):
+    opened(user, queue, tmp_path)
+    steps = handlers.ask(user, queue, "slow", LIMITS)
     next(steps)
     steps.close()
-    assert user.ticket.cancelled
+    assert user.job.cancelled
 
 
-def test_the_place_in_the_queue_is_told(sessions, desk, tmp_path):
+def test_the_place_in_the_queue_is_told(sessions, queue, tmp_path):
     one, two = sessions.get("one"), sessions.get("two")
-    opened(one, desk, tmp_path)
-    opened(two, desk, tmp_path)
-    first = handlers.ask(one, desk, "slow", LIMITS)
+    opened(one, queue, tmp_path)
+    opened(two, queue, tmp_path)
+    first = handlers.ask(one, queue, "slow", LIMITS)
     next(first)
     time.sleep(0.1)
-    places = [pending.place for pending in handlers.ask(two, desk, "x", LIMITS)]
+    places = [pending.place for pending in handlers.ask(two, queue, "x", LIMITS)]
     assert places[0] == 1 and two.state.turns
     pending = handlers.Pending("x", "film.tif", place=2)
-    assert "2 requests come before" in views.chat_view(two, pending)["pending"]["stage"]
+    assert "2 requests ahead" in views.chat_view(two, pending)["pending"]["stage"]
     list(first)
     assert one.state.turns
 
 
-def test_four_users_at_once_get_their_own_answers(sessions, desk, tmp_path):
-    desk.waiting = 8
+def test_four_users_at_once_get_their_own_answers(sessions, queue, tmp_path):
+    queue.waiting = 8
     wrong = []
 
     def work(k):
         user = sessions.get(f"user {k}")
         path = film(tmp_path / f"{k}.tif", (40 + k, 60), seed=k)
-        handlers.open_upload(user, desk, send(user, path.read_bytes(), f"{k}.tif"), LIMITS)
+        handlers.open_upload(user, queue, send(user, path.read_bytes(), f"{k}.tif"), LIMITS)
         for n in range(20):
-            ask(user, desk, f"request {n} of {k}")
+            ask(user, queue, f"request {n} of {k}")
             answer = user.state.turns[-1].answer
             if answer.text != f"Here are the particles of {k}.tif, {n}." or answer.prompt != f"request {n} of {k}":
                 wrong.append(answer)
@@ -290,320 +281,3 @@ def test_four_users_at_once_get_their_own_answers(sessions, desk, tmp_path):
         thread.join()
     assert wrong == []
     assert all(len(sessions.get(f"user {k}").state.turns) == 20 for k in range(4))
-
-
-# -------------------------------------------------------------------------------------------------------- desk
-
-
-def test_the_desk_takes_only_so_many_and_gives_up_what_takes_too_long():
-    desk, gate = Desk(waiting=2, seconds=0.15), threading.Event()
-    first = desk.submit(lambda ticket: gate.wait(5))
-    while first.started is None:
-        time.sleep(0.01)
-    second, third = desk.submit(lambda ticket: 2), desk.submit(lambda ticket: 3)
-    assert (second.place, third.place) == (1, 2)
-    with pytest.raises(InputError, match="Too many requests"):
-        desk.submit(lambda ticket: 4)
-    assert desk.submit(lambda ticket: 5, background=True).cancelled
-    second.cancel()
-    gate.set()
-    assert third.wait(5) and third.result == 3 and second.result is None
-
-    def long(ticket):
-        while True:
-            ticket.step("working")
-            time.sleep(0.02)
-
-    ticket = desk.submit(long)
-    assert ticket.wait(5) and "took longer" in str(ticket.error)
-    desk.close()
-
-
-def test_requests_wait_for_the_model_and_are_told_when_it_cannot_be_loaded(capsys):
-    def fails():
-        raise InputError("no preset called 'x'")
-
-    desk = Desk(open_up=fails)
-    ticket = desk.submit(lambda ticket: 1)
-    assert ticket.wait(5) and "no preset" in str(ticket.error) and desk.state == "failed"
-    desk.close()
-    gate = threading.Event()
-    desk = Desk(open_up=lambda: gate.wait(5) and StandIn())
-    ticket = desk.submit(lambda ticket: desk.opened.preset)
-    assert desk.state == "loading" and not ticket.wait(0.05)
-    gate.set()
-    assert ticket.wait(5) and ticket.result == "micro" and desk.state == "ready"
-    desk.close()
-    with pytest.raises(Cancelled):
-        ticket.cancel()
-        ticket.step("x")
-
-
-# ---------------------------------------------------------------------------------------------------- sessions
-
-
-def test_sessions_end_with_their_files_and_keep_apart():
-    now = [0.0]
-    sessions = Sessions(replace(LIMITS, sessions=2), clock=lambda: now[0])
-    one, two = sessions.get("one"), sessions.get("two")
-    with pytest.raises(InputError, match="Too many people"):
-        sessions.get("three")
-    file = one.new_file(".tif")
-    file.write_bytes(b"x")
-    url = one.put(b"picture", "image/png")
-    assert two.asset(url.rsplit("/", 1)[1]) is None and sessions.by_token(one.token) is one
-    sessions.leave("one")
-    now[0] = LIMITS.leave_seconds - 1
-    assert sessions.sweep() == 0
-    sessions.get("one")  # the page came back
-    now[0] += LIMITS.leave_seconds + 1
-    assert sessions.sweep() == 0
-    sessions.leave("one")
-    now[0] += LIMITS.leave_seconds + 1
-    assert sessions.sweep() == 1
-    assert not one.folder.exists() and sessions.by_token(one.token) is None
-    now[0] += LIMITS.idle_seconds + 1
-    assert sessions.sweep() == 1
-    root = sessions.root
-    sessions.close()
-    assert not root.exists()
-
-
-def test_folders_of_killed_apps_are_removed(tmp_path, monkeypatch):
-    monkeypatch.setattr(session.tempfile, "gettempdir", lambda: str(tmp_path))
-    gone, other = tmp_path / "lisa-micro-app-999999999-x", tmp_path / "lisa-micro-app-mine"
-    gone.mkdir()
-    other.mkdir()
-    session.remove_leftovers()
-    assert not gone.exists() and other.exists()
-
-
-def test_old_assets_go_when_there_are_many(user):
-    first = user.put(b"0", "image/png", key="first")
-    for k in range(200):
-        user.put(str(k).encode(), "image/png")
-    assert user.asset(first.rsplit("/", 1)[1]) is None
-
-
-def test_clear_leaves_nothing(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    ask(user, desk, "x")
-    handlers.clear(user)
-    assert user.state.pictures == () and user.state.turns == () and list(user.folder.iterdir()) == []
-    assert user.conversation is None
-
-
-# ------------------------------------------------------------------------------------------------ measurements
-
-
-def test_labels_reach_the_browser_exactly():
-    labels = np.zeros((5, 7), np.int32)
-    labels[0, :3] = (1, 300, 70000)
-    rgb = np.asarray(Image.open(io.BytesIO(labels_png(labels, 64)))).astype(int)
-    assert np.array_equal(rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2], labels)
-    assert display_shape((100, 50), 64) == (64, 32) and display_shape((10, 20), 64) == (10, 20)
-    touching = shades(squares((48, 64)))
-    assert touching[0] != touching[1] and max(touching) < 4
-
-
-def test_summary_and_distribution_are_those_of_the_values(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    ask(user, desk, "both")
-    turn = user.state.turn
-    values = tables.values_of(turn.answer.segments[0], "area")
-    assert values.tolist() == [25.0, 25.0, 28.0]
-    lines = dict(tables.summary(turn.answer.segments[0]))
-    assert lines["number"] == "3" and lines["area fraction"] == f"{100 * 312 / (48 * 64):.1f} %"
-    assert chart_choices(turn)[0] == ("diameter", "diameter") and ("neck width", "neck_width") in chart_choices(turn)
-    figure = distribution(turn, "area")
-    bars = [trace for trace in figure.data if trace.type == "bar"]
-    assert [sum(bar.y) for bar in bars] == [3, 1]
-    lines = [trace for trace in figure.data if trace.type == "scatter"]
-    assert lines[0].y[-1] == 100 and list(lines[0].x[1:]) == [25.0, 25.0, 28.0]
-    assert "nm²" in figure.layout.xaxis.title.text
-    assert len(distribution(None, None).data) == 0 and len(bin_edges(np.array([2.0]))) == 6
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (3.0, "3"),
-        (0.123456, "0.1235"),
-        (12.3456, "12.35"),
-        (float("inf"), "–"),
-        (True, "yes"),
-        (0, "0"),
-        (1e-9, "0.000000"),
-    ],
-)
-def test_numbers_of_a_table(value, text):
-    assert tables.number(value) == text
-
-
-def test_a_long_table_is_cut_and_says_so(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    ask(user, desk, "x")
-    view = views.measure_view(user, replace(LIMITS, table_rows=2))["table"]
-    assert len(view["rows"]) == 2 and view["note"].startswith("1 more")
-
-
-def test_colours_are_kept_and_checked(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    ask(user, desk, "both")
-    user.state = state.recoloured(user.state, 1, 1, state.checked_colour("#a1B2c3"))
-    assert views.viewer_view(user, LIMITS)["layers"][1]["colour"] == "#a1B2c3"
-    assert state.recoloured(user.state, 1, 7, "#000000").turns == user.state.turns
-    for wrong in ("red", "#12345", None, "#000000;x"):
-        with pytest.raises(InputError):
-            state.checked_colour(wrong)
-
-
-def test_what_a_user_wrote_goes_out_as_plain_text(user, desk, tmp_path):
-    opened(user, desk, tmp_path, "<script>alert(1)</script>.tif")
-    ask(user, desk, "<b>particles</b> ${value} {{value}}")
-    turn = views.chat_view(user)["turns"][0]
-    assert turn["prompt"] == "<b>particles</b> ${value} {{value}}"
-    assert json.loads(json.dumps(views.viewer_view(user, LIMITS)))["name"] == "script>.tif"
-
-
-# -------------------------------------------------------------------------------------- comparison and exports
-
-
-def test_boxes_from_the_page_are_checked():
-    shape = (48, 64)
-    assert comparing.clean_boxes("[[10, 12, 4, 2], [1, 1, 1.2, 9], [60, 40, 90, 90]]", shape, 9) == [
-        [4, 2, 10, 12],
-        [60, 40, 64, 48],
-    ]
-    assert comparing.clean_boxes("", shape, 9) == [] and comparing.clean_boxes("[]", shape, 9) == []
-    for wrong in ("{", "[[1,2,3]]", '[["a",1,2,3]]', "[[NaN,1,2,3]]", "[" * 5000, "null"):
-        with pytest.raises(InputError, match="could not be read"):
-            comparing.clean_boxes(wrong, shape, 9)
-    with pytest.raises(InputError, match="too many"):
-        comparing.clean_boxes([[1, 1, 5, 5]] * 10, shape, 9)
-
-
-def compared(user, desk, words="segment all particles", boxes="[[4, 4, 14, 14], [30, 20, 38, 34]]"):
-    return list(comparing.compare(user, desk, words, boxes, LIMITS))
-
-
-def test_an_object_has_one_number_in_all_pictures():
-    reference = np.array([[1, 1, 0, 2, 2, 0, 3]])
-    labels = np.array([[0, 4, 0, 1, 7, 9, 0]])  # 1 and 7 lie on the same object, 9 on none
-    assert comparing.numbered_as(labels, reference).tolist() == [[0, 1, 0, 2, 6, 7, 0]]
-    assert comparing.numbered_as(reference, reference).tolist() == reference.tolist()
-    nothing = np.zeros_like(labels)
-    assert comparing.numbered_as(nothing, reference).tolist() == nothing.tolist()
-    assert len(np.unique(comparing.numbered_as(labels, nothing))) == 5
-
-
-def test_words_and_boxes_are_compared(user, desk, tmp_path):
-    with pytest.raises(InputError, match="Open a micrograph"):
-        compared(user, desk)
-    opened(user, desk, tmp_path)
-    with pytest.raises(InputError, match="at least one box"):
-        compared(user, desk, boxes="[]")
-    compared(user, desk)
-    view = comparing.outcome_view(user)
-    assert view["ready"] and view["against"] == "boxes"
-    assert [p["name"] for p in view["pictures"]] == ["words", "boxes", "detected boxes"]
-    assert view["difference"]["one"] == "words" and view["difference"]["other"] == "boxes"
-    row = view["scores"]["rows"][0]
-    assert row[view["scores"]["columns"].index("IoU")] == tables.number(212 / 312)
-    assert comparing.outcome_view(user)["pictures"] == view["pictures"]
-    assert comparing.outcome_view(user, handlers.Pending("x", "f", place=1))["pending"]["stage"].startswith(
-        "In the queue"
-    )
-
-
-def test_true_labels_can_be_given_and_must_fit(user, desk, tmp_path):
-    opened(user, desk, tmp_path)
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, squares((48, 64)).astype(np.uint8))
-    said = comparing.read_truth(user, send(user, buffer.getvalue(), "t.tif", "truth"))
-    assert said == "t.tif: 3 true objects."
-    compared(user, desk, boxes="[]")
-    assert comparing.outcome_view(user)["against"] == "truth"
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, np.ones((5, 5), np.uint8))
-    for content, wrong in ((buffer.getvalue(), "must be alike"), (b"nothing", "not an image|cannot be read|t.tif")):
-        with pytest.raises(InputError, match=wrong) as error:
-            comparing.read_truth(user, send(user, content, "t.tif", "truth"))
-        assert str(user.folder) not in str(error.value)
-    archive = zipfile.ZipFile(exports.pack_comparison(user, user.extras["comparison"], "micro"))
-    assert {"truth.tif", "input/film.tif", "comparison/report.html"} <= set(archive.namelist())
-    command = archive.read("repeat.sh").decode().splitlines()[-1]
-    assert command == (
-        "lisa-micro compare input/film.tif 'segment all particles' --truth truth.tif --out again --force"
-    )
-
-
-def test_the_download_holds_what_the_command_line_writes_and_the_command(user, desk, tmp_path):
-    with pytest.raises(InputError, match="nothing to download"):
-        exports.pack(user, "micro", None)
-    opened(user, desk, tmp_path, "../my film's.tif")
-    ask(user, desk, "the grain's necks")
-    ask(user, desk, "both")
-    user.state = handlers.set_pixel_size(user.state, "0.25")
-    ask(user, desk, "x")
-    archive = zipfile.ZipFile(exports.pack(user, "micro", "12" * 32, "cpu"))
-    names = archive.namelist()
-    files = {"overlay.png", "mask.png", "labels.tif", "instances.csv", "coco.json", "answer.json"}
-    for folder, extra in (
-        ("my_film_s/1", set()),
-        ("my_film_s/2", {"mask_2.png", "labels_2.tif"}),
-        ("my_film_s_2/1", set()),
-    ):
-        assert {n.rsplit("/", 1)[1] for n in names if n.startswith(folder + "/")} == files | extra
-    assert not any(".." in n or n.startswith("/") for n in names)
-    record = json.loads(archive.read("my_film_s/1/answer.json"))
-    assert record["image"]["source"] == "my film's.tif" and record["weights_sha256"] == "12" * 32
-    script = archive.read("repeat.sh").decode()
-    assert (
-        "printf '%s\\n' 'the grain'\"'\"'s necks' both | lisa-micro chat input/my_film_s.tif "
-        "--out again/my_film_s --force" in script
-    )
-    assert "--out again/my_film_s_2 --pixel-size 0.25 --force" in script
-    assert archive.read("input/my_film_s.tif") == (tmp_path / "f.tif").read_bytes()
-
-
-def test_large_micrographs_are_repeated_with_their_follow_ups():
-    turns = [
-        SimpleNamespace(
-            micrograph=SimpleNamespace(shape=(3000, 100)), answer=SimpleNamespace(prompt=prompt), given_nm=None
-        )
-        for prompt in ("necks", "only the widest")
-    ]
-    command = exports.commands(turns, "a.tif", "again/a", "folder x")
-    options = "--out again/a --preset 'folder x' --force"
-    assert command == f"printf '%s\\n' necks 'only the widest' | lisa-micro chat a.tif {options}"
-
-
-# --------------------------------------------------------------------------------------------- starting the app
-
-
-def test_options(capsys):
-    assert parse_users([]) is None
-    assert parse_users(["a:b:c"], "d:e") == [("a", "b:c"), ("d", "e")]
-    for wrong in ("a", "a:", ":b"):
-        with pytest.raises(InputError, match="USER:PASSWORD"):
-            parse_users([wrong])
-    assert main(["--auth", "x"]) == 2 and main(["--upload-mib", "0"]) == 2
-    assert capsys.readouterr().err.count("error: ") == 2
-
-
-def test_the_command_line_serves_the_app_in_its_own_process(monkeypatch, tmp_path):
-    served = []
-    monkeypatch.setattr("lisa_micro_app.serve.serve", served.append)
-    monkeypatch.setenv("LISA_MICRO_APP_AUTH", "c:d")
-    options = ["--port", "9000", "--share", "--auth", "a:b", "--preset", "x", "--device", "cpu", "--upload-mib", "7"]
-    assert main([*options, "--teach", str(tmp_path)]) == 0
-    assert served == [
-        AppSettings(
-            port=9000, preset="x", device="cpu", share=True, auth=[("a", "b"), ("c", "d")], upload_mib=7, teach=tmp_path
-        )
-    ]
-
-
-def test_samples_are_where_the_app_looks():
-    assert (SAMPLES / "sintering_tem.tif").is_file()

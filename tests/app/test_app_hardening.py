@@ -1,4 +1,4 @@
-"""What strangers and mistakes may try on the running app: it refuses in a sentence, keeps nothing, and goes on."""
+"""Attacks and mistakes against the running app: it refuses them in one sentence, stores nothing, and keeps running."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIMIT = 2 * 1024 * 1024
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Where the app keeps its temporary files."""
+    """The folder of the app's temporary files."""
     import tempfile
 
     folder, before = tmp_path_factory.mktemp("temporary"), tempfile.tempdir
@@ -36,7 +36,7 @@ def place(tmp_path_factory):
 def url(place):
     with running(upload_mib=2) as address:
         yield address
-    assert not list(place.glob("lisa-micro-app-*"))  # nothing is left behind
+    assert not list(place.glob("lisa-micro-app-*"))  # all files are removed
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def files(place):
 
 
 def raw(url, request: bytes, body=(), wait=20.0):
-    """Send bytes as they are; what comes back, and how many bytes of the body were taken before that."""
+    """Send raw bytes; return the response, and the number of bytes of the body that were accepted before it."""
     parts = urlsplit(url)
     sent = 0
     with socket.create_connection((parts.hostname, parts.port), timeout=wait) as connection:
@@ -86,7 +86,7 @@ def raw(url, request: bytes, body=(), wait=20.0):
                     except OSError:
                         continue
         try:
-            while (received := connection.recv(65536)) != b"":  # the rest; the connection may stay open
+            while (received := connection.recv(65536)) != b"":  # the rest of the response
                 answer += received
         except OSError:
             pass
@@ -211,7 +211,7 @@ def test_a_file_that_is_too_large_is_refused_and_not_kept(url, session, place):
         answer = post(url, session, endless(), name="b.tif")  # says no length
         assert answer.status_code == 413
     except httpx.HTTPError:
-        pass  # the door closed while it was still being sent
+        pass  # the connection was closed during the transfer
     assert files(place) == before
     assert post(url, session, b"x" * LIMIT, name="c.tif").status_code == 200
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""The app with the stand-in behind it, running in this process."""
+"""Run the app with a stand-in for the model in this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stand_in_app import StandIn
 
 @contextmanager
 def running(load: Callable[[], Any] = StandIn, **settings: Any) -> Iterator[str]:
-    """Its address, without a slash at the end. ``settings`` are those of ``AppSettings``."""
+    """Yield the address of the app, without a slash at the end. ``settings``: of ``AppSettings``."""
     from lisa_micro_app.serve import AppSettings, serve
 
     found, ended, started = [], threading.Event(), threading.Event()
@@ -34,7 +34,7 @@ def running(load: Callable[[], Any] = StandIn, **settings: Any) -> Iterator[str]
 
 @asynccontextmanager
 async def language_model(url: str) -> AsyncIterator[tuple[Any, Any]]:
-    """A client of the MCP door, and ``call(tool, **arguments)``: whether it failed, and the text that came back."""
+    """Yield an MCP client, and ``call(tool, **arguments)``, which returns whether the call failed and the response."""
     from mcp import ClientSession
     from mcp.client.streamable_http import streamablehttp_client
 

@@ -1,4 +1,4 @@
-"""A stand-in for the assistant behind the app, whose answers are known beforehand."""
+"""A stand-in for the assistant of the app, with known answers."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def segment(image: Micrograph, boxes=SQUARES, concept="particle", phrase="partic
 
 
 class StandIn:
-    """Answers with three squares, "none" with nothing, "both" with two segments, "slow" after a while, "wait" once
-    its gate is open; the reply says how many requests of the conversation came before."""
+    """Answers with three squares; "none" with nothing, "both" with two segments, "slow" after 0.6 s, "wait" once its
+    gate is open. The reply states the number of earlier requests of the conversation."""
 
     preset, weights_sha256, device = "micro", "12" * 32, "cpu"
     capabilities = Capabilities(

@@ -1,4 +1,4 @@
-"""Small videos, and a stand-in for the assistant behind the app that sees in them what is known beforehand."""
+"""Small videos, and a stand-in for the assistant that finds known particles in them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from lisa_micro.assistant.assistant import Assistant
 from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro_app import handlers
 from lisa_micro_app.limits import Limits
-from lisa_micro_app.state import clip as video
 from lisa_micro_app.state import video_files as video_open
 from lisa_micro_app.state import video_run
 from lisa_micro_app.state.session import Upload
@@ -26,8 +25,8 @@ LIMITS = Limits(video_frames=12, video_px=64, upload_mib=1)
 
 
 class Watching(StandIn):
-    """Sees the three squares of the stand-in, the third one moving right by a px a frame; the first two have become one
-    from frame 4 on. Frames say their number: it is their darkest value. A gate can be put before a frame."""
+    """Finds the three squares of the stand-in. The third one moves right by 1 px per frame; the first two merge in
+    frame 4. The darkest value of a frame is its number. A gate can block a frame."""
 
     def __init__(self):
         super().__init__()
@@ -48,7 +47,7 @@ class Watching(StandIn):
 
 
 def speaking(reply="There are <value>count at end</value> particles [SEG].") -> Assistant:
-    """An assistant that can be asked: it sees what :func:`shaped` draws, and answers everything with ``reply``."""
+    """An assistant that answers questions: it finds what :func:`shaped` draws, and gives the same reply each time."""
     return Assistant(KnownEngine(reply), "known", "")
 
 
@@ -65,8 +64,8 @@ def pixels(frames=FRAMES):
 
 
 def shaped(t: int) -> np.ndarray:
-    """What the squares look like to the engine of ``known_engine``: 0 outside, rising to 1 with the distance to the
-    edge."""
+    """A frame for the engine of ``known_engine``: 0 outside of the squares, rising to 1 with the distance to their
+    edges."""
     picture = np.zeros(SHAPE, np.float32)
     for x0, y0, x1, y1 in moved(t):
         rows, columns = (np.arange(n) + 1 for n in (y1 - y0, x1 - x0))
@@ -124,10 +123,9 @@ def opened(user, content: bytes | None = None, name="film.tif", limits=LIMITS):
     path = user.new_file(handlers.safe_suffix(name))
     path.write_bytes(stack() if content is None else content)
     user.uploads["key"] = Upload(path, name, "video")
-    told = list(video_open.open_upload(user, "key", limits))
-    assert told
-    return video.kept(user).clip
+    assert list(video_open.open_upload(user, "key", limits))  # tells its progress
+    return user.video.clip
 
 
-def follow(user, desk, words="follow all particles", limits=LIMITS):
-    return list(video_run.follow_video(user, desk, words, limits))
+def follow(user, queue, words="follow all particles", limits=LIMITS):
+    return list(video_run.track_video(user, queue, words, limits))

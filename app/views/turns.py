@@ -1,9 +1,9 @@
-"""The state of a conversation as plain data for the page. Everything that a user wrote goes out as text and is set as
-text by the page, never as HTML."""
+"""A conversation as plain data for the page. User input is sent as text, which the page never sets as HTML."""
 
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 from lisa_micro.io import format_length
@@ -39,26 +39,27 @@ SUGGESTIONS = (
 
 
 def pixel_size_words(state: State) -> str:
-    """Where the pixel size of the current micrograph comes from."""
+    """The origin of the pixel size of the current micrograph, in words."""
     picture = state.picture
     if picture is None:
         return "Of the open micrograph."
     if picture.micrograph.pixel_size_nm is None:
-        return "Not known: sizes are in px. Type it to get nm."
+        return "Unknown: sizes are in px. Type it to get nm."
     origin = ORIGINS.get(picture.micrograph.pixel_size_origin, "from the file")
-    return f"{origin[0].upper()}{origin[1:]}. Type another to change it."
+    return f"{origin[0].upper()}{origin[1:]}. Type another value to change it."
 
 
 def reply_parts(answer: Answer) -> list[dict[str, Any]]:
-    """The reply cut so that the words that refer to a segment stand alone: ``[{"text": ..., "layer": k or None}]``.
-    Together they are the reply."""
+    """Split the reply into ``{"text": ..., "layer": k or None}``, so that the words for segment k are parts of their
+    own. The texts together are the reply."""
     text, spans, start = answer.text, [], 0
     for k, segment in enumerate(answer.segments):
         span = _find(text, segment.phrase, start) or _find_noun(text, segment.concept, start)
         if span is not None:
             spans.append((*span, k))
             start = span[1]
-    parts, last = [], 0
+    parts: list[dict[str, Any]] = []
+    last = 0
     for begin, end, k in spans:
         if begin > last:
             parts.append({"text": text[last:begin], "layer": None})
@@ -83,11 +84,11 @@ def _find_noun(text: str, concept: str, start: int) -> tuple[int, int] | None:
 
 
 def turn_view(turn: Turn, shown: bool) -> dict[str, Any]:
-    """One request and its answer."""
+    """One request and its answer as plain data. shown: whether its masks are shown."""
     answer = turn.answer
     notes = dict.fromkeys((*answer.notes, *(note for segment in answer.segments for note in segment.notes)))
     if turn.micrograph.pixel_size_nm is None and answer.segments:
-        notes["The pixel size is not known; sizes are in px."] = None
+        notes["The pixel size is unknown; sizes are in px."] = None
     counts = [len(segment.table()) or segment.count for segment in answer.segments]
     return {
         "number": turn.number,
@@ -106,12 +107,18 @@ def turn_view(turn: Turn, shown: bool) -> dict[str, Any]:
 
 
 def chat_view(session: Session, pending: Pending | None = None, notice: str = "") -> dict[str, Any]:
-    """The conversation, with the request on its way and a notice where there are such."""
+    """The conversation.
+
+    Args:
+        session: whose conversation.
+        pending: progress of the current request.
+        notice: what is wrong.
+    """
     state = session.state
     several = len({turn.picture for turn in state.turns} | {p.key for p in state.pictures}) > 1
     waiting = None
     if pending is not None:
-        waiting = {"prompt": pending.words, "image": pending.name, "stage": pending.said, "seconds": pending.seconds}
+        waiting = {"prompt": pending.words, "image": pending.name, "stage": pending.status, "seconds": pending.seconds}
     return {
         "turns": [turn_view(turn, turn.number == state.shown) for turn in state.turns],
         "several": several,
@@ -123,14 +130,14 @@ def chat_view(session: Session, pending: Pending | None = None, notice: str = ""
 
 
 def viewer_view(session: Session, limits: Limits, notice: str = "") -> dict[str, Any]:
-    """The micrograph with its layers, the others of the conversation, the samples, and where to send files."""
+    """The current micrograph with its layers, the other micrographs, the samples, and the address for uploads."""
     state, turn = session.state, session.state.turn
     picture = state.picture
     pictures = [
         {
             "key": p.key,
             "name": p.name,
-            "thumb": session.once(f"thumb-{p.key}", "image/png", lambda p=p: grey_png(p.micrograph, 96)),
+            "thumb": session.once(f"thumb-{p.key}", "image/png", partial(grey_png, p.micrograph, 96)),
             "current": p.key == state.current,
         }
         for p in state.pictures
@@ -164,7 +171,7 @@ def viewer_view(session: Session, limits: Limits, notice: str = "") -> dict[str,
 
 
 def measure_view(session: Session, limits: Limits) -> dict[str, Any]:
-    """Summary and table of the answer that is shown."""
+    """Summary and table of the shown answer."""
     turn = session.state.turn
     if turn is None or not turn.answer.segments:
         return {"summary": [], "table": {"columns": [], "rows": [], "note": ""}}
