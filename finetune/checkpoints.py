@@ -74,11 +74,16 @@ def read_checkpoint(path: Path, settings: dict[str, Any] | None = None) -> dict[
     return state
 
 
-def gather_tensor(value: Tensor) -> Tensor:
-    """Gather a tensor, which may be sharded over processes (FSDP 2), on the CPU."""
+def full_tensor(value: Tensor) -> Tensor:
+    """Gather a tensor that may be sharded over processes (FSDP 2) on the device of this process."""
     from torch.distributed.tensor import DTensor
 
-    return (value.full_tensor() if isinstance(value, DTensor) else value).detach().cpu().clone()
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def gather_tensor(value: Tensor) -> Tensor:
+    """Gather a tensor, which may be sharded over processes (FSDP 2), on the CPU."""
+    return full_tensor(value).detach().cpu().clone()
 
 
 @torch.no_grad()

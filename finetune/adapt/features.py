@@ -152,7 +152,7 @@ class FeatureStore:
         except Exception as error:  # safetensors raises its own error if the disk is full
             scratch.unlink(missing_ok=True)
             raise InputError(
-                f"The features of {self.items[item].name} could not be written to {self.folder}: {error}. Free some disk "
-                "space, or choose another folder with --cache."
+                f"The features of {self.items[item].name} could not be written to {self.folder}: {error}. Free some "
+                "disk space, or choose another folder with --cache."
             ) from error
         return path

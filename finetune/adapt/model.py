@@ -196,7 +196,7 @@ def with_new_embeddings(parts: Parts, model: LisaModel) -> Parts:
 
 
 def quantise_layers(language: nn.Module, modules: tuple[str, ...], compute: torch.dtype) -> None:
-    """Quantise the linear layers called ``modules`` to 4 bits, in place: NF4 with quantised scales (Dettmers et al. 2023).
+    """Quantise the linear layers called ``modules`` in place: NF4 with quantised scales (Dettmers et al. 2023).
 
     Raises:
         InputError: bitsandbytes is not installed.

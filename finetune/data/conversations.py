@@ -211,7 +211,8 @@ def even_chunks(examples: list[Example], count: int) -> list[list[Example]]:
 def all_there(scene: SceneFacts) -> dict[str, int]:
     """Counts as if every concept were present.
 
-    The number of particles stays the same, since questions about the scene ask for it; without particles there is nothing.
+    The number of particles stays the same, since questions about the scene ask for it. Without particles, nothing else
+    is added.
     """
     counts = dict(scene.counts)
     if counts.get("particle", 0) == 0:
