@@ -245,7 +245,7 @@ class Trainer:
         loader = DataLoader(
             StepDataset(self.job.make, start, schedule.steps),
             batch_size=None,
-            # a generator of its own: the loader draws a seed, which must not change torch's random state
+            # a separate generator: the loader draws a seed, which must not change torch's random state
             generator=torch.Generator().manual_seed(schedule.seed),
             num_workers=schedule.workers,
             prefetch_factor=4 if schedule.workers else None,
@@ -298,7 +298,7 @@ class Trainer:
         return {**metrics, "#loss": 1}
 
     def validate(self) -> None:
-        """Validate the averaged weights, keep the best, and stop after ``patience`` validations without improvement."""
+        """Validate the averaged weights, save the best, and stop after ``patience`` validations without improvement."""
         assert self.job.validate is not None
         current = {n: p.detach().clone() for n, p in self.parameters.items()}
         self._load(self.average.values)

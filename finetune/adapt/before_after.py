@@ -13,10 +13,10 @@ import numpy as np
 
 from lisa_micro.loading import load_assistant
 from lisa_micro_finetune.adapt.data import Records
+from lisa_micro_finetune.adapt.digest import short_digest
 from lisa_micro_finetune.adapt.evaluate import Case, evaluate, picture
 from lisa_micro_finetune.adapt.export import write_json
 from lisa_micro_finetune.adapt.settings import EvaluationSettings
-from lisa_micro_finetune.digest import short_digest
 
 METRICS, MASKS = "before.json", "before.npz"
 

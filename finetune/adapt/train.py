@@ -22,6 +22,7 @@ from lisa_micro.types import CONCEPTS, InputError
 from lisa_micro_finetune.adapt.augment import Augmentation
 from lisa_micro_finetune.adapt.batches import AdaptMaker
 from lisa_micro_finetune.adapt.data import Item
+from lisa_micro_finetune.adapt.digest import short_digest
 from lisa_micro_finetune.adapt.export import load_adapter_state
 from lisa_micro_finetune.adapt.features import FeatureSettings, FeatureStore
 from lisa_micro_finetune.adapt.losses import adapt_loss
@@ -29,7 +30,6 @@ from lisa_micro_finetune.adapt.model import FAST_PARAMETERS, VISION_PARAMETERS, 
 from lisa_micro_finetune.adapt.plans import AdaptBatch, Drawing, Prompting, Share
 from lisa_micro_finetune.adapt.settings import AdaptStage
 from lisa_micro_finetune.checkpoints import full_tensor
-from lisa_micro_finetune.digest import short_digest
 from lisa_micro_finetune.loop import Job, Trainer, add
 from lisa_micro_finetune.precision import use_bf16
 from lisa_micro_finetune.processes import AcceleratedProcesses

@@ -100,7 +100,7 @@ def make_step(
     [SEG] to the class embedding of its concept.
 
     Args:
-        model: see there.
+        model: the model to train.
         features: ``clip`` and ``sam``, pooled features of all images.
         image_start: position of the first image token.
         prompt_weight: weight of the distance.

@@ -212,7 +212,7 @@ def export(
 ) -> None:
     """Write averaged weights as ``deaot.safetensors`` (float16), which :func:`lisa_micro.build_tracker` loads.
 
-    The statistics of batch norm are estimated anew, since those of the training belong to other weights.
+    The statistics of batch norm are estimated again, since those of the training belong to other weights.
 
     Args:
         model: the trained model, which is not changed.

@@ -509,7 +509,7 @@ def test_bad_folders(scenes, tmp_path, capsys):
     picture.resize((20, 20)).save(folder / "masks" / "b.png")
     assert "20 x 20" in refused(folder)
     (folder / "masks" / "b.png").write_bytes(b"not a picture")
-    assert "cannot be read" in refused(folder)
+    assert "not an image" in refused(folder)
     assert "no folder" in refused(scenes, "--test", tmp_path / "nowhere")
     assert "no weights" in refused(scenes, "--efficient-sam-checkpoint", tmp_path / "none.pt")
 
