@@ -51,8 +51,8 @@ def main() -> int:
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         for part in args.parts.split(","):
-            states = [read_state(folder / f"{part}.safetensors") for folder in (args.one, args.other)]
-            save_module(blend(*states, args.share), args.out / f"{part}.safetensors")
+            one, other = (read_state(folder / f"{part}.safetensors") for folder in (args.one, args.other))
+            save_module(blend(one, other, args.share), args.out / f"{part}.safetensors")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lisa_micro_finetune.adapt.run import run_adapt
+from lisa_micro_finetune.adapt.runner import run_adapt
 from lisa_micro_finetune.config import ClipStage, LanguageStage, Stage, TrackingStage, VisionStage
 from lisa_micro_finetune.stages.clip import run_clip
 from lisa_micro_finetune.stages.language import run_language

@@ -59,7 +59,7 @@ class YoloSemantic(nn.Module):
         InputError: ultralytics is not installed.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         cfg, tasks = import_ultralytics()
         self.net = tasks.SegmentationModel("yolov8n-seg.yaml", ch=3, nc=CLASSES, verbose=False)

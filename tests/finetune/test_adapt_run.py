@@ -25,7 +25,7 @@ from lisa_micro.models.checkpoints import read_state
 from lisa_micro.models.lisa.adapter import AdapterConfig
 from lisa_micro.sim import simulate_scene
 from lisa_micro.types import InputError
-from lisa_micro_finetune.adapt.run import run_adapt
+from lisa_micro_finetune.adapt.runner import run_adapt
 from lisa_micro_finetune.checkpoints import save_checkpoint
 from lisa_micro_finetune.config import load_config
 
