@@ -224,17 +224,19 @@ def train_model(task: Task, machine: Machine) -> TrainedModel:
         class_embeddings = full_tensor(lisa.mask_head.code_book.weight.detach())
         return adapt_loss(wrapped(batch), batch, class_embeddings, stage.loss)
 
-    validate = None
+    validate: Callable[[nn.Module], dict[str, float]] | None = None
     if task.validation:
         validation_maker = make_batches(task, task.validation, chat, image_tokens, base_concepts, Share())
         validation_store = FeatureStore(lisa, task.validation, features)
 
-        def validate(wrapped: nn.Module) -> dict[str, float]:
+        def validation_metrics(wrapped: nn.Module) -> dict[str, float]:
             total: dict[str, float] = {}
             for batch in validation_maker.validation(VALIDATION_IMAGES):
                 loss, sums = loss_of(wrapped, batch, validation_store)
                 add(total, {"loss": float(loss), "#loss": 1, **sums})
             return total
+
+        validate = validation_metrics
 
     track, close = tracker(machine.folder, stage.tensorboard and machine.accelerator.is_main_process)
     job = Job(
