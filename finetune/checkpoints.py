@@ -1,4 +1,4 @@
-"""Checkpoints of training runs: written whole or not at all, read without unpickling code."""
+"""Checkpoints of training runs, written atomically and read without unpickling code."""
 
 from __future__ import annotations
 
@@ -33,21 +33,23 @@ def save_checkpoint(state: Any, path: Path) -> None:
         save_atomic(state, path)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
         path.with_suffix(path.suffix + ".part").unlink(missing_ok=True)
-        left = (
-            "the one before it is intact; make room and run the same command again" if path.is_file() else "make room"
-        )
+        intact = " The previous checkpoint is intact." if path.is_file() else ""
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"the checkpoint {path} could not be written ({reason}); {left}") from error
+        raise InputError(
+            f"The checkpoint {path} could not be written ({reason}).{intact} Free some disk space and run the same "
+            "command again."
+        ) from error
 
 
 def read_checkpoint(path: Path, settings: dict[str, Any] | None = None) -> dict[str, Any] | None:
     """Read a checkpoint.
 
     Args:
+        path: the file.
         settings: settings that the run must have been started with; ``None`` skips this check.
 
     Returns:
-        its state, or ``None`` if there is no such file.
+        the state, or ``None`` if there is no such file.
 
     Raises:
         InputError: it was written by an earlier version or another program, or the settings differ.
@@ -57,26 +59,31 @@ def read_checkpoint(path: Path, settings: dict[str, Any] | None = None) -> dict[
     try:
         # tensors and plain values only: a checkpoint cannot run code
         state = torch.load(path, map_location="cpu", weights_only=True)
-        kept = state["settings"]
+        saved = state["settings"]
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(
-            f"the checkpoint {path} cannot be read; delete it, or give another folder by --out, to train from the start"
+            f"The checkpoint {path} cannot be read; delete it or choose another folder with --out to start again."
         ) from error
     if settings is not None:
-        changed = sorted(k for k in kept.keys() | settings.keys() if kept.get(k) != settings.get(k))
+        changed = sorted(k for k in saved.keys() | settings.keys() if saved.get(k) != settings.get(k))
         if changed:
             raise InputError(
-                f"{path.parent} holds a run with other settings ({', '.join(changed)}); give another folder by --out, "
-                "or the settings that it was started with"
+                f"{path.parent} holds a run with other settings ({', '.join(changed)}); choose another folder with "
+                "--out, or use the settings that the run was started with."
             )
     return state
 
 
-def gather_tensor(value: Tensor) -> Tensor:
-    """A tensor, which may be sharded over processes (FSDP 2), as a whole on the CPU."""
+def full_tensor(value: Tensor) -> Tensor:
+    """Gather a tensor that may be sharded over processes (FSDP 2) on the device of this process."""
     from torch.distributed.tensor import DTensor
 
-    return (value.full_tensor() if isinstance(value, DTensor) else value).detach().cpu().clone()
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def gather_tensor(value: Tensor) -> Tensor:
+    """Gather a tensor, which may be sharded over processes (FSDP 2), on the CPU."""
+    return full_tensor(value).detach().cpu().clone()
 
 
 @torch.no_grad()

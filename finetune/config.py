@@ -1,4 +1,4 @@
-"""Training configurations: YAML files, validated, unknown keys refused."""
+"""Training configurations: YAML files, validated; an unknown key is an error."""
 
 from __future__ import annotations
 
@@ -20,9 +20,16 @@ class _Strict(BaseModel):
 
 
 class Simulated(_Strict):
-    """How many simulated scenes to learn from, and from which seed on. agglomerates: those of odd seeds show
-    agglomerates, the others whatever is drawn, as the scenes of the suites; else all show what is drawn. videos:
-    how many simulated sintering videos to take six frames of each from, with seeds from ``seed`` on too."""
+    """Simulated scenes to train on.
+
+    Attributes:
+        count: number of scenes.
+        seed: seed of the first scene and of the first video; the others follow.
+        shape: ``(height, width)`` in px.
+        agglomerates: scenes of odd seeds show agglomerates, as those of the evaluation suites do; otherwise the kind of
+            every scene is random.
+        videos: number of sintering videos, of which six frames each are used.
+    """
 
     count: int = Field(0, ge=0)
     seed: int = 1_000_000
@@ -32,7 +39,15 @@ class Simulated(_Strict):
 
 
 class VisionStage(_Strict):
-    """SAM tower and mask decoder."""
+    """Train the SAM tower and the mask decoder.
+
+    Attributes:
+        crop: settings of :class:`lisa_micro_finetune.data.crops.CropConfig`.
+        loss: weights of :class:`lisa_micro_finetune.stages.vision.VisionWeights`.
+        embed_dim: channels of the embedding. depth: layers of the mask decoder.
+        encoder_lr: learning-rate factor of the pretrained encoder.
+        start: folder with weights to start from; ``None``: ImageNet weights in the encoder.
+    """
 
     stage: Literal["vision"]
     schedule: Schedule
@@ -47,7 +62,7 @@ class VisionStage(_Strict):
 
 
 class ClipStage(_Strict):
-    """CLIP tower against captions."""
+    """Train the CLIP tower on captions. encoder_lr: learning-rate factor of the pretrained encoder."""
 
     stage: Literal["clip"]
     schedule: Schedule
@@ -57,8 +72,22 @@ class ClipStage(_Strict):
 
 
 class LanguageStage(_Strict):
-    """LoRA of the language model, new tokens, projectors. dialogues: share of whole conversations written by hand; not
-    given, 0.15, or 0 where categories or follow_ups are given."""
+    """Train the LoRA adapter of the language model, the new tokens and the projectors.
+
+    Attributes:
+        rank, alpha, dropout: of the LoRA adapter.
+        towers: the towers that feed the language model.
+        prompt_weight: weight of the distance of a [SEG] to its class embedding.
+        categories, follow_ups, dialogues: which texts are drawn; see
+            :func:`lisa_micro.datasets.texts.sample_conversation`. dialogues is the fraction of whole conversations
+            written by hand; ``None``: 0.15, or 0 if categories or follow_ups are given.
+        views: augmented views per image.
+        embed_dim: channels of the SAM embedding. depth: layers of the mask decoder.
+        fast_lr: learning-rate factor of projectors and new tokens.
+        start: folder with the trained towers and mask decoder.
+        adapter: folder of a trained model, from which the adapter, the new tokens and the projectors start.
+        projectors: folder whose image-token projectors are used instead.
+    """
 
     stage: Literal["language"]
     schedule: Schedule
@@ -82,8 +111,16 @@ class LanguageStage(_Strict):
 
 
 class TrackingStage(_Strict):
-    """A DeAOT on simulated videos. encoder_weights: a file to start the encoder from, whose batch norm is then frozen;
-    encoder_frozen: so many of its first blocks do not learn; start: a file to start the whole network from."""
+    """Train a DeAOT on simulated videos.
+
+    Attributes:
+        tracker: which DeAOT.
+        clip: settings of :class:`lisa_micro_finetune.data.clips.ClipConfig`.
+        encoder_weights: file with weights of the encoder, whose batch norm is then frozen.
+        encoder_lr: learning-rate factor of the encoder.
+        encoder_frozen: number of leading encoder blocks to freeze.
+        start: file with weights of the whole network.
+    """
 
     stage: Literal["tracking"]
     schedule: Schedule
@@ -104,54 +141,59 @@ STAGES = {
     "tracking": TrackingStage,
     "adapt": AdaptStage,
 }
+TrainingStage = VisionStage | ClipStage | LanguageStage
+"""Stages that train on real images and simulated scenes."""
 Stage = VisionStage | ConceptStage | ClipStage | LanguageStage | TrackingStage | AdaptStage
 
 
 def override(data: dict[str, Any], setting: str) -> None:
-    """Put one ``KEY=VALUE`` of the command line into a configuration, in place.
+    """Apply one ``KEY=VALUE`` of the command line to a configuration, in place.
 
     Args:
-        setting: the key may lead into blocks (``schedule.steps=50``); the value is read as YAML.
+        data: the configuration as read from YAML.
+        setting: a key, with dots between nested keys (``schedule.steps=50``), and a value in YAML.
 
     Raises:
-        InputError: no ``=``, or the key leads into what is not a block.
+        InputError: there is no ``=``, or a nested key belongs to a value that is not a block.
     """
     key, equals, value = setting.partition("=")
     *blocks, last = key.strip().split(".")
     if not equals or not last:
-        raise InputError(f"--set {setting} is not KEY=VALUE, such as --set schedule.steps=50")
+        raise InputError(f"--set {setting} is not KEY=VALUE; an example is --set schedule.steps=50.")
     for name in blocks:
         data = data.setdefault(name, {})
         if not isinstance(data, dict):
-            raise InputError(f"--set {setting}: {name} is not a block of settings")
+            raise InputError(f"--set {setting}: {name} is not a block of settings.")
     try:
         data[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise InputError(f"--set {setting}: the value is not valid YAML") from error
+        raise InputError(f"--set {setting}: the value is not valid YAML.") from error
 
 
 def load_config(path: Path, settings: Sequence[str] = ()) -> Stage:
     """Read and validate a YAML configuration.
 
     Args:
-        settings: ``KEY=VALUE`` each, in place of what the file says; see :func:`override`.
+        path: the file.
+        settings: ``KEY=VALUE`` each; they replace what the file says. See :func:`override`.
 
     Raises:
-        InputError: missing file, invalid YAML, unknown key or stage, value out of range; one line per problem.
+        InputError: a missing file, invalid YAML, an unknown key or stage, or a value out of range; every problem is
+            listed.
     """
     if not path.is_file():
-        raise InputError(f"no configuration at {path}")
+        raise InputError(f"There is no configuration {path}.")
     try:
         data = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {error}") from error
+        raise InputError(f"{path} is not valid YAML: {error}.") from error
     for setting in settings if isinstance(data, dict) else ():
         override(data, setting)
     stage = data.get("stage") if isinstance(data, dict) else None
     if stage not in STAGES:
-        raise InputError(f"{path}: stage must be one of {', '.join(STAGES)}, not {stage!r}")
+        raise InputError(f"{path}: unknown stage {stage!r}; choose {', '.join(STAGES)}.")
     try:
         return STAGES[stage](**data)
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise InputError(f"{path}: " + "; ".join(lines)) from error
+        raise InputError(f"{path}: " + "; ".join(lines) + ".") from error

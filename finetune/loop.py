@@ -74,11 +74,10 @@ def add(total: Metrics, part: Mapping[str, float]) -> None:
         total[name] = total.get(name, 0.0) + value
 
 
-class Averaged:
+class MovingAverage:
     """Exponential moving average of the trainable parameters.
 
-    The decay grows with the steps, so that the first ones do not weigh on the average: min(decay, (1 + step) / (10 +
-    step)).
+    The decay is min(decay, (1 + step) / (10 + step)), so that the initial weights are soon forgotten.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float):
@@ -98,9 +97,9 @@ class State:
     """State of a run.
 
     Attributes:
-        step: steps done.
+        step: number of finished steps.
         best: lowest validation loss.
-        waited: validations since then.
+        waited: number of validations since then.
         stopped: whether the run stopped early.
         history: (step, metrics) of every validation.
     """
@@ -177,7 +176,7 @@ class Trainer:
         self.module, self.optimiser = self.processes.prepare(module, optimiser)
         inner = self.processes.unwrap(self.module)
         self.parameters = {n: p for n, p in inner.named_parameters() if p.requires_grad}
-        self.average = Averaged(self.parameters, schedule.ema_decay)
+        self.average = MovingAverage(self.parameters, schedule.ema_decay)
 
     # checkpoints
 
@@ -201,7 +200,7 @@ class Trainer:
         self.processes.wait()
 
     def save_best(self) -> None:
-        """Keep the averaged weights as the best so far."""
+        """Save the averaged weights as the best so far."""
         values = {n: gather_tensor(v) for n, v in self.average.values.items()}
         if self.processes.main:
             save_checkpoint({"step": self.state.step, "values": values}, self.folder / BEST)
@@ -213,15 +212,15 @@ class Trainer:
         Raises:
             InputError: it cannot be read, or it belongs to a run with other settings.
         """
-        kept = read_checkpoint(self.folder / LAST, self.job.settings)
-        if kept is None:
+        saved = read_checkpoint(self.folder / LAST, self.job.settings)
+        if saved is None:
             return
         moments = self.processes.unwrap_optimiser(self.optimiser).state
         for name, p in self.parameters.items():
-            copy_into(p, kept["parameters"][name])
-            copy_into(self.average.values[name], kept["average"][name])
+            copy_into(p, saved["parameters"][name])
+            copy_into(self.average.values[name], saved["average"][name])
             loaded: dict[str, Any] = {}
-            for key, value in kept["moments"].get(name, {}).items():
+            for key, value in saved["moments"].get(name, {}).items():
                 if isinstance(value, Tensor) and value.shape == p.shape and key != "step":
                     loaded[key] = torch.zeros_like(p)
                     copy_into(loaded[key], value)
@@ -229,7 +228,7 @@ class Trainer:
                     loaded[key] = value
             if loaded:
                 moments[p] = loaded
-        self.state = State(**kept["state"])
+        self.state = State(**saved["state"])
         self.log(f"resuming from step {self.state.step}")
 
     # the loop
@@ -246,13 +245,13 @@ class Trainer:
         loader = DataLoader(
             StepDataset(self.job.make, start, schedule.steps),
             batch_size=None,
-            # a generator of its own: the loader draws a seed, which must not change torch's random state
+            # a separate generator: the loader draws a seed, which must not change torch's random state
             generator=torch.Generator().manual_seed(schedule.seed),
             num_workers=schedule.workers,
             prefetch_factor=4 if schedule.workers else None,
         )
         if start == 0 and self.job.validate is not None:
-            # weights on which nothing improves are kept
+            # if nothing improves on the initial weights, they are the best ones
             self.validate()
         saved = began = time.monotonic()
         sums: Metrics = {}
@@ -267,7 +266,7 @@ class Trainer:
             )
             if validated:
                 self.validate()
-            # all processes must decide alike: the main one's clock counts
+            # all processes must decide the same, by the clock of the main one
             due = self.processes.broadcast(time.monotonic() - saved > schedule.save_every)
             if validated or due or done == schedule.steps or self.state.stopped:
                 self.save()
@@ -299,13 +298,13 @@ class Trainer:
         return {**metrics, "#loss": 1}
 
     def validate(self) -> None:
-        """Validate the averaged weights, keep the best, and stop after ``patience`` validations without improvement."""
+        """Validate the averaged weights, save the best, and stop after ``patience`` validations without improvement."""
         assert self.job.validate is not None
         current = {n: p.detach().clone() for n, p in self.parameters.items()}
         self._load(self.average.values)
         self.module.eval()
         with torch.no_grad():
-            # every process validates on all data; the main one's metrics count, so that all decide alike
+            # every process validates on all data; the main one's metrics count, so that all decide the same
             metrics = self.processes.broadcast(means(self.job.validate(self.module)))
         self._load(current)
         self.state.history.append((self.state.step, metrics))
@@ -337,7 +336,7 @@ class Trainer:
         total: Metrics = {}
         for part in self.processes.gather(sums):
             add(total, part)
-        # every process counts the same steps
+        # all processes count the same steps
         total["#loss"] = total["#loss"] / self.processes.count
         metrics = means(total)
         left = _duration(pace * (self.schedule.steps - done))
@@ -380,12 +379,12 @@ def run_loop(
         value, metrics = step_loss(batch)
         return value, {**metrics, **{f"#{name}": 1.0 for name in metrics}}
 
-    job = Job(_Whole(make), loss, factors=tuple(groups), on_save=on_save)
+    job = Job(_OnePiece(make), loss, factors=tuple(groups), on_save=on_save)
     return Trainer(module, job, schedule, folder, log=log).run()
 
 
 @dataclass(frozen=True)
-class _Whole:
+class _OnePiece:
     """A batch as a single piece."""
 
     make: Callable[[int], Any]

@@ -1,4 +1,4 @@
-"""In which precision to train."""
+"""Precision of training."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from lisa_micro.models.device import fast_bf16
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:
-    """Whether to run in bfloat16: as told, or where it is faster."""
+    """Whether to compute in bfloat16. ``"auto"``: if it is faster on this device."""
     return precision == "bf16" or (precision == "auto" and fast_bf16(device))

@@ -1,4 +1,4 @@
-"""What the training loop needs of the processes that share a run: one alone, or several under accelerate."""
+"""The processes of a training run: a single one, or several started by accelerate."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ Value = TypeVar("Value")
 
 
 class Processes(Protocol):
-    """All processes of a run, seen from one of them.
+    """The processes of a run, seen from one of them.
 
-    index: number of this process. count: number of processes. main: whether this one writes files and logs.
+    Attributes:
+        index: number of this process.
+        count: number of processes.
+        main: whether this process writes files and logs.
     """
 
     index: int
@@ -50,7 +53,7 @@ class Processes(Protocol):
         """Return the values of all processes."""
 
     def wait(self) -> None:
-        """Wait until all processes are here."""
+        """Wait until all processes reach this point."""
 
 
 class OneProcess:
@@ -113,7 +116,7 @@ class AcceleratedProcesses:
         return self.accelerator.no_sync(module)
 
     def backward(self, loss: Tensor) -> None:
-        # accelerate averages gradients over processes, the parts of the loss are to be added
+        # accelerate averages the gradients of the processes; their parts of the loss must be added
         self.accelerator.backward(loss * self.count)
 
     def clip(self, parameters: Sequence[nn.Parameter], norm: float) -> Tensor:

@@ -11,16 +11,16 @@ from lisa_micro.types import InputError
 
 
 def shipped_configs() -> dict[str, Path]:
-    """Name -> path of the configurations that are installed with the package."""
+    """Paths of the configurations that are installed with the package, by name."""
     folder = Path(str(resources.files("lisa_micro_finetune"))) / "configs"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def find_config(config: Path) -> Path:
-    """The file ``config``, or the shipped configuration of that name.
+    """Return the file ``config``, or the shipped configuration of that name.
 
     Raises:
-        InputError: there is neither.
+        InputError: neither exists.
     """
     if config.is_file():
         return config
@@ -38,12 +38,12 @@ def start(
     device: str = "auto",
     threads: int = 0,
 ) -> Path:
-    """Run a stage of training; a run that was interrupted is resumed from its folder.
+    """Run a stage of training; an interrupted run is resumed from its folder.
 
     Args:
-        config: a YAML file, or the name of a shipped one.
-        out: folder of the run; None: ``runs/NAME``, where NAME is that of the configuration.
-        settings: ``KEY=VALUE`` each, in place of what the file says.
+        config: a YAML file, or the name of a shipped configuration.
+        out: folder of the run; ``None``: ``runs/NAME``, where NAME is the name of the configuration.
+        settings: ``KEY=VALUE`` each; they replace what the file says.
         cache: folder for prepared data.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
         threads: CPU threads; 0: all cores.
@@ -52,7 +52,7 @@ def start(
         the folder of the run.
 
     Raises:
-        InputError: an unusable configuration, missing data, or a package that is not installed.
+        InputError: an invalid configuration, missing data, or a package that is not installed.
     """
     import torch
 
@@ -70,9 +70,9 @@ def start(
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error.strerror or error}.") from error
     try:
-        from lisa_micro_finetune.run import RUNNERS
+        from lisa_micro_finetune.run import run_stage
 
-        RUNNERS[stage.stage](stage, folder, cache, device)
+        run_stage(stage, folder, cache, device)
     except ModuleNotFoundError as error:
         raise missing_extra(f"The stage {stage.stage}", error.name or "of an import") from error
     return folder

@@ -1,1 +1,1 @@
-"""Stage ``adapt``: a preset tuned on one's own records."""
+"""Stage ``adapt``: tune a preset on records of the user."""

@@ -1,4 +1,4 @@
-"""How the views of an image lie, and windows of them."""
+"""Augmented views of images, and windows of them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from lisa_micro_finetune.adapt.data import Item
 
 
 @dataclass(frozen=True)
-class Orientation:
-    """How a view lies: quarter turns, then mirrored left to right, then brought to another size.
+class ViewTransform:
+    """The geometry of an augmented view: quarter turns, then a mirror image, then a change of size.
 
-    shape: ``(h, w)`` px of the view as the SAM tower sees it; ``None``: as the image itself is seen.
+    Attributes:
+        turns: number of quarter turns.
+        mirrored: whether left and right are exchanged after that.
+        shape: ``(h, w)`` px of the view at the SAM tower; ``None``: the size of the image there.
     """
 
     turns: int = 0
@@ -25,17 +28,18 @@ class Orientation:
     shape: tuple[int, int] | None = None
 
     def __call__(self, labels: np.ndarray) -> np.ndarray:
-        """Label images ``(H, W)`` at the size at which the SAM tower sees the image."""
+        """Transform labels ``(H, W)`` that have the size of the image at the SAM tower."""
         labels = self._turned(labels)
         return labels if self.shape is None else resample_nearest(labels, self.shape)
 
     def pixels(self, image: np.ndarray) -> np.ndarray:
-        """A micrograph ``(H, W)`` float32 in 0..1 at its own size."""
+        """Transform a micrograph ``(H, W)``, float32 in 0..1, of any size."""
         image = self._turned(image)
         if self.shape is None:
             return image
-        given = torch.from_numpy(image)[None, None]
-        scaled = F.interpolate(given, self.shape, mode="bicubic", align_corners=False, antialias=True)
+        scaled = F.interpolate(
+            torch.from_numpy(image)[None, None], self.shape, mode="bicubic", align_corners=False, antialias=True
+        )
         return scaled[0, 0].clamp(0, 1).numpy()
 
     def _turned(self, image: np.ndarray) -> np.ndarray:
@@ -44,39 +48,42 @@ class Orientation:
 
 
 @dataclass(frozen=True)
-class Views:
-    """How all views of all images lie.
+class Augmentation:
+    """Geometry of all augmented views.
 
-    zoom: the largest factor by which one is larger or smaller than the image. sides: least and longest of the longer
-    side, px, as the SAM tower sees images; views keep to them too.
+    Attributes:
+        zoom: largest factor by which a view is larger or smaller than the image.
+        sides: smallest and largest length of the longer side in px at the SAM tower, for views as for images.
     """
 
     zoom: float = 1.0
     sides: tuple[int, int] = (256, 640)
 
-    def __call__(self, item: Item, view: int) -> Orientation:
-        """The first view is as the image is; others are turned and mirrored, but for images whose conversation speaks
-        of directions, and larger or smaller."""
+    def __call__(self, item: Item, view: int) -> ViewTransform:
+        """The transform of a view; it depends on the name of the image and the number of the view alone.
+
+        View 0 is the image itself, as are all views of an image whose conversation mentions directions.
+        """
         if view == 0 or item.fixed:
-            return Orientation()
+            return ViewTransform()
         rng = np.random.default_rng([view, *item.name.encode()])
         turns, mirrored = int(rng.integers(4)), bool(rng.random() < 0.5)
         if self.zoom == 1 or not item.labels:
-            return Orientation(turns, mirrored)
+            return ViewTransform(turns, mirrored)
         shape = next(iter(item.labels.values())).shape
         least, most = (side / max(shape) for side in self.sides)
         low, high = min(1.0, max(1 / self.zoom, least)), max(1.0, min(self.zoom, most))
         scale = np.exp(rng.uniform(np.log(low), np.log(high)))
         height, width = (max(1, round(side * scale)) for side in shape)
-        return Orientation(turns, mirrored, (width, height) if turns % 2 else (height, width))
+        return ViewTransform(turns, mirrored, (width, height) if turns % 2 else (height, width))
 
 
-DEFAULT_VIEWS = Views()
+DEFAULT_AUGMENTATION = Augmentation()
 
 
 @dataclass(frozen=True)
 class Window:
-    """Part of a view's embedding, cells of 16 px: corner and size."""
+    """A window of a view, in cells of 16 px: corner and size."""
 
     x0: int
     y0: int
@@ -84,8 +91,8 @@ class Window:
     h: int
 
 
-def piece(image: np.ndarray, window: Window) -> np.ndarray:
-    """The window of an image at the tower's scale, ``(16 h, 16 w)`` int32, 0 beyond the image's edges."""
+def crop_window(image: np.ndarray, window: Window) -> np.ndarray:
+    """Crop a window of an image that has its size at the SAM tower: ``(16 h, 16 w)`` int32, 0 outside the image."""
     y, x = window.y0 * STRIDE, window.x0 * STRIDE
     part = image[y : y + window.h * STRIDE, x : x + window.w * STRIDE]
     out = np.zeros((window.h * STRIDE, window.w * STRIDE), np.int32)

@@ -13,10 +13,10 @@ import numpy as np
 
 from lisa_micro.loading import load_assistant
 from lisa_micro_finetune.adapt.data import Records
+from lisa_micro_finetune.adapt.digest import short_digest
 from lisa_micro_finetune.adapt.evaluate import Case, evaluate, picture
 from lisa_micro_finetune.adapt.export import write_json
-from lisa_micro_finetune.adapt.settings import Judge
-from lisa_micro_finetune.digest import short_digest
+from lisa_micro_finetune.adapt.settings import EvaluationSettings
 
 METRICS, MASKS = "before.json", "before.npz"
 
@@ -29,30 +29,30 @@ class Evaluation:
         part: held-out records, ``None`` if there are none.
         cases: requests about them, with true labels.
         settings: numbers of images, scenes and requests.
-        seed: of the requests on which forgetting is measured.
+        seed: seed of the requests on which forgetting is measured.
         device: name of the device.
         log: receives lines of text.
     """
 
     part: Records | None
     cases: list[Case]
-    settings: Judge
+    settings: EvaluationSettings
     seed: int
     device: str
     log: Callable[[str], None]
 
     def before(self, preset: str, folder: Path) -> None:
-        """Evaluate the model as it is, once per run; metrics and masks are kept in ``folder``."""
+        """Evaluate the model as it is, once per run; metrics and masks are written to ``folder``."""
         if not (self.cases or self.settings.scenes):
             return
-        # another model or other requests are evaluated anew
+        # a change of model or requests needs a new evaluation
         described = [
             (c.image, c.name, c.prompt, c.concept, c.truth.shape, int((c.truth > 0).sum())) for c in self.cases
         ]
         key = short_digest({"preset": preset, "judge": self.settings.model_dump_json(), "cases": str(described)})
         if (folder / METRICS).is_file():
-            kept = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-            if kept.get("key") == key:
+            earlier = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+            if earlier.get("key") == key:
                 return
         self.log(f"evaluating {preset} before training: {len(self.cases)} requests, {self.settings.scenes} scenes")
         metrics, masks = self._evaluate(preset)
@@ -65,7 +65,8 @@ class Evaluation:
         """Evaluate the adapter; draw ``cases.png`` into its folder.
 
         Args:
-            folder: of the run, with what :meth:`before` kept.
+            adapter: folder of the adapter.
+            folder: folder of the run, with the files that :meth:`before` wrote.
 
         Returns:
             metrics before and after, the gain in gIoU, and what was forgotten; empty if nothing is evaluated.
@@ -75,18 +76,18 @@ class Evaluation:
         self.log(f"evaluating {adapter}")
         metrics, masks = self._evaluate(str(adapter))
         was = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-        told: dict[str, Any] = {}
+        results: dict[str, Any] = {}
         if "own" in metrics and "own" in was:
             old, new = was["own"], metrics["own"]
-            told = {"before": old, "after": new, "gain": new["giou"] - old["giou"]}
+            results = {"before": old, "after": new, "gain": new["giou"] - old["giou"]}
             picture(self.part, self.cases, self._masks_before(folder), masks, adapter / "cases.png")
-            self.log(f"gIoU on the validation part: {old['giou']:.3f} before, {new['giou']:.3f} after")
+            self.log(f"gIoU on validation images: {old['giou']:.3f} before, {new['giou']:.3f} after")
         if "remembered" in metrics and "remembered" in was:
             old, new = was["remembered"], metrics["remembered"]
             lost = {n: old[n] - new[n] for n in ("giou", "exact") if n in old and n in new}
-            told["forgetting"] = {"before": old, "after": new, "lost": lost}
-            self.log("forgotten: " + ", ".join(f"{n} {v:+.3f}" for n, v in lost.items()))
-        return told
+            results["forgetting"] = {"before": old, "after": new, "lost": lost}
+            self.log("forgetting: " + ", ".join(f"{n} {v:+.3f}" for n, v in lost.items()))
+        return results
 
     def _evaluate(self, preset: str) -> tuple[dict[str, Any], list[np.ndarray]]:
         assistant = load_assistant(preset, device=self.device)

@@ -1,7 +1,8 @@
-"""One's own records, and the default's scenes beside them, as what the stage ``adapt`` learns from."""
+"""Training items of the stage ``adapt``: records of the user, and simulated scenes."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Iterable
@@ -28,21 +29,25 @@ DIRECTIONS = re.compile(
     r"\b(left|right|top|bottom|upper|lower|above|below|corner|horizontal|vertical|north|south|east|west|quadrant)\b",
     re.IGNORECASE,
 )
-"""Words that are true of an image only as it lies."""
+"""Words whose truth depends on the orientation of the image."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What one [SEG] is to outline: ``key`` into :attr:`Item.labels`, ``None`` where it is not known; ``code``: number
-    of its concept in the code book, -1 where it has none."""
+    """The target of one [SEG].
+
+    Attributes:
+        key: key into :attr:`Item.labels`, ``None`` if the target is not known.
+        concept: number of the concept whose class embedding stands for the target, -1 if there is none.
+    """
 
     key: str | None
-    code: int = -1
+    concept: int = -1
 
 
 @dataclass(frozen=True)
-class Said:
-    """One turn: the user's words, the reply in the reply language, a goal for each [SEG]."""
+class TrainingTurn:
+    """One turn of a conversation: the request, the reply in the reply language, and a goal for each [SEG]."""
 
     user: str
     reply: str
@@ -50,21 +55,23 @@ class Said:
 
     @property
     def fixed(self) -> bool:
-        """Whether it speaks of directions, so that the image may not be turned."""
+        """Whether it mentions directions, so that the image must not be turned."""
         return bool(DIRECTIONS.search(self.user) or DIRECTIONS.search(self.reply))
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image to learn from.
+    """One image to train on.
 
     Attributes:
-        name: for messages. kind: ``"own"`` or ``"sim"``.
+        name: name for messages.
+        kind: ``"record"`` or ``"sim"``.
         pixels: ``(H, W)`` uint8, robust contrast.
-        labels: int16 ``(h, w)`` label images at the size at which the SAM tower sees the image: by concept, and by
-            ``"turn.target"`` for what only a conversation refers to.
-        instances: whether touching particles are told apart.
-        turns: the conversation; empty where there is none. facts: for the default's texts, ``None`` without labels.
+        labels: int16 ``(h, w)`` label images that have the size of the image at the SAM tower, by concept, and by
+            ``"turn.target"`` for targets of a conversation that are no whole concept.
+        instances: whether touching particles have different labels.
+        turns: the conversation; empty if there is none.
+        facts: facts for the built-in texts; ``None`` without labels.
     """
 
     name: str
@@ -72,17 +79,24 @@ class Item:
     pixels: np.ndarray
     labels: dict[str, np.ndarray]
     instances: bool
-    turns: tuple[Said, ...] = ()
+    turns: tuple[TrainingTurn, ...] = ()
     facts: dict | None = None
 
     @property
     def fixed(self) -> bool:
+        """Whether the conversation mentions directions, so that the image must not be turned."""
         return any(turn.fixed for turn in self.turns)
 
 
 @dataclass(frozen=True)
 class Records:
-    """Records of one part of the data: examples, their records and their lines in the file."""
+    """Records of one part of the data.
+
+    Attributes:
+        file: the record file.
+        examples, records: all examples of the file and their records.
+        chosen: numbers of those that belong to this part.
+    """
 
     file: Path
     examples: Examples
@@ -97,7 +111,7 @@ class Records:
 
 
 def read_part(path: Path) -> Records:
-    """All records of a folder, the file checked as a whole.
+    """Read all records of a folder.
 
     Raises:
         InputError: see :func:`lisa_micro.datasets.records.read_records`.
@@ -107,21 +121,28 @@ def read_part(path: Path) -> Records:
 
 
 def split_records(data: Path, validation: Path | float) -> tuple[Records, Records | None]:
-    """The part to learn from and the part to judge by.
+    """Split records into a training part and a validation part.
 
-    A folder ``validation`` beside ``train`` is taken as it is; records that say to which part they belong are held to
-    it; else a share of the images is held back, chosen by a hash of their names: the same ones in every run, and all
-    records of one source image on one side.
+    A folder ``validation`` next to ``train`` is the validation part. Otherwise the parts are those that records name.
+    If they name none, a fraction of the source images is held out; it is chosen by a hash of their names, so that it is
+    the same in every run, and all records of one source image are in one part.
+
+    Args:
+        data: folder of the records.
+        validation: folder of the validation records, or the fraction of the images to hold out.
+
+    Returns:
+        the training part and the validation part, ``None`` if that is empty.
 
     Raises:
-        InputError: no records, or nothing left to learn from.
+        InputError: no records, or no training records.
     """
     if isinstance(validation, Path):
         return read_part(data), read_part(validation)
     if not (data / FILE_NAME).is_file() and (data / "train" / FILE_NAME).is_file():
-        held_back = data / "validation"
+        held_out = data / "validation"
         train = read_part(data / "train")
-        return train, read_part(held_back) if (held_back / FILE_NAME).is_file() else None
+        return train, read_part(held_out) if (held_out / FILE_NAME).is_file() else None
     whole = read_part(data)
     parts = [record.split for record in whole.records]
     if any(part is not None for part in parts):
@@ -133,21 +154,19 @@ def split_records(data: Path, validation: Path | float) -> tuple[Records, Record
         held = set(names[: min(count, len(names) - 1)])
         inside = [name in held for name in source]
     train = tuple(k for k, v in enumerate(inside) if not v)
-    judged = tuple(k for k, v in enumerate(inside) if v)
+    held_out = tuple(k for k, v in enumerate(inside) if v)
     if not train:
-        raise InputError(f"{whole.file} has no record to learn from: all belong to the validation part")
-    pieces = [Records(whole.file, whole.examples, whole.records, part) for part in (train, judged)]
-    return pieces[0], pieces[1] if judged else None
+        raise InputError(f"{whole.file} has no training record: all belong to the validation part.")
+    pieces = [Records(whole.file, whole.examples, whole.records, part) for part in (train, held_out)]
+    return pieces[0], pieces[1] if held_out else None
 
 
 def _digest(text: str) -> str:
-    import hashlib
-
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def fingerprint(*parts: Records | None) -> dict[str, str]:
-    """sha256 of every file that the records name, and of the record files, by path from the record file's folder."""
+    """SHA-256 of the record files and of every file that they name, by path relative to the data folder's parent."""
     found: dict[str, str] = {}
     for part in parts:
         if part is None:
@@ -159,12 +178,12 @@ def fingerprint(*parts: Records | None) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def read_items(part: Records, config: LisaConfig, kind: str = "own") -> list[Item]:
-    """Every record of a part as an :class:`Item`.
+def read_items(part: Records, config: LisaConfig, kind: str = "record") -> list[Item]:
+    """Convert every record of a part to an :class:`Item`.
 
     Raises:
-        InputError: labels of another shape, targets that are not in them, replies that do not parse, and so on: all of
-            them, each with its line.
+        InputError: labels of another shape, targets that the labels lack, replies that do not parse, and so on; the
+            message lists all faults with their lines.
     """
     items, faults = [], []
     for k in part.chosen:
@@ -175,17 +194,17 @@ def read_items(part: Records, config: LisaConfig, kind: str = "own") -> list[Ite
             faults.append(text if "line " in text else f"record {k + 1} ({part.records[k].file_name}): {text}")
     if faults:
         more = f"\n... and {len(faults) - SHOWN_ERRORS} more" if len(faults) > SHOWN_ERRORS else ""
-        raise InputError(f"{part.file} cannot be learnt from:\n" + "\n".join(faults[:SHOWN_ERRORS]) + more)
+        raise InputError(f"{part.file} cannot be used for training:\n" + "\n".join(faults[:SHOWN_ERRORS]) + more)
     if not any(item.turns or item.facts for item in items):
-        raise InputError(f"{part.file} has neither conversations nor labels: there is nothing to learn from")
+        raise InputError(f"{part.file} has neither conversations nor labels, so there is nothing to train on.")
     return items
 
 
-def make_item(example: Example, config: LisaConfig, kind: str = "own") -> Item:
-    """One record, its label images brought to the size at which the SAM tower sees the image.
+def make_item(example: Example, config: LisaConfig, kind: str = "record") -> Item:
+    """Convert one record; its labels are resampled to the size of the image at the SAM tower.
 
     Raises:
-        InputError: what is wrong with it.
+        InputError: the record cannot be used.
     """
     shape = example.micrograph.shape
     work = work_shape(*shape, config.work_side, config.least_side)
@@ -193,7 +212,7 @@ def make_item(example: Example, config: LisaConfig, kind: str = "own") -> Item:
     truth = example.truth() if example.labels is not None or example.concept_labels else {}
     labels: dict[str, np.ndarray] = {}
 
-    def keep(key: str, image: np.ndarray) -> str:
+    def store(key: str, image: np.ndarray) -> str:
         if key not in labels:
             labels[key] = resample_nearest(image.astype(np.int32), work).astype(np.int16)
         return key
@@ -206,19 +225,19 @@ def make_item(example: Example, config: LisaConfig, kind: str = "own") -> Item:
         goals = []
         for place, (target, said) in enumerate(zip(turn.targets, reply.targets, strict=True)):
             concept = target.concept or said.concept
-            # with a constraint the decoder outlines all of the concept, and the constraint is executed
+            # with a constraint the decoder segments the whole concept, and the runtime applies the constraint
             derived = concept if said.clauses and concept in truth else target.concept
             if derived in truth:
-                key = keep(derived, truth[derived])
+                key = store(derived, truth[derived])
             else:
-                key = keep(f"{number}.{place}", example.target_labels(target))
-            # a mask of some particles is not what the code of all particles stands for
+                key = store(f"{number}.{place}", example.target_labels(target))
+            # the class embedding of particles stands for all of them, and not for a mask of some
             whole = key == concept or (target.mask is not None and concept not in CONCEPTS)
             goals.append(Goal(key, config.code_number(concept or "") if whole else -1))
-        turns.append(Said(turn.user, turn.assistant, tuple(goals)))
+        turns.append(TrainingTurn(turn.user, turn.assistant, tuple(goals)))
     known = {c: m for c, m in truth.items() if c in vocabulary.names}
     for concept, image in known.items():
-        keep(concept, image)
+        store(concept, image)
     pixels = to_bytes(example.micrograph.pixels)
     separate = example.labels is not None and not example.semantic
     facts = None
@@ -228,16 +247,16 @@ def make_item(example: Example, config: LisaConfig, kind: str = "own") -> Item:
 
 
 def with_concepts(config: LisaConfig, data: Path) -> LisaConfig:
-    """A base's configuration with the concepts of a data set that it does not know yet, behind its own.
+    """Append the concepts of a data set that the base does not know to its configuration.
 
     Raises:
-        InputError: ``dataset.yaml`` cannot be used, or its nouns are taken.
+        InputError: ``dataset.yaml`` is invalid, or its nouns belong to other concepts.
     """
     folder = record_file(data if (data / FILE_NAME).is_file() else data / "train").parent
-    own = read_vocabulary(folder).own
+    custom = read_vocabulary(folder).own
     more = {
         c.name: OwnConcept(nouns=(c.singular, c.plural), kind="instances" if c.instances else "region")
-        for c in own
+        for c in custom
         if c.name not in config.concepts
     }
     if not more:
@@ -247,12 +266,16 @@ def with_concepts(config: LisaConfig, data: Path) -> LisaConfig:
             config.model_copy(update={"concepts": {**config.concepts, **more}}).model_dump()
         )
     except ValueError as error:
-        raise InputError(f"the concepts of {folder / CONCEPT_FILE} do not go with the base's: {error}") from error
+        raise InputError(
+            f"The concepts of {folder / CONCEPT_FILE} conflict with those of the base: {error}."
+        ) from error
 
 
 def simulated_items(folder: Path, count: int, seed: int, side: int, config: LisaConfig) -> list[Item]:
-    """Scenes of the simulator with the truth of all default concepts, prepared into ``folder`` where they are not there
-    yet: half of them agglomerates, without which few would show necks and pores."""
+    """Simulate scenes with the truth of all built-in concepts, or read them from ``folder``.
+
+    Half of them show agglomerates, since few others have necks and pores.
+    """
     items = []
     for path in prepare_simulated(folder, count, seed, (side, side), agglomerates=True):
         source = read_source(path)
@@ -262,6 +285,6 @@ def simulated_items(folder: Path, count: int, seed: int, side: int, config: Lisa
     return items
 
 
-def learnt_replies(items: list[Item]) -> int:
-    """How many [SEG] the conversations hold, for messages."""
+def count_targets(items: list[Item]) -> int:
+    """Number of [SEG] in all conversations."""
     return sum(turn.reply.count(SEG) for item in items for turn in item.turns)

@@ -1,7 +1,8 @@
-"""Before and after: how well words outline what one's own validation images show, and what was forgotten."""
+"""Evaluate a model on validation images of the user, and on what the base could do before."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,25 +13,37 @@ from lisa_micro.datasets.readers import Example
 from lisa_micro.datasets.records import Turn
 from lisa_micro.datasets.texts import SceneFacts, held_out_suite
 from lisa_micro.datasets.texts.custom import sample_custom_conversation
-from lisa_micro.evaluate.language import score_reply as judge_reply
+from lisa_micro.evaluate.language import score_reply
 from lisa_micro.evaluate.scenes import FIRST_SEED, is_there, micrograph_of, scenes
 from lisa_micro.evaluate.wordings import whole_concept_wordings
 from lisa_micro.geometry import boxes_from_labels
 from lisa_micro.language import Concept, Vocabulary, parse_reply
 from lisa_micro.metrics import ciou, giou, iou
+from lisa_micro.protocols import Assistant
 from lisa_micro.types import Micrograph
 from lisa_micro_finetune.adapt.data import Records
-from lisa_micro_finetune.adapt.settings import Judge
+from lisa_micro_finetune.adapt.settings import EvaluationSettings
 
 MOST_BOXES = 60
+"""Largest number of true boxes per structure and image."""
 SHOWN = 3
-KEPT_CONCEPTS = ("particle", "neck", "pore")
+"""Number of best and of worst cases in the picture."""
+KNOWN_CONCEPTS = ("particle", "neck", "pore")
+"""Concepts by which forgetting is measured."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One request about one image: its number in the part, the words, where they come from, what is asked for, and its
-    true labels ``(H, W)``."""
+    """One request about one image.
+
+    Attributes:
+        image: number of the image in its part.
+        name: name of the image.
+        prompt: the request.
+        kind: ``"record"``, or ``"held back"`` for a held-out wording.
+        concept: the requested concept.
+        truth: true labels ``(H, W)``.
+    """
 
     image: int
     name: str
@@ -40,11 +53,14 @@ class Case:
     truth: np.ndarray
 
 
-def make_cases(part: Records, vocabulary: Vocabulary, judge: Judge, seed: int) -> list[Case]:
-    """Requests about validation images: those of the records, unless their targets are not what the answer would show,
-    and held-back wordings for what is labelled: the concepts that users taught, and particles."""
+def make_cases(part: Records, vocabulary: Vocabulary, settings: EvaluationSettings, seed: int) -> list[Case]:
+    """Make requests about validation images.
+
+    These are requests of the records, unless the answer would show less than their targets, and held-out wordings for
+    labelled custom classes and particles.
+    """
     cases: list[Case] = []
-    for number, k in enumerate(part.chosen[: judge.images]):
+    for number, k in enumerate(part.chosen[: settings.images]):
         example = part.examples[k]
         turn = example.turns[0] if example.turns else None
         if turn is not None and turn.targets and not _narrowed(turn, vocabulary):
@@ -52,19 +68,19 @@ def make_cases(part: Records, vocabulary: Vocabulary, judge: Judge, seed: int) -
             concept = turn.targets[0].concept or "own words"
             cases.append(Case(k, example.name, turn.user, "record", concept, truth))
         for concept, truth in labelled(example, vocabulary).items():
-            asked = wordings(vocabulary, concept, judge.wordings, seed)
+            asked = wordings(vocabulary, concept, settings.wordings, seed)
             cases += [Case(k, example.name, w, "held back", concept, truth) for w in rotated(asked, number)]
     return cases
 
 
 def _narrowed(turn: Turn, vocabulary: Vocabulary) -> bool:
-    """Whether the answer shows less than the target: all of a concept, of which ``<where>`` leaves some."""
+    """Whether the answer shows less than a target: the target is a whole concept, and ``<where>`` narrows it."""
     said = parse_reply(turn.assistant, vocabulary).targets
     return any(s.clauses and t.concept is not None for s, t in zip(said, turn.targets, strict=True))
 
 
 def labelled(example: Example, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
-    """True labels of what held-back wordings ask for: concepts of one's own, and particles."""
+    """True labels by concept, for the labelled custom classes and particles."""
     if example.labels is None and not example.concept_labels:
         return {}
     truth = example.truth()
@@ -73,15 +89,15 @@ def labelled(example: Example, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
 
 
 def wordings(vocabulary: Vocabulary, concept: str, n: int, seed: int) -> list[str]:
-    """``n`` held-back requests for all of a concept."""
-    own = vocabulary.own_concept(concept)
+    """Draw ``n`` held-out requests for a whole concept."""
+    custom = vocabulary.own_concept(concept)
     if n == 0:
         return []
-    return whole_concept_wordings(concept, n, seed) if own is None else own_wordings(own, n, seed)
+    return whole_concept_wordings(concept, n, seed) if custom is None else custom_wordings(custom, n, seed)
 
 
-def own_wordings(concept: Concept, n: int, seed: int) -> list[str]:
-    """The same for a concept that users taught."""
+def custom_wordings(concept: Concept, n: int, seed: int) -> list[str]:
+    """Draw ``n`` held-out requests for a custom class."""
     rng = np.random.default_rng([seed, 0x0E17])
     facts = SceneFacts("BF-TEM", {"particle": 20, concept.name: 10}, 0.2, True)
     found: dict[str, None] = {}
@@ -95,13 +111,13 @@ def own_wordings(concept: Concept, n: int, seed: int) -> list[str]:
 
 
 def rotated(items: list[str], by: int) -> list[str]:
-    """The same in another order, so that images do not all begin with the same wording."""
+    """Rotate a list, so that images do not all begin with the same wording."""
     by = by % len(items) if items else 0
     return items[by:] + items[:by]
 
 
-def answer_all(assistant: Any, part: Records, cases: list[Case]) -> list[np.ndarray]:
-    """``(H, W)`` bool masks, the union of all that each answer outlines."""
+def answer_all(assistant: Assistant, part: Records, cases: list[Case]) -> list[np.ndarray]:
+    """Ask all requests; the masks ``(H, W)`` bool are the union of each answer's segments."""
     masks = []
     image: tuple[int, Micrograph] | None = None
     for case in cases:
@@ -117,29 +133,30 @@ def score(cases: list[Case], masks: list[np.ndarray]) -> dict[str, Any]:
     pairs = [(mask, case.truth > 0) for mask, case in zip(masks, cases, strict=True)]
     values = [iou(*pair) for pair in pairs]
 
-    def table(key: str) -> list[dict[str, Any]]:
-        names = list(dict.fromkeys(getattr(case, key) for case in cases))
-        rows = []
-        for name in names:
-            own = [p for p, c in zip(pairs, cases, strict=True) if getattr(c, key) == name]
-            rows.append({key: name, "n": len(own), "giou": giou(own), "ciou": ciou(own)})
-        return rows
+    def table(key: str, value_of: Callable[[Case], str]) -> list[dict[str, Any]]:
+        groups: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        for case, pair in zip(cases, pairs, strict=True):
+            groups.setdefault(value_of(case), []).append(pair)
+        return [{key: name, "n": len(g), "giou": giou(g), "ciou": ciou(g)} for name, g in groups.items()]
 
     return {
         "requests": len(cases),
         "giou": giou(pairs),
         "ciou": ciou(pairs),
         "iou": [round(v, 4) for v in values],
-        "wordings": table("prompt"),
-        "concepts": table("concept"),
-        "images": table("name"),
+        "wordings": table("prompt", lambda case: case.prompt),
+        "concepts": table("concept", lambda case: case.concept),
+        "images": table("name", lambda case: case.name),
     }
 
 
-def box_bound(assistant: Any, part: Records, cases: list[Case]) -> float | None:
-    """Mean IoU of the same structures outlined from their true boxes: what the tower and the decoder could give if
-    words meant the right thing. ``None`` without any."""
-    values, seen = [], set()
+def box_bound(assistant: Assistant, part: Records, cases: list[Case]) -> float | None:
+    """Mean IoU of the same structures segmented from their true boxes, ``None`` if there are none.
+
+    It shows what the SAM tower and the decoder could reach if the words were understood perfectly.
+    """
+    values: list[float] = []
+    seen: set[tuple[int, str]] = set()
     for case in cases:
         if (case.image, case.concept) in seen or not case.truth.any():
             continue
@@ -151,46 +168,53 @@ def box_bound(assistant: Any, part: Records, cases: list[Case]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def remembered(assistant: Any, judge: Judge, seed: int) -> dict[str, Any]:
-    """What the default knows, on a small fixed set: gIoU of concepts on simulated scenes in held-back wordings, and the
-    share of held-back requests that are read exactly."""
+def remembered(assistant: Assistant, settings: EvaluationSettings, seed: int) -> dict[str, Any]:
+    """Evaluate what the base can do, on a small fixed set.
+
+    Returns:
+        ``giou`` of built-in concepts on simulated scenes in held-out wordings, and ``exact``, the fraction of held-out
+        requests with an exact reply.
+    """
     result: dict[str, Any] = {}
-    pairs, shown = [], []
-    asked = {c: whole_concept_wordings(c, max(judge.scenes, 1), seed) for c in KEPT_CONCEPTS}
-    for number, scene in enumerate(scenes(judge.scenes, FIRST_SEED)):
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    shown: list[Micrograph] = []
+    asked = {c: whole_concept_wordings(c, max(settings.scenes, 1), seed) for c in KNOWN_CONCEPTS}
+    for number, scene in enumerate(scenes(settings.scenes, FIRST_SEED)):
         micrograph = micrograph_of(scene)
         shown.append(micrograph)
-        for concept in KEPT_CONCEPTS:
+        for concept in KNOWN_CONCEPTS:
             if is_there(scene, concept):
                 mask = assistant.ask(micrograph, asked[concept][number]).labels(micrograph.shape) > 0
                 pairs.append((mask, scene.labels(concept) > 0))
     if pairs:
         result |= {"giou": giou(pairs), "masks": len(pairs)}
-    if judge.requests and shown:
-        suite = held_out_suite(judge.requests, seed)
-        right = 0
+    if settings.requests and shown:
+        suite = held_out_suite(settings.requests, seed)
+        correct = 0
         for number, item in enumerate(suite):
-            # neighbours share a scene, so that it is encoded once
+            # consecutive requests share a scene, so that it is encoded once
             micrograph = shown[number * len(shown) // len(suite)]
-            right += judge_reply(item, assistant.parse(micrograph, item.prompt, tuple(item.history)))["right"]
-        result |= {"exact": right / len(suite), "requests": len(suite)}
+            correct += score_reply(item, assistant.parse(micrograph, item.prompt, tuple(item.history)))["right"]
+        result |= {"exact": correct / len(suite), "requests": len(suite)}
     return result
 
 
-def evaluate(assistant: Any, part: Records | None, cases: list[Case], judge: Judge, seed: int) -> tuple[dict, list]:
-    """All figures of one model, and its masks for the cases."""
-    figures: dict[str, Any] = {}
+def evaluate(
+    assistant: Assistant, part: Records | None, cases: list[Case], settings: EvaluationSettings, seed: int
+) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Compute all metrics of one model, and its masks for the cases."""
+    metrics: dict[str, Any] = {}
     masks: list[np.ndarray] = []
     if part is not None and cases:
         masks = answer_all(assistant, part, cases)
-        figures["own"] = {**score(cases, masks), "box_giou": box_bound(assistant, part, cases)}
-    if judge.scenes:
-        figures["remembered"] = remembered(assistant, judge, seed)
-    return figures, masks
+        metrics["own"] = {**score(cases, masks), "box_giou": box_bound(assistant, part, cases)}
+    if settings.scenes:
+        metrics["remembered"] = remembered(assistant, settings, seed)
+    return metrics, masks
 
 
 def _distinct(cases: list[Case], order: list[int]) -> list[int]:
-    """The first :data:`SHOWN` cases in this order that are about different images or things."""
+    """The first :data:`SHOWN` cases in this order that differ in image or concept."""
     first: dict[tuple[int, str], int] = {}
     for k in order:
         first.setdefault((cases[k].image, cases[k].concept), k)
@@ -200,7 +224,11 @@ def _distinct(cases: list[Case], order: list[int]) -> list[int]:
 def picture(
     part: Records, cases: list[Case], before: list[np.ndarray], after: list[np.ndarray], path: Path
 ) -> list[int]:
-    """The cases that gained the most and the least, truth, before and after side by side; which cases were drawn."""
+    """Draw the cases with the largest and the smallest gain: truth, before and after side by side.
+
+    Returns:
+        numbers of the cases that were drawn.
+    """
     from matplotlib.figure import Figure
 
     from lisa_micro.viz import draw_overlay

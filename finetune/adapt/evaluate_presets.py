@@ -1,5 +1,4 @@
-"""Compare presets or adapters on records: the requests that the stage ``adapt`` asks before and after training, without
-training. For a second folder of images that nothing was learnt from, or a second adapter on the same images."""
+"""Compare presets and adapters on records, by the requests that the stage ``adapt`` uses before and after training."""
 
 from __future__ import annotations
 
@@ -9,24 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from lisa_micro.datasets.records import FILE_NAME
+from lisa_micro.loading import load_assistant
 from lisa_micro.models.lisa.adapter import AdapterConfig, find_preset, is_adapter, read_parts
 from lisa_micro.models.memory import keep_memory
 from lisa_micro.types import InputError
 from lisa_micro_finetune.adapt.data import Records, read_part, split_records, with_concepts
 from lisa_micro_finetune.adapt.evaluate import Case, answer_all, box_bound, make_cases, picture, score
 from lisa_micro_finetune.adapt.export import write_json
-from lisa_micro_finetune.adapt.settings import Judge
+from lisa_micro_finetune.adapt.settings import EvaluationSettings
 
 
 @dataclass(frozen=True)
 class PresetTest:
-    """What is asked.
+    """Which requests are evaluated.
 
     Attributes:
-        images: number of images at most.
-        wordings: held-out wordings for each image and concept.
-        boxes: whether true boxes are segmented too, which bounds what words can reach.
-        seed: of the wordings.
+        images: largest number of images.
+        wordings: number of held-out wordings for each image and concept.
+        boxes: whether to segment from true boxes, too, which shows what words could reach.
+        seed: seed of the wordings.
     """
 
     images: int = 20
@@ -36,34 +36,34 @@ class PresetTest:
 
 
 def evaluation_part(data: Path) -> Records:
-    """The validation part of a data set, or all of it where its records belong to none.
+    """The validation part of a data set, or all records if they name no parts.
 
     Raises:
-        InputError: no records, or broken ones.
+        InputError: no records, or invalid ones.
     """
     if not (data / FILE_NAME).is_file() and (data / "train" / FILE_NAME).is_file():
-        held_back = split_records(data, 0.0)[1]
-        return read_part(data / "train") if held_back is None else held_back
+        held_out = split_records(data, 0.0)[1]
+        return read_part(data / "train") if held_out is None else held_out
     whole = read_part(data)
     chosen = tuple(k for k, record in enumerate(whole.records) if record.split in ("validation", "test"))
     return Records(whole.file, whole.examples, whole.records, chosen or whole.chosen)
 
 
 def cases_of(presets: list[str], part: Records, test: PresetTest) -> list[Case]:
-    """The same requests for all presets: about every concept that one of them, or the records, have a word for.
+    """Make the same requests for all presets, about the concepts of the last preset and of the records.
 
     Raises:
-        InputError: a preset is not there, or there is nothing to ask about.
+        InputError: a preset does not exist, or the records give no requests.
     """
     for preset in presets:
         home = find_preset(preset)
         if is_adapter(home):
             AdapterConfig.read(home)
     config = with_concepts(read_parts(find_preset(presets[-1])).config, part.file.parent)
-    settings = Judge(wordings=test.wordings, images=test.images)
+    settings = EvaluationSettings(wordings=test.wordings, images=test.images)
     cases = make_cases(part, config.vocabulary, settings, test.seed)
     if not cases:
-        raise InputError(f"{part.file} has neither labels nor requests with targets to evaluate on")
+        raise InputError(f"{part.file} has neither labels nor requests with targets, so there is nothing to evaluate.")
     return cases
 
 
@@ -75,12 +75,12 @@ def compare(
     out: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, dict[str, Any]]:
-    """Ask all presets the same and score the answers.
+    """Evaluate all presets on the same requests.
 
     Args:
         presets: names or folders of presets and adapters.
         data: folder of records; see :func:`evaluation_part`.
-        test: what is asked.
+        test: which requests are evaluated.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
         out: folder for ``judgement.json`` and, of two or more presets, ``cases.png`` of the first and the last.
         say: prints one line of progress.
@@ -91,8 +91,6 @@ def compare(
     Raises:
         InputError: records or presets that cannot be used.
     """
-    from lisa_micro.loading import load_assistant
-
     keep_memory(256)
     part = evaluation_part(data)
     cases = cases_of(presets, part, test)
@@ -113,10 +111,11 @@ def compare(
 
 
 def report(results: dict[str, dict[str, Any]], shown: int) -> Iterator[str]:
-    """Lines of a report: one line a preset, then gIoU by concept, by wording and by image with a column a preset.
+    """Write a report: a line per preset, then gIoU by concept, wording and image with a column per preset.
 
     Args:
-        shown: lines of a table at most.
+        results: metrics by preset.
+        shown: largest number of lines per table.
     """
     for preset, metrics in results.items():
         bound = metrics["box_giou"]

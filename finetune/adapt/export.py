@@ -1,4 +1,4 @@
-"""The adapter folder: what learnt, what it belongs to, and a card that says both."""
+"""Write an adapter: trained weights, configuration and model card."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PREFIX = "lisa."
 
 
 def adapter_state(model: LisaModel, values: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Learnt values by their names in training -> by their names in an adapter's file."""
+    """Rename trained weights from their names in training to their names in the adapter's file."""
     language = PREFIX + "language."
     lora = {n[len(language) :]: v for n, v in values.items() if n.startswith(language)}
     state = {n[len(PREFIX) :]: v for n, v in values.items() if not n.startswith(language)}
@@ -35,39 +35,43 @@ def adapter_state(model: LisaModel, values: dict[str, Tensor]) -> dict[str, Tens
 
 
 def load_adapter_state(model: LisaModel, state: dict[str, Tensor], settings: LoraSettings | None, what: str) -> None:
-    """Go on from an adapter: its values into a model that is built for training. Its LoRA goes into the one that
-    learns, or, where the language model is not to learn, into its weights.
+    """Load an adapter into a model that is built for training.
+
+    Its LoRA is loaded into the LoRA to train, or merged into the language model if that is frozen.
 
     Args:
-        settings: of the adapter's LoRA. what: what an error calls the adapter.
+        model: the model.
+        state: tensors of the adapter.
+        settings: settings of the adapter's LoRA.
+        what: name of the adapter in messages.
 
     Raises:
-        InputError: it does not fit; another rank, say.
+        InputError: the adapter does not match, for example because of another rank.
     """
-    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+    from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 
     lora = part_of(state, "lora")
-    if lora and settings is not None and not hasattr(model.language, "peft_config"):
+    if lora and settings is not None and not isinstance(model.language, PeftModel):
         add_lora_weights(model.language, lora, settings, what)
     elif lora:
-        own = get_peft_model_state_dict(model.language)
-        shapes = (n for n in own.keys() & lora.keys() if own[n].shape != lora[n].shape)
-        wrong = misfit(own.keys() - lora.keys(), lora.keys() - own.keys(), shapes)
+        expected = get_peft_model_state_dict(model.language)
+        shapes = (n for n in expected.keys() & lora.keys() if expected[n].shape != lora[n].shape)
+        wrong = misfit(expected.keys() - lora.keys(), lora.keys() - expected.keys(), shapes)
         if wrong:
-            raise InputError(f"start: {what} does not fit the LoRA of this run ({wrong}); set lora.rank to its own")
+            raise InputError(f"start: {what} does not match the LoRA of this run ({wrong}); set lora.rank to its rank.")
         set_peft_model_state_dict(model.language, lora)
     parameters = dict(model.named_parameters())
     for name, value in state.items():
         if name.startswith("lora."):
             continue
         if name not in parameters or parameters[name].shape[1:] != value.shape[1:]:
-            raise InputError(f"start: {what} has {name}, which does not fit the base")
-        # a code book that has grown since keeps its new rows
+            raise InputError(f"start: {what} has {name}, which does not match the base.")
+        # the table of class embeddings may have new rows, which stay as they are
         parameters[name].data[: len(value)] = value if value.ndim else value.reshape(())
 
 
 def write_adapter(folder: Path, config: AdapterConfig, state: dict[str, Tensor]) -> None:
-    """Write an adapter folder (float16), in the place of one that was there only when all is written."""
+    """Write an adapter folder (float16); an existing one is replaced when all files are complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -85,19 +89,19 @@ def write_adapter(folder: Path, config: AdapterConfig, state: dict[str, Tensor])
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, renamed into its place."""
+    """Write a text file atomically."""
     scratch = path.with_name(path.name + ".part")
     scratch.write_text(text, encoding="utf-8")
     os.replace(scratch, path)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON, renamed into its place."""
+    """Write a JSON file atomically."""
     write_text(path, json.dumps(content, indent=2))
 
 
 def card(config: AdapterConfig, metrics: dict[str, Any]) -> str:
-    """The adapter's model card, README.md."""
+    """Compose the model card of an adapter, ``README.md``."""
     parts = ", ".join(f"{k}: {v}" for k, v in config.trained.get("learn", {}).items())
     lines = [
         "---",
@@ -108,44 +112,46 @@ def card(config: AdapterConfig, metrics: dict[str, Any]) -> str:
         "",
         f"# {config.name}",
         "",
-        f"An adapter for the preset `{config.base}` of LISA-micro, tuned on {config.trained.get('images', 0)} images "
-        "of one's own. Use it wherever a preset is named:",
+        f"An adapter for the preset `{config.base}` of LISA-micro, trained on {config.trained.get('images', 0)} "
+        "images. Use it in place of a preset:",
         "",
         "```console",
         '$ lisa-micro segment IMAGE "all particles" --preset FOLDER --out out',
         "$ lisa-micro merge FOLDER --out full-preset",
         "```",
         "",
-        f"What learnt: {parts}. Steps: {metrics.get('training', {}).get('steps')}.",
+        f"Trained parts: {parts}. Steps: {metrics.get('training', {}).get('steps')}.",
         "",
     ]
     if config.concepts:
-        lines += ["Concepts of its own: " + ", ".join(config.concepts) + ".", ""]
+        lines += ["Custom classes: " + ", ".join(config.concepts) + ".", ""]
     if "after" in metrics:
-        lines += ["## On the validation part", "", "| figure | before | after |", "|---|---|---|"]
+        lines += ["## Validation images", "", "| metric | before | after |", "|---|---|---|"]
         names = (
             ("giou", "gIoU by words"),
             ("ciou", "cIoU by words"),
-            ("box_giou", "gIoU by boxes, the upper bound"),
+            ("box_giou", "gIoU by true boxes"),
             ("requests", "requests"),
         )
         lines += [f"| {text} | {_number(metrics['before'], n)} | {_number(metrics['after'], n)} |" for n, text in names]
         lines.append("")
-    kept = metrics.get("forgetting")
-    if kept:
-        lines += ["## What the base knew", "", "| figure | before | after |", "|---|---|---|"]
-        for name, text in (("giou", "gIoU on simulated scenes"), ("exact", "held-back requests read exactly")):
-            if name in kept["before"]:
-                lines.append(f"| {text} | {_number(kept['before'], name)} | {_number(kept['after'], name)} |")
+    forgetting = metrics.get("forgetting")
+    if forgetting:
+        lines += ["## Forgetting", "", "| metric | before | after |", "|---|---|---|"]
+        for name, text in (("giou", "gIoU on simulated scenes"), ("exact", "held-out requests with an exact reply")):
+            if name in forgetting["before"]:
+                lines.append(
+                    f"| {text} | {_number(forgetting['before'], name)} | {_number(forgetting['after'], name)} |"
+                )
         lines.append("")
     lines += [
-        "`metrics.json` has all figures, by wording and by image. `config.json` names the base's weights and every "
-        "file learnt from by their sha256.",
+        "`metrics.json` has all metrics, by wording and by image. `config.json` lists the SHA-256 of the base's "
+        "weights and of every training file.",
         "",
     ]
     return "\n".join(lines)
 
 
-def _number(figures: dict[str, Any], name: str) -> str:
-    value = figures.get(name)
+def _number(metrics: dict[str, Any], name: str) -> str:
+    value = metrics.get(name)
     return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,7 +1,7 @@
-"""What the stage ``adapt`` minimises, apart from the model.
+"""Losses of the stage ``adapt``.
 
-Every term is a sum over this process's part of a step, divided by the count of the whole step: the parts of all
-processes and pieces add up to the same loss as one process would have.
+Every term is a sum over this process's part of a step, divided by the count of the whole step, so that the losses of
+all processes and pieces add up to the loss of a single process.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from lisa_micro_finetune.data.crops import Maps
 from lisa_micro_finetune.losses import OTHERS, outline_terms, prompt_terms
 
 
-def outline_loss(out: MaskOutputs, target: Maps, weights: Loss) -> tuple[Tensor, Tensor]:
-    """Loss ``(N,)`` and IoU ``(N,)`` of N prompts of one window, as in the stage ``vision``."""
+def segmentation_loss(out: MaskOutputs, target: Maps, weights: Loss) -> tuple[Tensor, Tensor]:
+    """Loss ``(N,)`` and IoU ``(N,)`` of the N prompts of one window, as in the stage ``vision``."""
     terms = outline_terms(out, target)
     known = (target.presence >= 0).float()
     loss = (
@@ -31,40 +31,45 @@ def outline_loss(out: MaskOutputs, target: Maps, weights: Loss) -> tuple[Tensor,
     return loss, terms.iou
 
 
-def adapt_loss(out: AdaptOutputs, batch: AdaptBatch, codes: Tensor, weights: Loss) -> tuple[Tensor, dict[str, float]]:
-    """This piece's part of a step's loss, and sums and counts of its figures.
+def adapt_loss(
+    out: AdaptOutputs, batch: AdaptBatch, class_embeddings: Tensor, weights: Loss
+) -> tuple[Tensor, dict[str, float]]:
+    """Loss and metrics of one piece of a step.
 
     Args:
-        codes: ``(concepts, D)``, the code book, without gradient.
+        out: outputs of the model.
+        batch: the piece.
+        class_embeddings: ``(concepts, D)``, without gradient.
+        weights: weights of the terms.
 
     Returns:
-        the part of the loss; figures as sums, each with its count under ``"#" + name``.
+        the part of the loss; metrics as sums, each with its count under ``"#" + name``.
     """
     totals = batch.totals
     words = F.cross_entropy(out.logits.float(), out.truth, reduction="sum")
     loss = weights.words * words / totals["tokens"]
     right = int((out.logits.detach().argmax(-1) == out.truth).sum())
-    figures = {"words": float(words.detach()), "#words": len(out.truth), "token": right, "#token": len(out.truth)}
-    coded = batch.code >= 0
-    if bool(coded.any()):
-        far, others, nearest = prompt_terms(out.prompts[coded].float(), batch.code[coded], codes)
-        loss = loss + weights.prompt * (far + OTHERS * others).sum() / totals["codes"]
-        figures |= {"concept": float(nearest.sum()), "#concept": len(nearest)}
-    for look, outputs in zip(batch.looks, out.masks, strict=True):
-        each, iou = outline_loss(outputs, look.maps, weights)
-        loss = loss + (each * look.maps.weight).sum() / totals["prompts"]
-        words_end, boxes = len(look.seg), len(look.boxes)
-        there = look.maps.presence[:words_end] == 1
-        _add(figures, "iou", float(iou[:words_end][there].sum()), int(there.sum()))
-        prompted = slice(words_end, words_end + len(look.codes))
-        there = look.maps.presence[prompted] == 1
-        _add(figures, "code iou", float(iou[prompted][there].sum()), int(there.sum()))
-        _add(figures, "box iou", float(iou[len(iou) - boxes :].sum()), boxes)
-        _add(figures, "masks", float(each.detach().sum()), len(each))
-    return loss, figures
+    metrics = {"words": float(words.detach()), "#words": len(out.truth), "token": right, "#token": len(out.truth)}
+    known = batch.concept >= 0
+    if bool(known.any()):
+        far, others, nearest = prompt_terms(out.prompts[known].float(), batch.concept[known], class_embeddings)
+        loss = loss + weights.prompt * (far + OTHERS * others).sum() / totals["concepts"]
+        metrics |= {"concept": float(nearest.sum()), "#concept": len(nearest)}
+    for window, outputs in zip(batch.windows, out.masks, strict=True):
+        each, iou = segmentation_loss(outputs, window.maps, weights)
+        loss = loss + (each * window.maps.weight).sum() / totals["prompts"]
+        n_seg, n_boxes = len(window.seg), len(window.boxes)
+        present = window.maps.presence[:n_seg] == 1
+        _add(metrics, "iou", float(iou[:n_seg][present].sum()), int(present.sum()))
+        by_embedding = slice(n_seg, n_seg + len(window.concepts))
+        present = window.maps.presence[by_embedding] == 1
+        _add(metrics, "code iou", float(iou[by_embedding][present].sum()), int(present.sum()))
+        _add(metrics, "box iou", float(iou[len(iou) - n_boxes :].sum()), n_boxes)
+        _add(metrics, "masks", float(each.detach().sum()), len(each))
+    return loss, metrics
 
 
-def _add(figures: dict[str, float], name: str, value: float, count: int) -> None:
+def _add(metrics: dict[str, float], name: str, value: float, count: int) -> None:
     if count:
-        figures[name] = figures.get(name, 0.0) + value
-        figures["#" + name] = figures.get("#" + name, 0) + count
+        metrics[name] = metrics.get(name, 0.0) + value
+        metrics["#" + name] = metrics.get("#" + name, 0) + count

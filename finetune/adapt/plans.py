@@ -1,4 +1,4 @@
-"""What a batch of the stage ``adapt`` consists of: how it is drawn, its plan, and its tensors."""
+"""Batches of the stage ``adapt``: how they are drawn, their plans, and their tensors."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from lisa_micro_finetune.data.crops import Maps
 
 
 @dataclass
-class Look:
-    """What the decoder is asked about one window.
+class WindowPrompts:
+    """The prompts of one window and their target maps.
 
-    seg: which [SEG] of the batch prompt it ``(T,)``. codes: which codes prompt it ``(C,)``. boxes ``(K, 4)`` XYXY px of
-    the frame. maps: targets of the T + C + K prompts. features: of the window, put in before the step; those of the
-    encoder where a top-down path of users' own concepts learns.
+    Attributes:
+        item, view, window: which window of which view of which image.
+        row: row of its conversation in the batch.
+        seg: ``(T,)``, numbers of the [SEG] of the batch that prompt the decoder here.
+        concepts: ``(C,)``, concepts whose class embeddings prompt it.
+        boxes: ``(K, 4)``, boxes that prompt it, XYXY px of the view.
+        maps: target maps of the T + C + K prompts.
+        features: features of the window, added before the step: those of the SAM tower, or of its encoder if a
+            top-down path for custom classes is trained.
     """
 
     item: int
@@ -28,7 +34,7 @@ class Look:
     row: int
     window: Window
     seg: Tensor
-    codes: Tensor
+    concepts: Tensor
     boxes: Tensor
     maps: Maps
     features: SamFeatures | tuple[Tensor, ...] | None = None
@@ -36,38 +42,62 @@ class Look:
 
 @dataclass
 class AdaptBatch:
-    """B conversations: ids, labels ``(B, T)``; seg ``(S, 2)``: row and position of each [SEG]; code ``(S,)``: of its
-    concept, -1 without; views: item and view of each row; looks: what is outlined; totals: of the whole step, over all
-    processes. clip, sam: pooled features, put in before the step; images: whole views where the tower learns."""
+    """B conversations.
+
+    Attributes:
+        ids, labels: ``(B, T)``, as in :class:`lisa_micro_finetune.data.conversations.LanguageBatch`.
+        seg: ``(S, 2)``, row and position of each [SEG].
+        concept: ``(S,)``, number of the concept of each [SEG], -1 if it stands for none.
+        views: image and view of each row.
+        windows: the windows to segment.
+        totals: counts of the whole step, over all processes, by which losses are divided.
+        clip, sam: pooled features, added before the step.
+        images: whole views ``(1, 1, H, W)``, if the SAM tower is trained.
+    """
 
     ids: Tensor
     labels: Tensor
     seg: Tensor
-    code: Tensor
+    concept: Tensor
     views: list[tuple[int, int]]
-    looks: list[Look]
+    windows: list[WindowPrompts]
     totals: dict[str, float]
     clip: Tensor | None = None
     sam: Tensor | None = None
     images: list[Tensor] = field(default_factory=list)
 
 
+BoxPrompt = tuple[np.ndarray, np.ndarray]
+"""A box, ``(4,)`` XYXY px of the view, and the mask of its instance in the window."""
+
+
 @dataclass(frozen=True)
-class Sight:
-    """A window that codes and boxes prompt, without a conversation; as in :class:`Plan`."""
+class ExtraWindow:
+    """A window that class embeddings and boxes prompt, without a conversation; fields as in :class:`Plan`."""
 
     item: int
     view: int
     window: Window
-    codes: tuple[Goal, ...]
-    boxes: tuple[tuple[np.ndarray, np.ndarray], ...]
+    concepts: tuple[Goal, ...]
+    boxes: tuple[BoxPrompt, ...]
     asked: tuple[tuple[int, Goal], ...] = ()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One conversation before anything costly is made. asked: (number of the [SEG], goal) of those to outline; codes:
-    goals that are prompted by their codes."""
+    """One conversation, before its tensors are made.
+
+    Attributes:
+        item, view: image and view.
+        ids, labels: token ids and labels.
+        seg: positions of the [SEG].
+        goals: the target of each [SEG].
+        window: the window to segment.
+        asked: (number of the [SEG], goal) of the [SEG] that prompt the decoder.
+        concepts: goals whose class embeddings prompt the decoder.
+        boxes: boxes that prompt the decoder.
+        extra: further windows.
+    """
 
     item: int
     view: int
@@ -77,10 +107,9 @@ class Plan:
     goals: tuple[Goal, ...]
     window: Window
     asked: tuple[tuple[int, Goal], ...]
-    codes: tuple[Goal, ...]
-    boxes: tuple[tuple[np.ndarray, np.ndarray], ...]
-    """(box XYXY px of the frame, its instance's mask in the window)."""
-    more: tuple[Sight, ...] = ()
+    concepts: tuple[Goal, ...]
+    boxes: tuple[BoxPrompt, ...]
+    extra: tuple[ExtraWindow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,8 +119,8 @@ class Drawing:
     Attributes:
         batch_size, seed: as in the schedule.
         crop: side of a window in px.
-        share: share of the conversations that are about the default's scenes.
-        templates: share of the conversations about labelled images that are drawn from the default's texts.
+        share: fraction of the conversations that are about simulated scenes.
+        templates: fraction of the conversations about labelled images that are drawn from the built-in texts.
         views: number of augmented views of each image.
         longest: largest number of tokens of a conversation.
         windows: number of further windows for each conversation, prompted by class embeddings and boxes.
@@ -113,20 +142,22 @@ class Prompting:
 
     Attributes:
         decodes: whether anything is segmented at all.
-        boxes: whether boxes prompt it, too. box_weight: weight of a box beside a [SEG].
-        keeps: whether the default's class embeddings prompt it on the default's scenes, so that they do not drift.
+        boxes: whether boxes prompt the decoder, too.
+        box_weight: weight of a box relative to a [SEG].
+        replays: whether the base's class embeddings prompt the decoder on simulated scenes, so that their masks do not
+            drift.
         codes: names of the model's class embeddings, in their order; empty: those of the vocabulary.
         custom_from: number of the first new concept; its class embedding is trained, so it prompts the decoder, too.
-        apart: whether the decoder is trained for new concepts alone, so that nothing else is segmented.
+        custom_only: whether the decoder is trained for new concepts alone, so that nothing else is segmented.
     """
 
     decodes: bool = True
     boxes: bool = True
     box_weight: float = 0.5
-    keeps: bool = False
+    replays: bool = False
     codes: tuple[str, ...] = ()
     custom_from: int = len(CONCEPTS)
-    apart: bool = False
+    custom_only: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Settings of ``stage: adapt``; ``finetune/configs/adapt.yaml`` explains every key."""
+"""Settings of the stage ``adapt``; ``configs/adapt.yaml`` explains every key."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from lisa_micro_finetune.schedule import Schedule
 
@@ -14,14 +14,18 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Learn(_Strict):
-    """Which parts learn. YAML's bare ``no`` and ``yes`` are taken too.
+class TrainedParts(_Strict):
+    """Which parts of the model are trained; the others are frozen. YAML's bare ``no`` and ``yes`` are accepted.
 
-    language: a LoRA adapter, one on a base in 4 bits, or nothing. tokens: the rows of the reply language's tokens.
-    projections: from the towers to the language model, and from [SEG] to the decoder. decoder: nothing, its heads and
-    learnt tokens alone, or all of it. own_decoder: whether what the decoder learns is for concepts that users taught
-    alone; ``"auto"``: where the records show labels of no others. tower: nothing of the SAM tower, its top-down path
-    (a copy, where the decoder is one of their own), or all of it; ``"auto"``: that copy, else nothing.
+    Attributes:
+        language: a LoRA adapter of the language model, one on a base in 4 bits, or nothing.
+        tokens: embeddings and outputs of the reply language's tokens.
+        projections: projectors from the towers to the language model, and from [SEG] to the mask decoder.
+        decoder: all of the mask decoder, its output layers and trained tokens (``"heads"``), or nothing.
+        own_decoder: whether a copy of the decoder is trained for custom classes alone; ``"auto"``: if the records have
+            labels of custom classes only.
+        tower: all of the SAM tower, its top-down path (``"last"``; a copy, if the decoder is one), or nothing;
+            ``"auto"``: that copy, else nothing.
     """
 
     language: Literal["lora", "qlora", "no"] = "lora"
@@ -33,12 +37,12 @@ class Learn(_Strict):
 
     @field_validator("own_decoder", mode="before")
     @classmethod
-    def _yaml_choice(cls, value: Any) -> Any:
+    def _yes_or_no(cls, value: Any) -> Any:
         return ("yes" if value else "no") if isinstance(value, bool) else value
 
     @field_validator("language", "decoder", "tower", mode="before")
     @classmethod
-    def _yaml_words(cls, value: Any, info) -> Any:
+    def _no_or_default(cls, value: Any, info: ValidationInfo) -> Any:
         if value is False:
             return "no"
         if value is True:
@@ -46,32 +50,32 @@ class Learn(_Strict):
         return value
 
     @model_validator(mode="after")
-    def _something(self) -> Learn:
-        if not self.seeing and not self.speaking:
-            raise ValueError("nothing is to learn; set at least one of language, tokens, projections, decoder, tower")
+    def _check_parts(self) -> TrainedParts:
+        if not self.vision and not self.words:
+            raise ValueError("nothing is trained; set at least one of language, tokens, projections, decoder, tower")
         if self.own_decoder == "yes" and (self.decoder == "no" or self.tower == "all"):
-            raise ValueError("own_decoder: yes goes with a decoder that learns, and not with tower: all")
+            raise ValueError("own_decoder: yes needs a trained decoder and cannot be combined with tower: all")
         return self
 
     @property
-    def speaking(self) -> bool:
-        """Whether anything before the decoder learns."""
+    def words(self) -> bool:
+        """Whether any part before the mask decoder is trained."""
         return self.language != "no" or self.tokens or self.projections
 
     @property
-    def seeing(self) -> bool:
-        """Whether the decoder or the tower learns."""
+    def vision(self) -> bool:
+        """Whether the mask decoder or the SAM tower is trained."""
         return self.decoder != "no" or self.tower in ("last", "all")
 
-    def resolved(self, apart: bool) -> Learn:
-        """The same with ``tower`` decided. apart: whether the decoder is one of users' own concepts."""
+    def resolved(self, custom_decoder: bool) -> TrainedParts:
+        """Replace ``tower: auto`` by a decision. custom_decoder: whether the decoder is one for custom classes."""
         if self.tower != "auto":
             return self
-        return self.model_copy(update={"tower": "last" if apart else "no"})
+        return self.model_copy(update={"tower": "last" if custom_decoder else "no"})
 
 
 class Lora(_Strict):
-    """Size of the LoRA adapter (Hu et al. 2021); it lies on the layers on which the base's own does."""
+    """Size of the LoRA adapter (Hu et al. 2021), on the same layers as the adapter of the base."""
 
     rank: int = Field(8, gt=0, le=256)
     alpha: int = Field(16, gt=0)
@@ -79,9 +83,14 @@ class Lora(_Strict):
 
 
 class Loss(_Strict):
-    """Weights of the terms. words: cross-entropy of the reply. prompt: distance of a [SEG]'s prompt embedding to its
-    concept's code. mask, distance, border, iou, presence: of the decoder's outputs, for words and boxes together.
-    box: how much a box counts beside a [SEG]."""
+    """Weights of the terms of the loss.
+
+    Attributes:
+        words: cross-entropy of the reply.
+        prompt: distance of a [SEG]'s prompt embedding to the class embedding of its concept.
+        mask, distance, border, iou, presence: outputs of the decoder, for all prompts.
+        box: weight of a box relative to a [SEG].
+    """
 
     words: float = Field(1.0, ge=0)
     prompt: float = Field(0.3, ge=0)
@@ -101,7 +110,9 @@ class Loss(_Strict):
 class AdaptSchedule(Schedule):
     """Schedule of the stage, with learning-rate factors.
 
-    fast_lr: factor for projectors, new tokens and new class embeddings. seeing_lr: factor for mask decoder and tower.
+    Attributes:
+        fast_lr: factor for projectors, new tokens and new class embeddings.
+        seeing_lr: factor for mask decoder and SAM tower.
     """
 
     steps: int = Field(300, gt=0)
@@ -118,8 +129,14 @@ class AdaptSchedule(Schedule):
 
 
 class Replay(_Strict):
-    """The default's own texts on simulated scenes, so that what it knows is kept. share: of the conversations.
-    scenes, seed, side: how many scenes, from which seed of the simulator on, and their side in px."""
+    """Replay of the base's own training: built-in texts on simulated scenes.
+
+    Attributes:
+        share: fraction of the conversations.
+        scenes: number of scenes.
+        seed: seed of the first scene.
+        side: side of the scenes in px.
+    """
 
     share: float = Field(0.3, ge=0, lt=1)
     scenes: int = Field(24, gt=0)
@@ -127,9 +144,14 @@ class Replay(_Strict):
     side: int = Field(384, ge=64, le=1024)
 
 
-class Judge(_Strict):
-    """Before and after. wordings: held-back requests per validation image that has labels. images: of the validation
-    part, at most. scenes, requests: simulated scenes and held-back requests on which forgetting is measured."""
+class EvaluationSettings(_Strict):
+    """Evaluation before and after training.
+
+    Attributes:
+        wordings: held-out wordings per validation image that has labels.
+        images: largest number of validation images.
+        scenes, requests: numbers of simulated scenes and of held-out requests on which forgetting is measured.
+    """
 
     wordings: int = Field(3, ge=0)
     images: int = Field(20, gt=0)
@@ -138,16 +160,26 @@ class Judge(_Strict):
 
 
 class AdaptStage(_Strict):
-    """Fine-tuning on one's own records.
+    """Fine-tune a preset on records of the user.
 
-    data: folder with ``metadata.jsonl``, or with ``train/`` and ``validation/`` that have one each. validation: a
-    folder of its own, or the share of the images that is held back. base: the preset that is tuned. start: an
-    adapter to go on from. name: of the adapter. views: how often each image is seen turned, mirrored and in other
-    contrast. zoom: the largest factor by which a view is larger or smaller than the image. crop: side in px of what
-    the decoder sees of an image in a step. looks: further windows for each conversation, which codes and boxes
-    prompt; none where the tower learns. templates: share of the conversations about labelled images that are drawn
-    from the default's own requests, all of them where a record has no conversation. longest: tokens of a
-    conversation, longer ones are left out.
+    Attributes:
+        data: folder with ``metadata.jsonl``, or with ``train/`` and ``validation/`` that have one each.
+        validation: folder of validation records, or the fraction of the images to hold out.
+        base: the preset to tune.
+        start: adapter to continue from.
+        name: name of the adapter.
+        learn: which parts are trained.
+        templates: fraction of the conversations about labelled images that are drawn from the built-in texts; a record
+            without a conversation always uses them.
+        views: number of augmented views of each image.
+        zoom: largest factor by which a view is larger or smaller than the image.
+        crop: side in px of the windows that the decoder segments.
+        looks: further windows for each conversation, prompted by class embeddings and boxes; 0 if the SAM tower is
+            trained.
+        longest: largest number of tokens of a conversation; longer ones are drawn again.
+        judge: evaluation before and after training.
+        gradient_checkpointing: recompute activations of the language model, which saves memory.
+        tensorboard: write curves for TensorBoard.
     """
 
     stage: Literal["adapt"]
@@ -157,7 +189,7 @@ class AdaptStage(_Strict):
     base: str = "micro"
     start: Path | None = None
     name: str = "adapter"
-    learn: Learn = Learn()
+    learn: TrainedParts = TrainedParts()
     lora: Lora = Lora()
     loss: Loss = Loss()
     replay: Replay = Replay()
@@ -167,26 +199,26 @@ class AdaptStage(_Strict):
     crop: int = Field(288, ge=64)
     looks: int = Field(6, ge=0)
     longest: int = Field(256, gt=32)
-    judge: Judge = Judge()
+    judge: EvaluationSettings = EvaluationSettings()
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     gradient_checkpointing: bool = False
     tensorboard: bool = False
 
     @field_validator("replay", mode="before")
     @classmethod
-    def _share_alone(cls, value: Any) -> Any:
+    def _only_share(cls, value: Any) -> Any:
         return {"share": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
 
     @field_validator("validation")
     @classmethod
-    def _part(cls, value: Path | float) -> Path | float:
+    def _check_validation(cls, value: Path | float) -> Path | float:
         if isinstance(value, float) and not 0 <= value < 1:
-            raise ValueError("a share of the images lies between 0 and 1")
+            raise ValueError("the fraction of held-out images must be between 0 and 1")
         return value
 
     @field_validator("crop")
     @classmethod
-    def _cells(cls, value: int) -> int:
+    def _check_crop(cls, value: int) -> int:
         if value % 32:
             raise ValueError("must be a multiple of 32")
         return value

@@ -1,5 +1,5 @@
-"""The segmenters of the paper this project comes from, trained and measured alike: ``lisa-micro benchmark segmenters``.
+"""Train and measure the segmenters of the seed paper side by side: ``lisa-micro benchmark segmenters``.
 
-All see the same tiles of the same images, each at its own resolution; all are judged on the same held-out images,
-beside the recipe that may have made the labels and beside LISA-micro asked in words.
+All models see the same tiles of the same images, each at its own resolution, and are evaluated on the same held-out
+images, next to the threshold recipe that may have produced the labels and to LISA-micro asked in words.
 """

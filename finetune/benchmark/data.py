@@ -1,4 +1,4 @@
-"""Images and masks of a benchmark: read, divided, cut into tiles."""
+"""Images and masks of a benchmark: reading, splitting, tiles."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lisa_micro_finetune.data.crops import photometric
 from lisa_micro_finetune.data.sources import to_bytes
 
 LAYOUTS = {"tem-sintering": ("labels", "mask"), "emps": ("segmaps", "instances")}
-"""Folders whose names tell how they are laid out, and for which there is a fixed list of validation images."""
+"""Known data sets by the name of their folder: labels and their kind. They have a fixed list of validation images."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Item:
     """One image with its truth.
 
     Attributes:
-        name: of the file, without extension.
+        name: name of the file, without extension.
         pixels: ``(H, W)`` uint8, robust contrast.
-        labels: ``(H, W)`` int16 or int32 instances, 0 = background; connected components where the file has a mask.
-        raw: ``(H, W)`` float32, as the file has it; kept for held-out images only.
+        labels: ``(H, W)`` int16 or int32 instances, 0 = background; connected components if the file has a mask.
+        raw: ``(H, W)`` float32, as in the file; for held-out images only.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is trained on, what is judged on, and what both are called."""
+    """A data set: its name, the images to train on, and the held-out images."""
 
     name: str
     train: list[Item]
@@ -53,8 +53,13 @@ class Dataset:
 
 
 class TileBatch(NamedTuple):
-    """B tiles: ``images`` ``(B, 1, T, T)`` in 0..1, ``labels`` ``(B, T, T)`` int64 instances, and the step they are
-    for."""
+    """B tiles.
+
+    Attributes:
+        step: the training step that they are for.
+        images: ``(B, 1, T, T)`` in 0..1.
+        labels: ``(B, T, T)`` int64 instances.
+    """
 
     step: int
     images: Tensor
@@ -62,28 +67,30 @@ class TileBatch(NamedTuple):
 
 
 def read_examples(folder: Path) -> Examples:
-    """The examples of a folder: ``metadata.jsonl`` (:mod:`lisa_micro.datasets.records`), or ``images`` and one of
-    ``labels``, ``masks``, ``segmaps``, ``annotations``.
+    """Open a folder with ``metadata.jsonl``, or with ``images`` and ``labels``.
+
+    Instead of ``labels`` the folder may be called ``masks``, ``segmaps`` or ``annotations``.
 
     Raises:
-        InputError: no such folder, or none of these in it.
+        InputError: the folder does not exist, or contains none of these.
     """
     if (folder / FILE_NAME).is_file():
         return read_record_folder(folder)
     labels, kind = LAYOUTS.get(folder.resolve().name, (None, "auto"))
-    if labels is not None and not (folder / labels).is_dir():  # only called like a known one
+    if labels is not None and not (folder / labels).is_dir():  # a folder that only has the name of a known one
         labels, kind = None, "auto"
     return read_folder(folder, labels=labels, kind=kind)
 
 
 def read_dataset(folder: Path, test: Path | None, share: float, seed: int) -> Dataset:
-    """All images of a folder, divided.
+    """Read all images of a folder and split them.
 
     Args:
         folder: see :func:`read_examples`.
-        test: another folder to judge on; all of ``folder`` is then trained on. None: part of ``folder`` is held out:
-            the fixed list where there is one for a folder of that name, else ``share`` of it by chance.
-        share: 0..1, at least one image. seed: of that chance.
+        test: another folder to evaluate on, so that all of ``folder`` is used for training. ``None``: part of
+            ``folder`` is held out: the fixed list if there is one for a folder of that name, else a random choice.
+        share: fraction of that choice, 0..1; at least one image.
+        seed: seed of that choice.
 
     Raises:
         InputError: as :func:`read_examples`; an image without labels or with labels of another size; too few images.
@@ -93,7 +100,9 @@ def read_dataset(folder: Path, test: Path | None, share: float, seed: int) -> Da
     if test is not None:
         return Dataset(name, _items(examples, range(len(examples)), False), _items(*_all(test), True))
     if len(examples) < 2:
-        raise InputError(f"{folder} has one image with labels; give at least two, or judge on others with --test")
+        raise InputError(
+            f"{folder} has one image with labels; at least two are needed, or another folder given with --test."
+        )
     held_out = [k for k, n in enumerate(examples.names) if name in LAYOUTS and n in validation_names(name)]
     if not 0 < len(held_out) < len(examples):
         count = min(max(1, round(share * len(examples))), len(examples) - 1)
@@ -107,21 +116,23 @@ def _all(folder: Path) -> tuple[Examples, range]:
     return examples, range(len(examples))
 
 
-def _items(examples: Examples, numbers: list[int] | range, keep_raw: bool) -> list[Item]:
+def _items(examples: Examples, numbers: list[int] | range, with_raw: bool) -> list[Item]:
     items = []
     for number in numbers:
         example = examples[number]
         if example.labels is None:
-            raise InputError(f"{example.name} has no labels; name them in the record file, or leave the image out")
+            raise InputError(f"{example.name} has no labels; add them to the record file, or remove the image.")
         labels = example.labels.astype(np.int16 if example.labels.max(initial=0) < 2**15 else np.int32)
-        raw = np.asarray(example.micrograph.pixels, np.float32) if keep_raw else None
+        raw = np.asarray(example.micrograph.pixels, np.float32) if with_raw else None
         items.append(Item(example.name, to_bytes(example.micrograph.pixels), labels, raw))
     return items
 
 
 def window(array: np.ndarray, y: int, x: int, side: int) -> np.ndarray:
-    """``(side, side)`` of ``array`` ``(H, W)`` from (y, x) on; what lies beyond its far edges is mirrored, as often as
-    it takes."""
+    """Crop ``(side, side)`` of an array ``(H, W)``, with the upper left corner at (y, x).
+
+    Beyond its lower and right edges the array is mirrored as often as necessary.
+    """
     part = array[y : y + side, x : x + side]
     while part.shape != (side, side):
         down, right = (min(side - n, n) for n in part.shape)
@@ -131,11 +142,16 @@ def window(array: np.ndarray, y: int, x: int, side: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class TileMaker:
-    """Step -> batch of augmented tiles: anywhere in any image, turned, mirrored, with a little more or less contrast.
-    Nothing is scaled or blurred: labels that a recipe made at one scale would no longer fit.
+    """Make the batch of augmented tiles of a step, which depends on the seed and the step alone.
+
+    Tiles are random windows of random images, turned, mirrored and slightly changed in contrast. They are not scaled
+    or blurred, since labels that a recipe made at one scale would no longer match.
 
     Attributes:
-        items: what tiles are cut from. tile: their side T, px. batch: B. seed: with the step it decides all.
+        items: images to crop tiles from.
+        tile: side T of a tile in px.
+        batch: number B of tiles.
+        seed: seed of the draws.
     """
 
     items: list[Item]

@@ -1,4 +1,4 @@
-"""The mask that a semantic segmenter gives for a whole image."""
+"""Prediction of a semantic segmenter for a whole image."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ from lisa_micro_finetune.benchmark.models import resize_images
 def predict(
     model: nn.Module, pixels: np.ndarray, tile: int, resolution: int, device: torch.device, bf16: bool = False
 ) -> np.ndarray:
-    """Tile by tile, overlapping by a quarter of a tile, as it was trained.
+    """Segment an image in tiles that overlap by a quarter.
 
     Args:
-        model: in evaluation mode. pixels: ``(H, W)`` uint8.
-        tile: side of a tile, px of the image. resolution: side of what the model sees, px.
+        model: a segmenter in evaluation mode.
+        pixels: ``(H, W)`` uint8.
+        tile: side of a tile, px of the image.
+        resolution: side of the model's input, px.
+        device: device of the model.
+        bf16: whether to compute in bfloat16.
 
     Returns:
         ``(H, W)`` bool.

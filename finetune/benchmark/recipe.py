@@ -1,5 +1,7 @@
-"""The recipe: a Gaussian filter and Otsu's threshold. Where it scores as high as what was trained, the labels may be
-its output, and a score says how well a recipe is imitated."""
+"""The threshold recipe: a Gaussian filter and Otsu's threshold.
+
+If it scores as high as trained models, the labels may be its output, and a score tells how well a model imitates it.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,16 @@ IoU of 0.998; 3 gives 0.950."""
 
 
 def recipe_mask(pixels: np.ndarray, dark: bool, sigma: float = SIGMA) -> np.ndarray:
-    """``(H, W)`` intensities -> ``(H, W)`` bool: below Otsu's threshold (Otsu 1979) of the filtered image where
-    particles are dark, above it where they are bright. Empty for a constant image."""
+    """Segment an image ``(H, W)`` by Otsu's threshold (Otsu 1979) after a Gaussian filter.
+
+    Args:
+        pixels: intensities.
+        dark: whether particles are darker than the background.
+        sigma: width of the filter in px.
+
+    Returns:
+        ``(H, W)`` bool; empty for a constant image.
+    """
     from skimage.filters import threshold_otsu
 
     smooth = ndimage.gaussian_filter(np.nan_to_num(np.asarray(pixels, np.float32)), sigma)
@@ -28,7 +38,7 @@ def recipe_mask(pixels: np.ndarray, dark: bool, sigma: float = SIGMA) -> np.ndar
 
 
 def particles_are_dark(items: Sequence[Item]) -> bool:
-    """Whether what the masks of training images hold is darker than the rest, in most of them."""
+    """Whether the masked pixels are darker than the others in most training images."""
     votes = [
         item.pixels[item.mask].mean() < item.pixels[~item.mask].mean()
         for item in items

@@ -1,4 +1,4 @@
-"""What a benchmark writes: a table as Markdown and CSV, everything as JSON, the curves as a picture."""
+"""The report of a benchmark: a table as Markdown and CSV, everything as JSON, the curves as a picture."""
 
 from __future__ import annotations
 
@@ -30,31 +30,29 @@ COLUMNS: dict[str, tuple[str, str]] = {
 """Key of a row -> heading and format."""
 DEFINITIONS = (
     "IoU, Dice, boundary F1, IoU outside the band: means over the held-out images, of masks at the images' own size.",
-    f"Boundary F1: boundary pixels count as right up to {BAND_PX:g} px off.",
-    f"IoU outside {BAND_PX:g} px: without what is at most so far from the true edge, on either side, where labels are "
-    "uncertain.",
-    "Resolution: side of the square images that the network sees; of micro: the longest side that its SAM tower sees.",
-    "Images/s: one image at a time at the model's resolution, through the network, median; of micro: one request about "
-    "a new image of the tile's size, from words to masks.",
-    "Peak memory: on a CPU the largest resident size of a fresh process that does nothing else, PyTorch itself "
-    "included; on a GPU what PyTorch held there; 1e9 bytes.",
-    "Recipe: Gaussian of sigma 5 px and Otsu's threshold, nothing learnt. Where its score is as high as a model's, the "
-    "labels may be such a recipe's output, and scores tell how well that is imitated.",
+    f"Boundary F1: boundary pixels count as correct within {BAND_PX:g} px.",
+    f"IoU outside {BAND_PX:g} px: ignores pixels within {BAND_PX:g} px of a true edge, where labels are uncertain.",
+    "Resolution: side of the network's square input; for micro: longest side of the SAM tower's input.",
+    "Images/s: median for one image at a time at the model's resolution, network only; for micro: one request about a "
+    "new image of the size of a tile, from words to masks.",
+    "Peak memory: on a CPU the largest resident size of a process that does nothing else, including PyTorch itself; on "
+    "a GPU the memory allocated by PyTorch; in 1e9 bytes.",
+    "Recipe: Gaussian filter of sigma 5 px and Otsu's threshold, without training. If it scores as high as a model, "
+    "the labels may be the output of such a recipe, and scores tell how well a model imitates it.",
 )
 
 
 def report_names(dataset: str) -> tuple[str, ...]:
-    """Names of the files for a data set of that name."""
+    """File names of the report on a data set."""
     stem = f"segmenters-{dataset}"
     return (f"{stem}.md", f"{stem}.csv", f"{stem}.json", f"{stem}-loss.png")
 
 
 def check_report(folder: Path, dataset: str, force: bool) -> None:
-    """Sees to it, before anything long begins, that the report can be written. One that a killed run left unfinished
-    may be overwritten.
+    """Check the output folder before any long computation. An unfinished report may be overwritten.
 
     Raises:
-        InputError: it cannot, or a finished one is there and ``force`` is false.
+        InputError: the report cannot be written, or a finished one exists and ``force`` is false.
     """
     names = report_names(dataset)
     try:
@@ -67,14 +65,17 @@ def check_report(folder: Path, dataset: str, force: bool) -> None:
 def write_report(
     folder: Path, dataset: str, rows: Sequence[dict[str, Any]], facts: dict[str, Any], curves: dict[str, list[dict]]
 ) -> list[Path]:
-    """Write all files, all or none.
+    """Write all files of the report, or none.
 
     Args:
-        rows: one a model, keys as in :data:`COLUMNS`, any further ones for the JSON.
-        facts: what it ran on and with. curves: title -> rows of ``step``, ``loss`` and, in some, ``held_out_iou``.
+        folder: output folder.
+        dataset: name of the data set.
+        rows: one per model, with the keys of :data:`COLUMNS`; further keys go to the JSON file.
+        facts: provenance of the benchmark.
+        curves: title -> rows with ``step``, ``loss`` and, in some, ``held_out_iou``.
 
     Returns:
-        the paths.
+        paths of the files.
     """
     record = {**facts, "models": list(rows), "curves": curves}
     md, table, everything, picture = report_names(dataset)
@@ -89,7 +90,7 @@ def write_report(
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """A row as text, empty where there is nothing to tell."""
+    """Format a row; missing values are empty."""
     out = []
     for key, (_, form) in COLUMNS.items():
         value = row.get(key)
@@ -98,7 +99,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 
 def markdown(dataset: str, rows: Sequence[dict[str, Any]], facts: dict[str, Any]) -> str:
-    """The table, what it ran on, and what the columns mean."""
+    """Compose the report: the table, its provenance, and definitions of its columns."""
     heads = [head for head, _ in COLUMNS.values()]
     numbers = ["---" if key == "title" else "---:" for key in COLUMNS]
     lines = [f"# Segmenters on {dataset}", "", "| " + " | ".join(heads) + " |", "|" + "|".join(numbers) + "|"]
@@ -121,9 +122,11 @@ def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def draw_curves(path: Path, curves: dict[str, list[dict]]) -> None:
-    """The loss of training on the left, the IoU on held-out images on the right, over the share of the steps done,
-    since models differ in their steps."""
-    # not pyplot: it would keep the figure, and may look for a display
+    """Draw the training loss on the left and the held-out IoU on the right.
+
+    The horizontal axis is the fraction of the steps, since models differ in their number of steps.
+    """
+    # pyplot would retain the figure, and may need a display
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -134,8 +137,10 @@ def draw_curves(path: Path, curves: dict[str, list[dict]]) -> None:
         held_out = [(row["step"] / last, row["held_out_iou"]) for row in rows if "held_out_iou" in row]
         left.plot(*zip(*points, strict=True) if points else ((), ()), label=f"{title} ({last} steps)")
         right.plot(*zip(*held_out, strict=True) if held_out else ((), ()), marker="o", markersize=3, label=title)
-    left.set(xlabel="share of the steps", ylabel="loss (each model's own)", yscale="log", title="training")
-    right.set(xlabel="share of the steps", ylabel="IoU", ylim=(0, 1), title="held-out images, before averaging")
+    left.set(xlabel="fraction of the steps", ylabel="loss (differs between models)", yscale="log", title="training")
+    right.set(
+        xlabel="fraction of the steps", ylabel="IoU", ylim=(0, 1), title="held-out images, weights before averaging"
+    )
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)

@@ -1,4 +1,4 @@
-"""A benchmark from beginning to end."""
+"""Run a benchmark: train, evaluate and time all models, and write the report."""
 
 from __future__ import annotations
 
@@ -15,31 +15,35 @@ import numpy as np
 import torch
 
 from lisa_micro import __version__
+from lisa_micro.assistant.assistant import Assistant
+from lisa_micro.assistant.official import OfficialAssistant
 from lisa_micro.evaluate.provenance import commit, hardware
+from lisa_micro.loading import load_assistant
 from lisa_micro.models.device import pick_device
 from lisa_micro.models.segmenters.semantic import count_parameters
 from lisa_micro.types import InputError, Micrograph
 from lisa_micro_finetune.benchmark.data import Dataset, Item, read_dataset
-from lisa_micro_finetune.benchmark.measure import METRICS, measure_speed, score
+from lisa_micro_finetune.benchmark.measure import METRICS, SpeedJob, measure_speed, score
 from lisa_micro_finetune.benchmark.models import SPECS
 from lisa_micro_finetune.benchmark.predict import predict
 from lisa_micro_finetune.benchmark.recipe import SIGMA, particles_are_dark, recipe_mask
 from lisa_micro_finetune.benchmark.report import write_report
 from lisa_micro_finetune.benchmark.settings import MICRO, RECIPE, Settings
 from lisa_micro_finetune.benchmark.train import read_plan, train
+from lisa_micro_finetune.benchmark.yolo import import_ultralytics
 from lisa_micro_finetune.precision import use_bf16
 
 Log = Callable[[str], None]
 
 
 def benchmark(settings: Settings, log: Log = print) -> list[Path]:
-    """Train and measure all models of ``settings``, and write the report, anew after each model.
+    """Train and measure all models of ``settings``; the report is rewritten after each model.
 
     Returns:
-        the files written.
+        paths of the report.
 
     Raises:
-        InputError: settings, images or a checkpoint that cannot be used; a package that is missing.
+        InputError: settings, images or a checkpoint that cannot be used; a package that is not installed.
     """
     settings.check()
     device = pick_device(settings.device)
@@ -50,7 +54,9 @@ def benchmark(settings: Settings, log: Log = print) -> list[Path]:
     key = {"data": digest(dataset.train)}
     for name in settings.models:
         if name != MICRO and not settings.fresh:
-            read_plan(settings.work / name, settings.training(key))  # another's run is told of now, not after an hour
+            read_plan(
+                settings.work / name, settings.training(key)
+            )  # a conflict with an earlier run is an error now, not after an hour
     facts = provenance(settings, dataset, device)
     curves: dict[str, list[dict]] = {}
     rows = [recipe_row(dataset)]
@@ -71,12 +77,12 @@ def benchmark(settings: Settings, log: Log = print) -> list[Path]:
 
 
 def summary(row: dict[str, Any]) -> str:
-    """One line about a row."""
+    """Summarise a row in one line."""
     return f"{row['title']}: " + ", ".join(f"{name.replace('_', ' ')} {row[name]:.4f}" for name in METRICS)
 
 
 def provenance(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, Any]:
-    """What is needed to repeat a benchmark, as plain values."""
+    """Everything needed to repeat a benchmark, as plain values."""
     left_out = {} if settings.left_out is None else {"left_out": settings.left_out}
     return {
         "dataset": dataset.name,
@@ -99,7 +105,7 @@ def provenance(settings: Settings, dataset: Dataset, device: torch.device) -> di
 
 
 def digest(items: list[Item]) -> str:
-    """sha256 of what is trained on."""
+    """SHA-256 of the training images and masks."""
     sha = hashlib.sha256()
     for item in items:
         sha.update(f"{item.name} {item.pixels.shape}".encode())
@@ -109,7 +115,7 @@ def digest(items: list[Item]) -> str:
 
 
 def recipe_row(dataset: Dataset) -> dict[str, Any]:
-    """The recipe's score; it learns from the training images only whether particles are dark."""
+    """Evaluate the recipe; the training images only tell whether particles are dark."""
     dark = particles_are_dark(dataset.train)
     masks, times = [], []
     for item in dataset.test:
@@ -124,7 +130,7 @@ def recipe_row(dataset: Dataset) -> dict[str, Any]:
 def trained_row(
     name: str, dataset: Dataset, settings: Settings, device: torch.device, key: dict[str, Any], log: Log
 ) -> tuple[dict[str, Any], list[dict]]:
-    """Train a model, score it, measure its speed."""
+    """Train a model, evaluate it and measure its speed; return its row and its training curve."""
     spec = SPECS[name]
     trained = train(name, dataset, settings, device, settings.work / name, key, log)
     bf16 = use_bf16(settings.precision, device)
@@ -143,14 +149,19 @@ def trained_row(
         **score(masks, dataset.test),
     }
     log(f"{spec.title}: measuring speed and memory")
-    job = _job(settings, name) | {"weights": str(trained.weights), "resolution": trained.resolution}
-    return row | measure_speed(job | {"batch": trained.batch, "training": True}), trained.curve
+    job = SpeedJob.of(
+        settings,
+        name,
+        weights=str(trained.weights),
+        resolution=trained.resolution,
+        batch=trained.batch,
+        training=True,
+    )
+    return row | measure_speed(job), trained.curve
 
 
 def micro_row(dataset: Dataset, settings: Settings, device: torch.device, log: Log) -> dict[str, Any]:
-    """LISA-micro asked in words, not trained here. Its own training saw the training part of EMPS and tem-sintering."""
-    from lisa_micro import load_assistant
-
+    """Evaluate LISA-micro asked in words. It is not trained here; its training data include EMPS and tem-sintering."""
     log(f"{settings.preset}: {settings.prompt!r} on {len(dataset.test)} images")
     assistant = load_assistant(settings.preset, device=str(device))
     masks = []
@@ -158,35 +169,28 @@ def micro_row(dataset: Dataset, settings: Settings, device: torch.device, log: L
         pixels = item.raw if item.raw is not None else item.pixels.astype(np.float32)
         answer = assistant.ask(Micrograph(pixels), settings.prompt)
         masks.append(answer.labels(item.pixels.shape) > 0)
-    module = assistant.engine.model if hasattr(assistant, "engine") else None
+    model = assistant.engine.model if isinstance(assistant, Assistant | OfficialAssistant) else None
     row = {
         "name": MICRO,
         "title": f"{settings.preset} by words",
-        "parameters": count_parameters(module) if isinstance(module, torch.nn.Module) else None,
-        "resolution": getattr(getattr(module, "config", None), "work_side", None),
-        "weights_sha256": getattr(assistant, "weights_sha256", None),
+        "parameters": None if model is None else count_parameters(model),
+        "resolution": model.config.work_side if isinstance(assistant, Assistant) else None,
+        "weights_sha256": assistant.weights_sha256,
         "prompt": settings.prompt,
         **score(masks, dataset.test),
     }
-    del assistant
-    return row | measure_speed(_job(settings, MICRO))
-
-
-def _job(settings: Settings, name: str) -> dict[str, Any]:
-    keys = ("tile", "device", "precision", "seed", "threads", "preset", "prompt")
-    return {"name": name, **{key: getattr(settings, key) for key in keys}}
+    del assistant, model
+    return row | measure_speed(SpeedJob.of(settings, MICRO))
 
 
 def without_missing(settings: Settings, log: Log) -> Settings:
-    """Where no models were named, those whose package is missing are left out, and it is said."""
-    from lisa_micro_finetune.benchmark.yolo import import_ultralytics
-
+    """Leave out the models whose package is not installed, and log that."""
     if "yolo" not in settings.models:
         return settings
     try:
         import_ultralytics()
     except InputError as error:
-        log(f"note: {error}; it is left out")
+        log(f"note: {error}; YOLOv8n-seg is left out")
         others = tuple(name for name in settings.models if name != "yolo")
         return replace(settings, models=others, left_out="YOLOv8n-seg, since ultralytics is not installed")
     return settings

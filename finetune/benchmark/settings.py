@@ -1,4 +1,4 @@
-"""What a benchmark is told."""
+"""Settings of a benchmark."""
 
 from __future__ import annotations
 
@@ -9,43 +9,50 @@ from typing import Any
 from lisa_micro.types import InputError
 
 NAMES = ("yolo", "swin-unet", "vmamba", "efficient-sam", "micro")
-"""What can be asked for, in the order of the paper's table; micro is not trained."""
+"""Names of all models, in the order of the paper's table; micro is not trained."""
 MICRO, RECIPE = "micro", "recipe"
 
 
 def check_names(text: str | None) -> tuple[str, ...]:
-    """Names of models as typed, with commas between; all where None.
+    """Split names of models that are separated by commas; ``None`` means all models.
 
     Raises:
-        InputError: an unknown name, or none.
+        InputError: an unknown name, or no name.
     """
     if text is None:
         return NAMES
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     unknown = [name for name in names if name not in NAMES]
     if unknown or not names:
-        what = f"no model called {unknown[0]!r}" if unknown else "no model was named"
-        raise InputError(f"{what}; there are: {', '.join(NAMES)}")
+        what = f"unknown model {unknown[0]!r}" if unknown else "no model was named"
+        raise InputError(f"--models: {what}; choose from {', '.join(NAMES)}.")
     return names
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One benchmark.
+    """Settings of one benchmark.
 
     Attributes:
-        folder: images and masks. test: another folder to judge on, or None.
-        models: names. out: folder for the report. work: folder for checkpoints and what is done already.
-        minutes: of training a model. steps: of training, instead of minutes.
-        batch, resolution: instead of each model's own; None: its own.
-        tile: side of what a model sees at once, px of the image.
-        share: of the images that is held out, 0..1.
-        seed: of weights, tiles and the division. device, precision: as in ``lisa_micro.models.device``,
-            ``lisa_micro_finetune.precision``.
-        threads: of torch on the CPU; 0: its own choice.
-        checkpoint: EfficientSAM's weights, or None. preset: of LISA-micro. prompt: what it is asked.
-        fresh: throw away what ``work`` holds.
-        left_out: which model is not compared, and why, for the report; None: all that were asked for are.
+        folder: folder of images and masks.
+        models: names of the models.
+        out: folder for the report.
+        work: folder for checkpoints and finished models.
+        test: another folder to evaluate on, or None.
+        minutes: training time of each model.
+        steps: training steps, instead of minutes.
+        batch, resolution: override those of each model.
+        tile: side of a tile, px of the image.
+        share: fraction of the images to hold out, 0..1.
+        seed: seed of weights, tiles and the split.
+        device: see :func:`lisa_micro.models.device.pick_device`.
+        precision: see :func:`lisa_micro_finetune.precision.use_bf16`.
+        threads: CPU threads; 0: torch's default.
+        checkpoint: file with EfficientSAM's weights, or None.
+        preset: preset of LISA-micro.
+        prompt: request to LISA-micro.
+        fresh: delete what ``work`` contains.
+        left_out: which model is left out and why, for the report; None: no model.
     """
 
     folder: Path
@@ -70,11 +77,13 @@ class Settings:
     left_out: str | None = None
 
     def check(self) -> None:
-        """Raises:
-        InputError: a value out of range.
+        """Check all values.
+
+        Raises:
+            InputError: a value is out of range.
         """
         if self.steps is None and not 0 < self.minutes < 1e5:
-            raise InputError(f"--minutes must be above 0, not {self.minutes:g}")
+            raise InputError(f"--minutes is {self.minutes:g}; it must be above 0.")
         for name, value, least in (
             ("steps", self.steps, 1),
             ("batch", self.batch, 1),
@@ -83,17 +92,17 @@ class Settings:
             ("threads", self.threads, 0),
         ):
             if value is not None and value < least:
-                raise InputError(f"--{name} must be at least {least}, not {value}")
+                raise InputError(f"--{name} is {value}; it must be at least {least}.")
         if self.resolution is not None and (self.resolution < 32 or self.resolution % 32):
-            raise InputError(f"--resolution must be a multiple of 32 px, not {self.resolution}")
+            raise InputError(f"--resolution is {self.resolution} px; it must be a multiple of 32.")
         if not 0 < self.share < 1:
-            raise InputError(f"--share must be between 0 and 1, not {self.share:g}")
+            raise InputError(f"--share is {self.share:g}; it must be between 0 and 1.")
 
     def training(self, data: dict[str, Any]) -> dict[str, Any]:
-        """What a trained model depends on, as plain values: a run goes on only where they are the same.
+        """Settings that a trained model depends on, as plain values; a run is resumed only if they are the same.
 
         Args:
-            data: what tells one set of images from another.
+            data: entries that identify the training images.
         """
         keys = ("minutes", "steps", "batch", "resolution", "tile", "seed", "checkpoint", "device", "precision")
         values = {key: asdict(self)[key] for key in keys}

@@ -1,7 +1,8 @@
-"""``python -m lisa_micro_finetune.benchmark.speed JOB``: speed and memory of one model, in a process that holds
-nothing else. JOB
-is a JSON file with ``name``, ``weights``, ``resolution``, ``tile``, ``batch``, ``device``, ``precision``, ``seed``,
-``threads``, ``training``, ``preset``, ``prompt``; the last line printed is the result as JSON."""
+"""Measure speed and memory of one model: ``python -m lisa_micro_finetune.benchmark.speed JOB``.
+
+It runs in a process that holds nothing else. JOB is a file of :class:`lisa_micro_finetune.benchmark.measure.SpeedJob`;
+the last line printed is the result as JSON.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +23,18 @@ from lisa_micro.models.device import pick_device
 from lisa_micro.models.memory import keep_memory
 from lisa_micro.types import Micrograph
 from lisa_micro_finetune.benchmark.data import TileBatch
+from lisa_micro_finetune.benchmark.measure import SpeedJob
 from lisa_micro_finetune.benchmark.models import SPECS, build_model
 from lisa_micro_finetune.benchmark.settings import MICRO
 from lisa_micro_finetune.benchmark.train import make_step
 from lisa_micro_finetune.precision import use_bf16
 
 RUNS, SECONDS = 10, 15.0
-"""At most so many runs, and none is begun after so many seconds."""
+"""Largest number of runs, and time after which no further run begins."""
 
 
 def repeat(run: Callable[[int], Any], device: torch.device) -> float:
-    """Median seconds of ``run(k)``, k = 1, 2 ..., after ``run(0)``."""
+    """Median time in seconds of ``run(k)``, k = 1, 2, ..., after ``run(0)`` as a warm-up."""
     run(0)
     times: list[float] = []
     began = time.perf_counter()
@@ -46,17 +48,17 @@ def repeat(run: Callable[[int], Any], device: torch.device) -> float:
 
 
 def peak(device: torch.device) -> float:
-    """On a CPU the largest resident size of this process so far, on a GPU the most that torch held there, 1e9 bytes."""
+    """Peak memory in 1e9 bytes: resident size of this process on a CPU, memory allocated by torch on a GPU."""
     return torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else peak_memory_gb()
 
 
-def of_segmenter(job: dict[str, Any], device: torch.device) -> dict[str, float]:
-    """One tile at a time through the network; then, where ``training`` is set, the memory of one step of training."""
-    spec, side = SPECS[job["name"]], job["resolution"]
-    model = build_model(job["name"], side, None, job["seed"]).to(device)
-    load_strict(model, read_state(Path(job["weights"])), spec.title)
+def measure_segmenter(job: SpeedJob, device: torch.device) -> dict[str, float]:
+    """Run the network on one image at a time; with ``training``, also measure the memory of one training step."""
+    spec, side = SPECS[job.name], job.resolution
+    model = build_model(job.name, side, None, job.seed).to(device)
+    load_strict(model, read_state(Path(job.weights)), spec.title)
     model.eval()
-    bf16 = use_bf16(job["precision"], device)
+    bf16 = use_bf16(job.precision, device)
     image = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(0)).to(device)
 
     @torch.inference_mode()
@@ -66,8 +68,8 @@ def of_segmenter(job: dict[str, Any], device: torch.device) -> dict[str, float]:
 
     seconds = repeat(run, device)
     result = {"images_per_s": 1 / seconds, "peak_gb": peak(device)}
-    if job["training"]:
-        tile, batch = job["tile"], job["batch"]
+    if job.training:
+        tile, batch = job.tile, job.batch
         labels = torch.zeros(batch, tile, tile, dtype=torch.long)
         labels[:, tile // 4 : tile // 2, tile // 4 : tile // 2] = 1
         optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-6)
@@ -79,30 +81,31 @@ def of_segmenter(job: dict[str, Any], device: torch.device) -> dict[str, float]:
     return result
 
 
-def of_micro(job: dict[str, Any], device: torch.device) -> dict[str, float]:
-    """A request about a new image of ``tile`` px, each time."""
-    from lisa_micro import load_assistant
+def measure_micro(job: SpeedJob, device: torch.device) -> dict[str, float]:
+    """Ask about a new image of ``tile`` px in each run."""
+    # imported here, since it would add to the memory of the other models
+    from lisa_micro.loading import load_assistant
 
-    assistant = load_assistant(job["preset"], device=str(device))
+    assistant = load_assistant(job.preset, device=str(device))
     rng = np.random.default_rng(0)
-    # an answer is as long as what it describes: blobs, not noise alone
-    y, x = np.mgrid[: job["tile"], : job["tile"]]
+    # blobs, since the time of an answer depends on what there is to segment
+    y, x = np.mgrid[: job.tile, : job.tile]
 
     def run(number: int) -> None:
         pixels = 100 + 60 * np.sin(x / (11 + number)) * np.sin(y / 13) + rng.normal(0, 5, x.shape)
-        assistant.ask(Micrograph(pixels.astype(np.float32)), job["prompt"])
+        assistant.ask(Micrograph(pixels.astype(np.float32)), job.prompt)
 
     return {"images_per_s": 1 / repeat(run, device), "peak_gb": peak(device)}
 
 
 def main(path: str) -> None:
-    """Print the result of the job in a file."""
-    job = json.loads(Path(path).read_text())
-    if job["threads"]:
-        torch.set_num_threads(job["threads"])
+    """Print the result of the job in a file, as JSON."""
+    job = SpeedJob.read(Path(path))
+    if job.threads:
+        torch.set_num_threads(job.threads)
     keep_memory(64)
-    device = pick_device(job["device"])
-    measure = of_micro if job["name"] == MICRO else of_segmenter
+    device = pick_device(job.device)
+    measure = measure_micro if job.name == MICRO else measure_segmenter
     print(json.dumps(measure(job, device)))
 
 

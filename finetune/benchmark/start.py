@@ -1,4 +1,4 @@
-"""Start or resume a benchmark, after everything that can be wrong with the request has been checked."""
+"""Start or resume a benchmark, after all checks of the request."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from lisa_micro_finetune.benchmark.settings import Settings
 
 
 def start(settings: Settings, named: bool, force: bool, say: Callable[[str], None]) -> list[Path]:
-    """Run a benchmark; one that was interrupted is resumed from its work folder.
+    """Run a benchmark; an interrupted one is resumed from its work folder.
 
     Args:
-        settings: what to do.
-        named: whether the user named the models; if not, those whose package is missing are left out.
+        settings: settings of the benchmark.
+        named: whether the user named the models; if not, models whose package is missing are left out.
         force: overwrite an existing report.
         say: prints one line of progress.
 
@@ -33,7 +33,7 @@ def start(settings: Settings, named: bool, force: bool, say: Callable[[str], Non
     elif "yolo" in settings.models:
         from lisa_micro_finetune.benchmark.yolo import import_ultralytics
 
-        import_ultralytics()  # before an hour of training others, not after
+        import_ultralytics()  # fail before the other models are trained
     if settings.checkpoint is not None:
         from lisa_micro.models.segmenters.promptable import read_checkpoint
 

@@ -1,8 +1,8 @@
-"""One model trained: as many steps as fit into its minutes, in the loop of all training, resumable.
+"""Training of one model for a given time, in the common training loop, resumable.
 
-How many steps that is is measured once, before the first, and kept: a run that is killed and goes on takes the same
-steps and ends with the same weights. A machine that slows down later takes longer than the minutes; what it took is
-reported.
+The number of steps that fit into the time is measured once, before the first step, and saved. So an interrupted run
+takes the same steps and ends with the same weights. If the machine becomes slower later, the training takes longer; the
+actual time is reported.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from lisa_micro_finetune.schedule import Schedule
 
 PLAN, CLOCK, WEIGHTS = "plan.json", "clock.json", "weights.safetensors"
 POINTS, HELD_OUT_POINTS, HELD_OUT_TILES = 60, 8, 3
-"""Points of the curve of the loss, of the held-out IoU, and images behind the latter."""
+"""Number of points of the loss curve and of the curve of held-out IoU, and number of images of the latter."""
 NORM_BATCHES = 16
-"""Batches from which batch norms take their statistics once the weights are final."""
+"""Number of batches from which the statistics of batch norm are estimated for the final weights."""
 TRIAL_S = 60.0
-"""Longest trial that tells how many steps fit."""
+"""Longest time of the trial that measures the duration of a step."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,11 @@ class Trained:
     """A trained model.
 
     Attributes:
-        model: in evaluation mode, on its device. resolution, batch, steps: as used.
-        seconds: of training. curve: rows with ``step`` and ``loss``, some with ``held_out_iou``.
-        weights: their file.
+        model: the model in evaluation mode, on its device.
+        resolution, batch, steps: those of the training.
+        seconds: duration of the training.
+        curve: rows with ``step`` and ``loss``, some with ``held_out_iou``.
+        weights: file with the weights.
     """
 
     model: nn.Module
@@ -60,7 +62,7 @@ class Trained:
 
 
 def sizes(spec: ModelSpec, settings: Settings, device: torch.device) -> tuple[int, int]:
-    """Resolution and batch of a model."""
+    """Resolution and batch size of a model."""
     batch = settings.batch or (spec.cpu_batch if device.type == "cpu" else spec.gpu_batch)
     return settings.resolution or spec.resolution, batch
 
@@ -68,7 +70,7 @@ def sizes(spec: ModelSpec, settings: Settings, device: torch.device) -> tuple[in
 def make_step(
     model: nn.Module, spec: ModelSpec, resolution: int, device: torch.device, bf16: bool
 ) -> Callable[[TileBatch], Tensor]:
-    """Batch -> loss ``()``."""
+    """Make the function from a batch to its loss ``()``."""
 
     def step(batch: TileBatch) -> Tensor:
         images = resize_images(batch.images.to(device), resolution)
@@ -87,14 +89,19 @@ def train(
     data_key: dict[str, Any],
     log: Callable[[str], None],
 ) -> Trained:
-    """Train a model, or go on with it, or read it where it is trained already.
+    """Train a model, resume its training, or read it if it is trained already.
 
     Args:
-        name: one of :data:`lisa_micro_finetune.benchmark.models.SPECS`.
-        folder: of this model's run. data_key: what tells the images from others. log: one line at a time.
+        name: a key of :data:`lisa_micro_finetune.benchmark.models.SPECS`.
+        dataset: training and held-out images.
+        settings: settings of the benchmark.
+        device: device to train on.
+        folder: folder of this model's run.
+        data_key: entries that identify the training images.
+        log: receives lines of text.
 
     Raises:
-        InputError: a package is missing, a checkpoint does not fit, the folder holds another run.
+        InputError: a package is not installed, a checkpoint does not match, or the folder contains another run.
     """
     spec = SPECS[name]
     resolution, batch = sizes(spec, settings, device)
@@ -111,7 +118,7 @@ def train(
     if plan is None:
         steps = settings.steps
         if steps is None:
-            log(f"{spec.title}: trying how long a step takes")
+            log(f"{spec.title}: measuring the duration of a step")
             trial = fresh_model()
             pace = measure_pace(trial, make_step(trial, spec, resolution, device, bf16), maker)
             del trial
@@ -130,10 +137,10 @@ def train(
 
 
 def read_plan(folder: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
-    """The plan of a run that was begun, or None.
+    """Read the plan of an earlier run, None if there is none.
 
     Raises:
-        InputError: it is another run's.
+        InputError: the plan is unreadable or belongs to a run with other settings.
     """
     path = folder / PLAN
     if not path.is_file():
@@ -142,18 +149,21 @@ def read_plan(folder: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
         plan = json.loads(path.read_text())
         settings, _ = plan["settings"], int(plan["steps"])
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read; give --fresh to train anew") from error
+        raise InputError(f"{path} cannot be read; use --fresh to start again.") from error
     differing = sorted(k for k in wanted.keys() | settings.keys() if wanted.get(k) != settings.get(k))
     if differing:
         raise InputError(
-            f"{folder} holds a run with other settings ({', '.join(differing)}); give another --work, or --fresh to "
-            "train anew"
+            f"{folder} contains a run with other settings ({', '.join(differing)}); choose another folder with --work, "
+            "or use --fresh to start again."
         )
     return plan
 
 
 def measure_pace(model: nn.Module, step: Callable[[TileBatch], Tensor], maker: TileMaker) -> float:
-    """Seconds of a step, tiles included: the median of up to five after a first one. The model's weights change."""
+    """Measure the seconds per step, including the tiles: the median of up to five steps after a warm-up.
+
+    The weights of the model change.
+    """
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-6)
     model.train()
     times: list[float] = []
@@ -176,8 +186,12 @@ class Run:
     """The training of one model.
 
     Attributes:
-        spec: the model. dataset, settings: of the comparison.
-        device, folder: where it takes place. steps, resolution: of the training. bf16: whether it uses bfloat16.
+        spec: the model.
+        dataset, settings: those of the benchmark.
+        device: device to train on.
+        folder: folder of the run.
+        steps, resolution: those of the training.
+        bf16: whether to compute in bfloat16.
     """
 
     spec: ModelSpec
@@ -190,7 +204,7 @@ class Run:
     bf16: bool
 
     def train(self, model: nn.Module, maker: TileMaker, log: Callable[[str], None]) -> None:
-        """Train ``model`` and write its weights; a checkpoint is resumed."""
+        """Train ``model``, from a checkpoint if there is one, and write its weights."""
         spec, settings, device, folder, steps = self.spec, self.settings, self.device, self.folder, self.steps
         loss_of = make_step(model, spec, self.resolution, device, self.bf16)
         every = max(1, steps // HELD_OUT_POINTS)
@@ -206,7 +220,7 @@ class Run:
             return loss, {"held_out_iou": float(np.mean([iou(m, i.mask) for m, i in zip(masks, shown, strict=True)]))}
 
         clock = folder / CLOCK
-        # a kill loses the steps since the last checkpoint and their time with them
+        # an interruption loses the steps since the last checkpoint, and their time
         before = json.loads(clock.read_text())["seconds"] if clock.is_file() and (folder / "last.pt").is_file() else 0.0
         began = time.monotonic()
 
@@ -224,7 +238,7 @@ class Run:
             workers=0 if device.type == "cpu" else 4,
             betas=(0.9, 0.99),
         )
-        # pretrained weights of EfficientSAM's encoder are worth keeping near
+        # the pretrained encoder of EfficientSAM gets a lower learning rate
         groups = [(["sam.image_encoder."], 0.2)] if settings.checkpoint is not None else []
         values = run_loop(
             model, maker, step, schedule, folder, groups, on_save, log=lambda line: log(f"{spec.title}: {line}")
@@ -234,15 +248,17 @@ class Run:
                 if name in values:
                     parameter.copy_(values[name])
         settle_norms(model, maker, self.resolution, device)
-        # the checkpoint may go once the weights are there
+        # the checkpoint is not needed any more
         save_module(model.state_dict(), folder / WEIGHTS, torch.float32)
         (folder / "last.pt").unlink(missing_ok=True)
 
 
 @torch.no_grad()
 def settle_norms(model: nn.Module, maker: TileMaker, resolution: int, device: torch.device) -> None:
-    """Give batch norms the statistics that go with averaged weights: plain means over a few training batches (Izmailov
-    et al. 2018, "Averaging weights leads to wider optima"). Models without batch norm are left as they are."""
+    """Estimate the statistics of batch norm for averaged weights, as plain means over a few training batches.
+
+    See Izmailov et al. 2018, "Averaging weights leads to wider optima". Models without batch norm do not change.
+    """
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if not norms:
         return
@@ -250,7 +266,7 @@ def settle_norms(model: nn.Module, maker: TileMaker, resolution: int, device: to
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # a plain mean
+        norm.momentum = None  # cumulative mean
         norm.train()
     for number in range(NORM_BATCHES):
         model(resize_images(maker(number).images.to(device), resolution))
@@ -260,12 +276,12 @@ def settle_norms(model: nn.Module, maker: TileMaker, resolution: int, device: to
 
 
 def read_curve(path: Path) -> list[dict[str, float]]:
-    """The rows of a log, one a step: a run that went on has logged some twice, of which the last holds."""
+    """Read the rows of a log, one per step. A resumed run may have logged a step twice; the last row counts."""
     rows: dict[int, dict[str, float]] = {}
     for line in path.read_text().splitlines() if path.is_file() else []:
         try:
             row = json.loads(line)
-        except ValueError:  # half a line of a run that was killed
+        except ValueError:  # an incomplete line of an interrupted run
             continue
         rows[row["step"]] = {k: row[k] for k in ("step", "loss", "held_out_iou") if k in row}
     return [rows[step] for step in sorted(rows)]

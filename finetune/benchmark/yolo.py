@@ -1,17 +1,18 @@
-"""YOLOv8n-seg behind the interface of semantic segmenters.
+"""YOLOv8n-seg with the interface of a semantic segmenter.
 
-The network, its assignment of targets and its loss are those of the package ultralytics. It stands here and not in
-``lisa_micro``: ultralytics is under the AGPL-3.0, and the library imports nothing under it. The extra ``yolo`` installs
-it, and it is imported only when this model is asked for.
+The network, the assignment of its targets and its loss are those of the package ultralytics. The package is licensed
+under the AGPL-3.0, so it is an optional dependency (extra ``yolo``) that is imported only if this model is used, and
+never by ``lisa_micro``.
 
-The network is built with its published 80 classes, of which the first means "particle". So it has the paper's number of
-parameters; the other classes learn that they are nowhere. It is trained from random weights on instances (of a mask:
-its connected components), with the package's own loss and its default gains, in the loop that trains the others.
+The network has its published 80 classes, of which the first one means "particle". So it has the number of parameters of
+the paper, and the other classes are trained as absent. It is trained from random weights on instances (for a mask: its
+connected components) with the package's own loss and default gains, in the common training loop.
 """
 
 from __future__ import annotations
 
 import os
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -24,21 +25,21 @@ from lisa_micro.models.segmenters.images import pad_to_multiple, three_channels
 from lisa_micro.types import InputError
 
 MISSING = (
-    "YOLOv8n-seg needs the package ultralytics, which is under the AGPL-3.0; run: pip install "
+    "YOLOv8n-seg needs the package ultralytics (AGPL-3.0), which is not installed; run: pip install "
     '"lisa-micro[yolo]", or leave yolo out of --models'
 )
 CLASSES, STRIDE, MASK_STRIDE = 80, 32, 4
 CONFIDENCE, OVERLAP, MOST = 0.25, 0.7, 300
-"""What counts as found, which boxes are the same, and how many are kept: the package's defaults for prediction."""
+"""Confidence and IoU thresholds and the largest number of boxes: the package's defaults for prediction."""
 NOWHERE = -10.0
-"""Logit where no instance is."""
+"""Logit outside all instances."""
 
 
-def import_ultralytics():
-    """Its modules ``cfg`` and ``nn.tasks``, without its look at the network when it is imported.
+def import_ultralytics() -> tuple[ModuleType, ModuleType]:
+    """Import ``ultralytics.cfg`` and ``ultralytics.nn.tasks``, without network access.
 
     Raises:
-        InputError: not installed.
+        InputError: the package is not installed.
     """
     os.environ.setdefault("YOLO_OFFLINE", "true")
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
@@ -52,20 +53,20 @@ def import_ultralytics():
 
 
 class YoloSemantic(nn.Module):
-    """Images -> the union of the instances found, one logit a pixel.
+    """YOLOv8n-seg; its output is the union of the detected instances, one logit per pixel.
 
     Raises:
         InputError: ultralytics is not installed.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         cfg, tasks = import_ultralytics()
         self.net = tasks.SegmentationModel("yolov8n-seg.yaml", ch=3, nc=CLASSES, verbose=False)
         self.net.args = cfg.get_cfg(cfg.DEFAULT_CFG)  # gains of the loss
 
     def forward(self, images: Tensor) -> Tensor:
-        """``(B, 1 or 3, H, W)`` in 0..1 -> logits ``(B, 1, H, W)``; call it in evaluation mode.
+        """Images ``(B, 1 or 3, H, W)`` in 0..1 -> logits ``(B, 1, H, W)``; only in evaluation mode.
 
         Raises:
             InputError: images of another shape.
@@ -78,14 +79,14 @@ class YoloSemantic(nn.Module):
         return union[..., :height, :width]
 
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The package's loss (boxes, masks, classes, distances) of a batch.
+        """Loss of the package (boxes, masks, classes, distances), mean over images.
 
         Args:
             images: ``(B, 1 or 3, S, S)`` in 0..1, S a multiple of 32.
             labels: ``(B, S, S)`` int instances.
 
         Returns:
-            ``()``, the mean over images.
+            ``()``.
         """
         batch = targets(labels.cpu().numpy())
         batch = {"img": three_channels(images), **{k: v.to(images.device) for k, v in batch.items()}}
@@ -93,17 +94,21 @@ class YoloSemantic(nn.Module):
 
 
 def targets(labels: np.ndarray) -> dict[str, Tensor]:
-    """``(B, S, S)`` instances as ultralytics takes them: for each of all n instances its image, class and box (centre
-    and size over S), and ``masks`` ``(B, S/4, S/4)`` in which the k-th instance of an image has the number k."""
+    """Convert instances ``(B, S, S)`` to the targets of ultralytics.
+
+    Returns:
+        image, class and box (centre and size, divided by S) of each instance, and ``masks`` ``(B, S/4, S/4)``, in which
+        the k-th instance of an image has the value k.
+    """
     side = labels.shape[1]
     images, boxes = [], []
     masks = np.zeros((len(labels), side // MASK_STRIDE, side // MASK_STRIDE), np.float32)
     for number, one in enumerate(labels):
         small = one[MASK_STRIDE // 2 :: MASK_STRIDE, MASK_STRIDE // 2 :: MASK_STRIDE]
-        # an instance that is lost at the masks' resolution could not be learnt: its box is left out, too
-        kept = [int(k) for k in np.unique(small) if k > 0]
+        # an instance that vanishes at the resolution of the masks has no target
+        present = [int(k) for k in np.unique(small) if k > 0]
         places = ndimage.find_objects(one)
-        for index, k in enumerate(kept, start=1):
+        for index, k in enumerate(present, start=1):
             rows, columns = places[k - 1]
             x0, x1, y0, y1 = columns.start, columns.stop, rows.start, rows.stop
             boxes.append([(x0 + x1) / 2 / side, (y0 + y1) / 2 / side, (x1 - x0) / side, (y1 - y0) / side])
@@ -118,18 +123,22 @@ def targets(labels: np.ndarray) -> dict[str, Tensor]:
 
 
 def _outputs(output: tuple) -> tuple[Tensor, Tensor]:
-    """Predictions ``(B, 4 + classes + 32, A)`` and prototypes ``(B, 32, h, w)`` of the network in evaluation mode;
-    since 8.4 they are a pair within the pair, before that the prototypes are the last of the second."""
+    """Predictions ``(B, 4 + classes + 32, A)`` and prototypes ``(B, 32, h, w)`` of the network in evaluation mode.
+
+    Since ultralytics 8.4 they are nested in the first output; before, the prototypes were the last of the second one.
+    """
     first, second = output[:2]
     return first if isinstance(first, tuple) else (first, second[-1])
 
 
 def suppress(boxes: Tensor, scores: Tensor) -> Tensor:
-    """Greedy non-maximum suppression: the best box, then the best that overlaps none so far, and so on. Not that of
-    torchvision, whose compiled part does not load beside every build of torch.
+    """Greedy non-maximum suppression.
+
+    That of torchvision is not used, since its compiled part does not load with every build of torch.
 
     Args:
-        boxes: ``(n, 4)`` XYXY. scores: ``(n,)``.
+        boxes: ``(n, 4)`` XYXY.
+        scores: ``(n,)``.
 
     Returns:
         ``(k,)`` indices of at most :data:`MOST` boxes, the best first.
@@ -146,8 +155,12 @@ def suppress(boxes: Tensor, scores: Tensor) -> Tensor:
 
 
 def _union(found: Tensor, prototypes: Tensor) -> Tensor:
-    """Of one image: predictions ``(4 + classes + 32, A)``, boxes as centre and size in px -> logits ``(h, w)`` at the
-    prototypes' resolution, each mask within its box."""
+    """Union of the instances of one image: logits ``(h, w)`` at the resolution of the prototypes.
+
+    Args:
+        found: predictions ``(4 + classes + 32, A)``, boxes as centre and size in px.
+        prototypes: ``(32, h, w)``.
+    """
     found, prototypes = found.float().T, prototypes.float()
     scores = found[:, 4]
     found, scores = found[scores > CONFIDENCE], scores[scores > CONFIDENCE]

@@ -1,1 +1,1 @@
-"""What the stages learn from: images, crops, conversations, clips."""
+"""Training data of the stages: images, crops, conversations, clips."""

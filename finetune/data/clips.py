@@ -13,17 +13,22 @@ from lisa_micro.io.contrast import to_unit_range
 from lisa_micro.sim import MECHANISMS, MODALITIES, Video, simulate_sintering
 
 IGNORED = 255
-"""Label of pixels that do not count: particles that came from a coalescence within the clip. Neither parent is right
-for them."""
+"""Label of pixels without a loss: particles that formed by coalescence within the clip, for which neither parent is
+right."""
 
 
 @dataclass(frozen=True)
 class ClipConfig:
     """How clips are made.
 
-    size: side in px, 16 k + 1. frames: T of a clip. gap: frames of the video between two of the clip, at most.
-    particles, radius: least and most of a video, the radius in px; both are drawn log-uniformly. least: px that a
-    particle has in the first frame to be followed. duration: frames of a video.
+    Attributes:
+        size: side in px, 16 k + 1.
+        frames: number of frames T of a clip.
+        gap: largest distance between two frames of the clip, in frames of the video.
+        particles: smallest and largest number of particles of a video, drawn log-uniformly.
+        radius: smallest and largest mean radius in px, drawn log-uniformly.
+        least: area in px that a particle needs in the first frame to be tracked.
+        duration: number of frames of a video.
     """
 
     size: int = 257
@@ -36,22 +41,32 @@ class ClipConfig:
 
 
 class Clips(NamedTuple):
-    """B clips: images ``(B, T, 1, S, S)`` float32 0..1; labels ``(B, T, S, S)`` int64, channel of the bank of
-    identities or :data:`IGNORED`; used ``(B, 1 + objects)`` bool, channels that somebody has; told ``(B, T)`` bool,
-    whether the truth of a frame is remembered, and not what was predicted; progress 0..1 of the training."""
+    """B clips.
+
+    Attributes:
+        images: ``(B, T, 1, S, S)`` float32 in 0..1.
+        labels: ``(B, T, S, S)`` int64, channel of each pixel's track, 0 = background, or :data:`IGNORED`.
+        used: ``(B, 1 + objects)`` bool, channels in use.
+        given: ``(B, T)`` bool, whether the memory of a frame gets the true labels instead of the predicted ones.
+        progress: 0..1, share of the training that is done.
+    """
 
     images: Tensor
     labels: Tensor
     used: Tensor
-    told: Tensor
+    given: Tensor
     progress: float
 
 
 class ClipMaker:
-    """step -> :class:`Clips`; a function of the seed and the step alone.
+    """Make the :class:`Clips` of a step, which depend on the seed and the step alone.
 
     Args:
-        config: of the clips. batch_size: B. steps: of the training. objects: identities of a bank. seed: of it all.
+        config: how clips are made.
+        batch_size: B.
+        steps: steps of the training.
+        objects: number of tracks that the network follows at once.
+        seed: seed of the draws.
     """
 
     def __init__(self, config: ClipConfig, batch_size: int, steps: int, objects: int, seed: int):
@@ -64,25 +79,25 @@ class ClipMaker:
         images, labels, used = (
             np.stack(a) for a in zip(*(self._clip(rng) for _ in range(self.batch_size)), strict=True)
         )
-        # first the truth is remembered, later mostly what was predicted, as when a video is followed
-        told = rng.random((self.batch_size, self.config.frames)) > 0.85 * min(1.0, 2 * progress)
+        # scheduled sampling: at first true labels enter the memory, later mostly predicted ones, as in use
+        given = rng.random((self.batch_size, self.config.frames)) > 0.85 * min(1.0, 2 * progress)
         return Clips(
             torch.from_numpy(images)[:, :, None],
             torch.from_numpy(labels),
             torch.from_numpy(used),
-            torch.from_numpy(told),
+            torch.from_numpy(given),
             progress,
         )
 
     def _clip(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Images ``(T, S, S)``, labels ``(T, S, S)``, used ``(1 + objects,)``."""
+        """Make one clip: images ``(T, S, S)``, labels ``(T, S, S)``, used channels ``(1 + objects,)``."""
         c = self.config
         video = draw_video(rng, c)
         gap = int(rng.integers(1, c.gap + 1))
         start = int(rng.integers(0, max(1, len(video) - gap * (c.frames - 1))))
         times = [min(start + k * gap, len(video) - 1) for k in range(c.frames)]
-        names = np.stack([video.labels(t) for t in times])
-        labels, used = self._channels(names, video.lineage, rng)
+        tracks = np.stack([video.labels(t) for t in times])
+        labels, used = self._channels(tracks, video.lineage, rng)
         frames = np.stack([to_unit_range(video.frame(t)) for t in times])
         turns, flip = int(rng.integers(4)), bool(rng.random() < 0.5)
         frames, labels = (np.rot90(a, turns, (1, 2)) for a in (recolour(frames, rng), labels))
@@ -90,33 +105,32 @@ class ClipMaker:
             frames, labels = frames[:, :, ::-1], labels[:, :, ::-1]
         return np.ascontiguousarray(frames), np.ascontiguousarray(labels), used
 
-    def _channels(self, names: np.ndarray, lineage: dict, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Identities of a clip -> channels of the bank, drawn at random. Particles that find no room in it are
-        background, as those of another bank are."""
-        present, counts = np.unique(names[0], return_counts=True)
+    def _channels(self, tracks: np.ndarray, lineage: dict, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Assign the tracks of a clip to random channels. Tracks beyond the number of channels become background."""
+        present, counts = np.unique(tracks[0], return_counts=True)
         present = present[(present > 0) & (counts >= self.config.least)]
         chosen = rng.permutation(present)[: self.objects]
         channels = rng.permutation(np.arange(1, self.objects + 1))[: len(chosen)]
         channel = dict(zip(chosen.tolist(), channels.tolist(), strict=True))
-        for name in np.unique(names[1:]).tolist():
-            if name not in channel and set(channel) & ancestors(name, lineage):
-                channel[name] = IGNORED
-        labels = np.zeros(names.shape, np.int64)
-        for name, value in channel.items():
-            labels[names == name] = value
+        for track in np.unique(tracks[1:]).tolist():
+            if track not in channel and set(channel) & ancestors(track, lineage):
+                channel[track] = IGNORED
+        labels = np.zeros(tracks.shape, np.int64)
+        for track, value in channel.items():
+            labels[tracks == track] = value
         used = np.zeros(self.objects + 1, bool)
         used[[0, *channels]] = True
         return labels, used
 
 
-def ancestors(identity: int, lineage: dict) -> set[int]:
-    """All from whom an identity came; ``lineage`` as in :class:`lisa_micro.sim.Video`."""
-    parents = lineage[identity]["parents"] if identity in lineage else ()
+def ancestors(track: int, lineage: dict) -> set[int]:
+    """IDs of all tracks that merged into a track; ``lineage`` as in :class:`lisa_micro.sim.Video`."""
+    parents = lineage[track]["parents"] if track in lineage else ()
     return set(parents).union(*(ancestors(parent, lineage) for parent in parents))
 
 
 def draw_video(rng: np.random.Generator, config: ClipConfig) -> Video:
-    """A video with everything that can vary drawn at random."""
+    """Simulate a video with random parameters."""
 
     def log_uniform(low: float, high: float) -> float:
         return float(np.exp(rng.uniform(np.log(low), np.log(high))))
@@ -141,7 +155,7 @@ def draw_video(rng: np.random.Generator, config: ClipConfig) -> Video:
 
 
 def recolour(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One contrast, brightness and gamma for all frames ``(T, H, W)``, and rarely inversion."""
+    """Change contrast, brightness and gamma of all frames ``(T, H, W)`` alike, and rarely invert them."""
     if rng.random() < 0.1:
         frames = 1 - frames
     frames = frames ** np.float32(np.exp(rng.normal(0, 0.2)))

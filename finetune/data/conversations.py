@@ -1,4 +1,4 @@
-"""Conversations as token batches, with the towers' pooled features computed once."""
+"""Batches of tokenised conversations, and the cached pooled features of the towers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,13 +21,18 @@ from lisa_micro_finetune.data.facts import scene_facts
 from lisa_micro_finetune.data.sources import Source
 
 IGNORE = -100
+"""Label of positions without a loss."""
 
 
 class LanguageBatch(NamedTuple):
     """B conversations.
 
-    ids ``(B, T)``, padded at the end; labels ``(B, T)``: the token to predict *at* each position, -100 where none;
-    image: row of the pooled features for each; seg: ``(S, 2)`` row and position of each [SEG]; concept: ``(S,)``.
+    Attributes:
+        ids: ``(B, T)`` token ids, padded at the end.
+        labels: ``(B, T)``, the token to predict *at* each position, :data:`IGNORE` where there is none.
+        image: ``(B,)``, row of the pooled features.
+        seg: ``(S, 2)``, row and position of each [SEG].
+        concept: ``(S,)``, number of the concept of each [SEG].
     """
 
     ids: Tensor
@@ -39,6 +44,8 @@ class LanguageBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Example:
+    """One tokenised conversation; fields as in :class:`LanguageBatch`."""
+
     ids: list[int]
     labels: list[int]
     image: int
@@ -47,15 +54,25 @@ class Example:
 
 
 def encode_turns(turns: list[Turn], chat: ChatFormat, image_tokens: int) -> tuple[list[int], list[int]]:
-    """Token ids (0 at the image tokens' places) and labels of a conversation: the assistant's words and the end of its
-    turn are learnt. An ``<absent>`` that the runtime will force is left out of the loss."""
+    """Tokenise a conversation.
+
+    Replies and the ends of their turns are trained. An ``<absent>`` that the runtime forces has no loss.
+
+    Args:
+        turns: requests and replies.
+        chat: format of conversations in tokens.
+        image_tokens: number of image tokens; their ids are 0.
+
+    Returns:
+        token ids and labels.
+    """
     ids: list[int] = []
     labels: list[int] = []
     for number, turn in enumerate(turns):
         before, after = chat.user_ids(turn.user, first=number == 0)
         prompt = before + [0] * (image_tokens if number == 0 else 0) + after
         reply = chat.reply_ids(turn.reply)
-        # what is predicted at a position is the next token
+        # the label of a position is the next token
         labels += [IGNORE] * (len(prompt) - 1)
         targets = list(reply)
         if turn.forced_absent:
@@ -93,9 +110,20 @@ DEFAULT_MIX = TextMix()
 
 
 class ConversationMaker:
-    """step -> :class:`LanguageBatch`, the same for the same seed and step. Conversations of four steps are made
-    together, sorted by length, so that little is padded, and dealt out in batches of about the same number of tokens
-    (``batch_size`` conversations on average): memory and time do not swing with the longest ones."""
+    """Make the :class:`LanguageBatch` of a step, which depends on the seed and the step alone.
+
+    The conversations of four steps are sorted by length and divided into batches of about the same number of tokens,
+    which saves padding and keeps memory and time per step even.
+
+    Args:
+        images: images and facts about them.
+        chat: format of conversations in tokens.
+        image_tokens: number of tokens of an image.
+        batch_size: mean number of conversations in a batch.
+        seed: seed of the draws.
+        mix: which texts are drawn.
+        longest: largest number of tokens; longer conversations are drawn again.
+    """
 
     group = 4
 
@@ -114,20 +142,20 @@ class ConversationMaker:
         self.chat, self.image_tokens = chat, image_tokens
         self.batch_size, self.seed, self.longest = batch_size, seed, longest
         self.drawn = {"follow_ups": mix.follow_ups, "categories": mix.categories, "dialogues": mix.dialogues}
-        self.kept: tuple[int, list[list[Example]]] | None = None
+        self._group: tuple[int, list[list[Example]]] | None = None
 
     def __call__(self, step: int) -> LanguageBatch:
         number = step // self.group
-        if self.kept is None or self.kept[0] != number:
+        if self._group is None or self._group[0] != number:
             rng = np.random.default_rng((self.seed, 11, number))
             examples = [self.example(rng) for _ in range(self.group * self.batch_size)]
             examples.sort(key=lambda e: len(e.ids))
             chunks = even_chunks(examples, self.group)
-            self.kept = (number, [chunks[int(k)] for k in rng.permutation(len(chunks))])
-        return collate(self.kept[1][step % self.group])
+            self._group = (number, [chunks[int(k)] for k in rng.permutation(len(chunks))])
+        return collate(self._group[1][step % self.group])
 
     def example(self, rng: np.random.Generator) -> Example:
-        """One conversation about one image."""
+        """Draw and tokenise a conversation about a random image."""
         while True:
             k = int(rng.choice(len(self.facts), p=self.weights))
             turns = conversation_about(self.facts[k], rng, **self.drawn)
@@ -152,11 +180,16 @@ def conversation_about(
     categories: dict[str, float] | None = None,
     dialogues: float | None = None,
 ) -> list[Turn] | None:
-    """A conversation drawn from the texts about an image with these facts; ``None`` where the draw asks for what is not
-    known about it. Arguments as of :func:`lisa_micro.datasets.texts.sample_conversation`."""
+    """Draw a conversation about an image with these facts.
+
+    Arguments are those of :func:`lisa_micro.datasets.texts.sample_conversation`.
+
+    Returns:
+        the turns, or ``None`` if the draw asks for facts that are not known.
+    """
     scene = scene_facts(facts, rng)
-    # the language model writes [SEG] for every concept that it knows; whether it is there, the decoder says.
-    # So most texts are made as if all were there, the rest teaches what follows a forced <absent>
+    # the language model writes [SEG] for every known concept, and the decoder tells whether it is present; so most
+    # texts are drawn as if all concepts were present, and the others show what follows a forced <absent>
     if not facts["complete"] or rng.random() < 0.75:
         scene = replace(scene, counts=all_there(scene))
     turns = sample_conversation(rng, scene, "train", follow_ups, categories, dialogues=dialogues)
@@ -166,7 +199,7 @@ def conversation_about(
 
 
 def even_chunks(examples: list[Example], count: int) -> list[list[Example]]:
-    """Examples in order of length -> ``count`` runs of them with about the same number of tokens, none empty."""
+    """Divide examples, sorted by length, into ``count`` non-empty runs with about the same number of tokens."""
     ends = np.cumsum([len(e.ids) for e in examples])
     cuts = np.searchsorted(ends, ends[-1] * np.arange(1, count) / count) + 1
     edges = [0, *cuts.tolist(), len(examples)]
@@ -176,8 +209,11 @@ def even_chunks(examples: list[Example], count: int) -> list[list[Example]]:
 
 
 def all_there(scene: SceneFacts) -> dict[str, int]:
-    """Counts with at least one of every concept but particles, whose number scene questions are about; where there are
-    no particles nothing else can be."""
+    """Counts as if every concept were present.
+
+    The number of particles stays the same, since questions about the scene ask for it. Without particles, nothing else
+    is added.
+    """
     counts = dict(scene.counts)
     if counts.get("particle", 0) == 0:
         return counts
@@ -187,8 +223,8 @@ def all_there(scene: SceneFacts) -> dict[str, int]:
 
 
 def collate(examples: list[Example]) -> LanguageBatch:
-    """Pad at the end; causal attention keeps padding from being seen."""
-    # few different lengths: kernels and memory are reused from step to step
+    """Combine examples into a batch. Padding stands at the end, where causal attention does not see it."""
+    # multiples of 16: few different lengths let kernels and memory be reused
     longest = -(-max(len(e.ids) for e in examples) // 16) * 16
     ids = torch.zeros(len(examples), longest, dtype=torch.long)
     labels = torch.full_like(ids, IGNORE)
@@ -214,12 +250,17 @@ def pooled_features(
     seed: int,
     key: str,
     log: Callable[[str], None] = print,
-) -> dict:
-    """Pooled features of both towers for ``views`` views of each source, kept in ``file`` under ``key`` (which names
-    the towers' weights).
+) -> dict[str, Any]:
+    """Compute pooled features of both towers for augmented views of each image, or read them from a cache.
 
     Args:
-        pool: image ``(1, 1, H, W)`` 0..1 -> (clip ``(K1, C1)``, sam ``(K2, C2)``).
+        sources: the images.
+        pool: image ``(1, 1, H, W)`` in 0..1 -> (clip ``(K1, C1)``, sam ``(K2, C2)``).
+        file: the cache.
+        views: number of views per image; the first one is the image itself.
+        seed: seed of the augmentation.
+        key: identifies the weights of the towers; a cache with another key is replaced.
+        log: receives lines of text.
 
     Returns:
         ``clip`` ``(N * views, K1, C1)`` and ``sam`` ``(N * views, K2, C2)`` float16; source k has rows
@@ -227,9 +268,9 @@ def pooled_features(
     """
     names = [s.name for s in sources]
     if file.is_file():
-        kept = torch.load(file, weights_only=True)
-        if kept["key"] == key and kept["names"] == names and kept["views"] == views:
-            return kept
+        cached = torch.load(file, weights_only=True)
+        if cached["key"] == key and cached["names"] == names and cached["views"] == views:
+            return cached
     clip, sam = [], []
     for number, source in enumerate(sources):
         for view in range(views):
@@ -244,8 +285,8 @@ def pooled_features(
             sam.append(b.half())
         if number % 200 == 199:
             log(f"features of {number + 1}/{len(sources)} images")
-    kept = {"key": key, "names": names, "views": views, "clip": torch.stack(clip), "sam": torch.stack(sam)}
+    cached = {"key": key, "names": names, "views": views, "clip": torch.stack(clip), "sam": torch.stack(sam)}
     temporary = file.with_suffix(".part")
-    torch.save(kept, temporary)
+    torch.save(cached, temporary)
     os.replace(temporary, file)
-    return kept
+    return cached

@@ -1,4 +1,4 @@
-"""Facts about prepared images, for texts and captions: modality, counts, contact."""
+"""Facts about prepared images that texts and captions need: modality, counts, contacts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from lisa_micro_finetune.data.sources import Source, read_source
 
 
 def facts_of(source: Source) -> dict:
-    """``modality`` (or None), ``counts`` per known concept, ``in_contact`` (share of particles with a neighbour), and
-    ``complete``: whether necks, pores and agglomerates are known."""
+    """Collect facts about an image.
+
+    Returns:
+        ``modality`` or None; ``counts`` by known concept; ``in_contact``, the fraction of particles that touch another
+        one; ``complete``, whether necks, pores and agglomerates are known; ``kind`` of the source.
+    """
     modality = source.modality
     if source.kind == "emps":
         modality = emps_modality().get(source.name)
@@ -36,9 +40,17 @@ def facts_of(source: Source) -> dict:
 
 
 def collect_facts(paths: list[Path], file: Path) -> dict[str, dict]:
-    """Facts of all prepared images by folder and file name, kept in a JSON ``file``; only new ones are computed."""
+    """Collect the facts of all prepared images; they are cached in a JSON file.
+
+    Args:
+        paths: prepared images.
+        file: the cache.
+
+    Returns:
+        facts by ``folder/stem`` of the image, in the order of ``paths``.
+    """
     known = json.loads(file.read_text()) if file.is_file() else {}
-    # the same seed at another size is another image: the folder belongs to the name
+    # the folder belongs to the key: the same seed at another size is another image
     names = {p: f"{p.parent.name}/{p.stem}" for p in paths}
     missing = [p for p in paths if names[p] not in known]
     for path in missing:
@@ -51,12 +63,12 @@ def collect_facts(paths: list[Path], file: Path) -> dict[str, dict]:
 
 
 def scene_facts(facts: dict, rng: np.random.Generator) -> SceneFacts:
-    """As the texts want them. Whether the pixel size is known is drawn: users speak of nm and of px."""
+    """Convert facts for the texts. Whether the pixel size is known is random, since users write nm and px."""
     return SceneFacts(facts["modality"], facts["counts"], facts["in_contact"], bool(rng.random() < 0.7))
 
 
 def caption(facts: dict, rng: np.random.Generator) -> str:
-    """One of many captions that are true of the image; what is not known is not said."""
+    """Write a random caption from known facts."""
     modality = facts["modality"]
     counts, particles = facts["counts"], facts["counts"].get("particle", 0)
     kind = {

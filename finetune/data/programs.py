@@ -1,7 +1,7 @@
-"""Batches of version 2 of the reply language: conversations about images, and text-only ones, side by side.
+"""Batches for version 2 of the reply language: conversations with and without images.
 
-Most requests need no image to be understood, and a conversation without image tokens is several times shorter, so each
-step reads many of those beside a few with images. Only the programs are learnt, not the users' words.
+Most requests can be understood without an image, and a conversation without image tokens is several times shorter. So
+each step has many of those and a few with images. Only the programs have a loss, not the users' words.
 """
 
 from __future__ import annotations
@@ -29,12 +29,16 @@ from lisa_micro_finetune.losses import OTHERS, prompt_terms
 from lisa_micro_finetune.stages.language import image_slots
 
 NO_IMAGE = -1
-"""Row of the pooled features of a conversation without image."""
+"""Row of the pooled features for a conversation without an image."""
 
 
 class MixedBatch(NamedTuple):
-    """One step: ``images``: conversations about images (None where there are none), ``texts``: without (``image`` is
-    :data:`NO_IMAGE`)."""
+    """The conversations of one step.
+
+    Attributes:
+        images: conversations with an image; None if there are none.
+        texts: conversations without an image; their ``image`` is :data:`NO_IMAGE`.
+    """
 
     images: LanguageBatch | None
     texts: LanguageBatch
@@ -42,15 +46,15 @@ class MixedBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Mixture:
-    """What a step is made of.
+    """The composition of a step.
 
     Attributes:
-        image_batch: conversations about images in a step; 0 for a stage of texts alone.
-        text_batch: conversations without image in a step.
-        longest: tokens; longer conversations are drawn again.
-        picture_share: how often a conversation about an image is one whose words the kind of picture decides, where
-            there is any for its kind.
-        seed: of the draws.
+        image_batch: number of conversations with an image; 0 for a stage of texts alone.
+        text_batch: number of conversations without an image.
+        longest: largest number of tokens; longer conversations are drawn again.
+        picture_share: fraction of the conversations with an image whose words depend on the kind of image, if there are
+            any for its kind.
+        seed: seed of the draws.
     """
 
     image_batch: int
@@ -62,13 +66,13 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images to speak about.
+    """Images that conversations are about.
 
     Attributes:
-        facts: of each, as :func:`finetune.facts.facts_of` gives them.
-        rows: of each, its rows of the pooled features.
-        weights: ``(N,)``, how often each is drawn.
-        kinds: of each, what its picture decides (``"polycrystal"``; ``""``: nothing).
+        facts: facts of each image; see :func:`lisa_micro_finetune.data.facts.facts_of`.
+        rows: rows of the pooled features of each image.
+        weights: ``(N,)``, how often each image is drawn, relative to the others.
+        kinds: kind of each image that decides the meaning of words (``"polycrystal"``), or ``""``.
     """
 
     facts: Sequence[dict] = ()
@@ -78,13 +82,15 @@ class Pictures:
 
 
 def encode_exchanges(exchanges: Sequence[Exchange], chat: ChatFormat, image_tokens: int) -> tuple[list[int], list[int]]:
-    """Token ids (0 at the image tokens' places) and labels of a conversation: the programs and the ends of their turns
-    are learnt.
+    """Tokenise a conversation; programs and the ends of their turns have a loss.
 
     Args:
-        exchanges: in order.
-        chat: of a tokenizer with the tokens of version 2.
-        image_tokens: how many stand at the head of the first turn; 0 for a conversation without image.
+        exchanges: requests and programs, in order.
+        chat: format of conversations, with a tokenizer that has the tokens of version 2.
+        image_tokens: number of image tokens at the beginning of the first turn; 0 without an image. Their ids are 0.
+
+    Returns:
+        token ids and labels.
     """
     ids: list[int] = []
     labels: list[int] = []
@@ -92,21 +98,21 @@ def encode_exchanges(exchanges: Sequence[Exchange], chat: ChatFormat, image_toke
         before, after = chat.user_ids(exchange.user, first=number == 0)
         prompt = before + [0] * (image_tokens if number == 0 else 0) + after
         reply = chat.reply_ids(exchange.reply)
-        # what is predicted at a position is the next token
+        # the label of a position is the next token
         labels += [IGNORE] * (len(prompt) - 1) + list(reply) + [IGNORE]
         ids += prompt + reply
     return ids, labels
 
 
 class MixedMaker:
-    """step -> :class:`MixedBatch`, the same for the same seed and step.
+    """Make the :class:`MixedBatch` of a step, which depends on the seed and the step alone.
 
     Args:
-        chat: of a tokenizer with the tokens of version 2.
-        image_tokens: tokens of an image.
-        mixture: what a step is made of.
-        pictures: images to speak about; none for a stage of texts alone.
-        vocabulary: the concepts of the model, in the order of its class embeddings.
+        chat: format of conversations, with a tokenizer that has the tokens of version 2.
+        image_tokens: number of tokens of an image.
+        mixture: the composition of a step.
+        pictures: images; ``None`` for a stage of texts alone.
+        vocabulary: concepts of the model, in the order of its class embeddings.
     """
 
     def __init__(
@@ -130,14 +136,14 @@ class MixedMaker:
         return MixedBatch(collate(images) if images else None, collate(texts))
 
     def text(self, rng: np.random.Generator) -> Example:
-        """A conversation without image."""
+        """Draw a conversation without an image."""
         while True:
             example = self.example(sample(Voice(rng)), 0, NO_IMAGE)
             if example is not None:
                 return example
 
     def about_image(self, rng: np.random.Generator) -> Example:
-        """A conversation about an image: one of version 1 turned into programs, or one that the picture decides."""
+        """Draw a conversation with an image: from version 1, or one whose words depend on the kind of image."""
         weights = np.asarray(self.pictures.weights, float)
         while True:
             k = int(rng.choice(len(self.pictures.facts), p=weights / weights.sum()))
@@ -155,8 +161,10 @@ class MixedMaker:
 
     @staticmethod
     def of_version_1(facts: dict, rng: np.random.Generator) -> list[Exchange] | None:
-        """A conversation of version 1 as if every concept were there, since programs do not depend on that; None where
-        the draw asks for what is not known about the image."""
+        """Draw a conversation of version 1 and translate it; ``None`` if it asks for facts that are not known.
+
+        It is drawn as if every concept were present, since programs do not depend on that.
+        """
         scene = scene_facts(facts, rng)
         turns = sample_conversation(rng, replace(scene, counts=all_there(scene)), "train")
         if not facts["complete"] and any(turn.category in ("scene", "describe") for turn in turns):
@@ -164,7 +172,7 @@ class MixedMaker:
         return from_turns(turns)
 
     def example(self, exchanges: Sequence[Exchange], image_tokens: int, row: int) -> Example | None:
-        """One conversation encoded; None where it is too long or names a concept that the model does not have."""
+        """Tokenise a conversation; ``None`` if it is too long or names a concept that the model does not have."""
         ids, labels = encode_exchanges(exchanges, self.chat, image_tokens)
         named = [target.concept for exchange in exchanges for target in exchange.program.targets]
         if len(ids) > self.mixture.longest or any(name not in self.numbers for name in named):
@@ -182,21 +190,23 @@ def make_step(
     device: torch.device,
     bf16: bool,
 ) -> Callable[[MixedBatch], tuple[Tensor, dict[str, float]]]:
-    """The function that the loop calls with each batch: cross-entropy of the programs, plus how far the projected state
-    of each [SEG] lies from the prompt embedding of its concept.
+    """Make the function from a batch to its loss and metrics.
+
+    The loss is the cross-entropy of the programs plus ``prompt_weight`` times the distance of the projected state of
+    each [SEG] to the class embedding of its concept.
 
     Args:
-        model: with the class embeddings of all concepts that the batches name.
+        model: has class embeddings of all concepts in the batches.
         features: ``clip`` and ``sam``, pooled features of all images; empty for a stage of texts alone.
         image_start: position of the first image token.
-        prompt_weight: of the second term.
-        device: to compute on.
-        bf16: compute in bfloat16.
+        prompt_weight: weight of the distance.
+        device: device to compute on.
+        bf16: whether to compute in bfloat16.
     """
-    codes = model.mask_head.code_book.weight.detach().to(device)
+    class_embeddings = model.mask_head.code_book.weight.detach().to(device)
 
     def half(batch: LanguageBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Sum of the cross-entropy, number of tokens and of right ones, and the prompts' term, of one half."""
+        """Summed cross-entropy, (number of tokens, number of correct ones), and the distance of the prompts."""
         ids, labels = batch.ids.to(device), batch.labels.to(device)
         embeddings = model.embed(ids)
         if int(batch.image[0]) != NO_IMAGE:
@@ -216,7 +226,7 @@ def make_step(
             seg = batch.seg.to(device)
             shift = 0 if model.config.seg_state == "at" else 1
             projected = model.seg_projector(states[seg[:, 0], seg[:, 1] - shift]).float()
-            far, others, _ = prompt_terms(projected, batch.concept.to(device), codes)
+            far, others, _ = prompt_terms(projected, batch.concept.to(device), class_embeddings)
             prompt = (far + OTHERS * others).mean()
         return language, torch.stack([wanted.sum(), right]), prompt
 
@@ -227,11 +237,11 @@ def make_step(
         counted = torch.stack([counts for _, counts, _ in halves]).sum(0)
         language = torch.stack([summed for summed, _, _ in halves]).sum() / counted[0]
         prompt = torch.stack([term for _, _, term in halves]).mean()
-        figures = {
+        metrics = {
             "words": float(language.detach()),
             "token": float(counted[1] / counted[0]),
             "far": float(prompt.detach()),
         }
-        return language + prompt_weight * prompt, figures
+        return language + prompt_weight * prompt, metrics
 
     return step

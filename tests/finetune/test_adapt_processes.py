@@ -1,4 +1,4 @@
-"""Two processes by ``accelerate launch`` learn as one does."""
+"""Two processes of ``accelerate-launch`` train like one."""
 
 from __future__ import annotations
 

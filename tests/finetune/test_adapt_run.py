@@ -1,4 +1,4 @@
-"""Fine-tuning end to end on a tiny model: killed and resumed, a full disk, an adapter that is used and gone on from."""
+"""Fine-tuning end to end on a tiny model: resuming, a full disk, using an adapter and continuing from it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lisa_micro.models.checkpoints import read_state
 from lisa_micro.models.lisa.adapter import AdapterConfig
 from lisa_micro.sim import simulate_scene
 from lisa_micro.types import InputError
-from lisa_micro_finetune.adapt.run import run_adapt
+from lisa_micro_finetune.adapt.runner import run_adapt
 from lisa_micro_finetune.checkpoints import save_checkpoint
 from lisa_micro_finetune.config import load_config
 
@@ -46,7 +46,7 @@ SMALL = (
     "views=2",
     "lora={rank: 2, alpha: 4, dropout: 0.3}",
 )
-"""Dropout and a high learning rate: an order or a random state that is lost would show."""
+"""Dropout and a high learning rate reveal a wrong order of batches or a lost random state."""
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def uninterrupted(place, tmp_path_factory) -> Path:
     return out
 
 
-def test_a_run_that_is_killed_goes_on_to_the_same_weights(place, uninterrupted, tmp_path):
+def test_a_killed_run_resumes_to_the_same_weights(place, uninterrupted, tmp_path):
     out = tmp_path / "killed"
     words = [word for setting in settings(place) for word in ("--set", setting)]
     words += ["--out", str(out), "--cache", str(place["cache"]), "--device", "cpu", "--threads", "1"]
@@ -98,7 +98,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_weights(place, uninterrupted, 
     process.send_signal(signal.SIGKILL)
     process.wait()
     reached = torch.load(out / "last.pt", weights_only=True)["state"]["step"]
-    assert 0 < reached < 8, "it was to be killed on its way"
+    assert 0 < reached < 8, "the run was not interrupted in between"
     run(place, out)
     whole, resumed = (torch.load(folder / "last.pt", weights_only=True) for folder in (uninterrupted, out))
     assert whole["state"] == resumed["state"] or whole["state"]["step"] == resumed["state"]["step"] == 8
@@ -109,7 +109,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_weights(place, uninterrupted, 
         torch.testing.assert_close(read_state(out / "adapter" / "adapter.safetensors")[name], value, atol=1e-6, rtol=0)
 
 
-def test_a_run_does_not_go_on_with_other_settings(place, uninterrupted, tmp_path):
+def test_a_run_is_not_resumed_with_other_settings(place, uninterrupted, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(uninterrupted, out)
     with pytest.raises(InputError, match=r"other settings \(schedule.lr\)"):
@@ -122,7 +122,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
     try:
-        with pytest.raises(InputError, match=r"could not be written .*the one before it is intact"):
+        with pytest.raises(InputError, match=r"could not be written .*previous checkpoint is intact"):
             save_checkpoint({"step": 2, "big": torch.zeros(1 << 20)}, path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -132,7 +132,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
 
 @pytest.fixture(scope="module")
 def tuned(place, tmp_path_factory) -> Path:
-    """A run judged before and after, on records with conversations."""
+    """A run with evaluation before and after, on records with conversations."""
     out = tmp_path_factory.mktemp("runs") / "said"
     judge = "judge={wordings: 1, images: 2, scenes: 1, requests: 2}"
     run(place, out, judge, "schedule.steps=2", "learn.tokens=true", data="said")
@@ -157,7 +157,7 @@ def test_the_adapter_says_what_it_is(place, tuned):
     assert lm.load_assistant(str(adapter), device="cpu").engine.model.config.name == "adapter"
 
 
-def test_an_adapter_is_gone_on_from(place, tuned, tmp_path):
+def test_training_continues_from_an_adapter(place, tuned, tmp_path):
     start = tuned / "adapter"
     tower = ("learn={language: no, tokens: false, projections: false, decoder: no, tower: last}", "replay=0")
     run(place, tmp_path / "on", f"start={start}", "schedule.steps=1", *tower, "loss.box=0")
@@ -168,7 +168,7 @@ def test_an_adapter_is_gone_on_from(place, tuned, tmp_path):
     assert any(name.startswith("sam_tower.") for name in after)
     assert not any(name.startswith("sam_tower.encoder.") for name in after)
     lm.load_assistant(str(tmp_path / "on" / "adapter"), device="cpu")
-    with pytest.raises(InputError, match=r"set lora.rank to its own"):
+    with pytest.raises(InputError, match=r"set lora.rank to its rank"):
         run(place, tmp_path / "rank", f"start={start}", "lora.rank=5", "schedule.steps=1")
     with pytest.raises(InputError, match="set start"):
         run(place, tmp_path / "base", f"base={start}")
@@ -183,7 +183,7 @@ def test_a_base_in_four_bits(place, tmp_path):
     assert any(value.abs().max() > 0 for name, value in state.items() if name.endswith("lora_B.weight"))
 
 
-def test_faults_of_the_data_are_told_before_anything_is_trained(place, tmp_path):
+def test_faults_of_the_data_are_reported_before_training(place, tmp_path):
     data = write_own(tmp_path / "broken")
     lines = (data / "metadata.jsonl").read_text().splitlines()
     broken = [json.loads(line) for line in lines]
@@ -217,7 +217,7 @@ def write_shells(folder: Path, others: bool = False) -> Path:
 
 
 @pytest.mark.parametrize("others", [False, True])
-def test_what_is_learnt_of_a_new_concept_alone_changes_no_other_outline(place, tmp_path, others):
+def test_training_a_custom_class_alone_changes_no_other_mask(place, tmp_path, others):
     data = write_shells(tmp_path / "shells", others)
     speaking = "learn={language: no, tokens: false, projections: false}"
     run(place, tmp_path / "run", speaking, f"data={data}", "schedule.steps=3")
@@ -235,14 +235,14 @@ def test_what_is_learnt_of_a_new_concept_alone_changes_no_other_outline(place, t
         assert not torch.equal(learnt, was) and torch.equal(after.model.sam_tower.fuse2[0].weight, was)
 
 
-def test_a_decoder_of_ones_own_is_gone_on_from(place, tmp_path):
+def test_training_continues_with_a_separate_decoder(place, tmp_path):
     data, words = write_shells(tmp_path / "shells"), "learn={language: no, tokens: false, projections: false}"
     run(place, tmp_path / "one", words, f"data={data}", "schedule.steps=2", "learn.tower=no")
     start = f"start={tmp_path / 'one' / 'adapter'}"
     assert not any(n.startswith("own_top.") for n in read_state(tmp_path / "one/adapter/adapter.safetensors"))
     run(place, tmp_path / "two", words, f"data={data}", "schedule.steps=2", start)
     start = f"start={tmp_path / 'two' / 'adapter'}"
-    # what it sees through stays part of it, whether it learns on or not
+    # its top-down path stays part of it, trained or not
     run(place, tmp_path / "three", words, f"data={data}", "schedule.steps=2", start, "learn.tower=no")
     two, three = (read_state(tmp_path / n / "adapter/adapter.safetensors") for n in ("two", "three"))
     top = [n for n in two if n.startswith("own_top.")]
@@ -257,6 +257,6 @@ def test_a_decoder_of_ones_own_is_gone_on_from(place, tmp_path):
             run(place, tmp_path / "four", words, f"data={data}", "schedule.steps=1", start, setting)
 
 
-def test_a_decoder_of_ones_own_needs_a_concept_of_ones_own(place, tmp_path):
+def test_a_separate_decoder_needs_a_custom_class(place, tmp_path):
     with pytest.raises(InputError, match="needs a concept that the base does not know"):
         run(place, tmp_path / "run", "learn.own_decoder=yes", "schedule.steps=1")

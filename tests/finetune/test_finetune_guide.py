@@ -1,6 +1,6 @@
-"""Every command of ``docs/finetune.md``, in its order, as printed, on a small case.
+"""Every command of ``docs/finetune.md``, in its order, on a small case.
 
-What differs from the guide: ``mine.yaml`` is shortened and names a tiny base, and that base stands in for ``micro``.
+Differences from the guide: ``mine.yaml`` is shortened and names a tiny base, which replaces ``micro``.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from lisa_micro.cli import main as cli
 from lisa_micro.cli import terminal
 from lisa_micro.sim import simulate_scene
 from lisa_micro_finetune.__main__ import main as train
+from lisa_micro_finetune.copy_config import main as copy_config
 
-CHECKOUT = ROOT
-GUIDE = CHECKOUT / "docs" / "finetune.md"
+GUIDE = ROOT / "docs" / "finetune.md"
 SHORT = {
     "schedule": {"steps": 2, "batch_size": 2, "validate_every": 2, "warmup": 1, "log_every": 1},
     "replay": {"share": 0.5, "scenes": 1, "side": 64},
@@ -37,7 +37,7 @@ SHORT = {
     "crop": 64,
     "lora": {"rank": 2, "alpha": 4},
 }
-"""Of ``mine.yaml``: settings that the guide's table of settings names."""
+"""Changes to ``mine.yaml``: settings that are in the guide's table."""
 
 
 def commands(text: str) -> list[str]:
@@ -47,7 +47,7 @@ def commands(text: str) -> list[str]:
 
 
 def my_shells(folder: Path) -> None:
-    """What the guide's own concept begins with: images, and labels of the shells alone."""
+    """Write the folder of the guide's custom class: images, and labels of the shells only."""
     for name in ("images", "labels/shell"):
         (folder / name).mkdir(parents=True)
     for k in range(3):
@@ -58,7 +58,7 @@ def my_shells(folder: Path) -> None:
 
 @pytest.fixture
 def place(tmp_path, monkeypatch) -> Path:
-    """A folder with what the guide's user has, as the current one."""
+    """A current folder with the files of the guide's user."""
     write_images(tmp_path / "my-scans", 4, 72)
     for part in ("images", "labels"):
         for path in sorted((tmp_path / "my-scans" / part).iterdir()):
@@ -66,13 +66,12 @@ def place(tmp_path, monkeypatch) -> Path:
     my_shells(tmp_path / "my-shells")
     write_own(tmp_path / "corrections")
     write_preset(tmp_path / "tiny")
-    (tmp_path / "finetune").symlink_to(CHECKOUT / "finetune")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def shorten(path: Path, base: Path) -> None:
-    """Write the small case's settings into a copy of the shipped file."""
+    """Apply the settings of the small case to a copy of the shipped file."""
     settings = yaml.safe_load(path.read_text())
     for name, value in SHORT.items():
         settings[name] = {**settings[name], **value} if isinstance(value, dict) else value
@@ -80,23 +79,26 @@ def shorten(path: Path, base: Path) -> None:
 
 
 def perform(command: str) -> int:
-    """Run one command: in this process where it is the project's own, which spares a start of Python each."""
+    """Run one command; those of the project run in this process, which is faster."""
     words = ["tiny" if word == "micro" else word for word in shlex.split(command)]
     if words[:2] == ["lisa-micro", "finetune"]:
         return train([*words[2:], "--device", "cpu"])
-    if words[:2] == ["lisa-micro", "judge"]:
+    if words[:3] == ["lisa-micro", "evaluate", "presets"]:
         words += ["--images", "1", "--wordings", "1", "--device", "cpu"]
     if words[0] == "lisa-micro":
         return terminal.run(lambda: cli.app(args=words[1:], standalone_mode=False))
-    if words[:2] == ["accelerate", "launch"]:
-        words = [sys.executable, "-m", "accelerate.commands.launch", *words[2:]]
-        return subprocess.run(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False, timeout=300).returncode
-    assert words[0] in ("cp", "cat"), f"the test does not know {words[0]}"
+    if words[:2] == ["python", "-m"]:
+        return subprocess.run([sys.executable, *words[1:]], check=False, timeout=300).returncode
+    if words[0] == "accelerate-launch":
+        # the program that is installed next to this Python, as users run it
+        words[0] = str(Path(sys.executable).with_name("accelerate-launch"))
+        return subprocess.run(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False, timeout=600).returncode
+    assert words[0] == "cat", f"the test does not know {words[0]}"
     return subprocess.run(words, check=False).returncode
 
 
 def settings_named(text: str) -> set[str]:
-    """Keys of the guide's table of settings, blocks written out."""
+    """Keys in the guide's table of settings, with the names of their blocks."""
     table = text.split("## The settings")[1].split("\n## ")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     found = set()
@@ -108,13 +110,13 @@ def settings_named(text: str) -> set[str]:
     return found
 
 
-def test_the_guide_names_settings_that_there_are_and_ten_commands():
+def test_the_guide_has_ten_commands_and_names_existing_settings():
     text = GUIDE.read_text(encoding="utf-8")
-    known = yaml.safe_load((CHECKOUT / "finetune" / "configs" / "adapt.yaml").read_text())
+    known = yaml.safe_load((ROOT / "finetune" / "configs" / "adapt.yaml").read_text())
     for key in settings_named(text):
         block, _, name = key.partition(".")
         fits = block in known and (not name or name == "*" or name in known[block])
-        # a key without a block of its own stands behind one with a block
+        # a key without a block follows one with a block
         assert fits or name in known, key
     ten = text.split("## Ten commands")[1].split("\n## ")[0]
     assert re.findall(r"^\*\*(\d+)\.", ten, re.MULTILINE) == [str(k + 1) for k in range(10)]
@@ -123,18 +125,28 @@ def test_the_guide_names_settings_that_there_are_and_ten_commands():
         assert target.startswith("http") or (GUIDE.parent / target).exists(), target
 
 
+def test_a_shipped_configuration_is_copied_once(tmp_path, capsys):
+    path = tmp_path / "mine.yaml"
+    assert copy_config(["adapt", str(path)]) == 0
+    assert path.read_text() == (ROOT / "finetune" / "configs" / "adapt.yaml").read_text()
+    path.write_text("changed")
+    assert copy_config(["adapt", str(path)]) == 2 and "exists already" in capsys.readouterr().err
+    assert copy_config(["none", str(tmp_path / "b.yaml")]) == 2 and "adapt" in capsys.readouterr().err
+    assert path.read_text() == "changed"
+
+
 @pytest.mark.slow
 def test_every_command_of_the_guide_runs(place, capsys):
     runs = commands(GUIDE.read_text(encoding="utf-8"))
     assert len(runs) >= 16
     for command in runs:
         assert perform(command) == 0, f"{command}\n{capsys.readouterr()}"
-        if command.startswith("cp "):
+        if "copy_config" in command:
             shorten(place / "mine.yaml", place / "tiny")
     for run in ("mine", "two", "mine-4bit", "shells", "both", "corrected"):
         metrics = json.loads((place / "runs" / run / "adapter" / "metrics.json").read_text())
         assert "after" in metrics and "forgetting" in metrics, run
-    judged = json.loads((place / "out/judged/judgement.json").read_text())
-    assert set(judged) == {"tiny", "runs/mine/adapter"} and (place / "out/judged/cases.png").is_file()
+    evaluated = json.loads((place / "out/evaluated/judgement.json").read_text())
+    assert set(evaluated) == {"tiny", "runs/mine/adapter"} and (place / "out/evaluated/cases.png").is_file()
     assert (place / "out/scan_1/answer.json").is_file() and (place / "my-preset/lora.safetensors").is_file()
     shutil.rmtree(place / "runs")

@@ -53,7 +53,7 @@ def pictures():
     return Pictures([facts, facts], [[0, 1], [2, 3]], np.array([1.0, 1.0]), ["polycrystal", ""])
 
 
-def learnt(chat, ids, labels):
+def trained_texts(chat, ids, labels):
     """The replies that the labels ask for, as text."""
     assert all(label in (IGNORE, follows) for label, follows in zip(labels, ids[1:], strict=False))
     assert labels[-1] == IGNORE
@@ -61,16 +61,16 @@ def learnt(chat, ids, labels):
     return chat.tokenizer.decode(tokens).split(END)[:-1]
 
 
-def test_only_programs_are_learnt(chat):
+def test_only_programs_have_a_loss(chat):
     exchanges = sample(Voice(np.random.default_rng(4)))
     for image_tokens in (0, IMAGE_TOKENS):
         ids, labels = encode_exchanges(exchanges, chat, image_tokens)
-        assert [parse_program(text) for text in learnt(chat, ids, labels)] == [e.program for e in exchanges]
+        assert [parse_program(text) for text in trained_texts(chat, ids, labels)] == [e.program for e in exchanges]
         at = len(chat.user_ids("", True)[0])
         assert ids[at : at + image_tokens] == [0] * image_tokens
 
 
-def test_a_step_has_texts_beside_images(chat):
+def test_a_step_has_conversations_with_and_without_images(chat):
     maker = MixedMaker(chat, IMAGE_TOKENS, Mixture(3, 8, longest=600), pictures())
     batch = maker(0)
     assert batch.images.ids.shape[0] == 3 and batch.texts.ids.shape[0] == 8

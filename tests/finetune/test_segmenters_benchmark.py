@@ -231,7 +231,7 @@ def test_swin_unet_of_a_single_window():
 # -------------------------------------------------------------------------------------------------------- YOLO
 
 
-def test_a_missing_ultralytics_is_said_in_one_sentence(monkeypatch, scenes, tmp_path, capsys):
+def test_a_missing_ultralytics_is_reported_in_one_sentence(monkeypatch, scenes, tmp_path, capsys):
     monkeypatch.setitem(__import__("sys").modules, "ultralytics", None)
     with pytest.raises(InputError, match=r"\[yolo\]"):
         yolo.YoloSemantic()
@@ -269,7 +269,7 @@ def test_yolo_instances_are_united():
 
 
 @needs_yolo
-def test_yolo_learns_and_segments(scenes):
+def test_yolo_is_trained_and_segments(scenes):
     model = build_model("yolo", 64, None, 0)
     batch = TileMaker(read_dataset(scenes, None, 0.2, 0).train, 64, 2, 0)(0)
     loss = model.loss(batch.images, batch.labels)
@@ -298,7 +298,7 @@ def scenes(tmp_path_factory):
     return folder
 
 
-def test_the_division_is_fixed_by_the_seed(scenes):
+def test_the_split_is_fixed_by_the_seed(scenes):
     first, again = (read_dataset(scenes, None, 0.3, 1) for _ in range(2))
     assert [i.name for i in first.test] == [i.name for i in again.test] and len(first.test) == 2
     assert not {i.name for i in first.test} & {i.name for i in first.train}
@@ -315,7 +315,7 @@ def test_tiles_depend_on_seed_and_step_alone(scenes):
     assert batch.images.min() >= 0 and batch.images.max() <= 1
 
 
-def test_windows_mirror_what_is_missing():
+def test_windows_beyond_the_image_are_mirrored():
     np.testing.assert_array_equal(window(np.array([[1, 2]]), 0, 0, 4), [[1, 2, 2, 1]] * 4)
     np.testing.assert_array_equal(window(np.arange(9).reshape(3, 3), 1, 0, 2), [[3, 4], [6, 7]])
 
@@ -362,12 +362,10 @@ def test_the_whole_command(scenes, tmp_path, monkeypatch, capsys):
             labels = (recipe_mask(image.pixels, True, 2) > 0).astype(np.int32)
             return Answer("Here.", (Segmentation(labels, 0.9, 0.8, "particle", "the particles", "", None),), prompt)
 
-    import lisa_micro
-
-    monkeypatch.setattr(lisa_micro, "load_assistant", lambda preset, device: StandIn())
+    monkeypatch.setattr(bench, "load_assistant", lambda preset, device: StandIn())
     # speed in fresh processes takes seconds each; one of them shows that it works
     slow = bench.measure_speed
-    monkeypatch.setattr(bench, "measure_speed", lambda job: slow(job) if job["name"] == "vmamba" else {})
+    monkeypatch.setattr(bench, "measure_speed", lambda job: slow(job) if job.name == "vmamba" else {})
     out, work = tmp_path / "out", tmp_path / "work"
     names = ["swin-unet", "vmamba", "micro"]
     arguments = [str(scenes), "--models", ",".join(names), *TINY, "--out", str(out), "--work", str(work)]
@@ -388,12 +386,12 @@ def test_the_whole_command(scenes, tmp_path, monkeypatch, capsys):
         assert picture.width > 500
     capsys.readouterr()
     assert main(arguments) == 2 and "--force" in capsys.readouterr().err
-    # what is trained is not trained again
+    # a trained model is not trained again
     monkeypatch.setattr("lisa_micro_finetune.benchmark.train.run_loop", None)
     assert main([*arguments, "--force"]) == 0
     again = json.loads((out / "segmenters-discs.json").read_text())
     assert [r["iou"] for r in again["models"]] == [r["iou"] for r in record["models"]]
-    # another run's checkpoints are not gone on with
+    # checkpoints of another run are not resumed
     assert main([*arguments, "--seed", "1", "--force"]) == 2 and "--fresh" in capsys.readouterr().err
 
 
@@ -401,7 +399,7 @@ class Killed(Exception):
     pass
 
 
-def test_a_killed_training_goes_on_to_the_same_result(scenes, tmp_path, monkeypatch):
+def test_a_killed_training_resumes_to_the_same_result(scenes, tmp_path, monkeypatch):
     dataset = read_dataset(scenes, None, 0.2, 0)
     asked = Settings(scenes, ("swin-unet",), tmp_path, tmp_path, steps=6, batch=1, resolution=32, tile=64)
 
@@ -460,7 +458,7 @@ def test_batch_norms_get_the_statistics_of_training_tiles(scenes):
     assert model[0].momentum == 0.03 and not model.training
 
 
-def test_the_curve_of_a_run_that_went_on(tmp_path):
+def test_the_curve_of_a_resumed_run(tmp_path):
     rows = [{"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.0}, {"step": 2, "loss": 1.5, "held_out_iou": 0.5}]
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)) + '\n{"step": 3, "lo')
     assert read_curve(tmp_path / "log.jsonl") == [rows[0], rows[2]]
@@ -511,7 +509,7 @@ def test_bad_folders(scenes, tmp_path, capsys):
     picture.resize((20, 20)).save(folder / "masks" / "b.png")
     assert "20 x 20" in refused(folder)
     (folder / "masks" / "b.png").write_bytes(b"not a picture")
-    assert "cannot be read" in refused(folder)
+    assert "not an image" in refused(folder)
     assert "no folder" in refused(scenes, "--test", tmp_path / "nowhere")
     assert "no weights" in refused(scenes, "--efficient-sam-checkpoint", tmp_path / "none.pt")
 

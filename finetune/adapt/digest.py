@@ -1,4 +1,4 @@
-"""Short names for content."""
+"""Digests of settings and file lists."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from collections.abc import Mapping
 
 
 def short_digest(content: Mapping[str, str]) -> str:
-    """Sixteen hexadecimal digits that name plain content."""
+    """Return sixteen hexadecimal digits of the SHA-256 of a mapping."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
