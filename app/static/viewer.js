@@ -162,7 +162,7 @@
     const name = el("div", { class: "lm-name" });
     const removeOne = iconButton("back", "Remove the selected box", () => { stage.boxes.splice(stage.activeBox, 1); stage.activeBox = undefined; boxesChanged(); stage.draw(); });
     const removeAll = iconButton("trash", "Remove all boxes", () => { stage.boxes = []; stage.activeBox = undefined; boxesChanged(); stage.draw(); });
-    const hint = el("div", { class: "lm-imagenotes" }, "Drag a box around each object. Click a box to select it; Delete removes it. The wheel zooms; Shift+drag moves the image.");
+    const hint = el("div", { class: "lm-imagenotes" }, "Drag a box around each object. Click a box to select it; Delete removes it. The wheel zooms; Shift+drag pans.");
     const full = el("div", { class: "lm-full", hidden: true },
       el("div", { class: "lm-row lm-viewtop" }, el("div", { class: "lm-title" }, name, count), el("div", { class: "lm-group" }, removeOne, removeAll), zoomButtons(stage)), stage.root, hint);
     const empty = el("div", { class: "lm-blank" }, "Open a micrograph on the page “Chat” first.");
