@@ -90,7 +90,7 @@ class OneProcess:
 
 
 class AcceleratedProcesses:
-    """The processes of a run started by ``accelerate launch``; a single one works, too.
+    """The processes of a run started by ``torchrun`` or ``accelerate-launch``; a single one works, too.
 
     Args:
         accelerator: accelerate's handle on them.

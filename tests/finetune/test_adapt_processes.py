@@ -1,4 +1,4 @@
-"""Two processes of ``accelerate-launch`` train like one."""
+"""Two processes of ``torchrun`` train like one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_two_processes_have_the_loss_curve_of_one(tmp_path):
         "lora": "{rank: 2, alpha: 4, dropout: 0}",
     }
     words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_cpu_threads_per_process", "1"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     losses = {}
     for name, how in (("one", []), ("two", launch)):
         out = tmp_path / name
@@ -50,6 +50,7 @@ def test_two_processes_have_the_loss_curve_of_one(tmp_path):
             check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]
+        assert f"in {len(losses) + 1} process(es)" in done.stdout
         rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
         losses[name] = [(row["part"], row["step"], row["loss"]) for row in rows]
     assert [row[:2] for row in losses["one"]] == [row[:2] for row in losses["two"]]

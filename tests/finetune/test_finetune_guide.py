@@ -89,9 +89,9 @@ def perform(command: str) -> int:
         return terminal.run(lambda: cli.app(args=words[1:], standalone_mode=False))
     if words[:2] == ["python", "-m"]:
         return subprocess.run([sys.executable, *words[1:]], check=False, timeout=300).returncode
-    if words[0] == "accelerate-launch":
+    if words[0] == "torchrun":
         # the program that is installed next to this Python, as users run it
-        words[0] = str(Path(sys.executable).with_name("accelerate-launch"))
+        words[0] = str(Path(sys.executable).with_name("torchrun"))
         return subprocess.run(words, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False, timeout=600).returncode
     assert words[0] == "cat", f"the test does not know {words[0]}"
     return subprocess.run(words, check=False).returncode
