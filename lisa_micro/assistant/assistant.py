@@ -304,7 +304,7 @@ def load_assistant(
         model, tokenizer, files = load_folder(folder, dtype)
     model = model.to(place).eval()
     if place.type == "cpu":
-        for part in (model.sam_tower, model.own_top):
+        for part in (model.sam_tower, model.own_top, model.concept_top):
             if part is not None:
                 part.to(memory_format=torch.channels_last)
     digest = hashlib.sha256()
