@@ -17,11 +17,17 @@ from finetune.concepts.losses import ConceptWeights
 from finetune.concepts.model import ConceptModel, export, make_step
 from finetune.concepts.sources import load_labelled, prepare_material_scenes, prepare_materials, prepare_scenes
 from finetune.device import use_bf16
-from finetune.loop import LoopConfig, run_loop
+from finetune.loop import LoopConfig, means, run_loop
 from finetune.schedule import Schedule
 from finetune.sources import prepare_frames, prepare_real
 from lisa_micro.models.device import pick_device
 from lisa_micro.sim.materials import MATERIAL_KINDS
+
+
+VALIDATION_SEED = 5_100_000
+"""Of the first simulated scene of each kind for validation."""
+VALIDATION_SCENES = 6
+"""Of each kind."""
 
 
 class ConceptScenes(BaseModel):
@@ -60,6 +66,7 @@ class ConceptStage(BaseModel):
     fast_lr: float = 3.0
     codes_lr: float = 10.0
     start: str
+    validation_batches: int = Field(40, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
@@ -103,6 +110,7 @@ def run_concepts(stage: ConceptStage, folder: Path, cache: Path, device_name: st
         on_save=lambda _, v: export(model, v, folder / "weights"),
     )
     export(model, values, folder / "weights")
+    validation = validate(model, values, stage, cache)
     record = {
         "config": stage.model_dump(exclude={"crops", "loss"}),
         "crops": dataclasses.asdict(stage.crops),
@@ -110,5 +118,35 @@ def run_concepts(stage: ConceptStage, folder: Path, cache: Path, device_name: st
         "torch": torch.__version__,
         "seconds": time.monotonic() - began,
         "micrographs": dict(kinds),
+        "validation": validation,
     }
     (folder / "record.json").write_text(json.dumps(record, indent=2))
+
+
+@torch.no_grad()
+def validate(
+    model: ConceptModel, values: dict[str, torch.Tensor], stage: ConceptStage, cache: Path
+) -> dict[str, float]:
+    """Mean loss and IoU, by concept and by kind of prompt, of the averaged weights ``values`` on crops of validation
+    micrographs: real ones, and simulated ones with seeds from :data:`VALIDATION_SEED` on."""
+    if not stage.validation_batches:
+        return {}
+    paths = prepare_real(cache, "validation") + prepare_materials(cache, "validation")
+    for kind in MATERIAL_KINDS:
+        paths += prepare_material_scenes(cache / "validation_scenes", kind, VALIDATION_SCENES, VALIDATION_SEED)
+    for name, parameter in model.named_parameters():
+        if name in values:
+            parameter.copy_(values[name])
+    model.eval()
+    device = next(model.parameters()).device
+    step = make_step(model, stage.loss, device, use_bf16(stage.precision, device))
+    maker = ConceptMaker(load_labelled(paths), stage.crops, stage.schedule.batch_size, VALIDATION_SEED)
+    sums: dict[str, float] = {}
+    for number in range(stage.validation_batches):
+        loss, metrics = step(maker(number))
+        for name, value in {"loss": float(loss), **metrics}.items():
+            sums[name] = sums.get(name, 0.0) + value
+            sums["#" + name] = sums.get("#" + name, 0) + 1
+    result = {name: round(value, 4) for name, value in sorted(means(sums).items())}
+    print(f"validation: {result}", flush=True)
+    return result
