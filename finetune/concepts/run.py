@@ -23,7 +23,6 @@ from finetune.sources import prepare_frames, prepare_real
 from lisa_micro.models.device import pick_device
 from lisa_micro.sim.materials import MATERIAL_KINDS
 
-
 VALIDATION_SEED = 5_100_000
 """Of the first simulated scene of each kind for validation."""
 VALIDATION_SCENES = 6
