@@ -70,7 +70,7 @@ def load_assistant(
         model, tokenizer, files = load_folder(folder, dtype)
     model = model.to(place).eval()
     if place.type == "cpu":
-        for part in (model.sam_tower, model.own_top):
+        for part in (model.sam_tower, model.own_top, model.concept_top):
             if part is not None:
                 _use_channels_last(part)
     return Assistant(Engine(model, tokenizer, place, bf16), preset, _fingerprint(files), tiled_segmenter)

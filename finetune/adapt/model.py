@@ -238,7 +238,8 @@ def set_trainable(model: LisaModel, learn: TrainedParts, base_concepts: int) -> 
     """
     projectors = (model.clip_projector, model.sam_projector, model.seg_projector)
     towers = (model.sam_tower, model.clip_tower)
-    for module in (*towers, model.mask_head, model.own_head, model.own_top, *projectors, model.new_tokens):
+    decoders = (model.mask_head, model.concept_head, model.concept_top, model.own_head, model.own_top)
+    for module in (*towers, *decoders, model.exemplar_encoder, *projectors, model.new_tokens):
         if module is not None:
             module.requires_grad_(False)
     if model.new_tokens is not None:

@@ -24,9 +24,14 @@ from lisa_micro_finetune.concepts.sources import (
     prepare_scenes,
 )
 from lisa_micro_finetune.data.sources import prepare_frames, prepare_real
-from lisa_micro_finetune.loop import run_loop
+from lisa_micro_finetune.loop import means, run_loop
 from lisa_micro_finetune.precision import use_bf16
 from lisa_micro_finetune.schedule import Schedule
+
+VALIDATION_SEED = 5_100_000
+"""Seed of the first simulated validation scene of each kind."""
+VALIDATION_SCENES = 6
+"""Simulated validation scenes of each kind."""
 
 
 class ConceptScenes(BaseModel):
@@ -65,6 +70,7 @@ class ConceptStage(BaseModel):
     fast_lr: float = 3.0
     codes_lr: float = 10.0
     start: str
+    validation_batches: int = Field(40, ge=0)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
@@ -108,6 +114,7 @@ def run_concepts(stage: ConceptStage, folder: Path, cache: Path, device_name: st
         on_save=lambda _, v: export(model, v, folder / "weights"),
     )
     export(model, values, folder / "weights")
+    validation = validate(model, values, stage, cache)
     record = {
         "config": stage.model_dump(exclude={"crops", "loss"}),
         "crops": dataclasses.asdict(stage.crops),
@@ -115,5 +122,35 @@ def run_concepts(stage: ConceptStage, folder: Path, cache: Path, device_name: st
         "torch": torch.__version__,
         "seconds": time.monotonic() - began,
         "micrographs": dict(kinds),
+        "validation": validation,
     }
     (folder / "record.json").write_text(json.dumps(record, indent=2))
+
+
+@torch.no_grad()
+def validate(
+    model: ConceptModel, values: dict[str, torch.Tensor], stage: ConceptStage, cache: Path
+) -> dict[str, float]:
+    """Mean loss and IoU, by concept and by kind of prompt, of the averaged weights ``values`` on crops of validation
+    micrographs: real ones, and simulated ones with seeds from :data:`VALIDATION_SEED` on."""
+    if not stage.validation_batches:
+        return {}
+    paths = prepare_real(cache, "validation") + prepare_materials(cache, "validation")
+    for kind in MATERIAL_KINDS:
+        paths += prepare_material_scenes(cache / "validation_scenes", kind, VALIDATION_SCENES, VALIDATION_SEED)
+    for name, parameter in model.named_parameters():
+        if name in values:
+            parameter.copy_(values[name])
+    model.eval()
+    device = next(model.parameters()).device
+    step = make_step(model, stage.loss, device, use_bf16(stage.precision, device))
+    maker = ConceptMaker(load_labelled(paths), stage.crops, stage.schedule.batch_size, VALIDATION_SEED)
+    sums: dict[str, float] = {}
+    for number in range(stage.validation_batches):
+        loss, metrics = step(maker(number))
+        for name, value in {"loss": float(loss), **metrics}.items():
+            sums[name] = sums.get(name, 0.0) + value
+            sums["#" + name] = sums.get("#" + name, 0) + 1
+    result = {name: round(value, 4) for name, value in sorted(means(sums).items())}
+    print(f"validation: {result}", flush=True)
+    return result

@@ -155,6 +155,35 @@ def test_words_never_mean_a_concept_that_the_language_does_not_name():
         assert all(VISION_CONCEPTS[k] in named for k in model.nearest_concepts(codes))
 
 
+def test_a_decoder_of_their_own_leaves_the_first_five_concepts_as_they_were():
+    plain, parted = (
+        build_vision(small(built_in=VISION_CONCEPTS)),
+        build_vision(small(built_in=VISION_CONCEPTS, exemplars=True, concept_decoder=True)),
+    )
+    for part in ("sam_tower", "mask_head"):
+        getattr(parted, part).load_state_dict(getattr(plain, part).state_dict())
+    image, crack = torch.rand(1, 1, 128, 128), VISION_CONCEPTS.index("crack")
+    with torch.no_grad():
+        seen, again = plain.eval().encode_image(image), parted.eval().encode_image(image)
+        for number in range(len(CONCEPTS)):
+            assert torch.equal(plain.decode_code(seen, number).mask, parted.decode_code(again, number).mask)
+        boxes = torch.tensor([[10.0, 10, 60, 70]])
+        assert torch.equal(plain.decode_boxes(seen, boxes).mask, parted.decode_boxes(again, boxes).mask)
+        assert not torch.equal(plain.decode_code(seen, crack).mask, parted.decode_code(again, crack).mask)
+        # several at once come back in their order
+        codes = parted.mask_head.code_book.weight[[crack, 0]]
+        both = parted.decode_prompts(again, codes, [crack, 0]).mask
+        torch.testing.assert_close(both[1], parted.decode_code(again, 0).mask[0])
+        torch.testing.assert_close(both[0], parted.decode_code(again, crack).mask[0])
+        parted.config = parted.config.model_copy(update={"concept_boxes": True})
+        assert not torch.equal(plain.decode_boxes(seen, boxes).mask, parted.decode_boxes(again, boxes).mask)
+
+
+def test_boxes_by_the_concepts_decoder_need_one():
+    with pytest.raises(ValueError, match="concept_boxes needs concept_decoder"):
+        small(concept_boxes=True)
+
+
 def test_exemplars_on_a_micrograph_of_any_size_give_maps_of_its_size():
     model = build_vision(small(built_in=VISION_CONCEPTS, exemplars=True)).eval()
     image = torch.rand(1, 1, 150, 210)

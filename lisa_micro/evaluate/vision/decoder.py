@@ -16,7 +16,8 @@ from lisa_micro.io.contrast import to_unit_range
 from lisa_micro.large_images.tiled import HALO_SHARE, stitch
 from lisa_micro.models.lisa.exemplars import POSITIVE, side_for
 from lisa_micro.models.lisa.instances import separate
-from lisa_micro.models.lisa.model import LisaModel
+from lisa_micro.models.lisa.mask_head import MaskOutputs
+from lisa_micro.models.lisa.model import ImageFeatures, LisaModel
 from lisa_micro.models.segmenters.base import check_prompts
 from lisa_micro.models.segmenters.everything import label_shape
 from lisa_micro.models.segmenters.micro import MicroSegmenter
@@ -81,7 +82,7 @@ class Eyes:
     def _tiled(self, pixels: np.ndarray, concept: str, number: int, threshold: float) -> np.ndarray:
         tile = self.config.work_side
 
-        def decode(features):
+        def decode(features: ImageFeatures) -> list[tuple[MaskOutputs, int, int]]:
             return [(self.engine.decode_concept(features, number), 0, 3)]
 
         seen = stitch(self.engine, to_unit_range(pixels), decode, tile, int(HALO_SHARE * tile))[0]
@@ -91,7 +92,7 @@ class Eyes:
         elif concept in COMPONENTS:
             labels = connected_components(maps[0], seen.split.smallest)
         else:
-            labels = separate(*maps, seen.split)
+            labels = separate(maps[0], maps[1], maps[2], seen.split)
         y, x = np.nonzero(labels)
         if not len(y):
             return labels
@@ -105,6 +106,7 @@ class Eyes:
         view = self.view(pixels)
         self.segmenter.use_features(view.features)
         prompts = check_prompts(None, None, boxes, pixels.shape)
+        assert prompts.boxes is not None  # they were given
         masks = np.zeros((len(boxes), *pixels.shape), bool)
         margin = 0.0 if self.segmenter.cut_at_box else 0.1
         with torch.inference_mode():

@@ -29,7 +29,7 @@ PARTS = (
     "new_tokens",
 )
 """Modules of a model folder, one safetensors file each; ``lora.safetensors`` is the adapter."""
-ALL_PARTS = (*PARTS, "exemplar_encoder", "own_head", "own_top")
+ALL_PARTS = (*PARTS, "exemplar_encoder", "concept_head", "concept_top", "own_head", "own_top")
 """With the exemplar encoder, and the mask decoder of users' concepts and what it sees through, which few models
 have."""
 
@@ -40,8 +40,22 @@ def build_vision(config: LisaConfig) -> LisaModel:
     own = MaskHead(sizes) if config.own_decoder else None
     top = TopDown(config.embed_dim) if config.own_top else None
     exemplars = ExemplarEncoder(config.embed_dim) if config.exemplars else None
+    concept_head = concept_top = None
+    if config.concept_decoder:
+        # its class embeddings are those of the model's own mask decoder; users' concepts are not among its own
+        built_in = MaskHeadConfig(dim=config.embed_dim, depth=config.depth, concepts=len(config.built_in))
+        concept_head, concept_top = MaskHead(built_in), TopDown(config.embed_dim)
     tower, head = ConvSamTower(config.embed_dim), MaskHead(sizes)
-    return LisaModel(config, tower, head, own_head=own, own_top=top, exemplar_encoder=exemplars)
+    return LisaModel(
+        config,
+        tower,
+        head,
+        own_head=own,
+        own_top=top,
+        exemplar_encoder=exemplars,
+        concept_head=concept_head,
+        concept_top=concept_top,
+    )
 
 
 def add_lora(language: nn.Module, settings: LoraSettings) -> nn.Module:

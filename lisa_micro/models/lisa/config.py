@@ -66,6 +66,10 @@ class LisaConfig(BaseModel):
         built_in: concepts that the mask decoder was shipped with, in the order of its class embeddings.
         concepts: name of each concept that users taught, in the order of the class embeddings behind the built-in ones.
         exemplars: whether the model has an exemplar encoder.
+        concept_decoder: whether exemplars and the built-in concepts beyond the reply language's five have a top-down
+            path and a mask decoder of their own (``concept_top``, ``concept_head``), so that training them has changed
+            nothing for the five and for the image tokens.
+        concept_boxes: whether these segment boxes and points too.
         own_decoder: those of them that are outlined by a mask decoder of their own (``own_head``), so that tuning it
             has changed nothing for the others. own_top: whether that decoder sees through a top-down path of its own
             (``own_top``) too.
@@ -89,6 +93,8 @@ class LisaConfig(BaseModel):
     built_in: tuple[str, ...] = CONCEPTS
     concepts: dict[str, OwnConcept] = {}
     exemplars: bool = False
+    concept_decoder: bool = False
+    concept_boxes: bool = False
     own_decoder: tuple[str, ...] = ()
     own_top: bool = False
     lora: LoraSettings = LoraSettings()
@@ -104,6 +110,8 @@ class LisaConfig(BaseModel):
             raise ValueError(f"own_decoder names {', '.join(strange)}, which concepts does not have")
         if self.own_top and not self.own_decoder:
             raise ValueError("own_top goes with own_decoder, which names no concept")
+        if self.concept_boxes and not self.concept_decoder:
+            raise ValueError("concept_boxes needs concept_decoder")
         return self
 
     @property

@@ -16,6 +16,7 @@ from lisa_micro.models.lisa.tokens import NewTokens
 from lisa_micro.models.lisa.windows import decode_windows, window_around
 from lisa_micro.models.towers.clip import ConvClipTower, to_square
 from lisa_micro.models.towers.sam import ConvSamTower, SamFeatures, TopDown
+from lisa_micro.types import CONCEPTS
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class LisaModel(nn.Module):
         own_head: the mask decoder of the concepts that ``config.own_decoder`` names. own_top: what makes the features
             that it sees of those of the SAM tower's encoder; ``None``: it sees those of all others.
         exemplar_encoder: makes prompts of boxes around examples; ``None`` where the model has none.
+        concept_head, concept_top: mask decoder of exemplars and of the built-in concepts beyond the first five, and
+            what makes the features that it sees of those of the SAM tower's encoder; ``None``: those of all others.
     """
 
     def __init__(
@@ -84,6 +87,8 @@ class LisaModel(nn.Module):
         own_head: MaskHead | None = None,
         own_top: TopDown | None = None,
         exemplar_encoder: ExemplarEncoder | None = None,
+        concept_head: MaskHead | None = None,
+        concept_top: TopDown | None = None,
     ):
         super().__init__()
         self.config = config
@@ -92,6 +97,7 @@ class LisaModel(nn.Module):
         self.clip_tower, self.clip_projector, self.sam_projector = clip_tower, clip_projector, sam_projector
         self.own_head, self.own_top = own_head, own_top
         self.exemplar_encoder = exemplar_encoder
+        self.concept_head, self.concept_top = concept_head, concept_top
 
     # seeing
 
@@ -116,7 +122,7 @@ class LisaModel(nn.Module):
         if work != shape:
             scaled = F.interpolate(image, work, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
         padded = self.sam_tower.normalise(pad_to_multiple(scaled, self.sam_tower.multiple))
-        if self.own_top is None:
+        if self.own_top is None and self.concept_top is None:
             return self.sam_tower(padded), work
         stages = self.sam_tower.stages(padded)
         return self.sam_tower.top_down(stages)._replace(stages=stages), work
@@ -159,7 +165,8 @@ class LisaModel(nn.Module):
     def decode_words(self, features: ImageFeatures, states: Tensor) -> MaskOutputs:
         """Hidden states of N [SEG] tokens ``(N, hidden)`` -> maps of the padded input at stride 2."""
         prompts = self.seg_projector(states)
-        return self.decode_prompts(features, prompts, self.nearest_concepts(prompts) if self.own_head else [])
+        several = self.own_head is not None or self.concept_head is not None
+        return self.decode_prompts(features, prompts, self.nearest_concepts(prompts) if several else [])
 
     def decode_code(self, features: ImageFeatures, number: int) -> MaskOutputs:
         """The code of concept ``number`` -> maps, as above, N = 1."""
@@ -177,32 +184,52 @@ class LisaModel(nn.Module):
     def decode_prompts(self, features: ImageFeatures, prompts: Tensor, concepts: list[int]) -> MaskOutputs:
         """Prompt embeddings ``(N, D)`` -> maps, as above: each by the mask decoder of its concept (``concepts``, N
         numbers; not looked at where there is one decoder only)."""
-        if self.own_head is None:
+        if self.own_head is None and self.concept_head is None:
             return self.mask_head(features.sam, prompts.unsqueeze(1))
-        names, first = self.config.code_names, len(self.config.built_in)
-        own = [number >= first and names[number] in self.config.own_decoder for number in concepts]
-        rows = [[n for n, o in enumerate(own) if o == which] for which in (False, True)]
+        heads = (self.mask_head, self.concept_head, self.own_head)
+        rows: tuple[list[int], ...] = ([], [], [])
+        for row, number in enumerate(concepts):
+            rows[self._decoder_of(number)].append(row)
         parts = []
-        if rows[0] or not rows[1]:
-            parts.append(self.mask_head(features.sam, prompts[rows[0]].unsqueeze(1)))
-        if rows[1]:
-            seen = features.sam if self.own_top is None else self.own_top(features.sam.stages)
-            parts.append(self.own_head(seen, prompts[rows[1]].unsqueeze(1)))
-        back = torch.tensor([*rows[0], *rows[1]], device=prompts.device).argsort()
+        for which, (head, members) in enumerate(zip(heads, rows, strict=True)):
+            if members or (which == 0 and not concepts):
+                parts.append(head(self._seen_by(which, features.sam), prompts[members].unsqueeze(1)))
+        back = torch.tensor([row for members in rows for row in members], device=prompts.device).argsort()
         return MaskOutputs(*(torch.cat(maps)[back] for maps in zip(*parts, strict=True)))
+
+    def _decoder_of(self, number: int) -> int:
+        """Which mask decoder segments the concept of a number: 0 the shared one, 1 ``concept_head``, 2 ``own_head``."""
+        config = self.config
+        if number >= len(config.built_in):
+            return 2 if self.own_head is not None and config.code_names[number] in config.own_decoder else 0
+        return 1 if self.concept_head is not None and number >= len(CONCEPTS) else 0
+
+    def _seen_by(self, decoder: int, sam: SamFeatures) -> SamFeatures:
+        """The features that mask decoder 0, 1 or 2 sees, see :meth:`_decoder_of`."""
+        top = (None, self.concept_top, self.own_top)[decoder]
+        return sam if top is None else top(sam.stages)
 
     def decode_boxes(self, features: ImageFeatures, boxes: Tensor) -> MaskOutputs:
         """Boxes ``(N, 4)`` XYXY px of the micrograph -> maps, as above."""
         x, y = features.scale
         boxes = boxes.float() * boxes.new_tensor([x, y, x, y]).float()
         areas = box_areas(boxes, *features.sam.embedding.shape[-2:])
-        return self.mask_head(features.sam, self.mask_head.box_tokens(boxes), areas=areas)
+        return self.box_head(self.seen_by_boxes(features.sam), self.box_head.box_tokens(boxes), areas=areas)
+
+    @property
+    def box_head(self) -> MaskHead:
+        """The mask decoder that segments boxes and points."""
+        return self.concept_head if self.config.concept_boxes and self.concept_head is not None else self.mask_head
+
+    def seen_by_boxes(self, sam: SamFeatures) -> SamFeatures:
+        """The features that :attr:`box_head` sees."""
+        return self._seen_by(1, sam) if self.config.concept_boxes else sam
 
     def decode_points(self, features: ImageFeatures, points: Tensor, labels: Tensor) -> MaskOutputs:
         """Points ``(N, P, 2)`` XY px of the micrograph, labels ``(N, P)`` (1 in, 0 out) -> maps, as above."""
         points = points.float() * points.new_tensor(features.scale).float()
         areas = point_areas(points, labels, *features.sam.embedding.shape[-2:])
-        return self.mask_head(features.sam, self.mask_head.point_tokens(points, labels), areas=areas)
+        return self.box_head(self.seen_by_boxes(features.sam), self.box_head.point_tokens(points, labels), areas=areas)
 
     def decode_exemplars(self, features: ImageFeatures, image: Tensor, boxes: Tensor, signs: Tensor) -> MaskOutputs:
         """All that is like the objects in some boxes -> maps, as above, N = 1.
@@ -222,19 +249,22 @@ class LisaModel(nn.Module):
         if features.work != features.shape:
             seen = F.interpolate(image, features.work, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
         seen = pad_to_multiple(seen, self.sam_tower.multiple)
-        masks = self._box_masks(features.sam, boxes)
+        head = self.mask_head if self.concept_head is None else self.concept_head
+        sam = self._seen_by(1, features.sam)
+        masks = self._box_masks(head, sam, boxes)
         given = ExemplarBoxes(boxes[None], signs[None], masks[None])
-        prompt = self.exemplar_encoder(features.sam, seen, given)
-        return self.mask_head(prompt.on(features.sam), prompt.tokens, areas=prompt.areas)
+        prompt = self.exemplar_encoder(sam, seen, given)
+        return head(prompt.on(sam), prompt.tokens, areas=prompt.areas)
 
-    def _box_masks(self, sam: SamFeatures, boxes: Tensor) -> Tensor:
+    @staticmethod
+    def _box_masks(head: MaskHead, sam: SamFeatures, boxes: Tensor) -> Tensor:
         """Probability of the object in each box ``(K, 4)`` px of the tower's input, ``(K, H/2, W/2)``."""
         height, width = sam.embedding.shape[-2:]
         areas = box_areas(boxes, height, width)
-        sparse, position = self.mask_head.box_tokens(boxes), self.mask_head.position(height, width)
+        sparse, position = head.box_tokens(boxes), head.position(height, width)
         windows = [window_around(tuple(box), height, width) for box in boxes.tolist()]
         masks = [
-            decode_windows(self.mask_head, sam, position, sparse[k : k + 1], areas[k : k + 1], [window])[0]
+            decode_windows(head, sam, position, sparse[k : k + 1], areas[k : k + 1], [window])[0]
             for k, window in enumerate(windows)
         ]
         return torch.cat(masks).sigmoid()

@@ -28,6 +28,7 @@ from lisa_micro.models.lisa.windows import Window, decode_windows, window_around
 from lisa_micro.models.segmenters.base import INSIDE, MASK_LOGIT, OUTSIDE, Prompts
 from lisa_micro.models.segmenters.everything import Everything, Proposals, Shape, label_shape
 from lisa_micro.models.segmenters.loop import EncodedImage, PromptedSegmenter
+from lisa_micro.models.towers.sam import SamFeatures
 from lisa_micro.protocols import Instances
 from lisa_micro.types import CONCEPTS
 
@@ -46,6 +47,12 @@ class MicroFeatures:
 
     image: ImageFeatures
     segmenter: MicroSegmenter
+
+    @cached_property
+    def prompted(self) -> SamFeatures:
+        """Features of the tower as the decoder of boxes and points uses them."""
+        with torch.inference_mode(), self.segmenter.cast():
+            return self.segmenter.model.seen_by_boxes(self.image.sam)
 
     @cached_property
     def _decoded(self) -> tuple[np.ndarray, float]:
@@ -172,7 +179,7 @@ class MicroSegmenter(PromptedSegmenter):
 
     def answer(self, prompts: Prompts) -> tuple[Tensor, Tensor]:
         features: MicroFeatures = self.image.features
-        sam = features.image.sam
+        sam = features.prompted
         height, width = sam.embedding.shape[-2:]
         logits = torch.zeros(len(prompts), 8 * height, 8 * width, device=self.device)
         scores = torch.zeros(len(prompts), device=self.device)
@@ -187,7 +194,7 @@ class MicroSegmenter(PromptedSegmenter):
             for group in waiting.values():
                 rows, seeds = zip(*group, strict=True)
                 logits[list(rows)], scores[list(rows)] = decode_windows(
-                    self.model.mask_head,
+                    self.model.box_head,
                     sam,
                     self._positions()[..., :height, :width],
                     torch.stack([seed.sparse for seed in seeds]),
@@ -199,13 +206,13 @@ class MicroSegmenter(PromptedSegmenter):
     def _positions(self) -> Tensor:
         """Position encoding of the whole input, computed once."""
         if self._position is None:
-            side = self.model.mask_head.prompt_encoder.image_embedding_size[0]
-            self._position = self.model.mask_head.position(side, side)
+            side = self.model.box_head.prompt_encoder.image_embedding_size[0]
+            self._position = self.model.box_head.position(side, side)
         return self._position
 
     def _seed(self, prompts: Prompts, row: int) -> _Seed | _Pore:
         """Tokens, mask prompt and window of one prompt."""
-        head, features = self.model.mask_head, self.image.features
+        head, features = self.model.box_head, self.image.features
         scale = np.array(features.image.scale)
         height, width = features.image.sam.embedding.shape[-2:]
         points, given = prompts.points[row], prompts.labels[row]

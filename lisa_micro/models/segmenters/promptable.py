@@ -32,6 +32,7 @@ Builder = Callable[[Path | None, torch.device], Segmenter]
 """File, folder or hub name of the weights (``None``: not given) and device -> segmenter."""
 
 VISION_PARTS = ("sam_tower", "mask_head")
+CONCEPT_PARTS = ("concept_head", "concept_top")
 
 
 def efficient_sam_segmenter(
@@ -85,11 +86,11 @@ def micro_segmenter(checkpoint: Path | None, device: torch.device) -> MicroSegme
             f"No model folder at {folder}; give a folder with config.json, or none for the shipped weights."
         )
     parts = read_parts(folder)
-    model = build_vision(parts.config)
-    load_states(model, parts, folder, VISION_PARTS)
+    model = build_vision(parts.config.model_copy(update={"exemplars": False}))
+    load_states(model, parts, folder, (*VISION_PARTS, *CONCEPT_PARTS))
     if device.type == "cpu":
         model.sam_tower.to(memory_format=torch.channels_last)
-    names = (*(f"{part}.safetensors" for part in VISION_PARTS), WEIGHTS)
+    names = (*(f"{part}.safetensors" for part in (*VISION_PARTS, *CONCEPT_PARTS)), WEIGHTS)
     digests = [sha256(path) for path in parts.files if path.name in names]
     digest = hashlib.sha256("".join(digests).encode()).hexdigest()
     return MicroSegmenter("micro", model, device, digest, fast_bf16(device))
