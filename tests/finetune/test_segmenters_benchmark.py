@@ -511,7 +511,7 @@ def test_bad_folders(scenes, tmp_path, capsys):
     (folder / "masks" / "b.png").write_bytes(b"not a picture")
     assert "not an image" in refused(folder)
     assert "no folder" in refused(scenes, "--test", tmp_path / "nowhere")
-    assert "no weights" in refused(scenes, "--efficient-sam-checkpoint", tmp_path / "none.pt")
+    assert "none.pt" in refused(scenes, "--efficient-sam-checkpoint", tmp_path / "none.pt")
 
 
 @pytest.mark.parametrize(
