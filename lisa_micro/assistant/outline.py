@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,6 +31,11 @@ PIECES = ("crack", "shell", "annotation")
 """Built-in concepts whose instances are the connected pieces of the mask, of any shape: their distance maps say
 nothing."""
 
+LESS_CERTAIN = 0.6
+"""Least mean probability of an instance of a built-in concept beyond the reply language's five: their masks are less
+sure than those of particles. Chosen on four superalloys, two micrographs of dislocation loops and four simulated
+scenes."""
+
 CUT = 4.0
 """px: how far from a piece the cut between two touching instances may lie."""
 
@@ -54,6 +59,11 @@ def split_for(features: ImageFeatures) -> SplitConfig:
     """Smoothing and the smallest area follow the scale between the tower's input and the size of the separation."""
     scale = max(1.0, max(label_shape(features.shape)) / max(features.work))
     return SplitConfig().scaled(scale)
+
+
+def split_of(concept: str, split: SplitConfig) -> SplitConfig:
+    """How instances of a built-in concept are separated, where ``split`` is how particles are."""
+    return split if concept in CONCEPTS else replace(split, certainty=LESS_CERTAIN)
 
 
 def renumbered(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
@@ -144,7 +154,7 @@ class ImageView:
         elif concept in SUPPORT and not self.is_dense(concept):
             labels, extra = self._structures(concept, maps[0])
         else:
-            labels = separate(*maps, split_for(self.features))
+            labels = separate(*maps, split_of(concept, split_for(self.features)))
         labels = resample_nearest(labels, self.features.shape)
         properties = particle_properties(labels, self.pixels) | extra
         return Outline(

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from lisa_micro.assistant.assistant import UNSURE, Assistant
-from lisa_micro.assistant.outline import PIECES, REGIONS, ImageView, pieces
+from lisa_micro.assistant.outline import PIECES, REGIONS, ImageView, pieces, split_of
 from lisa_micro.geometry import resample_nearest
 from lisa_micro.io.contrast import to_unit_range
 from lisa_micro.models.lisa.exemplars import POSITIVE, side_for
@@ -91,7 +91,7 @@ class Eyes:
         elif concept in PIECES:
             labels = pieces(maps[0], seen.split.smallest)
         else:
-            labels = separate(*maps, seen.split)
+            labels = separate(*maps, split_of(concept, seen.split))
         y, x = np.nonzero(labels)
         if not len(y):
             return labels
