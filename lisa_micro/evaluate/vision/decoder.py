@@ -10,7 +10,14 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from lisa_micro.assistant.assistant import Assistant
-from lisa_micro.assistant.targets import COMPONENTS, PRESENCE_THRESHOLD, REGIONS, ImageView, connected_components
+from lisa_micro.assistant.targets import (
+    COMPONENTS,
+    PRESENCE_THRESHOLD,
+    REGIONS,
+    ImageView,
+    connected_components,
+    split_of,
+)
 from lisa_micro.geometry import resample_nearest
 from lisa_micro.io.contrast import to_unit_range
 from lisa_micro.large_images.tiled import HALO_SHARE, stitch
@@ -92,7 +99,7 @@ class Eyes:
         elif concept in COMPONENTS:
             labels = connected_components(maps[0], seen.split.smallest)
         else:
-            labels = separate(maps[0], maps[1], maps[2], seen.split)
+            labels = separate(maps[0], maps[1], maps[2], split_of(concept, seen.split))
         y, x = np.nonzero(labels)
         if not len(y):
             return labels
