@@ -16,7 +16,7 @@ from lisa_micro.models.device import pick_device
 from lisa_micro.sim.materials import MATERIAL_KINDS
 from lisa_micro_finetune.concepts.batches import ConceptCrops, ConceptMaker
 from lisa_micro_finetune.concepts.losses import ConceptWeights
-from lisa_micro_finetune.concepts.model import ConceptModel, export, make_step
+from lisa_micro_finetune.concepts.network import ConceptModel, export, make_step
 from lisa_micro_finetune.concepts.sources import (
     load_labelled,
     prepare_material_scenes,

@@ -12,7 +12,7 @@ from lisa_micro_finetune.concepts.batches import ConceptCrops, ConceptMaker, tra
 from lisa_micro_finetune.concepts.choosing import crowding, pick_episode, pick_object, pick_words
 from lisa_micro_finetune.concepts.crops import Crop, cut_crop, drowned
 from lisa_micro_finetune.concepts.losses import ConceptWeights, centre_line_loss
-from lisa_micro_finetune.concepts.model import ConceptModel, export, make_step
+from lisa_micro_finetune.concepts.network import ConceptModel, export, make_step
 from lisa_micro_finetune.concepts.sources import Labelled, of_material, read_labelled, write_labelled
 from lisa_micro_finetune.loop import run_loop
 from lisa_micro_finetune.schedule import Schedule
