@@ -95,3 +95,14 @@ def test_the_site_builds_without_a_warning(tmp_path):
     commands = (tmp_path / "site" / "command-line" / "index.html").read_text(encoding="utf-8")
     assert "lisa-micro segment" in commands and "--pixel-size" in commands
     assert "SmolLM2-135M" in (tmp_path / "site" / "model-card" / "index.html").read_text(encoding="utf-8")
+
+
+def test_files_of_the_architecture_page_exist():
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    known = {
+        path.relative_to(ROOT).as_posix()
+        for part in ("lisa_micro", "app", "finetune")
+        for path in (ROOT / part).rglob("*.py")
+    }
+    for name in re.findall(r"`([\w/]+\.py)`", text):
+        assert any(path == name or path.endswith("/" + name) for path in known), name

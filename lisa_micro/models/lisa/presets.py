@@ -66,7 +66,7 @@ def build_preset(
     if projectors is None:
         warnings.warn(
             f"the projectors of {name} are untrained: its replies mean nothing yet; "
-            "train them (python -m lisa_micro_finetune) or give projectors=FOLDER",
+            "train them (lisa-micro finetune) or give projectors=FOLDER",
             stacklevel=2,
         )
         return model, tokenizer
