@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from lisa_micro.datasets.splits import validation_names
-from lisa_micro.evaluate import evaluate
+from lisa_micro.evaluate import EvaluationSettings, evaluate
 from lisa_micro.evaluate.vision import concepts as suite
 from lisa_micro.evaluate.vision import exemplars as like_suite
 from lisa_micro.evaluate.vision.decoder import Seen, best_and_worst, picture
@@ -88,7 +88,7 @@ def run(data, monkeypatch):
     def run(eyes, name="concepts", **more):
         monkeypatch.setattr(suite, "Eyes", eyes)
         monkeypatch.setattr(like_suite, "Eyes", eyes)
-        return evaluate(name, object(), data=data, **more)
+        return evaluate(name, object(), EvaluationSettings(data=data), **more)
 
     return run
 
@@ -161,4 +161,4 @@ def test_pictures_show_the_best_and_the_worst():
 
 def test_models_without_class_embeddings_are_refused(data, monkeypatch):
     with pytest.raises(InputError, match="LISA-micro model"):
-        evaluate("concepts", object(), data=data)
+        evaluate("concepts", object(), EvaluationSettings(data=data))

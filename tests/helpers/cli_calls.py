@@ -34,12 +34,19 @@ class StandIn:
             labels[y0:y1, x0:x1] = k
         return Segmentation(labels)
 
-    def chat(self, image: Micrograph) -> StandIn:
-        self.ask_image = self.ask
-        conversation = StandIn()
-        conversation.asked = self.asked
-        conversation.ask = lambda prompt: self.ask_image(image, prompt)
-        return conversation
+    def open_conversation(self, image: Micrograph, tiling: str = "auto", *, progress=None) -> Conversation:
+        return Conversation(self, image)
+
+    def chat(self, image: Micrograph) -> Conversation:
+        return self.open_conversation(image)
+
+
+class Conversation:
+    def __init__(self, assistant: StandIn, image: Micrograph):
+        self.assistant, self.image = assistant, image
+
+    def ask(self, prompt: str) -> Answer:
+        return self.assistant.ask(self.image, prompt)
 
 
 def call(*arguments: object) -> int:

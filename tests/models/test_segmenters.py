@@ -341,7 +341,7 @@ def test_a_swapped_box_is_repaired_with_a_note(segmenter):
         ({"points": [[[1, 51]]]}, "outside the image of 60 x 50"),
         ({"points": [[[-1, 5]]]}, "outside"),
         ({"points": [[[1, 2]]], "point_labels": [1]}, "one label"),
-        ({"points": [[[1, 2]]], "point_labels": [[2]]}, "label of a point is"),
+        ({"points": [[[1, 2]]], "point_labels": [[2]]}, "label of a point must be 1"),
         ({"points": [[[1, 2]]], "point_labels": [[0]]}, "at least one point with label 1"),
         ({"points": [[[1, 2]]] * 2, "point_labels": [[1], [-1]]}, "at least one point with label 1"),
         ({"points": [[[1, 2]]] * 2, "boxes": [[1, 2, 3, 4]]}, "one box to each"),
