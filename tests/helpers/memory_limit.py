@@ -6,6 +6,9 @@ with the highest peaks are listed with the memory that they added.
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +51,14 @@ def reset_peak() -> None:
         pass
 
 
+def return_freed_memory() -> None:
+    """Return freed memory to the system. The library keeps it for speed (:mod:`lisa_micro.models.memory`), and what one
+    module freed would count for all later ones."""
+    gc.collect()
+    if sys.platform.startswith("linux") and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--memory-limit", type=float, default=LIMIT_GB, metavar="GB", help="most resident memory of the test process"
@@ -59,13 +70,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     reset_peak()
     before = memory_gb("VmRSS")
     try:
         return (yield)
     finally:
         item.config.stash[_KEY].append(Usage(item.nodeid, before, memory_gb("VmHWM"), memory_gb("VmRSS")))
+        if nextitem is None or nextitem.path != item.path:
+            return_freed_memory()
 
 
 def worst(config: pytest.Config) -> list[Usage]:
