@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lisa_micro.types import InputError
+from lisa_micro.io.units import check_positive
 
 _SECONDS = {
     "s": 1.0,
@@ -43,12 +43,4 @@ def check_frame_time(value: object) -> float | None:
     Raises:
         InputError: not a positive finite number.
     """
-    if value is None:
-        return None
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number) or number <= 0:
-        raise InputError(f"The frame time must be a positive number of seconds, not {value!r}.")
-    return number
+    return check_positive(value, "frame time", "seconds")

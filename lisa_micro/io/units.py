@@ -102,8 +102,11 @@ def to_nm(value: object, unit: str) -> float | None:
     return result if math.isfinite(result) and result > 0 else None
 
 
-def check_pixel_size(value: object) -> float | None:
-    """Check a pixel size in nm given by a user; ``None`` stays ``None``.
+def check_positive(value: object, name: str, unit: str) -> float | None:
+    """Check a quantity given by a user; ``None`` stays ``None``.
+
+    Args:
+        name: of the quantity, and ``unit`` in the plural, for the message.
 
     Raises:
         InputError: not a positive finite number.
@@ -115,8 +118,17 @@ def check_pixel_size(value: object) -> float | None:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number) or number <= 0:
-        raise InputError(f"The pixel size must be a positive number of nanometres, not {value!r}.")
+        raise InputError(f"The {name} must be a positive number of {unit}, not {value!r}.")
     return number
+
+
+def check_pixel_size(value: object) -> float | None:
+    """Check a pixel size in nm given by a user; ``None`` stays ``None``.
+
+    Raises:
+        InputError: not a positive finite number.
+    """
+    return check_positive(value, "pixel size", "nanometres")
 
 
 def format_length(nm: float) -> str:

@@ -116,13 +116,13 @@ def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
-def _number(text: str) -> float:
+def read_number(text: str) -> float:
+    """A number with a decimal point or comma."""
     return float(text.replace(",", "."))
 
 
-def _unit(prop: str, unit: str | None) -> str | None:
-    """The canonical unit for a property, ``""`` for none, None where it does not fit."""
-    dimension = words.PROPERTIES[prop].dimension
+def canonical_unit(dimension: str, unit: str | None) -> str | None:
+    """The canonical unit, ``""`` for none, None where it does not fit the dimension."""
     if not unit:
         return ""
     squared = unit.endswith("2")
@@ -151,13 +151,13 @@ def parse_clause(text: str) -> Clause | None:
         prop, op = match[1], match[2]
         if match[5]:
             return Compare(prop, op, match[5])
-        unit = _unit(prop, match[4])
-        return None if unit is None else Compare(prop, op, _number(match[3]), unit)
+        unit = canonical_unit(words.PROPERTIES[prop].dimension, match[4])
+        return None if unit is None else Compare(prop, op, read_number(match[3]), unit)
     if match := _BETWEEN.fullmatch(plain):
-        first, last = _unit(match[1], match[3]), _unit(match[1], match[5])
+        first, last = (canonical_unit(words.PROPERTIES[match[1]].dimension, match[k]) for k in (3, 5))
         if first is None or last is None or (first and first != last):
             return None
-        low, high = sorted((_number(match[2]), _number(match[4])))
+        low, high = sorted((read_number(match[2]), read_number(match[4])))
         return Between(match[1], low, high, last)
     if match := _FLAG.fullmatch(plain):
         return flag(match[2], bool(match[1]))
@@ -165,7 +165,7 @@ def parse_clause(text: str) -> Clause | None:
         return Region(match[1])
     if match := _NEAREST.fullmatch(plain):
         n = int(match[1] or 1)
-        return Nearest(n, match[2] or (_number(match[3]), _number(match[4]))) if n > 0 else None
+        return Nearest(n, match[2] or (read_number(match[3]), read_number(match[4]))) if n > 0 else None
     return None
 
 
@@ -268,7 +268,7 @@ def parse_measure(text: str) -> Measure | None:
             return None
         if match[3]:
             return Measure(base.stat, base.prop, f"at frame {int(match[3])}")
-        when = f"at {number_text(_number(match[4]))} {match[5]}" if match[4] else match[2]
+        when = f"at {number_text(read_number(match[4]))} {match[5]}" if match[4] else match[2]
         return Measure(base.stat, base.prop, when)
     return _measure_of_image(plain)
 
@@ -298,7 +298,7 @@ def moment(when: str) -> tuple[str, float]:
     if match := re.fullmatch(r"at frame (\d+)", when):
         return "frame", float(match[1])
     if match := re.fullmatch(rf"at {_NUMBER} ({'|'.join(words.TIME_UNITS)})", when):
-        return "time", _number(match[1]) * words.SECONDS_PER_UNIT[match[2]]
+        return "time", read_number(match[1]) * words.SECONDS_PER_UNIT[match[2]]
     raise ValueError(f"not a moment: {when!r}")
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 
-from lisa_micro.language import words
-from lisa_micro.language.clauses import flag, parse_measure
+from lisa_micro.language.clauses import canonical_unit, flag, parse_measure, read_number
 from lisa_micro.language.program import terms
 from lisa_micro.language.program.syntax import (
     Amount,
@@ -43,9 +42,6 @@ _SPELLINGS = (
     ("≥", ">="), ("≤", "<="), ("≈", "~"), ("µ", "u"), ("μ", "u"), ("å", "a"), ("²", "2"), ("^2", "2"), ("×", ""),
     ("center", "centre"), ("upper", "top"), ("lower", "bottom"), ("fiber", "fibre"), ("−", "-"), ("–", "-"),
 )  # fmt: skip
-_UNIT_NAMES = {
-    "a": "A", "angstrom": "A", "pixel": "px", "pixels": "px", "nm": "nm", "um": "um", "px": "px",
-}  # fmt: skip
 _SET = "\ue000"  # stands for a set that was taken out of the text of a filter
 _NUMBER = r"(\d+(?:[.,]\d+)?|[.,]\d+)"
 _UNIT = r"([a-z]+2?)?"
@@ -175,16 +171,16 @@ def _with_set(text: str, of: SetRef) -> Filter | None:
     if match := _ORDERED.fullmatch(text):
         return Relation(match[1], of)
     if match := _WITHIN.fullmatch(text):
-        unit = _unit("length", match[2])
+        unit = canonical_unit("length", match[2])
         if unit is None:
             return None
-        return Relation("within", of, Amount(_number(match[1]), unit), match[3] or "", int(match[4] or 0))
+        return Relation("within", of, Amount(read_number(match[1]), unit), match[3] or "", int(match[4] or 0))
     if (match := _NEAR.fullmatch(text)) and match[3] == _SET:
         return _near(match, of)
     if match := _COMPARE.fullmatch(text):
         limit = _OF_ANOTHER.fullmatch(match[3])
         if limit:
-            factor = _number(limit[1]) if limit[1] else 1.0
+            factor = read_number(limit[1]) if limit[1] else 1.0
             return Compare(match[1], match[2], SetStatistic(of, _STATISTIC_NAMES[limit[2]], factor))
     return None
 
@@ -193,10 +189,10 @@ def _without_set(text: str) -> Filter | None:
     if match := _RANK.fullmatch(text):
         return _rank(match)
     if match := _BETWEEN.fullmatch(text):
-        first, last = (_unit(terms.PROPERTIES[match[1]].dimension, match[k]) for k in (3, 5))
+        first, last = (canonical_unit(terms.PROPERTIES[match[1]].dimension, match[k]) for k in (3, 5))
         if first is None or last is None or (first and first != last):
             return None
-        low, high = sorted((_number(match[2]), _number(match[4])))
+        low, high = sorted((read_number(match[2]), read_number(match[4])))
         return Between(match[1], low, high, last)
     if match := _COMPARE.fullmatch(text):
         limit = _limit(match[1], match[3])
@@ -206,7 +202,7 @@ def _without_set(text: str) -> Filter | None:
     if match := _REGION.fullmatch(text):
         return Region(match[1])
     if match := _BOX.fullmatch(text):
-        x0, y0, x1, y1 = (_number(match[k]) for k in range(1, 5))
+        x0, y0, x1, y1 = (read_number(match[k]) for k in range(1, 5))
         return Box(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
     if match := _PAIR.fullmatch(text):
         return Pair(bool(match[1]))
@@ -215,7 +211,7 @@ def _without_set(text: str) -> Filter | None:
         if place in terms.PLACES:
             return _near(match, place)
         if point := _POINT.fullmatch(place):
-            return _near(match, (_number(point[1]), _number(point[2])))
+            return _near(match, (read_number(point[1]), read_number(point[2])))
     return None
 
 
@@ -238,30 +234,13 @@ def _limit(prop: str, text: str) -> Limit | None:
     if match := _RELATIVE.fullmatch(text):
         spread = 0.0
         if match[3]:
-            spread = _number(match[4]) if match[4] else 1.0
+            spread = read_number(match[4]) if match[4] else 1.0
             spread = -spread if match[3] == "-" else spread
-        return Relative(_STATISTIC_NAMES[match[2]], _number(match[1]) if match[1] else 1.0, spread)
+        return Relative(_STATISTIC_NAMES[match[2]], read_number(match[1]) if match[1] else 1.0, spread)
     if match := _AMOUNT.fullmatch(text):
-        unit = _unit(terms.PROPERTIES[prop].dimension, match[2])
-        return None if unit is None else Amount(_number(match[1]), unit)
+        unit = canonical_unit(terms.PROPERTIES[prop].dimension, match[2])
+        return None if unit is None else Amount(read_number(match[1]), unit)
     return None
-
-
-def _number(text: str) -> float:
-    return float(text.replace(",", "."))
-
-
-def _unit(dimension: str, unit: str | None) -> str | None:
-    """The canonical unit, ``""`` for none, None where it does not fit the dimension."""
-    if not unit:
-        return ""
-    squared = unit.endswith("2")
-    name = _UNIT_NAMES.get(unit.removesuffix("2"))
-    if name is None or (squared and dimension != "area"):
-        return None
-    if dimension == "area":  # an area "in px" means square pixels
-        name += "2"
-    return name if name in words.UNITS[dimension] else None
 
 
 _OF = r"(?: of (\d{1,2}))?"

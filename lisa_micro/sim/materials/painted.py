@@ -10,26 +10,9 @@ import numpy as np
 
 from lisa_micro.sim.raster import Maps
 from lisa_micro.sim.render import RENDERERS
+from lisa_micro.types import VISION_CONCEPTS
 
-CONCEPTS = (
-    "particle",
-    "neck",
-    "pore",
-    "agglomerate",
-    "substrate",
-    "grain",
-    "grain_boundary",
-    "precipitate",
-    "crack",
-    "layer",
-    "fibre",
-    "core",
-    "shell",
-    "hole",
-    "satellite",
-    "dislocation_loop",
-    "annotation",
-)
+CONCEPTS = VISION_CONCEPTS
 """Concepts that a material scene can have the truth of, named like the folders of a labelled set."""
 
 
