@@ -110,6 +110,39 @@ class LanguageStage(_Strict):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
+class ProgramStage(_Strict):
+    """Train the LoRA adapter of the language model, the new tokens and the projectors on version 2 of the replies.
+
+    Attributes:
+        start: model folder with the towers and the mask decoder, which stay, and with the weights to start from.
+        image_batch, text_batch: conversations of a step with and without an image.
+        longest: largest number of tokens of a conversation.
+        picture_share: fraction of the conversations about an image whose words depend on the kind of image.
+        composed_share: fraction of the conversations about an image that are composed requests; the others are of
+            version 1.
+        simulated: simulated scenes of particles.
+        materials: simulated scenes of each other kind of material.
+        views: augmented views per image.
+        prompt_weight: weight of the distance of a [SEG] to its class embedding.
+        fast_lr: learning-rate factor of projectors and new tokens.
+    """
+
+    stage: Literal["programs"]
+    schedule: Schedule
+    start: str
+    image_batch: int = Field(4, ge=0)
+    text_batch: int = Field(16, gt=0)
+    longest: int = Field(224, gt=0)
+    picture_share: float = Field(0.3, ge=0, le=1)
+    composed_share: float = Field(0.2, ge=0, le=1)
+    simulated: Simulated = Simulated()
+    materials: int = Field(0, ge=0)
+    views: int = Field(1, gt=0)
+    prompt_weight: float = 1.0
+    fast_lr: float = 3.0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
 class TrackingStage(_Strict):
     """Train a DeAOT on simulated videos.
 
@@ -138,12 +171,13 @@ STAGES = {
     "concepts": ConceptStage,
     "clip": ClipStage,
     "language": LanguageStage,
+    "programs": ProgramStage,
     "tracking": TrackingStage,
     "adapt": AdaptStage,
 }
-TrainingStage = VisionStage | ClipStage | LanguageStage
+TrainingStage = VisionStage | ClipStage | LanguageStage | ProgramStage
 """Stages that train on real images and simulated scenes."""
-Stage = VisionStage | ConceptStage | ClipStage | LanguageStage | TrackingStage | AdaptStage
+Stage = VisionStage | ConceptStage | ClipStage | LanguageStage | ProgramStage | TrackingStage | AdaptStage
 
 
 def override(data: dict[str, Any], setting: str) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from lisa_micro_finetune.adapt.runner import run_adapt
 from lisa_micro_finetune.concepts.run import ConceptStage, run_concepts
-from lisa_micro_finetune.config import ClipStage, LanguageStage, Stage, TrackingStage, VisionStage
+from lisa_micro_finetune.config import ClipStage, LanguageStage, ProgramStage, Stage, TrackingStage, VisionStage
 from lisa_micro_finetune.stages.clip import run_clip
 from lisa_micro_finetune.stages.language import run_language
+from lisa_micro_finetune.stages.programs import run_programs
 from lisa_micro_finetune.stages.tracking import run_tracking
 from lisa_micro_finetune.stages.vision_runner import run_vision
 
@@ -34,6 +35,8 @@ def run_stage(stage: Stage, folder: Path, cache: Path, device_name: str = "auto"
             run_clip(stage, folder, cache, device_name)
         case LanguageStage():
             run_language(stage, folder, cache, device_name)
+        case ProgramStage():
+            run_programs(stage, folder, cache, device_name)
         case TrackingStage():
             run_tracking(stage, folder, device_name)
         case _:

@@ -6,15 +6,11 @@ each step has many of those and a few with images. Only the programs have a loss
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from lisa_micro.datasets.texts import sample_conversation
 from lisa_micro.datasets.texts.programs import Exchange, from_turns, sample, sample_about
@@ -22,11 +18,8 @@ from lisa_micro.datasets.texts.store import Voice
 from lisa_micro.language import FULL_VOCABULARY, Vocabulary
 from lisa_micro.language.words import SEG
 from lisa_micro.models.lisa.chat import ChatFormat
-from lisa_micro.models.lisa.model import LisaModel
-from lisa_micro_finetune.data.conversations import IGNORE, Example, LanguageBatch, all_there, collate
+from lisa_micro_finetune.data.conversations import IGNORE, Example, LanguageBatch, all_there, collate, even_chunks
 from lisa_micro_finetune.data.facts import scene_facts
-from lisa_micro_finetune.losses import OTHERS, prompt_terms
-from lisa_micro_finetune.stages.language import image_slots
 
 NO_IMAGE = -1
 """Row of the pooled features for a conversation without an image."""
@@ -54,6 +47,8 @@ class Mixture:
         longest: largest number of tokens; longer conversations are drawn again.
         picture_share: fraction of the conversations with an image whose words depend on the kind of image, if there are
             any for its kind.
+        composed_share: fraction of the other conversations with an image that are composed requests, which need no
+            image; the rest are of version 1.
         seed: seed of the draws.
     """
 
@@ -61,6 +56,7 @@ class Mixture:
     text_batch: int
     longest: int = 224
     picture_share: float = 0.2
+    composed_share: float = 0.0
     seed: int = 0
 
 
@@ -69,16 +65,17 @@ class Pictures:
     """Images that conversations are about.
 
     Attributes:
-        facts: facts of each image; see :func:`lisa_micro_finetune.data.facts.facts_of`.
+        facts: facts of each image; see :func:`lisa_micro_finetune.data.facts.facts_of`; ``None`` where nothing is known
+            that conversations of version 1 need.
         rows: rows of the pooled features of each image.
         weights: ``(N,)``, how often each image is drawn, relative to the others.
-        kinds: kind of each image that decides the meaning of words (``"polycrystal"``), or ``""``.
+        kinds: kinds of each image that decide the meaning of words (``"polycrystal"``), if any.
     """
 
-    facts: Sequence[dict] = ()
+    facts: Sequence[dict | None] = ()
     rows: Sequence[Sequence[int]] = ()
     weights: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    kinds: Sequence[str] = ()
+    kinds: Sequence[tuple[str, ...]] = ()
 
 
 def encode_exchanges(exchanges: Sequence[Exchange], chat: ChatFormat, image_tokens: int) -> tuple[list[int], list[int]]:
@@ -107,6 +104,9 @@ def encode_exchanges(exchanges: Sequence[Exchange], chat: ChatFormat, image_toke
 class MixedMaker:
     """Make the :class:`MixedBatch` of a step, which depends on the seed and the step alone.
 
+    The conversations of four steps are sorted by length and divided into batches of about the same number of tokens,
+    which saves padding.
+
     Args:
         chat: format of conversations, with a tokenizer that has the tokens of version 2.
         image_tokens: number of tokens of an image.
@@ -114,6 +114,8 @@ class MixedMaker:
         pictures: images; ``None`` for a stage of texts alone.
         vocabulary: concepts of the model, in the order of its class embeddings.
     """
+
+    group = 4
 
     def __init__(
         self,
@@ -127,13 +129,28 @@ class MixedMaker:
         self.pictures = pictures or Pictures()
         self.numbers = {name: number for number, name in enumerate(vocabulary.names)}
         self.seg = chat.special[SEG]
+        self._group: tuple[int, list[list[Example]], list[list[Example]]] | None = None
 
     def __call__(self, step: int) -> MixedBatch:
-        rng = np.random.default_rng((self.mixture.seed, 17, step))
-        count = self.mixture.image_batch if len(self.pictures.facts) else 0
-        images = [self.about_image(rng) for _ in range(count)]
-        texts = [self.text(rng) for _ in range(self.mixture.text_batch)]
-        return MixedBatch(collate(images) if images else None, collate(texts))
+        number = step // self.group
+        if self._group is None or self._group[0] != number:
+            rng = np.random.default_rng((self.mixture.seed, 17, number))
+            count = self.mixture.image_batch if len(self.pictures.facts) else 0
+            images = self._batches(self.about_image, count, rng)
+            self._group = number, images, self._batches(self.text, self.mixture.text_batch, rng)
+        _, images, texts = self._group
+        k = step % self.group
+        return MixedBatch(collate(images[k]) if images else None, collate(texts[k]))
+
+    def _batches(
+        self, draw: Callable[[np.random.Generator], Example], count: int, rng: np.random.Generator
+    ) -> list[list[Example]]:
+        """The conversations of the steps of a group in a random order of lengths; ``count`` a step on the average."""
+        if not count:
+            return []
+        examples = sorted((draw(rng) for _ in range(self.group * count)), key=lambda example: len(example.ids))
+        chunks = even_chunks(examples, self.group)
+        return [chunks[int(k)] for k in rng.permutation(self.group)]
 
     def text(self, rng: np.random.Generator) -> Example:
         """Draw a conversation without an image."""
@@ -147,17 +164,22 @@ class MixedMaker:
         weights = np.asarray(self.pictures.weights, float)
         while True:
             k = int(rng.choice(len(self.pictures.facts), p=weights / weights.sum()))
-            exchanges = None
-            if self.pictures.kinds[k] and rng.random() < self.mixture.picture_share:
-                exchanges = sample_about(Voice(rng), self.pictures.kinds[k])
-            if exchanges is None:
-                exchanges = self.of_version_1(self.pictures.facts[k], rng)
+            exchanges = self._exchanges(self.pictures.facts[k], self.pictures.kinds[k], rng)
             if exchanges is None:
                 continue
             rows = self.pictures.rows[k]
             example = self.example(exchanges, self.image_tokens, rows[int(rng.integers(len(rows)))])
             if example is not None:
                 return example
+
+    def _exchanges(self, facts: dict | None, kinds: tuple[str, ...], rng: np.random.Generator) -> list[Exchange] | None:
+        if kinds and rng.random() < self.mixture.picture_share:
+            about = sample_about(Voice(rng), kinds[int(rng.integers(len(kinds)))])
+            if about is not None:
+                return about
+        if facts is None or rng.random() < self.mixture.composed_share:
+            return sample(Voice(rng))
+        return self.of_version_1(facts, rng)
 
     @staticmethod
     def of_version_1(facts: dict, rng: np.random.Generator) -> list[Exchange] | None:
@@ -180,68 +202,3 @@ class MixedMaker:
         seg = [position for position, token in enumerate(ids) if token == self.seg]
         assert len(seg) == len(named)
         return Example(ids, labels, row, seg, [self.numbers[name] for name in named if name is not None])
-
-
-def make_step(
-    model: LisaModel,
-    features: dict,
-    image_start: int,
-    prompt_weight: float,
-    device: torch.device,
-    bf16: bool,
-) -> Callable[[MixedBatch], tuple[Tensor, dict[str, float]]]:
-    """Make the function from a batch to its loss and metrics.
-
-    The loss is the cross-entropy of the programs plus ``prompt_weight`` times the distance of the projected state of
-    each [SEG] to the class embedding of its concept.
-
-    Args:
-        model: has class embeddings of all concepts in the batches.
-        features: ``clip`` and ``sam``, pooled features of all images; empty for a stage of texts alone.
-        image_start: position of the first image token.
-        prompt_weight: weight of the distance.
-        device: device to compute on.
-        bf16: whether to compute in bfloat16.
-    """
-    class_embeddings = model.mask_head.code_book.weight.detach().to(device)
-
-    def half(batch: LanguageBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Summed cross-entropy, (number of tokens, number of correct ones), and the distance of the prompts."""
-        ids, labels = batch.ids.to(device), batch.labels.to(device)
-        embeddings = model.embed(ids)
-        if int(batch.image[0]) != NO_IMAGE:
-            tokens = model.image_tokens(
-                features["clip"][batch.image].to(device).float(),
-                features["sam"][batch.image].to(device).float(),
-                pooled=True,
-            )
-            embeddings = image_slots(embeddings, tokens, image_start)
-        states = model.states(embeddings, use_cache=False)
-        wanted = labels != IGNORE
-        logits, truth = model.logits(states[wanted]).float(), labels[wanted]
-        language = F.cross_entropy(logits, truth, reduction="sum")
-        right = (logits.argmax(-1) == truth).sum()
-        prompt = torch.zeros((), device=device)
-        if len(batch.seg):
-            seg = batch.seg.to(device)
-            shift = 0 if model.config.seg_state == "at" else 1
-            projected = model.seg_projector(states[seg[:, 0], seg[:, 1] - shift]).float()
-            far, others, _ = prompt_terms(projected, batch.concept.to(device), class_embeddings)
-            prompt = (far + OTHERS * others).mean()
-        return language, torch.stack([wanted.sum(), right]), prompt
-
-    def step(batch: MixedBatch) -> tuple[Tensor, dict[str, float]]:
-        cast = torch.autocast(device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
-        with cast:
-            halves = [half(part) for part in (batch.images, batch.texts) if part is not None]
-        counted = torch.stack([counts for _, counts, _ in halves]).sum(0)
-        language = torch.stack([summed for summed, _, _ in halves]).sum() / counted[0]
-        prompt = torch.stack([term for _, _, term in halves]).mean()
-        metrics = {
-            "words": float(language.detach()),
-            "token": float(counted[1] / counted[0]),
-            "far": float(prompt.detach()),
-        }
-        return language + prompt_weight * prompt, metrics
-
-    return step

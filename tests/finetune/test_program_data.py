@@ -20,8 +20,8 @@ from lisa_micro_finetune.data.programs import (  # noqa: E402
     Mixture,
     Pictures,
     encode_exchanges,
-    make_step,
 )
+from lisa_micro_finetune.stages.programs import make_step  # noqa: E402
 
 IMAGE_TOKENS = 5
 
@@ -50,7 +50,7 @@ def pictures():
         "complete": True,
         "kind": "sim",
     }
-    return Pictures([facts, facts], [[0, 1], [2, 3]], np.array([1.0, 1.0]), ["polycrystal", ""])
+    return Pictures([facts, facts], [[0, 1], [2, 3]], np.array([1.0, 1.0]), [("polycrystal",), ()])
 
 
 def trained_texts(chat, ids, labels):
@@ -72,8 +72,10 @@ def test_only_programs_have_a_loss(chat):
 
 def test_a_step_has_conversations_with_and_without_images(chat):
     maker = MixedMaker(chat, IMAGE_TOKENS, Mixture(3, 8, longest=600), pictures())
-    batch = maker(0)
-    assert batch.images.ids.shape[0] == 3 and batch.texts.ids.shape[0] == 8
+    batches = [maker(step) for step in range(4)]
+    batch = batches[0]
+    assert sum(b.images.ids.shape[0] for b in batches) == 4 * 3
+    assert sum(b.texts.ids.shape[0] for b in batches) == 4 * 8
     assert (batch.texts.image == NO_IMAGE).all() and (batch.images.image >= 0).all()
     for half in batch:
         seg = chat.special["[SEG]"]
@@ -93,8 +95,8 @@ def test_the_same_step_is_the_same_batch_and_another_is_not(chat):
 
 
 def test_texts_alone_need_no_pictures(chat):
-    batch = MixedMaker(chat, IMAGE_TOKENS, Mixture(0, 4, longest=600))(0)
-    assert batch.images is None and batch.texts.ids.shape[0] == 4
+    maker = MixedMaker(chat, IMAGE_TOKENS, Mixture(0, 4, longest=600))
+    assert maker(0).images is None and sum(maker(step).texts.ids.shape[0] for step in range(4)) == 16
 
 
 def test_concepts_that_a_model_lacks_are_not_drawn(chat):
@@ -120,6 +122,7 @@ def tiny(tmp_path_factory):
     write_language_model(folder)
     config = LisaConfig(
         name="tiny",
+        reply_language=2,
         base_lm=str(folder),
         clip_side=1,
         sam_side=1,

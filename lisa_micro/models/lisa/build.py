@@ -93,7 +93,7 @@ def build_lisa(config: LisaConfig, dtype: torch.dtype = torch.float32, lora: boo
 
     language, tokenizer = load_base(config.base_lm, dtype, **load_options)
     first = language.get_input_embeddings().num_embeddings
-    ids = add_special_tokens(tokenizer)
+    ids = add_special_tokens(tokenizer, config.special_tokens)
     first = min(first, ids[0])
     hidden = language.config.hidden_size
     new_tokens = NewTokens(len(ids), hidden, first)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transformers import PreTrainedTokenizerBase
 
-from lisa_micro.language.words import SPECIAL_TOKENS
+from lisa_micro.language.program.terms import PROGRAM_TOKENS
 
 START, END = "<|im_start|>", "<|im_end|>"
 
@@ -19,7 +19,8 @@ class ChatFormat:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         self.tokenizer = tokenizer
-        self.special = {t: tokenizer.convert_tokens_to_ids(t) for t in SPECIAL_TOKENS}
+        added = tokenizer.get_added_vocab()
+        self.special = {t: added[t] for t in PROGRAM_TOKENS if t in added}
         self.end = tokenizer.convert_tokens_to_ids(END)
         self._opening = self._ids(f"{START}user\n")
         self._again = self._ids(f"\n{START}user\n")
@@ -30,7 +31,7 @@ class ChatFormat:
 
     def clean(self, text: str) -> str:
         """A user's words without the marks of the format, so that nobody speaks in another's turn."""
-        for mark in (START, END, *SPECIAL_TOKENS):
+        for mark in (START, END, *PROGRAM_TOKENS):
             text = text.replace(mark, " ")
         return text.strip()
 

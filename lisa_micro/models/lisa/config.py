@@ -7,7 +7,9 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lisa_micro.language import Vocabulary
+from lisa_micro.language import Concept, Vocabulary
+from lisa_micro.language.program.terms import PROGRAM_TOKENS
+from lisa_micro.language.words import SPECIAL_TOKENS
 from lisa_micro.models.lisa.base_lm import SMOLLM2
 from lisa_micro.types import CONCEPTS, InputError
 
@@ -56,6 +58,7 @@ class LisaConfig(BaseModel):
 
     Attributes:
         base_lm: hub name or folder of the language model.
+        reply_language: version of the reply language that the language model writes; 2 has programs that compose.
         towers: which towers feed the language model. The SAM tower always feeds the mask decoder.
         clip_side, sam_side: image tokens per side of the grid; 3 gives 9 tokens.
         embed_dim: channels of the SAM embedding and of a prompt embedding. depth: layers of the mask decoder.
@@ -81,6 +84,7 @@ class LisaConfig(BaseModel):
     kind: Literal["lisa-micro"] = "lisa-micro"
     name: str = "micro"
     base_lm: str = SMOLLM2
+    reply_language: Literal[1, 2] = 1
     towers: Literal["both", "clip", "sam"] = "both"
     clip_side: int = Field(3, gt=0)
     sam_side: int = Field(3, gt=0)
@@ -117,8 +121,13 @@ class LisaConfig(BaseModel):
     @property
     def vocabulary(self) -> Vocabulary:
         """All concepts that the model knows."""
-        own = self.concepts.items()
-        return Vocabulary.of((name, *concept.nouns, concept.kind == "instances") for name, concept in own)
+        own = tuple(Concept(name, *c.nouns, c.kind == "instances") for name, c in self.concepts.items())
+        return Vocabulary(own, CONCEPTS if self.reply_language == 1 else self.built_in)
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """The tokens that the reply language adds to the tokenizer, in their order."""
+        return SPECIAL_TOKENS if self.reply_language == 1 else PROGRAM_TOKENS
 
     @property
     def code_names(self) -> tuple[str, ...]:

@@ -6,19 +6,19 @@ tied embeddings, for writing. So the base model stays as it is on disk, and what
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from lisa_micro.language.words import SPECIAL_TOKENS
 
-
-def add_special_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def add_special_tokens(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str]) -> list[int]:
     """Add the reply language's tokens as single tokens; returns their ids, which follow the vocabulary's last."""
     from tokenizers import AddedToken
 
-    tokenizer.add_tokens([AddedToken(t, lstrip=True, normalized=False) for t in SPECIAL_TOKENS])
-    return [tokenizer.convert_tokens_to_ids(t) for t in SPECIAL_TOKENS]
+    tokenizer.add_tokens([AddedToken(t, lstrip=True, normalized=False) for t in tokens])
+    return [tokenizer.convert_tokens_to_ids(t) for t in tokens]
 
 
 class NewTokens(nn.Module):

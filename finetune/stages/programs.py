@@ -1,0 +1,228 @@
+"""Stage 3 for version 2 of the reply language: LoRA adapter, new tokens and projectors on programs that compose."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lisa_micro.language.program.terms import CANNOT, END_PLOT, PLOT, UNKNOWN
+from lisa_micro.language.words import ABSENT, END_VALUE, VALUE
+from lisa_micro.models.checkpoints import read_state, save_module, sha256
+from lisa_micro.models.device import pick_device
+from lisa_micro.models.lisa.build import PARTS, build_lisa, load_parts
+from lisa_micro.models.lisa.chat import ChatFormat
+from lisa_micro.models.lisa.config import LisaConfig
+from lisa_micro.models.lisa.model import LisaModel
+from lisa_micro.types import InputError
+from lisa_micro_finetune.config import ProgramStage
+from lisa_micro_finetune.data.conversations import IGNORE, LanguageBatch, pooled_features
+from lisa_micro_finetune.data.pictures import collect_pictures
+from lisa_micro_finetune.data.programs import NO_IMAGE, MixedBatch, MixedMaker, Mixture, Pictures
+from lisa_micro_finetune.loop import run_loop
+from lisa_micro_finetune.losses import OTHERS, prompt_terms
+from lisa_micro_finetune.precision import use_bf16
+from lisa_micro_finetune.stages.common import save_part, without_prefix, write_record
+from lisa_micro_finetune.stages.language import (
+    FAST,
+    FEATURE_SEED,
+    freeze,
+    image_slots,
+    image_token_count,
+    load_adapter,
+    pooler,
+    trained_parts,
+)
+
+LIKE = {PLOT: VALUE, END_PLOT: END_VALUE, UNKNOWN: ABSENT, CANNOT: ABSENT}
+"""The token of version 1 near whose row a token of version 2 starts."""
+
+
+def build(stage: ProgramStage, device: torch.device, bf16: bool) -> tuple[LisaModel, ChatFormat]:
+    """Build the model that a configuration describes, on the CPU, with all frozen but the parts to train.
+
+    Args:
+        stage: the configuration; ``start`` may hold a model of either version of the reply language.
+        device: device on which the model will be trained.
+        bf16: whether the language model is in bfloat16.
+
+    Raises:
+        InputError: weights that are missing or do not match.
+    """
+    start = Path(stage.start)
+    given = LisaConfig.read(start)
+    config = given.model_copy(update={"reply_language": 2, "trained": {}})
+    # torch's fused attention has a slow backward pass on a CPU for short sequences
+    attention = {"attn_implementation": "eager"} if device.type == "cpu" else {}
+    model, tokenizer = build_lisa(config, torch.bfloat16 if bf16 else torch.float32, **attention)
+    chat = ChatFormat(tokenizer)
+    load_parts(model, start, tuple(part for part in PARTS if part != "new_tokens"))
+    load_rows(model, chat, read_state(start / "new_tokens.safetensors")["rows"], given.special_tokens)
+    load_adapter(model.language, start / "lora.safetensors")
+    freeze(model)
+    for module in (model.concept_head, model.concept_top, model.exemplar_encoder):
+        if module is not None:
+            module.requires_grad_(False)
+    return model.eval(), chat
+
+
+@torch.no_grad()
+def load_rows(model: LisaModel, chat: ChatFormat, rows: Tensor, tokens: tuple[str, ...]) -> None:
+    """Load the rows of new tokens; those that are missing start near the row of a similar token.
+
+    Args:
+        model: with rows for the tokens of ``chat``.
+        chat: format of conversations.
+        rows: ``(len(tokens), hidden)``.
+        tokens: tokens that ``rows`` belong to.
+
+    Raises:
+        InputError: the rows have another shape.
+    """
+    own = model.new_tokens.rows
+    if rows.shape != (len(tokens), own.shape[1]):
+        raise InputError(f"The rows of the new tokens have shape {tuple(rows.shape)}, not {len(tokens), own.shape[1]}.")
+    known = dict(zip(tokens, rows.to(own.dtype), strict=True))
+    spread = 0.3 * rows.float().std()
+    for number, token in enumerate(chat.special):
+        if token in known:
+            own[number] = known[token]
+        else:
+            noise = torch.randn(own.shape[1], generator=torch.Generator().manual_seed(number))
+            own[number] = known[LIKE[token]] + spread * noise
+
+
+def make_step(
+    model: LisaModel,
+    features: dict,
+    image_start: int,
+    prompt_weight: float,
+    device: torch.device,
+    bf16: bool,
+) -> Callable[[MixedBatch], tuple[Tensor, dict[str, float]]]:
+    """Make the function from a batch to its loss and metrics.
+
+    The loss is the cross-entropy of the programs plus ``prompt_weight`` times the distance of the projected state of
+    each [SEG] to the class embedding of its concept.
+
+    Args:
+        model: has class embeddings of all concepts in the batches.
+        features: ``clip`` and ``sam``, pooled features of all images; empty for a stage of texts alone.
+        image_start: position of the first image token.
+        prompt_weight: weight of the distance.
+        device: device to compute on.
+        bf16: whether to compute in bfloat16.
+    """
+    class_embeddings = model.mask_head.code_book.weight.detach().to(device)
+
+    def half(batch: LanguageBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Summed cross-entropy, (number of tokens, number of correct ones), and the distance of the prompts."""
+        ids, labels = batch.ids.to(device), batch.labels.to(device)
+        embeddings = model.embed(ids)
+        if int(batch.image[0]) != NO_IMAGE:
+            tokens = model.image_tokens(
+                features["clip"][batch.image].to(device).float(),
+                features["sam"][batch.image].to(device).float(),
+                pooled=True,
+            )
+            embeddings = image_slots(embeddings, tokens, image_start)
+        states = model.states(embeddings, use_cache=False)
+        wanted = labels != IGNORE
+        logits, truth = model.logits(states[wanted]).float(), labels[wanted]
+        language = F.cross_entropy(logits, truth, reduction="sum")
+        right = (logits.argmax(-1) == truth).sum()
+        prompt = torch.zeros((), device=device)
+        if len(batch.seg):
+            seg = batch.seg.to(device)
+            shift = 0 if model.config.seg_state == "at" else 1
+            projected = model.seg_projector(states[seg[:, 0], seg[:, 1] - shift]).float()
+            far, others, _ = prompt_terms(projected, batch.concept.to(device), class_embeddings)
+            prompt = (far + OTHERS * others).mean()
+        return language, torch.stack([wanted.sum(), right]), prompt
+
+    def step(batch: MixedBatch) -> tuple[Tensor, dict[str, float]]:
+        cast = torch.autocast(device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
+        with cast:
+            halves = [half(part) for part in (batch.images, batch.texts) if part is not None]
+        counted = torch.stack([counts for _, counts, _ in halves]).sum(0)
+        language = torch.stack([summed for summed, _, _ in halves]).sum() / counted[0]
+        prompt = torch.stack([term for _, _, term in halves]).mean()
+        metrics = {
+            "words": float(language.detach()),
+            "token": float(counted[1] / counted[0]),
+            "far": float(prompt.detach()),
+        }
+        return language + prompt_weight * prompt, metrics
+
+    return step
+
+
+def export(model: LisaModel, values: dict[str, Tensor], folder: Path, start: Path) -> None:
+    """Write a complete model folder.
+
+    Args:
+        model: the trained model.
+        values: averaged weights of the trained parts, written in float16.
+        folder: the folder to write.
+        start: folder from which all other parts are copied.
+    """
+    from peft import get_peft_model_state_dict
+
+    folder.mkdir(parents=True, exist_ok=True)
+    trained = trained_parts(model.config)
+    for source in start.glob("*.safetensors"):
+        if source.stem not in (*trained, "lora"):
+            shutil.copyfile(source, folder / source.name)
+    for part in trained:
+        save_part(values, part, folder)
+    adapter = without_prefix(values, "language.")
+    save_module(get_peft_model_state_dict(model.language, state_dict=adapter), folder / "lora.safetensors")
+    (folder / "config.json").write_text(model.config.model_dump_json(indent=2))
+
+
+def run_programs(stage: ProgramStage, folder: Path, cache: Path, device_name: str = "auto") -> None:
+    """Train LoRA adapter, new tokens and projectors; write a complete model to ``folder/weights``.
+
+    Raises:
+        InputError: ``start`` is missing, or weights do not match.
+    """
+    device = pick_device(device_name)
+    bf16 = use_bf16(stage.precision, device)
+    start, schedule = Path(stage.start), stage.schedule
+    torch.manual_seed(schedule.seed)
+    model, chat = build(stage, device, bf16)
+    sources, pictures = collect_pictures(stage, cache) if stage.image_batch else ([], Pictures())
+    features: dict[str, Tensor] = {}
+    if sources:
+        key = "+".join(sha256(start / f"{part}.safetensors")[:12] for part in ("sam_tower", "clip_tower"))
+        file = cache / "pooled_programs.pt"
+        features = pooled_features(sources, pooler(model, bf16), file, stage.views, FEATURE_SEED, key)
+    mixture = Mixture(
+        stage.image_batch,
+        stage.text_batch,
+        stage.longest,
+        stage.picture_share,
+        stage.composed_share,
+        schedule.seed,
+    )
+    maker = MixedMaker(chat, image_token_count(model.config), mixture, pictures, model.config.vocabulary)
+    model.to(device)
+    image_start = len(chat.user_ids("", first=True)[0])
+    began = time.monotonic()
+    values = run_loop(
+        model,
+        maker,
+        make_step(model, features, image_start, stage.prompt_weight, device, bf16),
+        schedule,
+        folder,
+        groups=[(FAST, stage.fast_lr)],
+        on_save=lambda _, v: export(model, v, folder / "weights", start),
+    )
+    export(model, values, folder / "weights", start)
+    write_record(folder, stage, {"seconds": time.monotonic() - began})
