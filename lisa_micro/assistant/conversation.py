@@ -8,21 +8,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Generic
 
-import numpy as np
+import torch
 
-from lisa_micro.assistant import constraints, values
-from lisa_micro.assistant.engine import CONTEXT_TOKENS, Engine, KVCache, RawReply, concepts_of
+from lisa_micro.assistant.answering import answer_of
+from lisa_micro.assistant.confidence import confidence_of, forks
+from lisa_micro.assistant.engine import CONTEXT_TOKENS, Engine, KVCache, RawReply
+from lisa_micro.assistant.measuring import FoundMeasures
 from lisa_micro.assistant.prepare import ImageCache, PreparedImage, View, readable_prompt
-from lisa_micro.assistant.targets import ImageView, TargetInstances, TargetSegmenter, is_present, renumbered
-from lisa_micro.language import Reply, Target, ValueSlot, parse_reply
-from lisa_micro.language.display import UNREADABLE_VALUE, display, noun_phrase
-from lisa_micro.measure.tables import particle_table
+from lisa_micro.assistant.targets import ImageView, TargetSegmenter, is_present
+from lisa_micro.execution import execute
+from lisa_micro.language.program import Program, concepts_in, describe, parse_program, same_program
 from lisa_micro.protocols import Progress
-from lisa_micro.results.answer import Answer, Segmentation
-from lisa_micro.types import Micrograph, Value
+from lisa_micro.results.answer import Answer, Reading
+from lisa_micro.types import InputError, Micrograph
 
 REPEATED_TURNS = 3
 """Number of last turns that are prefilled when a conversation starts over."""
+FORKS = 4
+"""Decisions at which another reading is looked for."""
 
 
 class Clock:
@@ -138,110 +141,94 @@ class Conversation(BaseConversation[ImageView]):
         return cache.length <= CONTEXT_TOKENS
 
     def _restarted(self, image_cache: KVCache, prompt: str) -> KVCache:
+        return self._prefilled(image_cache, self.answers)
+
+    def _prefilled(self, image_cache: KVCache, answers: Sequence[Answer]) -> KVCache:
         cache = image_cache.fork()
-        for number, answer in enumerate(self.answers[-REPEATED_TURNS:]):
+        for number, answer in enumerate(answers[-REPEATED_TURNS:]):
             self._engine.prefill_turn(cache, answer.prompt, answer.raw, first=number == 0)
         return cache
 
     def _answer(self, prompt: str, prepared: PreparedImage[ImageView], cache: KVCache, clock: Clock) -> Answer:
         engine = self._engine
-        generated, start = engine.generate(cache, prompt, first=cache.length == prepared.cache.length)
-        reply = parse_reply(generated.raw, engine.vocabulary)
+        reply, start = engine.generate(cache, prompt, first=cache.length == prepared.cache.length)
+        program = parse_program(reply.raw, engine.vocabulary)
+        calibration = engine.model.config.confidence
+        confidence = confidence_of(reply.choices, calibration)
+        other = None
+        if confidence is not None and calibration is not None and confidence < calibration.unsure:
+            other = self._second_reading(cache, start, reply, program)
+            reply = engine.read_reply(cache, start, reply.raw)
         clock.lap("language")
-        found, how = self._segment(prepared.view, generated, reply)
-        clock.lap("masks")
-        absent = {k for k, one in enumerate(found, 1) if not is_present(engine, one)}
-        if found and len(absent) == len(found):
-            raw = engine.regenerate_absent(cache, start).raw
-            clock.lap("language")
-            text = display(reply, (), absent, vocabulary=engine.vocabulary)
-            answer = Answer(text, raw=raw, declined=True, notes=reply.notes, image=self.image)
-        else:
-            answer = self._assembled(generated.raw, reply, found, absent)
-        clock.lap("measure")
-        return replace(answer, notes=(*answer.notes, how)) if how else answer
+        answer = self._executed(prepared.view, cache, reply, program, clock)
+        if other is None and (confidence is None or calibration is None or confidence >= calibration.unsure):
+            return replace(answer, confidence=confidence)
+        text = f"I understood: {answer.understood}. {answer.text}" if answer.understood else answer.text
+        return replace(answer, text=text, confidence=confidence, alternative=other)
 
-    def _segment(self, view: ImageView, generated: RawReply, reply: Reply) -> tuple[list[TargetInstances], str]:
-        targets = reply.targets[: len(generated.states)]
-        if not targets:
-            return [], ""
-        concepts = concepts_of(self._engine, targets, generated.states)
-        return self._segmenter.segment(view, generated.states, concepts, self.progress)
+    def _second_reading(self, cache: KVCache, start: int, reply: RawReply, program: Program) -> Reading | None:
+        """The next best program: from the closest decision at which the reply comes to mean something else. The cache
+        ends with some other reply afterwards."""
+        engine = self._engine
+        for choice in forks(reply.choices)[:FORKS]:
+            ids = [*reply.ids[: choice.position], choice.other]
+            if choice.other == engine.chat.end:
+                continue
+            raw = engine.regenerate(cache, start, ids).raw
+            other = parse_program(raw, engine.vocabulary)
+            text = describe(other, engine.vocabulary)
+            if text and not same_program(program, other):
+                return Reading(raw, text)
+        return None
 
-    def _assembled(self, raw: str, reply: Reply, found: list[TargetInstances], absent: set[int]) -> Answer:
-        """The answer from the instances of each target: constraints are applied, value slots filled.
+    def reinterpret(self, reading: Reading) -> Answer:
+        """Replace the last answer by that of another reading of its request.
 
         Args:
-            absent: numbers of the targets, from 1, that are not in the micrograph.
+            reading: such as :attr:`lisa_micro.results.answer.Answer.alternative`.
+
+        Raises:
+            InputError: there is no answer yet.
         """
-        segments: list[Segmentation] = []
-        kept: list[dict[str, np.ndarray]] = []
-        notes = list(reply.notes)
-        empty: set[int] = set()
-        for number, (target, one) in enumerate(zip(reply.targets, found, strict=False), 1):
-            keep, remarks = constraints.apply(
-                target.clauses, one.properties, self.image.shape, self.image.pixel_size_nm, one.concept
-            )
-            if number in absent:
-                kept.append(values.subset(one.properties, np.zeros(len(keep), bool)))
-                continue
-            kept.append(values.subset(one.properties, keep))
-            notes += remarks
-            if not keep.any():
-                empty.add(number)
-                notes.append(self._none_matches(one.concept, len(keep), target.where))
-                continue
-            segments.append(self._segmentation(number, target, one, keep, remarks))
-        filled: list[Value] = []
-        for slot in reply.values:
-            value, remarks = self._value(slot, found, kept)
-            filled.append(value)
-            notes += remarks
-        return Answer(
-            text=display(reply, filled, absent, empty, self._engine.vocabulary),
-            segments=tuple(segments),
-            raw=raw,
-            values=tuple(filled),
-            declined=reply.absent and not segments,
-            notes=tuple(notes),
-            image=self.image,
-        )
+        if not self.answers:
+            raise InputError("There is no answer to replace; ask something first.")
+        engine, before = self._engine, self.answers[-1]
+        clock = Clock()
+        prepared = self._images.prepared(self.image)
+        clock.lap("encode")
+        self._cache = None
+        earlier = self.answers[:-1]
+        cache = self._prefilled(prepared.cache, earlier)
+        engine.prefill_words(cache, before.prompt, first=not earlier)
+        reply = engine.read_reply(cache, cache.length, reading.raw)
+        clock.lap("language")
+        program = parse_program(reading.raw, engine.vocabulary)
+        answer = self._executed(prepared.view, cache, reply, program, clock)
+        notes = (*answer.notes, *self.notes)
+        answer = replace(answer, prompt=before.prompt, notes=notes, seconds=clock.seconds)
+        self._cache = cache
+        self.answers[-1] = answer
+        return answer
 
-    def _none_matches(self, concept: str, count: int, where: str) -> str:
-        singular, plural = self._engine.vocabulary.nouns(concept)
-        if count == 1:
-            return f"The only {singular} found does not match '{where}'."
-        return f"None of the {count} {plural} found matches '{where}'."
-
-    def _segmentation(
-        self, number: int, target: Target, found: TargetInstances, keep: np.ndarray, notes: tuple[str, ...]
-    ) -> Segmentation:
-        properties = values.subset(found.properties, keep)
-        properties["label"] = np.arange(1, int(keep.sum()) + 1)
-        return Segmentation(
-            labels=renumbered(found.labels, keep),
-            score=found.score,
-            presence=found.presence,
-            concept=found.concept,
-            phrase=noun_phrase(found.concept, target.clauses, self._engine.vocabulary),
-            where=target.where,
-            pixel_size_nm=self.image.pixel_size_nm,
-            properties=particle_table(properties, self.image.pixel_size_nm),
-            notes=notes,
-            target=number,
-            image=self.image,
-        )
-
-    def _value(
-        self, slot: ValueSlot, found: list[TargetInstances], kept: list[dict[str, np.ndarray]]
-    ) -> tuple[Value, tuple[str, ...]]:
-        if slot.measure is None or not 1 <= slot.of <= len(kept):
-            return Value(slot.raw, float("nan"), "", UNREADABLE_VALUE, slot.of), ()
-        return values.evaluate(
-            slot.measure,
-            kept[slot.of - 1],
-            self.image.shape,
-            self.image.pixel_size_nm,
-            found[slot.of - 1].concept,
-            slot.of,
-        )
+    def _executed(self, view: ImageView, cache: KVCache, reply: RawReply, program: Program, clock: Clock) -> Answer:
+        """Segment what a program refers to, and execute it."""
+        engine = self._engine
+        targets = program.targets[: len(reply.states)]
+        nearest = engine.nearest_concept(reply.states)
+        named = [target.concept or engine.code_names[nearest[k]] for k, target in enumerate(targets)]
+        states = {concept: reply.states[k] for k, concept in reversed(list(enumerate(named)))}
+        further = [concept for concept in concepts_in(program) if concept not in states]
+        if further:
+            states |= dict(zip(further, engine.concept_states(cache, further), strict=True))
+        how, found = "", {}
+        if states:
+            concepts = list(states)
+            instances, how = self._segmenter.segment(view, torch.stack(list(states.values())), concepts, self.progress)
+            found = dict(zip(concepts, instances, strict=True))
+        clock.lap("masks")
+        absent = [concept for concept, one in found.items() if not is_present(engine, one)]
+        measures = FoundMeasures(self.image, found, absent)
+        result = execute(program, measures, engine.vocabulary, named)
+        answer = answer_of(result, reply.raw, measures, self.image, engine.vocabulary)
+        clock.lap("measure")
+        return replace(answer, notes=(*answer.notes, how)) if how else answer

@@ -7,15 +7,15 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lisa_micro.language import Target, Vocabulary
-from lisa_micro.language.decoding import GrammarProcessor
-from lisa_micro.language.words import ABSENT, SEG
+from lisa_micro.assistant.grammars import Grammar, grammar_for
+from lisa_micro.language import Vocabulary
+from lisa_micro.language.words import SEG
 from lisa_micro.models.lisa.chat import ChatFormat
 from lisa_micro.models.lisa.mask_head import MaskOutputs
 from lisa_micro.models.lisa.model import ImageFeatures, LisaModel
@@ -47,6 +47,21 @@ class KVCache:
         return KVCache(copy.deepcopy(self.layers), self.length, list(self.pending))
 
 
+class Choice(NamedTuple):
+    """A token that the language model chose among several that the grammar allowed.
+
+    Attributes:
+        position: of the token in the reply, from 0.
+        logp: log-probability of the token among the allowed ones.
+        other: second most probable token. other_logp: its log-probability.
+    """
+
+    position: int
+    logp: float
+    other: int
+    other_logp: float
+
+
 @dataclass(frozen=True, eq=False)
 class RawReply:
     """A reply as the language model generated it.
@@ -56,12 +71,14 @@ class RawReply:
         ids: token ids.
         states: ``(S, hidden)`` float32 hidden states of S [SEG] tokens.
         from_request: number of the first states that belong to [SEG] in the request; the others belong to the reply.
+        choices: the tokens that were chosen and not forced; empty where the model keeps no record of them.
     """
 
     raw: str
     ids: list[int]
     states: Tensor
     from_request: int = 0
+    choices: tuple[Choice, ...] = ()
 
 
 class Chat(Protocol):
@@ -138,6 +155,13 @@ class LanguageEngine(ABC):
         cache.pending = []
 
     @torch.inference_mode()
+    def prefill_words(self, cache: KVCache, text: str, first: bool) -> None:
+        """Prefill the user's words alone; a reply must follow."""
+        with self.autocast():
+            self._prefill_ids(cache, self.turn_ids(cache, text, first))
+        cache.pending = []
+
+    @torch.inference_mode()
     def generate(self, cache: KVCache, text: str, first: bool) -> tuple[RawReply, int]:
         """Prefill the user's words and decode a reply.
 
@@ -176,10 +200,12 @@ class LanguageEngine(ABC):
             reply: tokens that the reply begins with; extended in place.
         """
 
-    def _raw_reply(self, ids: list[int], seg_states: list[Tensor], state: Tensor) -> RawReply:
+    def _raw_reply(
+        self, ids: list[int], seg_states: list[Tensor], state: Tensor, choices: Sequence[Choice] = ()
+    ) -> RawReply:
         # (0, hidden) without [SEG], so that projections accept it
         states = torch.stack(seg_states).float() if seg_states else state.new_zeros(0, state.shape[-1]).float()
-        return RawReply(self.chat.text(ids), ids, states)
+        return RawReply(self.chat.text(ids), ids, states, choices=tuple(choices))
 
     # ---------------------------------------------------------------------------------------------------- masks
 
@@ -206,64 +232,118 @@ class Engine(LanguageEngine):
 
     def __init__(self, model: LisaModel, tokenizer: PreTrainedTokenizerBase, device: torch.device, bf16: bool):
         super().__init__(model, ChatFormat(tokenizer), device, bf16)
-        self.grammar = GrammarProcessor(tokenizer)
         self.vocabulary: Vocabulary = model.config.vocabulary
+        self.grammar: Grammar = grammar_for(tokenizer, self.chat, model.config.reply_language, self.vocabulary)
         self.code_names: tuple[str, ...] = model.config.code_names
         self.state_before_seg = model.config.seg_state == "before"
-        self.seg_id, self.absent_id = self.chat.special[SEG], self.chat.special[ABSENT]
+        self.seg_id = self.chat.special[SEG]
 
     @torch.inference_mode()
-    def regenerate_absent(self, cache: KVCache, start: int) -> RawReply:
-        """Remove the last reply from the cache and decode another one that begins with ``<absent>``, because the mask
-        decoder found nothing of the kind.
+    def regenerate(self, cache: KVCache, start: int, beginning: Sequence[int]) -> RawReply:
+        """Remove the last reply from the cache and decode another one with a given beginning.
 
         Args:
             start: length of the cache before the reply.
+            beginning: at least one token, which the grammar allows.
         """
-        if cache.length > start:
-            # negative: the number of tokens to remove; versions of transformers disagree on a positive number
-            cache.layers.crop(start - cache.length)
-        cache.length, cache.pending = start, []
+        self.crop(cache, start)
+        cache.pending = []
+        reply = list(beginning)
         with self.autocast():
-            states = self._prefill_ids(cache, [self.absent_id])
-            return self._decode(cache, states[-1], [self.absent_id])
+            states = self._prefill_ids(cache, reply)
+            found = self._seg_states(states, reply)
+            return self._decode(cache, states[-1], reply, found)
 
-    def _decode(self, cache: KVCache, state: Tensor, reply: list[int]) -> RawReply:
-        """Where the grammar allows only one token, it is taken without a forward pass, and prefilled together with the
-        next one."""
-        unread: list[int] = []
-        found: list[Tensor] = []
+    @torch.inference_mode()
+    def read_reply(self, cache: KVCache, start: int, raw: str) -> RawReply:
+        """Replace the last reply in the cache by a given one.
+
+        Args:
+            start: length of the cache before the reply.
+            raw: text with special tokens.
+        """
+        self.crop(cache, start)
+        ids = self.chat.reply_ids(raw)[:-1]
+        with self.autocast():
+            states = self._prefill_ids(cache, ids)
+        cache.pending = [self.chat.end]
+        return self._raw_reply(ids, self._seg_states(states, ids), states[-1])
+
+    @torch.inference_mode()
+    def concept_states(self, cache: KVCache, concepts: Sequence[str]) -> Tensor:
+        """Hidden states ``(N, hidden)`` of [SEG] for further concepts, as if the last reply went on with them. The
+        cache stays as it is."""
+        unread = cache.pending[:-1]
+        nouns = " ".join(f"{self.vocabulary.nouns(concept)[1]} {SEG}" for concept in concepts)
+        ids = self.chat.reply_ids(f" {nouns}")[:-1]
+        with self.autocast():
+            if unread:
+                self._prefill_ids(cache, unread)
+                cache.pending = cache.pending[-1:]
+            start = cache.length
+            states = self._seg_states(self._prefill_ids(cache, ids), ids)
+            self.crop(cache, start)
+        return torch.stack(states).float()
+
+    @staticmethod
+    def crop(cache: KVCache, length: int) -> None:
+        """Shorten a cache to ``length`` tokens."""
+        if cache.length > length and cache.layers is not None:
+            # negative: the number of tokens to remove; versions of transformers disagree on a positive number
+            cache.layers.crop(length - cache.length)
+        cache.length = min(cache.length, length)
+
+    def _decode(self, cache: KVCache, state: Tensor, reply: list[int], found: Sequence[Tensor] = ()) -> RawReply:
+        """Decode until the end of the turn; what the grammar forces is prefilled together, without a step for each token.
+
+        Args:
+            found: states of [SEG] tokens in ``reply``.
+        """
+        seg_states, choices, unread = list(found), [], []
+        at = self.grammar.read(reply)
         while len(reply) < MAX_REPLY_TOKENS:
-            allowed = self.grammar.allowed(reply)
-            choices = allowed.nonzero()[:, 0]
-            if len(choices) == 1:
-                token = int(choices[0])
-            else:
+            forced = self.grammar.forced(at)
+            allowed = () if forced else self.grammar.allowed(at)
+            if len(allowed) == 1:
+                forced = (int(allowed[0]),)
+            if not forced:
                 if unread:
                     states = self._prefill_ids(cache, unread)
-                    found += self._seg_states(states, unread)
+                    seg_states += self._seg_states(states, unread, state)
                     state, unread = states[-1], []
-                logits = self.model.logits(state[None])[0]
-                width = min(len(logits), len(allowed))
-                logits = logits[:width].masked_fill(~allowed[:width].to(logits.device), float("-inf"))
-                token = int(logits.argmax())
-                if token == self.seg_id and self.state_before_seg:
-                    found.append(state)
-            if token == self.chat.end:
+                choice, token = self._choose(state, allowed, len(reply))
+                choices.append(choice)
+                forced = (token,)
+            if forced[0] == self.chat.end:
                 break
-            reply.append(token)
-            unread.append(token)
+            for token in forced:
+                at = self.grammar.advance(at, token)
+            reply += forced
+            unread += forced
         if self.seg_id in unread:
             states = self._prefill_ids(cache, unread)
-            found += self._seg_states(states, unread)
+            seg_states += self._seg_states(states, unread, state)
             unread = []
         cache.pending = [*unread, self.chat.end]
-        return self._raw_reply(reply, found, state)
+        return self._raw_reply(reply, seg_states, state, choices)
 
-    def _seg_states(self, states: Tensor, ids: list[int]) -> list[Tensor]:
-        """States at the [SEG] tokens of ``ids``; none where the model uses the state before [SEG]."""
+    def _choose(self, state: Tensor, allowed: np.ndarray, position: int) -> tuple[Choice, int]:
+        """The most probable of several allowed tokens."""
+        logits = self.model.logits(state[None])[0].float()
+        among = torch.as_tensor(allowed, device=logits.device)
+        logp = logits[among].log_softmax(0)
+        (best, second), order = (values.tolist() for values in logp.topk(2))
+        return Choice(position, best, int(allowed[order[1]]), second), int(allowed[order[0]])
+
+    def _seg_states(self, states: Tensor, ids: Sequence[int], before: Tensor | None = None) -> list[Tensor]:
+        """Of the states ``(T, hidden)`` of tokens those that prompt the mask decoder: at each [SEG], or before it.
+
+        Args:
+            before: state before the first token, where the model uses it.
+        """
         if self.state_before_seg:
-            return []
+            first = states[:1] if before is None else before[None]
+            states = torch.cat([first, states[:-1]])
         return [state for state, token in zip(states, ids, strict=True) if token == self.seg_id]
 
     @torch.inference_mode()
@@ -304,14 +384,3 @@ class Engine(LanguageEngine):
         if not len(states):
             return []
         return self.model.nearest_concepts(self.model.seg_projector(states.to(self.device)))
-
-
-def concepts_of(engine: Engine, targets: Sequence[Target], states: Tensor) -> list[str]:
-    """Concepts that the targets of a reply stand for: the one its words name, else the nearest one to its [SEG].
-
-    Args:
-        targets: those that have a state.
-        states: ``(S, hidden)``, at least one for each target.
-    """
-    nearest = engine.nearest_concept(states)
-    return [target.concept or engine.code_names[nearest[k]] for k, target in enumerate(targets)]

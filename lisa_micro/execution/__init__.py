@@ -3,11 +3,11 @@
 NumPy and pandas only; instances are supplied by whoever has them (:class:`Measures`), a micrograph or a video.
 """
 
-from lisa_micro.execution.execute import execute
+from lisa_micro.execution.execute import execute, remeasured
 from lisa_micro.execution.quantities import Moments
 from lisa_micro.execution.results import Measurement, Number, PlotData, Result, Selection, Series
 from lisa_micro.execution.scene import Instances, LabelledScene, Measures
-from lisa_micro.execution.telling import tell
+from lisa_micro.execution.telling import number_words, tell
 
 __all__ = [
     "Instances",
@@ -21,5 +21,7 @@ __all__ = [
     "Selection",
     "Series",
     "execute",
+    "number_words",
+    "remeasured",
     "tell",
 ]

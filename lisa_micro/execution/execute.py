@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from lisa_micro.execution.filters import Executor, Impossible
 from lisa_micro.execution.quantities import Measurer, Moments
 from lisa_micro.execution.results import Result, Selection
-from lisa_micro.execution.scene import Measures
-from lisa_micro.language.program.syntax import Program
+from lisa_micro.execution.scene import Instances, Measures
+from lisa_micro.language.program.syntax import Program, Target
 from lisa_micro.language.vocabulary import FULL_VOCABULARY, Vocabulary
 
 
@@ -63,12 +64,45 @@ def execute(
     )
 
 
+class _Selected:
+    """The instances of the selections of a result, after some were changed."""
+
+    def __init__(self, result: Result, selections: Sequence[Selection]):
+        self.shape, self.pixel_size_nm = result.shape, result.pixel_size_nm
+        self._instances: dict[str, Instances] = {}
+        for selection in selections:
+            self._instances.setdefault(selection.concept, selection.instances)
+
+    def instances_of(self, concept: str) -> Instances:
+        """Those of the first selection of a concept."""
+        return self._instances[concept]
+
+
+def remeasured(result: Result, number: int, instances: Instances, vocabulary: Vocabulary = FULL_VOCABULARY) -> Result:
+    """Replace the selected instances of a target and measure the values and plots again.
+
+    Args:
+        result: of :func:`execute`.
+        number: of the target, from 1.
+        instances: all of them are selected; the constraint is not applied again.
+        vocabulary: as for :func:`execute`.
+    """
+    old = result.selections[number - 1]
+    others = old.found - old.count
+    new = Selection(number, old.concept, np.ones(len(instances), bool), instances, others=others)
+    selections = (*result.selections[: number - 1], new, *result.selections[number:])
+    executor = Executor(_Selected(result, selections), result.program.targets, vocabulary)
+    measurer = Measurer(executor, selections)
+    return replace(
+        result,
+        selections=selections,
+        values=tuple(measurer.value(slot) for slot in result.program.values),
+        plots=tuple(measurer.plot(slot) for slot in result.program.plots),
+    )
+
+
 def _with_concepts(program: Program, concepts: Sequence[str]) -> Program:
     """The program with a concept for every target."""
-    from dataclasses import replace
-
-    from lisa_micro.language.program.syntax import Target
-
     parts, number = [], 0
     for part in program.parts:
         if isinstance(part, Target):

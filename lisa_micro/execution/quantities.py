@@ -123,6 +123,8 @@ class Measurer:
                 return Number(np.nan, why=selection.problem)
             if not selection.count:
                 return Number(np.nan, why="nothing was found")
+            if len(selection.keep) != len(self.executor.instances(selection.concept)):
+                return Number(np.nan, why="the selection was corrected by hand")
         try:
             pairs = self.executor.pairs(one.concept, other.concept)
         except Impossible as error:
@@ -151,6 +153,8 @@ class Measurer:
             return False
         part, whole = self.selections[first.of - 1], self.selections[second.of - 1]
         if first.measure.stat not in _ADDITIVE or part.concept != whole.concept:
+            return False
+        if part.instances is not whole.instances:
             return False
         return not bool((part.keep & ~whole.keep).any())
 

@@ -24,6 +24,7 @@ class Selection:
         keep: ``(n,)`` bool, which of all instances of the concept are selected.
         instances: all of them.
         problem: a clause that says why nothing could be selected, ``""`` where the constraint was applied.
+        others: number of instances of the concept that ``instances`` leaves out, after a correction by hand.
     """
 
     number: int
@@ -31,6 +32,7 @@ class Selection:
     keep: np.ndarray
     instances: Instances
     problem: str = ""
+    others: int = 0
 
     @property
     def count(self) -> int:
@@ -40,12 +42,12 @@ class Selection:
     @property
     def found(self) -> int:
         """How many of the concept there are."""
-        return len(self.keep)
+        return len(self.keep) + self.others
 
     @property
     def everything(self) -> bool:
         """Whether all of the concept are selected."""
-        return bool(self.keep.all())
+        return bool(self.keep.all()) and not self.others
 
     def table(self) -> pd.DataFrame:
         """The rows of the selected instances."""
@@ -57,7 +59,7 @@ class Selection:
         Raises:
             ValueError: there are no outlines.
         """
-        numbers = np.zeros(self.found + 1, np.int32)
+        numbers = np.zeros(len(self.keep) + 1, np.int32)
         numbers[1:][self.keep] = np.arange(1, self.count + 1)
         return numbers[self.instances.indexed]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lisa_micro.execution import PlotData, Result
 from lisa_micro.results.html import result_html
 from lisa_micro.types import Micrograph, Value
 from lisa_micro.viz.thumbnail import overlay_thumbnail
@@ -85,6 +86,19 @@ class Segmentation:
         return result_html(self.phrase or self.concept, [_summary(self), *self.notes], picture, self.table())
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A way to understand a request.
+
+    Attributes:
+        raw: the reply in the reply language.
+        text: what it asks for, in words.
+    """
+
+    raw: str
+    text: str
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Answer:
     """The answer to one request.
@@ -95,10 +109,18 @@ class Answer:
         prompt: the request.
         raw: the reply as written by the language model.
         values: the measured numbers in the text, in order.
-        declined: true if the answer is that nothing of the kind is in the micrograph.
+        declined: true if nothing was selected or measured, for the reason that ``refusal`` gives.
+        refusal: ``"absent"`` (nothing of the kind is in the micrograph), ``"unknown"`` (the model has not learned to see
+            it), ``"cannot"`` (the reply language cannot express the request), or ``""``.
+        plots: the plots that were asked for, with their numbers.
+        understood: what the request was understood to ask for, in words; ``""`` for small talk.
+        confidence: 0..1, calibrated probability that the request was understood rightly; ``None`` for a model without
+            calibration.
+        alternative: the next best reading of a request that was understood with low confidence.
         notes: notices for the user (prompt shortened, clause not understood, ...).
         seconds: duration of each stage.
         image: the micrograph, used for display only.
+        result: the executed program, from which the text was written; ``None`` where there is none.
     """
 
     text: str
@@ -107,9 +129,15 @@ class Answer:
     raw: str = ""
     values: tuple[Value, ...] = ()
     declined: bool = False
+    refusal: str = ""
+    plots: tuple[PlotData, ...] = ()
+    understood: str = ""
+    confidence: float | None = None
+    alternative: Reading | None = None
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     image: Micrograph | None = None
+    result: Result | None = None
 
     def labels(self, shape: tuple[int, int]) -> np.ndarray:
         """All instances of all segments in one label image.

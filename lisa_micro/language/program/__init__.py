@@ -9,7 +9,7 @@ from lisa_micro.language.program.constructs import CONSTRUCTS, constructs_of
 from lisa_micro.language.program.describe import describe
 from lisa_micro.language.program.meaning import same_program
 from lisa_micro.language.program.reading import parse_pipeline, parse_plot, parse_value
-from lisa_micro.language.program.replies import parse_program, render_program
+from lisa_micro.language.program.replies import concepts_in, parse_program, render_program
 from lisa_micro.language.program.syntax import Program, Refusal, Target
 from lisa_micro.language.program.terms import PROGRAM_TOKENS
 from lisa_micro.language.program.writing import render_pipeline
@@ -20,6 +20,7 @@ __all__ = [
     "Program",
     "Refusal",
     "Target",
+    "concepts_in",
     "constructs_of",
     "describe",
     "parse_pipeline",

@@ -17,6 +17,7 @@ from lisa_micro.language.program.reading import parse_pipeline, parse_plot, pars
 from lisa_micro.language.program.syntax import (
     Compare,
     Distance,
+    Named,
     Near,
     Ordinal,
     Part,
@@ -153,6 +154,22 @@ def sets_of(pipeline: Pipeline) -> Iterator[SetRef]:
                 yield part.to
             elif isinstance(part, Compare) and isinstance(part.limit, SetStatistic):
                 yield part.limit.of
+
+
+def concepts_in(program: Program) -> tuple[str, ...]:
+    """The concepts that a program refers to: those of its targets that name one, then those of sets within constraints,
+    each once."""
+    found = dict.fromkeys(target.concept for target in program.targets if target.concept)
+
+    def add(pipeline: Pipeline) -> None:
+        for of in sets_of(pipeline):
+            if isinstance(of, Named):
+                found.setdefault(of.concept)
+                add(of.pipeline)
+
+    for target in program.targets:
+        add(target.pipeline)
+    return tuple(found)
 
 
 def _later(pipeline: Pipeline, number: int) -> bool:

@@ -44,6 +44,21 @@ def read_config(model: type[ModelT], path: Path, what: str = "a model", fault: s
         raise InputError(f"{path}{fault}: {lines}") from error
 
 
+class Confidence(BaseModel):
+    """Calibration of the confidence of a reply: logistic in the log-probabilities of its chosen tokens.
+
+    Attributes:
+        intercept, total, worst: coefficients of 1, of the sum of the log-probabilities and of the smallest of them.
+        unsure: confidence below which a reply says how the request was understood, and offers another reading.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    intercept: float
+    total: float
+    worst: float
+    unsure: float = Field(0.5, ge=0, le=1)
+
+
 class OwnConcept(BaseModel):
     """A concept that users taught the model: its singular and plural, and whether it comes in countable pieces
     (``"instances"``) or is one ``"region"``."""
@@ -76,6 +91,7 @@ class LisaConfig(BaseModel):
         own_decoder: those of them that are outlined by a mask decoder of their own (``own_head``), so that tuning it
             has changed nothing for the others. own_top: whether that decoder sees through a top-down path of its own
             (``own_top``) too.
+        confidence: calibration of the confidence of a reply; ``None``: it is not known.
         lora: the adapter.
         trained: what the weights were trained with, for the record.
     """
@@ -101,6 +117,7 @@ class LisaConfig(BaseModel):
     concept_boxes: bool = False
     own_decoder: tuple[str, ...] = ()
     own_top: bool = False
+    confidence: Confidence | None = None
     lora: LoraSettings = LoraSettings()
     trained: dict = {}
 

@@ -1,0 +1,97 @@
+"""From an executed program to an answer: segments, values, text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lisa_micro.assistant.measuring import FoundMeasures
+from lisa_micro.assistant.targets import renumbered
+from lisa_micro.execution import Measurement, Result, Selection, number_words, tell
+from lisa_micro.language import Vocabulary
+from lisa_micro.language.program import Program, describe
+from lisa_micro.language.program.describe import Describer, tidy
+from lisa_micro.language.program.syntax import Distance
+from lisa_micro.measure.tables import particle_table
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.types import Micrograph, Value
+
+
+def answer_of(result: Result, raw: str, measures: FoundMeasures, image: Micrograph, vocabulary: Vocabulary) -> Answer:
+    """The answer that an executed program gives.
+
+    Args:
+        result: of the program.
+        raw: the reply as the language model wrote it.
+        measures: what the program was executed on.
+        image: the micrograph.
+        vocabulary: concepts of the model.
+    """
+    segments = tuple(_segments(result, measures, image, vocabulary))
+    refusal = "" if segments or any(m.number.known for m in result.values) else refusal_of(result)
+    return Answer(
+        text=tell(result, vocabulary),
+        segments=segments,
+        raw=raw,
+        values=values_of(result),
+        declined=bool(refusal),
+        refusal=refusal,
+        plots=result.plots,
+        understood=describe(result.program, vocabulary),
+        notes=tuple(dict.fromkeys((*result.program.notes, *result.notes))),
+        image=image,
+        result=result,
+    )
+
+
+def refusal_of(result: Result) -> str:
+    """Why nothing was answered: ``"unknown"``, ``"cannot"``, ``"absent"``, or ``""``."""
+    kinds = {refusal.kind for refusal in result.program.refusals}
+    for kind in ("unknown", "cannot"):
+        if kind in kinds:
+            return kind
+    missing = result.selections and all(not s.found and not s.problem for s in result.selections)
+    return "absent" if missing or "absent" in kinds else ""
+
+
+def values_of(result: Result) -> tuple[Value, ...]:
+    """The measured values of a result."""
+    return tuple(_value(measurement) for measurement in result.values)
+
+
+def _value(measurement: Measurement) -> Value:
+    number, slot = measurement.number, measurement.slot
+    text = number_words(number) if number.known else f"no value ({number.why or 'it could not be measured'})"
+    target = 0 if slot.first is None else slot.first.one if isinstance(slot.first, Distance) else slot.first.of
+    return Value(slot.raw, number.value, number.unit, text, target)
+
+
+def _segments(
+    result: Result, measures: FoundMeasures, image: Micrograph, vocabulary: Vocabulary
+) -> Iterator[Segmentation]:
+    describer = Describer(result.program.targets, vocabulary)
+    for selection in result.selections:
+        if selection.count and not selection.problem:
+            yield _segment(selection, result.program, measures, image, describer)
+
+
+def _segment(
+    selection: Selection, program: Program, measures: FoundMeasures, image: Micrograph, describer: Describer
+) -> Segmentation:
+    found = measures.found[selection.concept]
+    columns = {name: values[selection.keep] for name, values in found.properties.items()}
+    labels = renumbered(found.labels, selection.keep)
+    columns["label"] = np.arange(1, selection.count + 1)
+    return Segmentation(
+        labels=labels,
+        score=found.score,
+        presence=found.presence,
+        concept=found.concept,
+        phrase=tidy(describer.target(selection.number)).removeprefix("the "),
+        where=program.targets[selection.number - 1].where,
+        pixel_size_nm=image.pixel_size_nm,
+        properties=particle_table(columns, image.pixel_size_nm),
+        target=selection.number,
+        image=image,
+    )
