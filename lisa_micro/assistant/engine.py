@@ -294,7 +294,7 @@ class Engine(LanguageEngine):
         cache.length = min(cache.length, length)
 
     def _decode(self, cache: KVCache, state: Tensor, reply: list[int], found: Sequence[Tensor] = ()) -> RawReply:
-        """Decode until the end of the turn; what the grammar forces is prefilled together, without a step for each token.
+        """Decode until the end of the turn; tokens that the grammar forces are prefilled together.
 
         Args:
             found: states of [SEG] tokens in ``reply``.

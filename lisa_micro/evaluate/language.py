@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from lisa_micro.datasets.texts import SuiteItem, held_out_suite
+from lisa_micro.datasets.texts.programs.sample import as_program
 from lisa_micro.evaluate.context import Context
 from lisa_micro.evaluate.results import Metric, Row, SuiteResult, share
 from lisa_micro.evaluate.scenes import FIRST_SEED, micrograph_of, scene_with_everything
-from lisa_micro.language import Reply, parse_reply, render_clauses, render_measure, same_meaning
+from lisa_micro.language.program import Program, parse_program, render_program, same_program
 from lisa_micro.types import InputError
 
 ITEMS = 400
@@ -78,39 +79,30 @@ def score_reply(item: SuiteItem, raw: str) -> dict[str, Any]:
         (declined although it is present); ``missed decline``; ``should decline``; the expected meaning, the parsed one
         and the raw reply as text.
     """
-    reply = parse_reply(raw)
-    declines = reply.absent and not reply.targets
-    should_decline = item.expected.absent and not item.expected.targets
+    reply = parse_program(raw)
+    declines = is_decline(reply)
+    should_decline = is_decline(item.expected)
+    both = declines and should_decline
     return {
         "category": item.category,
         "prompt": item.prompt,
-        "right": same_meaning(reply, item.expected),
-        "targets right": same_meaning(_targets_only(reply), _targets_only(item.expected)),
+        "right": both or same_program(reply, item.expected),
+        "targets right": both or same_program(Program(reply.targets), Program(item.expected.targets)),
         "parse failure": bool(reply.notes) or not raw.strip(),
         "wrong decline": declines and not should_decline,
         "missed decline": should_decline and not declines,
         "should decline": should_decline,
-        "expected": meaning(item.expected),
-        "read": meaning(reply),
+        "expected": render_program(item.expected),
+        "read": render_program(reply),
         "raw": raw,
         "history": " / ".join(f"{user} -> {said}" for user, said in item.history),
         "held back": " ".join(item.novel),
     }
 
 
-def _targets_only(reply: Reply) -> Reply:
-    return Reply(reply.targets, reply.absent)
-
-
-def meaning(reply: Reply) -> str:
-    """What a reply asks the runtime to do, as text: ``neck[largest 3]; mean neck width of 1``."""
-    pieces = ["absent"] if reply.absent else []
-    for target in reply.targets:
-        clauses = f"[{render_clauses(target.clauses)}]" if target.clauses else ""
-        pieces.append(f"{target.concept}{clauses}")
-    for value in reply.values:
-        pieces.append(f"{render_measure(value.measure) if value.measure else '?'} of {value.of}")
-    return "; ".join(pieces) or "text only"
+def is_decline(program: Program) -> bool:
+    """Whether a reply only says that something is absent, unknown or impossible."""
+    return bool(program.refusals) and not program.targets
 
 
 def _metrics(rows: list[dict], prefix: str) -> tuple[Metric, ...]:
@@ -200,10 +192,11 @@ def read_prompts(path: Path) -> list[SuiteItem]:
     """Read requests with their expected meaning from a YAML file, a list of mappings.
 
     - ``say``: the request;
-    - ``expect``: a reply of the expected meaning in the reply language, such as
-      ``the necks [SEG]<where>largest 3</where>`` (words do not count);
+    - ``expect``: a reply of the expected meaning in either version of the reply language, such as
+      ``necks [SEG]<where>largest 3</where>`` (words do not count);
     - ``about`` (optional): the category it is counted in;
-    - ``before`` (optional): earlier turns, a list of pairs (request, reply in the reply language).
+    - ``before`` (optional): earlier turns, a list of pairs (request, reply in the reply language) or of mappings with
+      ``say`` and ``reply``.
 
     Raises:
         InputError: unreadable or invalid; the message has the number of the entry.
@@ -231,8 +224,15 @@ def _item(entry: Any) -> SuiteItem:
     unknown = set(entry) - {"say", "expect", "about", "before"}
     if unknown:
         raise ValueError(f"unknown key {sorted(map(str, unknown))[0]!r}")
-    expected = parse_reply(entry["expect"])
-    if expected.notes:
-        raise ValueError(f"what is expected is not in the reply language: {expected.notes[0].rstrip('.')}")
-    history = tuple((str(user), str(reply)) for user, reply in entry.get("before") or ())
+    notes = parse_program(entry["expect"]).notes
+    expected = as_program(entry["expect"])
+    if notes:
+        raise ValueError(f"what is expected is not in the reply language: {notes[0].rstrip('.')}")
+    history = tuple(_turn(turn) for turn in entry.get("before") or ())
     return SuiteItem(entry["say"], expected, str(entry.get("about", "other")), history)
+
+
+def _turn(turn: Any) -> tuple[str, str]:
+    """An earlier turn: the request, and the reply in version 2 of the reply language."""
+    said, reply = (turn["say"], turn["reply"]) if isinstance(turn, Mapping) else turn
+    return str(said), render_program(as_program(str(reply)))

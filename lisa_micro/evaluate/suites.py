@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lisa_micro.evaluate.composed import programs
 from lisa_micro.evaluate.context import Context
 from lisa_micro.evaluate.describing import scene
 from lisa_micro.evaluate.language import language
@@ -43,6 +44,7 @@ SUITES: dict[str, Suite] = {
     ),
     "emps": Suite("particles, instances, necks and presence on 60 micrographs of all kinds", emps, "emps"),
     "language": Suite("held-out requests parsed into targets, constraints and measures", language),
+    "programs": Suite("held-out composed requests, executed on simulated scenes", programs),
     "declines": Suite("requests for absent things are declined, others are not", declines),
     "scene": Suite("descriptions of images by the language model", scene, "emps"),
     "concepts": Suite(

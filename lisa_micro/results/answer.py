@@ -110,8 +110,8 @@ class Answer:
         raw: the reply as written by the language model.
         values: the measured numbers in the text, in order.
         declined: true if nothing was selected or measured, for the reason that ``refusal`` gives.
-        refusal: ``"absent"`` (nothing of the kind is in the micrograph), ``"unknown"`` (the model has not learned to see
-            it), ``"cannot"`` (the reply language cannot express the request), or ``""``.
+        refusal: ``"absent"`` (nothing of the kind is in the micrograph), ``"unknown"`` (the model has not learned to
+            see it), ``"cannot"`` (the reply language cannot express the request), or ``""``.
         plots: the plots that were asked for, with their numbers.
         understood: what the request was understood to ask for, in words; ``""`` for small talk.
         confidence: 0..1, calibrated probability that the request was understood rightly; ``None`` for a model without

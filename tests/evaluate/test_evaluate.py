@@ -42,7 +42,7 @@ from lisa_micro.evaluate import context as contexts
 from lisa_micro.evaluate.provenance import hardware
 from lisa_micro.evaluate.vision import micrographs
 from lisa_micro.evaluate.wordings import LISA_WORDINGS, facts_of, foreign_wordings, whole_concept_wordings
-from lisa_micro.language import render_reply
+from lisa_micro.language.program import render_program
 from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro.types import InputError, Micrograph, Value
 
@@ -259,7 +259,7 @@ class Parrot:
     """Answers the requests of a suite with the replies expected, but for every ``wrong``-th."""
 
     def __init__(self, items, wrong=0, reply="Here are the pores [SEG]<where>largest 77</where>."):
-        self.replies = {(item.prompt, item.history): render_reply(item.expected) for item in items}
+        self.replies = {(item.prompt, item.history): render_program(item.expected) for item in items}
         if wrong:
             for key in list(self.replies)[::wrong]:
                 self.replies[key] = reply
@@ -282,14 +282,14 @@ def test_language_by_hand():
     assert result["exact"].value == result["targets"].value == pytest.approx(0.75)
     assert result["parse_failures"].value == 0 and result["wrong_declines"].value == 0
     failures = result.details["language-failures.csv"]
-    assert len(failures) == 15 and failures[0]["read"] == "pore[largest 77]"
+    assert len(failures) == 15 and failures[0]["read"] == "pores [SEG]<where>largest 77</where>"
     assert result.tables["Held-out requests by category"][-1]["n"] == 60
 
 
 def test_language_declines_and_noise():
     items = held_out_suite(60)
-    foreign = [item for item in items if item.expected.absent]
-    result = suite("language", Parrot(items, 1, "<absent>There are no cats."), limit=60)
+    foreign = [item for item in items if language.is_decline(item.expected)]
+    result = suite("language", Parrot(items, 1, "<unknown>cats"), limit=60)
     assert result["declined"].value == 1 and result["declined"].n == len(foreign) > 0
     assert result["wrong_declines"].value == 1 and result["wrong_declines"].n == 60 - len(foreign)
     result = suite("language", Parrot(items, 1, "the [SEG]<where>nonsense</where>"), limit=60)
@@ -322,8 +322,8 @@ def test_language_of_a_file(tmp_path):
         "  expect: Here is the neck [SEG]<where>largest 1</where>.\n"
     )
     items = language.read_prompts(path)
-    assert items[1].history == (("necks", "Here are the necks [SEG]."),)
-    assert language.meaning(items[1].expected) == "neck[largest 1]"
+    assert items[1].history == (("necks", "necks [SEG]"),)
+    assert render_program(items[1].expected) == "necks [SEG]<where>largest 1</where>"
     both = Parrot([*held_out_suite(2), *items])
     result = suite("language", both, limit=2, prompts=path)
     assert result["file_exact"].value == 1 and result["file_exact"].n == 2

@@ -210,17 +210,17 @@ def test_a_reply_is_removed_from_the_cache():
     cache = DynamicCache()
     cache.update(torch.zeros(1, 1, 5, 2), torch.zeros(1, 1, 5, 2), 0)
     engine = object.__new__(Engine)
-    engine.bf16, engine.absent_id = False, 7
+    engine.bf16, engine.state_before_seg, engine.seg_id = False, False, 3
     engine._prefill_ids = lambda state, ids: torch.zeros(len(ids), 2)
-    engine._decode = lambda state, hidden, reply: reply
+    engine._decode = lambda state, hidden, reply, found: reply
     state = KVCache(cache, length=5, pending=[1])
-    assert engine.regenerate_absent(state, 3) == [7]
+    assert engine.regenerate(state, 3, [7]) == [7]
     assert cache.get_seq_length() == state.length == 3 and state.pending == []
 
 
 def test_a_reply_without_targets_has_no_concepts():
     """The request "which mechanism dominates?" is answered without [SEG]; its states reach the projection of [SEG]."""
-    from lisa_micro.assistant.engine import Engine, RawReply, concepts_of
+    from lisa_micro.assistant.engine import Engine, RawReply
 
     engine = object.__new__(Engine)
     engine.device, engine.bf16 = torch.device("cpu"), False
@@ -231,7 +231,7 @@ def test_a_reply_without_targets_has_no_concepts():
     reply = engine._raw_reply([], [], torch.zeros(576))
     assert isinstance(reply, RawReply) and reply.states.shape == (0, 576)
     for states in (reply.states, torch.zeros(0, 0)):
-        assert engine.nearest_concept(states) == [] and concepts_of(engine, (), states) == []
+        assert engine.nearest_concept(states) == []
     # empty states pass through the projection, too
     assert engine.model.seg_projector(reply.states).shape == (0, engine.model.config.embed_dim)
     assert len(engine.nearest_concept(torch.zeros(2, 576))) == 2

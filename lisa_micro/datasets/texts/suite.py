@@ -9,9 +9,10 @@ import numpy as np
 from lisa_micro.datasets.texts import written
 from lisa_micro.datasets.texts.conversations import WRITTEN_SHARE, sample_conversation
 from lisa_micro.datasets.texts.facts import SceneFacts
+from lisa_micro.datasets.texts.programs.sample import as_program, conflicts
 from lisa_micro.datasets.texts.requests import CATEGORIES, sample_request
 from lisa_micro.datasets.texts.store import Voice
-from lisa_micro.language import Reply, parse_reply
+from lisa_micro.language.program import Program, render_program
 
 FOLLOW_UP_SHARE = 0.2
 
@@ -22,14 +23,14 @@ class SuiteItem:
 
     Attributes:
         prompt: the request.
-        expected: the meaning of the right reply (compare with ``lisa_micro.language.same_meaning``).
+        expected: the meaning of the right reply (compare with ``lisa_micro.language.program.same_program``).
         category: kind of request.
         history: earlier turns, (user, reply) each.
         novel: paths of the held-out wordings in the prompt.
     """
 
     prompt: str
-    expected: Reply
+    expected: Program
     category: str
     history: tuple[tuple[str, str], ...] = ()
     novel: tuple[str, ...] = ()
@@ -38,7 +39,8 @@ class SuiteItem:
 def held_out_suite(n: int, seed: int = 0) -> list[SuiteItem]:
     """Draw ``n`` different requests in held-out wordings about a scene in which every concept is present.
 
-    A fifth are follow-ups. The same ``n`` and ``seed`` give the same suite.
+    A fifth are follow-ups. Requests that mean something else in version 2 of the reply language are left out.
+    The same ``n`` and ``seed`` give the same suite.
     """
     rng = np.random.default_rng([seed, 0x5EED])
     facts = SceneFacts.with_everything()
@@ -56,9 +58,11 @@ def held_out_suite(n: int, seed: int = 0) -> list[SuiteItem]:
             category = categories[int(rng.choice(len(categories), p=weights / weights.sum()))]
             turns = [sample_request(rng, facts, "held_out", category)]
         *before, last = turns
-        history = tuple((turn.user, turn.reply) for turn in before)
+        if any(conflicts(turn) for turn in turns):
+            continue
+        history = tuple((turn.user, render_program(as_program(turn.reply))) for turn in before)
         if not last.novel or (last.user, history) in seen:
             continue
         seen.add((last.user, history))
-        items.append(SuiteItem(last.user, parse_reply(last.reply), last.category, history, last.novel))
+        items.append(SuiteItem(last.user, as_program(last.reply), last.category, history, last.novel))
     return items
