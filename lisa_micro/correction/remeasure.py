@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from lisa_micro.execution import Instances, remeasured, tell
 from lisa_micro.measure import particle_properties, particle_table
 from lisa_micro.results.answer import Answer, Segmentation
-from lisa_micro.types import InputError, Micrograph, Value
+from lisa_micro.types import InputError, Micrograph
 
 NECK_ONLY = ("neck_width", "neck_ratio")
 """Properties measured on the particles around a neck: kept for unchanged necks, unknown for the others."""
@@ -86,34 +87,20 @@ def corrected_answer(answer: Answer, layer: int, labels: np.ndarray, image: Micr
     if old.concept == "particle":
         notes += [DERIVED.format(other.phrase) for other in segments if other.concept in _DERIVED_CONCEPTS]
     changed = replace(answer, segments=segments)
-    if any(value.target == segment.target for value in answer.values):
-        changed, known = _with_values(changed, segment, properties_of(old, labels, image), image)
-        notes += [] if known else [BEFORE]
+    if answer.result is not None and segment.target:
+        changed = _told_again(changed, segment, properties_of(old, labels, image), labels)
+    elif any(value.target == segment.target for value in answer.values):
+        notes.append(BEFORE)
     return replace(changed, notes=tuple(dict.fromkeys(notes)))
 
 
-def _with_values(answer: Answer, segment: Segmentation, properties: dict, image: Micrograph) -> tuple[Answer, bool]:
-    """The answer with its numbers measured again, and whether its text could be updated."""
-    from lisa_micro.assistant import values
-    from lisa_micro.language import parse_reply
-    from lisa_micro.language.display import display
+def _told_again(answer: Answer, segment: Segmentation, properties: dict, labels: np.ndarray) -> Answer:
+    """The answer with its numbers, plots and text from corrected instances."""
+    import pandas as pd
 
-    reply = parse_reply(answer.raw)
-    if len(reply.values) != len(answer.values):
-        return answer, False
-    filled: list[Value] = []
-    for slot, value in zip(reply.values, answer.values, strict=True):
-        if slot.of == segment.target and slot.measure is not None:
-            value, _ = values.evaluate(
-                slot.measure, properties, image.shape, image.pixel_size_nm, segment.concept, slot.of
-            )
-        filled.append(value)
-    there = {other.target for other in answer.segments}
-    missing = {k for k in range(1, len(reply.targets) + 1) if k not in there}
-    for kinds in (
-        (missing, ()),
-        ((), missing),
-    ):  # absent, or present but excluded by the constraint: whichever gave the old text
-        if display(reply, answer.values, *kinds) == answer.text:
-            return replace(answer, values=tuple(filled), text=display(reply, filled, *kinds)), True
-    return replace(answer, values=tuple(filled)), False
+    from lisa_micro.assistant.answering import values_of
+
+    assert answer.result is not None
+    instances = Instances(pd.DataFrame(properties), labels)
+    result = remeasured(answer.result, segment.target, instances)
+    return replace(answer, result=result, values=values_of(result), plots=result.plots, text=tell(result))

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 import numpy as np
 import torch
 
-from lisa_micro.assistant import constraints
-from lisa_micro.assistant.engine import concepts_of
-from lisa_micro.assistant.targets import PRESENCE_THRESHOLD, ImageView, TargetInstances
+from lisa_micro.assistant.measuring import FoundMeasures
+from lisa_micro.assistant.targets import ImageView, is_present
+from lisa_micro.execution import Result, tell
+from lisa_micro.execution.filters import Executor, Impossible
 from lisa_micro.geometry import check_boxes
 from lisa_micro.io import to_unit_range
-from lisa_micro.language import Clause, Reply, parse_reply
-from lisa_micro.language.display import display, noun_phrase
+from lisa_micro.language.program import Program, concepts_in, parse_program
+from lisa_micro.language.program.describe import Describer, tidy
+from lisa_micro.language.program.replies import sets_of
+from lisa_micro.language.program.syntax import Ordinal
 from lisa_micro.models.trackers.base import check_labels
 from lisa_micro.protocols import Detections, DetectorState, Tracker
 from lisa_micro.results.answer import Answer, Segmentation
@@ -77,13 +80,14 @@ class VideoAssistant(Protocol):
 
 
 class _WordMemory(TypedDict):
-    """Memory of a :class:`WordDetector`: its raw reply, which target of it is detected, the concept, the [SEG] state
-    (``None`` before the request was understood), and the last frame with which the request was read."""
+    """Memory of a :class:`WordDetector`: its raw reply, which target of it is detected, its concept, the [SEG] state of
+    each concept that the reply refers to (none before the request was understood), and the last frame with which the
+    request was read."""
 
     raw: str
     target: int
     concept: str
-    state: list[float] | None
+    states: dict[str, list[float]]
     tried: int
 
 
@@ -109,31 +113,43 @@ class WordDetector:
         self.assistant = assistant
         self.words, notes = assistant.readable(words)
         self.state = DetectorState(notes=list(notes))
-        self._prompt: torch.Tensor | None = None  # (1, hidden) state of the [SEG] token
-        self._clauses: Sequence[Clause] = ()
+        self._states: dict[str, torch.Tensor] = {}  # concept -> (hidden,) state of a [SEG] token
+        self._program = Program()
         self._tried = self._target = 0
 
     def detect(self, frame: Micrograph, number: int) -> Detections:
         """Detect the instances of a frame; read the request first if that was not possible before."""
         engine, state = self.assistant.engine, self.state
         nothing = Detections(np.zeros(frame.shape, np.int32), (), 0.0, 0.0)
-        if self._prompt is None and self._is_due(number):
+        if not self._states and self._is_due(number):
             self._read(frame)
-        if self._prompt is None:
+        if not self._states:
             return nothing
         features = engine.encode(to_unit_range(frame.pixels), tokens=False)
         view = ImageView(engine, frame.pixels, features)
-        instances = view.instances(engine.decode_words(features, self._prompt), 0, state.concept)
-        if not self._is_present(instances):
+        maps = engine.decode_words(features, torch.stack(list(self._states.values())))
+        found = {concept: view.instances(maps, k, concept) for k, concept in enumerate(self._states)}
+        instances = found[state.concept]
+        if not is_present(engine, instances):
             return Detections(nothing.labels, (), instances.score, instances.presence)
         selected = None
-        if self._clauses:
-            keep, notes = constraints.apply(
-                self._clauses, instances.properties, frame.shape, frame.pixel_size_nm, state.concept
-            )
-            state.notes += [note for note in notes if note not in state.notes]
-            selected = tuple((np.flatnonzero(keep) + 1).tolist())
+        if self._program.targets[self._target].pipeline:
+            absent = [concept for concept, one in found.items() if not is_present(engine, one)]
+            selected = self._selected(FoundMeasures(frame, found, absent))
         return Detections(instances.labels, selected, instances.score, instances.presence)
+
+    def _selected(self, measures: FoundMeasures) -> tuple[int, ...]:
+        """The labels of the instances of a frame that fulfil the constraint."""
+        executor = Executor(measures, self._program.targets, self.assistant.engine.vocabulary)
+        target, notes = self._program.targets[self._target], self.state.notes
+        try:
+            keep = executor.keep(self.state.concept, target.pipeline)
+        except Impossible as error:
+            message = str(error)
+            keep = np.zeros(len(measures.instances_of(self.state.concept)), bool)
+            executor.notes.append(f"{message[0].upper()}{message[1:]}.")
+        notes += [note for note in executor.notes if note not in notes]
+        return tuple((np.flatnonzero(keep) + 1).tolist())
 
     def _is_due(self, number: int) -> bool:
         """Whether to read the request with this frame: first with each frame, then whenever the number doubles."""
@@ -145,53 +161,65 @@ class WordDetector:
     def _read(self, frame: Micrograph) -> None:
         engine, state = self.assistant.engine, self.state
         features = engine.encode(to_unit_range(frame.pixels))
-        written, _ = engine.generate(engine.prefill_image(features), self.words, first=True)
-        reply = parse_reply(written.raw, engine.vocabulary)
-        targets = reply.targets[: len(written.states)]
+        cache = engine.prefill_image(features)
+        written, _ = engine.generate(cache, self.words, first=True)
+        program = parse_program(written.raw, engine.vocabulary)
+        targets = program.targets[: len(written.states)]
         state.raw = written.raw
         if not targets:
-            state.reply = display(reply, vocabulary=engine.vocabulary)
+            state.reply = tell(Result(program), engine.vocabulary)
             return
-        concepts = concepts_of(engine, targets, written.states)
+        nearest = engine.nearest_concept(written.states)
+        concepts = [target.concept or engine.code_names[nearest[k]] for k, target in enumerate(targets)]
         self._target = concepts.index("particle") if "particle" in concepts else 0
         state.concept = concepts[self._target]
         if len(targets) > 1:
             state.notes.append(f"The request names several things; only the {state.concept}s are tracked.")
-        state.notes += reply.notes
-        self._prompt = written.states[self._target : self._target + 1].float()
-        self._use(reply)
+        state.notes += program.notes
+        states = {concept: written.states[k].float() for k, concept in reversed(list(enumerate(concepts)))}
+        further = [concept for concept in concepts_in(program) if concept not in states]
+        if further:
+            states |= dict(zip(further, engine.concept_states(cache, further), strict=True))
+        needed = (state.concept, *concepts_in(Program((program.targets[self._target],))), *_earlier(program, concepts))
+        self._states = {concept: states[concept] for concept in dict.fromkeys(needed)}
+        self._use(program)
 
-    def _use(self, reply: Reply) -> None:
+    def _use(self, program: Program) -> None:
         """Take over what the reply says of the target."""
         state, vocabulary = self.state, self.assistant.engine.vocabulary
-        target = reply.targets[self._target]
-        self._clauses, state.where = target.clauses, target.where
-        state.phrase = noun_phrase(state.concept, target.clauses, vocabulary)
-        # values in the reply would be those of a single frame, so it is not shown
-        state.reply = f"Tracking {state.phrase}." if reply.values else display(reply, vocabulary=vocabulary)
+        self._program = program
+        target = program.targets[self._target]
+        state.where = target.where
+        describer = Describer(program.targets, vocabulary)
+        phrase = tidy(describer.phrase(state.concept, target.pipeline).definite())
+        state.phrase = phrase.removeprefix("the ")
+        state.reply = f"Tracking {phrase if target.pipeline else f'all {state.phrase}'}."
 
     def memory(self) -> Mapping[str, object]:
-        """Return the reply, its target and the prompt of the mask decoder."""
-        prompt = None if self._prompt is None else self._prompt[0].tolist()
+        """Return the reply, its target and the prompts of the mask decoder."""
+        states = {concept: one.tolist() for concept, one in self._states.items()}
         return _WordMemory(
-            raw=self.state.raw, target=self._target, concept=self.state.concept, state=prompt, tried=self._tried
+            raw=self.state.raw, target=self._target, concept=self.state.concept, states=states, tried=self._tried
         )
 
     def restore(self, memory: Mapping[str, object]) -> None:
         """Restore what :meth:`memory` returned; the request is not read again."""
         saved = cast(_WordMemory, memory)
+        vocabulary = self.assistant.engine.vocabulary
         self.state.raw, self._target, self._tried = saved["raw"], saved["target"], saved["tried"]
-        reply = parse_reply(saved["raw"], self.assistant.engine.vocabulary)
-        if saved["state"] is None:
-            self.state.reply = display(reply, vocabulary=self.assistant.engine.vocabulary)
+        program = parse_program(saved["raw"], vocabulary)
+        if not saved["states"]:
+            self.state.reply = tell(Result(program), vocabulary)
             return
-        self._prompt = torch.tensor([saved["state"]], dtype=torch.float32)
+        self._states = {name: torch.tensor(one, dtype=torch.float32) for name, one in saved["states"].items()}
         self.state.concept = saved["concept"]
-        self._use(reply)
+        self._use(program)
 
-    def _is_present(self, instances: TargetInstances) -> bool:
-        threshold = self.assistant.engine.model.config.presence_threshold.get(instances.concept, PRESENCE_THRESHOLD)
-        return instances.presence >= threshold and bool(instances.labels.any())
+
+def _earlier(program: Program, concepts: Sequence[str]) -> tuple[str, ...]:
+    """The concepts of targets that constraints refer to by their number."""
+    numbered = any(isinstance(of, Ordinal) for target in program.targets for of in sets_of(target.pipeline))
+    return tuple(concepts) if numbered else ()
 
 
 class BoxDetector(IndependentDetector):

@@ -12,17 +12,21 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lisa_micro.assistant.answering import values_of
 from lisa_micro.cli.main import main
 from lisa_micro.correction import examples, remeasure, replay, split
 from lisa_micro.correction.actions import Log, read_action
 from lisa_micro.datasets.readers import read_record_folder
 from lisa_micro.datasets.records import read_records
+from lisa_micro.execution import LabelledScene, execute, tell
+from lisa_micro.execution.telling import significant
 from lisa_micro.geometry import rle_encode
 from lisa_micro.io import read_micrograph, write_labels
+from lisa_micro.language.program import parse_program
 from lisa_micro.measure import measure_particles
 from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro.sim import simulate_scene
-from lisa_micro.types import InputError, Micrograph, Value
+from lisa_micro.types import InputError, Micrograph
 
 
 def disc(shape, x, y, radius):
@@ -261,15 +265,16 @@ def particles(labels=FUSED, nm=0.5, **fields):
 
 def test_tables_and_the_numbers_of_the_reply_follow_the_corrected_labels():
     image, segment = particles()
-    raw = "There are <value>count</value> particles [SEG], their mean area is <value>mean area</value>."
-    values = (Value("count", 2, "", "2", 1), Value("mean area", 1, "nm2", "1 nm²", 1))
-    answer = Answer("There are 2 particles, their mean area is 1 nm².", (segment,), "how many?", raw, values)
+    raw = "particles [SEG]<value>count</value><value>mean area</value>"
+    result = execute(parse_program(raw), LabelledScene({"particle": FUSED}, 0.5))
+    answer = Answer(tell(result), (segment,), "how many?", raw, values_of(result), result=result)
+    assert answer.text.startswith("There are 2 particles and the mean area is ")
     state = done(FUSED, {"action": "split", "instance": 1})
     new = remeasure.corrected_answer(answer, 0, state.result(), image, state.summary)
     assert len(new.segments[0].table()) == 3 and "Corrected by hand: 1 split." in new.segments[0].notes
     mean = (FUSED > 0).sum() / 3 * 0.25
     assert new.values[0].value == 3 and new.values[1].value == pytest.approx(mean)
-    assert new.text == f"There are 3 particles, their mean area is {mean:.3g} nm²."
+    assert new.text == f"There are 3 particles and the mean area is {significant(mean)} nm²."
     assert new.segments[0].table()["area_nm2"].sum() == pytest.approx((FUSED > 0).sum() * 0.25)
     with pytest.raises(InputError, match="no such segment"):
         remeasure.corrected_answer(answer, 1, state.result(), image)

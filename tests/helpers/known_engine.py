@@ -25,7 +25,7 @@ class KnownEngine:
 
     def __init__(self, reply: str, presence: float = 0.99):
         self.reply, self.presence = reply, presence
-        self.model = SimpleNamespace(config=SimpleNamespace(work_side=128, presence_threshold={}))
+        self.model = SimpleNamespace(config=SimpleNamespace(work_side=128, presence_threshold={}, confidence=None))
         self.vocabulary, self.code_names = DEFAULT_VOCABULARY, DEFAULT_VOCABULARY.names
         self.chat = SimpleNamespace(shortened=lambda words, most: words)
         self.device = torch.device("cpu")
@@ -43,8 +43,8 @@ class KnownEngine:
     def generate(self, cache, text, first):
         return RawReply(self.reply, [], torch.zeros(self.reply.count("[SEG]"), 4)), 0
 
-    def regenerate_absent(self, cache, start):
-        return RawReply("<absent> none", [], torch.zeros(0, 4))
+    def concept_states(self, cache, concepts):
+        return torch.zeros(len(concepts), 4)
 
     def nearest_concept(self, states):
         return [0] * len(states)

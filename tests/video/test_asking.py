@@ -12,12 +12,12 @@ from lisa_micro.assistant.assistant import Assistant
 from lisa_micro.assistant.engine import RawReply
 from lisa_micro.cli.main import main
 from lisa_micro.io import read_video
-from lisa_micro.language import parse_reply
+from lisa_micro.language.program import parse_program
 from lisa_micro.protocols import Capabilities, Detections
 from lisa_micro.sim import simulate_sintering
 from lisa_micro.types import InputError
 from lisa_micro.video.detectors import FunctionDetector
-from lisa_micro.video.questions.answer import answer_reply
+from lisa_micro.video.questions.answer import answer_program
 from lisa_micro.video.questions.dialogue import answer_question
 from lisa_micro.video.questions.values import VideoMeasurements
 from lisa_micro.video.track_run import link_detections
@@ -45,7 +45,7 @@ def measuring(tracks):
 
 
 def value_of(measuring, measure: str, target: str = "particles [SEG]"):
-    answer = answer_reply(measuring, parse_reply(f"The answer for {target} is <value>{measure}</value>."))
+    answer = answer_program(measuring, parse_program(f"The answer for {target} is <value>{measure}</value>."))
     return answer.values[0], answer
 
 
@@ -80,7 +80,7 @@ def test_events_are_the_simulated_ones(measuring, sintering):
     assert true, "the video must hold a coalescence"
     number, _ = value_of(measuring, "coalescence count")
     first, answer = value_of(measuring, "first coalescence time")
-    assert answer.text == f"The answer for particles is {true[0] * sintering.frame_time_s:g} s."
+    assert answer.text == f"The time of the first coalescence is {true[0] * sintering.frame_time_s:g} s."
     last, _ = value_of(measuring, "last coalescence time")
     assert number.value == len(true)
     assert (first.value, first.unit) == (true[0] * sintering.frame_time_s, "s")
@@ -160,7 +160,7 @@ def test_pores_and_agglomerates_are_derived_from_the_particles(measuring):
 def test_a_question_is_read_by_the_model_and_answered_by_measurement(tracks, sintering):
     engine = KnownEngine("The number of particles [SEG] is <value>count at end</value>.")
     answer = tracks.ask(Assistant(engine, "known", ""), "how many are left?", sintering)
-    assert answer.text == f"The number of particles is {count(sintering, FRAMES - 1)}."
+    assert answer.text == f"The number of particles at the end is {count(sintering, FRAMES - 1)}."
     assert answer.values[0].measure == "count at end" and answer.prompt == "how many are left?"
     without = tracks.ask(Assistant(engine, "known", ""), "how many are left?")
     assert without.text == answer.text and any("could not be read again" in note for note in without.notes)

@@ -11,11 +11,11 @@ from known_engine import KnownEngine
 from lisa_micro.assistant.assistant import Assistant
 from lisa_micro.assistant.engine import RawReply
 from lisa_micro.io import read_video
-from lisa_micro.language import parse_reply
+from lisa_micro.language.program import parse_program
 from lisa_micro.protocols import Detections
 from lisa_micro.types import InputError
 from lisa_micro.video.detectors import FunctionDetector
-from lisa_micro.video.questions.answer import answer_reply
+from lisa_micro.video.questions.answer import answer_program
 from lisa_micro.video.questions.dialogue import draw_labels
 from lisa_micro.video.questions.lineage import descendants, neck_lines
 from lisa_micro.video.questions.values import VideoMeasurements
@@ -44,7 +44,7 @@ def tracked(frames: list[np.ndarray], nm: float | None = NM, seconds: float | No
 def ask(tracks, measure: str, noun: str = "particles", where: str = ""):
     clause = f"<where>{where}</where>" if where else ""
     reply = f"Of the {noun} [SEG]{clause} it is <value>{measure}</value>."
-    return answer_reply(VideoMeasurements(tracks), parse_reply(reply))
+    return answer_program(VideoMeasurements(tracks), parse_program(reply))
 
 
 def diameter(labels: np.ndarray, k: int) -> float:
@@ -176,7 +176,9 @@ def test_a_neck_grows_at_the_rate_of_its_law(pair):
     row = tracks.pair(1, 2).set_index("frame").loc[20]
     assert ratio.value == pytest.approx(row["x_over_R"]) and ratio.unit == ""
     none = ask(tracks, "mean neck width rate", "necks", "neck width > 900 nm")
-    assert np.isnan(none.values[0].value) and none.text.startswith("There are no necks with neck width above 900 nm")
+    assert np.isnan(none.values[0].value) and none.text.startswith(
+        "There are no necks that have a neck width above 900 nm"
+    )
 
 
 def test_the_exponent_is_that_of_the_law_with_and_without_a_frame_time(pair):
@@ -256,10 +258,10 @@ def test_a_single_frame_no_instance_and_a_selection():
 
 def test_one_of_two_values_fails():
     tracks = tracked([discs((30, 40, 12))] * 4)
-    reply = parse_reply("Of the particles [SEG]: <value>count at start</value> and <value>count at frame 9</value>.")
-    answer = answer_reply(VideoMeasurements(tracks), reply)
-    assert answer.text.startswith("Of the particles: 1 and no value (there is no frame 9")
-    unread = answer_reply(VideoMeasurements(tracks), parse_reply("Of the particles [SEG]: <value>colour</value>."))
+    reply = parse_program("Of the particles [SEG]: <value>count at start</value> and <value>count at frame 9</value>.")
+    answer = answer_program(VideoMeasurements(tracks), reply)
+    assert answer.text == "The number of particles at the start is 1."
+    unread = answer_program(VideoMeasurements(tracks), parse_program("Of the particles [SEG]: <value>colour</value>."))
     assert "not understood" in unread.text and np.isnan(unread.values[0].value)
 
 
@@ -300,7 +302,7 @@ def test_what_is_absent_from_the_shown_frame_is_searched_in_other_frames():
     assert len(chat.ask("follow the particles").targets[0].identities) == len(tracks.lineage)
     assert len(engine.shown) == 1
     answer = chat.ask("how many pores are there at the end?")
-    assert answer.text == "The number of pores is 1." and len(engine.shown) == 2
+    assert answer.text == "The number of pores at the end is 1." and len(engine.shown) == 2
     assert engine.recited == [("follow the particles", "The particles are [SEG].")]
     cats = chat.ask("and cats?")
     assert cats.declined and cats.text == "There are no cats in frame 3, with which the question was read."

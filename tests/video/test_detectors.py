@@ -28,7 +28,7 @@ def test_a_request_is_read_again_until_it_names_something_then_once_for_all():
     words = detector("There is nothing here.")
     engine = words.assistant.engine
     assert not words.detect(Micrograph(EMPTY), 0).labels.any() and engine.prefilled == 1
-    assert words.state.reply == "There is nothing here." and words.memory()["state"] is None
+    assert words.state.reply == "There is nothing here." and words.memory()["states"] == {}
     engine.reply = "The particles are [SEG]<where>largest 1</where>."
     found = words.detect(Micrograph(PAIR), 1)
     assert found.labels.max() == 2 and engine.prefilled == 2

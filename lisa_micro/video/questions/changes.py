@@ -102,12 +102,12 @@ def measure_over_time(video: VideoMeasurements, question: Question) -> Measured:
 
 
 def _select(video: VideoMeasurements, question: Question) -> Selection:
-    if question.clauses and question.measure.stat not in WHOLE_MEASURES:
+    if question.pipeline and question.measure.stat not in WHOLE_MEASURES:
         if question.concept == video.tracks.concept:
             return _select_tracks(video, question)
         if question.concept == "neck":
             return _select_necks(video, question)
-    notes = ("The constraint was applied to each frame separately.",) if question.clauses else ()
+    notes = ("The constraint was applied to each frame separately.",) if question.pipeline else ()
     return Selection(lambda t: video.kept(question, t)[0], notes=notes)
 
 
@@ -134,7 +134,7 @@ def _select_tracks(video: VideoMeasurements, question: Question) -> Selection:
 
 def _select_necks(video: VideoMeasurements, question: Question) -> Selection:
     chosen, notes = video.chosen_lines(question)
-    masks = needs_masks(question.measure, question.clauses)
+    masks = needs_masks(question.measure, question.pipeline)
 
     def of(rows: np.ndarray) -> At:
         def at(frame: int) -> Properties:
@@ -275,13 +275,13 @@ def measure_exponent(video: VideoMeasurements, question: Question) -> Measured:
         rows, notes = video.chosen_lines(question)
         pairs = set(video.pairs(rows))
     else:
-        _, ids, notes = video.chosen(question) if question.clauses else (None, tuple(tracks.identities), ())
+        _, ids, notes = video.chosen(question) if question.pipeline else (None, tuple(tracks.identities), ())
         family = descendants(tracks.lineage, ids)
         pairs = {pair for pair in video.pairs(np.ones(len(tracks.necks), bool)) if family & set(pair)}
     table = growth_table(video)
     table = table[np.array([pair in pairs for pair in zip(table["a"], table["b"], strict=True)], bool)]
     if not len(table):
-        where = "" if question.clauses else " in any frame"
+        where = "" if question.pipeline else " in any frame"
         return none(question, f"There are no {question.kind}{where}.")
     fitted = table[table["why"] == ""]
     if not len(fitted):

@@ -12,13 +12,14 @@ import numpy as np
 from lisa_micro.assistant.conversation import Clock
 from lisa_micro.assistant.engine import CONTEXT_TOKENS, KVCache, RawReply
 from lisa_micro.io.video import VideoStream, read_video
-from lisa_micro.language import Reply, parse_reply
-from lisa_micro.language.display import display
+from lisa_micro.language.program import Program, parse_program
+from lisa_micro.language.program.syntax import Words
+from lisa_micro.language.vocabulary import Vocabulary
 from lisa_micro.protocols import Assistant
 from lisa_micro.types import InputError, Micrograph
 from lisa_micro.video.analysis import Findings
 from lisa_micro.video.events import NECK_RATIO
-from lisa_micro.video.questions.answer import VideoAnswer, answer_reply
+from lisa_micro.video.questions.answer import VideoAnswer, answer_program
 from lisa_micro.video.questions.frames import nouns
 from lisa_micro.video.questions.values import VideoMeasurements
 from lisa_micro.video.track_data import TrackData
@@ -107,21 +108,22 @@ class VideoConversation:
         clock = Clock()
         vocabulary = self.assistant.engine.vocabulary
         written = self._read(prompt)
-        reply = parse_reply(written.raw, vocabulary)
-        absent = vocabulary.named_in(display(reply, vocabulary=vocabulary)) if _declines(reply) else None
+        program = parse_program(written.raw, vocabulary)
+        absent = denied_concept(program, vocabulary)
         if absent is not None and not self.measurements.frames.unknown(absent):
             first = self.measurements.frames.first(absent)
             if first is not None and first != self._shown:
                 self._shown, self._cache = first, None
                 written = self._read(prompt)
-                reply = parse_reply(written.raw, vocabulary)
+                program = parse_program(written.raw, vocabulary)
+                absent = denied_concept(program, vocabulary)
         clock.lap("language")
         concepts: list[str] = []
         if len(written.states):
             engine = self.assistant.engine
             concepts = [engine.code_names[k] for k in engine.nearest_concept(written.states)]
-        answer = answer_reply(self.measurements, reply, concepts, vocabulary)
-        if _declines(reply):
+        answer = answer_program(self.measurements, program, concepts, vocabulary)
+        if answer.refusal == "absent":
             answer = replace(answer, text=self._absence(answer.text, absent))
         if self._missing_video:
             notes = (*notes, self._missing_video)
@@ -214,5 +216,8 @@ def draw_labels(labels: np.ndarray) -> np.ndarray:
     return ndimage.gaussian_filter(picture, 1.0)
 
 
-def _declines(reply: Reply) -> bool:
-    return reply.absent and not reply.targets
+def denied_concept(program: Program, vocabulary: Vocabulary) -> str | None:
+    """The concept that a reply of version 1 says is absent; ``None`` if it says so of none."""
+    if program.targets or not program.absent:
+        return None
+    return vocabulary.named_in(" ".join(part.text for part in program.parts if isinstance(part, Words)))

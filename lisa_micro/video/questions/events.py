@@ -72,9 +72,9 @@ def measure_event(video: VideoMeasurements, question: Question) -> Measured:
     if question.measure.stat == "count":
         return number(question, float(len(rows)), "", str(len(rows)), notes=notes, identities=ids)
     if not len(rows):
-        of = f" of the {question.phrase}" if question.clauses else ""
+        of = f" of the {question.phrase}" if question.pipeline else ""
         begins = "begins" if old.any() else "happens"
-        ends = _ends(video, ids) if question.clauses else ()
+        ends = _ends(video, ids) if question.pipeline else ()
         return none(question, f"No {event}{of} {begins} in this video.", (*notes, *ends))
     row = rows.iloc[0 if question.measure.stat == "first" else -1]
     t = int(row["frame"])
@@ -100,7 +100,7 @@ def _selected(
     video: VideoMeasurements, question: Question, kind: str
 ) -> tuple[Belongs, tuple[int, ...], tuple[str, ...]]:
     """Return a test whether an event (frame, before, after) is asked about, the selected track IDs, and notes."""
-    if not question.clauses:
+    if not question.pipeline:
         return (lambda t, before, after: True), (), ()
     if question.concept == "neck" and video.tracks.concept != "neck":
         rows, notes = video.chosen_lines(question)

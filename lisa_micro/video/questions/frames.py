@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lisa_micro.datasets.derive import close_gaps, enclosed_background, paint_agglomerates
-from lisa_micro.language import DEFAULT_VOCABULARY, Between, Clause, Compare, Flag, Measure, Rank
+from lisa_micro.language import FULL_VOCABULARY, Measure
 from lisa_micro.language.clauses import moment, number_text
-from lisa_micro.language.words import PROPERTIES, RANKS
+from lisa_micro.language.program import terms
+from lisa_micro.language.program.syntax import Between, Compare, Flag, Pipeline, Rank, Region
 from lisa_micro.measure import column, neck_labels, particle_properties
 from lisa_micro.measure.contacts import agglomerates, compact, facing
 from lisa_micro.video.track_data import TrackData
@@ -133,6 +134,33 @@ class VideoFrames:
         out["touches_border"] = out["touches_border"] == 1
         return out | {name: chords[name] for name in ("label", "neck_width", "neck_ratio")}
 
+    def labels(self, concept: str, t: int) -> np.ndarray:
+        """Return the labels of a concept in a frame, ``(H, W)`` integers: those of the column ``label`` of
+        :meth:`properties`."""
+        labels = self.tracks.labels[t]
+        if concept == self.tracks.concept:
+            return labels
+        if concept == "pore":
+            return enclosed_background(labels)
+        if concept == "substrate":
+            return (labels == 0).astype(np.int32)
+        if concept == "agglomerate":
+            numbered, names = compact(labels)
+            group = agglomerates(len(names), np.unique(facing(numbered).pair, axis=0))
+            return paint_agglomerates(numbered, group, close_gaps(numbered > 0))
+        painted, necks = neck_labels(labels)
+        rows = self.tracks.necks.iloc[self._necks.get(t, [])]
+        row_of = {
+            (int(a), int(b)): int(k)
+            for a, b, k in zip(rows["particle_a"], rows["particle_b"], self._necks.get(t, []), strict=True)
+        }
+        # row 0 would be background: necks are numbered from 1 here, see :class:`FrameMeasures`
+        numbers = np.zeros(int(painted.max(initial=0)) + 1, np.int32)
+        for k, neck in enumerate(necks, 1):
+            if k < len(numbers):
+                numbers[k] = row_of.get((neck.a, neck.b), -1) + 1
+        return numbers[painted]
+
     def first(self, concept: str) -> int | None:
         """Return the first frame with an instance of a concept, ``None`` if there is none."""
         if concept not in self._first:
@@ -178,21 +206,25 @@ class VideoFrames:
 
 def nouns(concept: str) -> tuple[str, str]:
     """Return the singular and the plural of a concept; a custom concept is called by its name."""
-    return DEFAULT_VOCABULARY.nouns(concept) if DEFAULT_VOCABULARY.knows(concept) else (concept, f"{concept}s")
+    return FULL_VOCABULARY.nouns(concept) if FULL_VOCABULARY.knows(concept) else (concept, f"{concept}s")
 
 
-def needs_masks(measure: Measure | None, clauses: tuple[Clause, ...]) -> bool:
+def needs_masks(measure: Measure | None, pipeline: Pipeline) -> bool:
     """Whether a measure and a constraint need the masks of necks, beyond their chords."""
-    names = [PROPERTIES[measure.prop].key] if measure and measure.prop else []
+    names = [terms.PROPERTIES[measure.prop].key] if measure and measure.prop else []
     if measure and measure.stat == "area fraction":
         names.append("area")
-    for clause in clauses:
-        if isinstance(clause, Rank):
-            names.append("neck_width" if RANKS[clause.by][0] == "area" else RANKS[clause.by][0])
-        elif isinstance(clause, Flag):
-            names.append("touches_border")
-        elif isinstance(clause, Compare | Between):
-            names.append(PROPERTIES[clause.prop].key)
+    for step in pipeline:
+        for part in step.filters:
+            if isinstance(part, Rank):
+                by = terms.RANK_WORDS[part.by][0] if part.by in terms.RANK_WORDS else part.by.partition(" ")[2]
+                names.append("neck_width" if by == "area" else terms.PROPERTIES[by].key)
+            elif isinstance(part, Flag):
+                names.append("touches_border")
+            elif isinstance(part, Compare | Between):
+                names.append(terms.PROPERTIES[part.prop].key)
+            elif not isinstance(part, Region):
+                names.append("outlines")
     return any(name not in _OF_CHORDS for name in names)
 
 

@@ -14,13 +14,16 @@ from typing import TypedDict, Unpack
 
 import numpy as np
 
-from lisa_micro.assistant import constraints, values
-from lisa_micro.language import Clause, Measure, Nearest, Rank, render_measure
-from lisa_micro.language.display import noun_phrase
+from lisa_micro.assistant import values
+from lisa_micro.language import FULL_VOCABULARY, Measure, Vocabulary, render_measure
+from lisa_micro.language.program.describe import Describer, tidy
+from lisa_micro.language.program.syntax import Near, Pair, Pipeline, Rank, Target
 from lisa_micro.types import Value
 from lisa_micro.video.analysis import Findings, analyse
-from lisa_micro.video.questions.frames import Properties, VideoFrames, needs_masks
-from lisa_micro.video.questions.lineage import Pair, neck_lines
+from lisa_micro.video.questions.frames import Properties, VideoFrames, needs_masks, nouns
+from lisa_micro.video.questions.lineage import Pair as TrackPair
+from lisa_micro.video.questions.lineage import neck_lines
+from lisa_micro.video.questions.scene import FixedMeasures, FrameMeasures, select
 from lisa_micro.video.track_data import TrackData
 
 NO_FRAME_TIME = "The frame time is unknown, so that times are in frames; give it when tracking to get seconds."
@@ -47,27 +50,38 @@ class Measured:
     why: str = ""
     frame: int | None = None
     identities: tuple[int, ...] = ()
-    pairs: tuple[Pair, ...] = ()
+    pairs: tuple[TrackPair, ...] = ()
 
 
 @dataclass(frozen=True)
 class Question:
-    """A measure of one target of a reply: its concept, its constraint, and its number in the reply."""
+    """A measure of one target of a reply: its concept, its constraint, its number in the reply, and all targets."""
 
     measure: Measure
     concept: str
-    clauses: tuple[Clause, ...] = ()
+    pipeline: Pipeline = ()
     target: int = 1
+    targets: tuple[Target, ...] = ()
 
     @property
     def phrase(self) -> str:
-        """Noun phrase of the target."""
-        return noun_phrase(self.concept, self.clauses)
+        """Noun phrase of the target, without article."""
+        return phrase_of(self.concept, self.pipeline, self.targets)
 
     @property
     def kind(self) -> str:
-        """Noun phrase in the plural without ranks, for the statement that there are none."""
-        return noun_phrase(self.concept, [c for c in self.clauses if not isinstance(c, Rank | Nearest)])
+        """Noun phrase in the plural without orders, for the statement that there are none."""
+        plain = [step for step in self.pipeline if not any(isinstance(f, Rank | Near | Pair) for f in step.filters)]
+        return phrase_of(self.concept, tuple(plain), self.targets)
+
+
+def phrase_of(
+    concept: str, pipeline: Pipeline, targets: tuple[Target, ...] = (), vocabulary: Vocabulary = FULL_VOCABULARY
+) -> str:
+    """Return the noun phrase of a target, without article."""
+    if not vocabulary.knows(concept):
+        vocabulary = Vocabulary.of([(concept, *nouns(concept), True)])
+    return tidy(Describer(targets, vocabulary).phrase(concept, pipeline).definite()).removeprefix("the ")
 
 
 class _Facts(TypedDict, total=False):
@@ -76,7 +90,7 @@ class _Facts(TypedDict, total=False):
     notes: tuple[str, ...]
     frame: int | None
     identities: tuple[int, ...]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TrackPair, ...]
 
 
 def unit_text(unit: str) -> str:
@@ -136,16 +150,18 @@ class VideoMeasurements:
                 f"This is the value in the last frame, {self.frames.named(self.frames.last)}; in the first frame it is "
                 f"{first.value.text}."
             )
-            if measure.stat == "count" and not question.clauses and question.concept == self.tracks.concept:
+            if measure.stat == "count" and not question.pipeline and question.concept == self.tracks.concept:
                 notes.append(f"There are {len(self.tracks.lineage)} tracks in all.")
         return replace(found, notes=(*notes, *found.notes))
 
     def kept(self, question: Question, t: int) -> tuple[Properties, tuple[str, ...]]:
         """Return the instances of a frame that fulfil the constraint, in px, and notes."""
-        found = self.frames.properties(question.concept, t, needs_masks(question.measure, question.clauses))
-        keep, notes = constraints.apply(
-            question.clauses, found, self.tracks.shape, self.tracks.pixel_size_nm, question.concept
-        )
+        masks = needs_masks(question.measure, question.pipeline)
+        found = self.frames.properties(question.concept, t, masks)
+        if not question.pipeline:
+            return found, ()
+        measures = FrameMeasures(self.frames, t, masks)
+        keep, notes = select(measures, question.concept, question.pipeline, question.targets)
         return values.subset(found, keep), notes
 
     def _in_frame(self, question: Question, t: int) -> Measured:
@@ -167,7 +183,7 @@ class VideoMeasurements:
         value, notes = values.evaluate(plain, found, shape, size, question.concept, question.target)
         return replace(value, measure=render_measure(question.measure)), notes
 
-    def _names(self, concept: str, found: Properties) -> tuple[tuple[int, ...], tuple[Pair, ...]]:
+    def _names(self, concept: str, found: Properties) -> tuple[tuple[int, ...], tuple[TrackPair, ...]]:
         labels = np.asarray(found["label"]).tolist()
         if concept == self.tracks.concept:
             return tuple(labels), ()
@@ -198,21 +214,21 @@ class VideoMeasurements:
             ``(rows,)`` bool, and notes.
         """
         necks = self.tracks.necks
-        if not len(necks) or not question.clauses:
+        if not len(necks) or not question.pipeline:
             return np.ones(len(necks), bool), ()
         order = np.lexsort((-necks["x_px"].to_numpy(float), self.lines))
         widest = order[np.unique(self.lines[order], return_index=True)[1]]
-        masks = needs_masks(question.measure, question.clauses)
+        masks = needs_masks(question.measure, question.pipeline)
         parts: list[Properties] = []
         for row in widest.tolist():
             found = self.frames.properties("neck", int(necks["frame"].iloc[row]), masks)
             parts.append(values.subset(found, found["label"] == row))
         whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        tracks = self.tracks
-        keep, notes = constraints.apply(question.clauses, whole, tracks.shape, tracks.pixel_size_nm, "neck")
+        fixed = FixedMeasures(self.frames, "neck", whole)
+        keep, notes = select(fixed, "neck", question.pipeline, question.targets)
         return np.isin(self.lines, self.lines[widest[keep]]), notes
 
-    def pairs(self, chosen: np.ndarray) -> tuple[Pair, ...]:
+    def pairs(self, chosen: np.ndarray) -> tuple[TrackPair, ...]:
         """Return the pairs of particles of selected rows of ``TrackData.necks``."""
         rows = self.tracks.necks.loc[chosen, ["particle_a", "particle_b"]].drop_duplicates()
         return tuple((int(a), int(b)) for a, b in rows.itertuples(index=False))
