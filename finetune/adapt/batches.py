@@ -15,6 +15,7 @@ import torch
 
 from lisa_micro.datasets.texts import Turn
 from lisa_micro.datasets.texts.custom import sample_custom_conversation
+from lisa_micro.datasets.texts.programs.sample import canonical
 from lisa_micro.language import DEFAULT_VOCABULARY, Vocabulary
 from lisa_micro.language.words import ABSENT, SPECIAL_TOKENS
 from lisa_micro.models.lisa.chat import ChatFormat
@@ -155,6 +156,8 @@ class AdaptMaker:
             turns, goals = self.conversation(self.items[k], rng)
             if turns is None:
                 continue
+            if self.chat.writes_programs:
+                turns = canonical(turns, self.vocabulary.own)
             ids, labels = encode_turns(turns, self.chat, self.image_tokens)
             seg = [p for p, t in enumerate(ids) if t == self.seg_id]
             if len(ids) > self.drawing.longest or len(seg) != len(goals):

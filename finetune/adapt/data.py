@@ -16,7 +16,7 @@ from lisa_micro.datasets.custom_concepts import read_vocabulary
 from lisa_micro.datasets.readers import Example, Examples, read_record_folder
 from lisa_micro.datasets.records import FILE_NAME, SEG, Record, read_records, record_file
 from lisa_micro.geometry import resample_nearest
-from lisa_micro.language import parse_reply
+from lisa_micro.language.program import parse_program
 from lisa_micro.models.checkpoints import sha256
 from lisa_micro.models.lisa.config import LisaConfig, OwnConcept
 from lisa_micro.models.lisa.model import work_shape
@@ -219,14 +219,14 @@ def make_item(example: Example, config: LisaConfig, kind: str = "record") -> Ite
 
     turns = []
     for number, turn in enumerate(example.turns):
-        reply = parse_reply(turn.assistant, vocabulary)
+        reply = parse_program(turn.assistant, vocabulary)
         if reply.notes:
             raise InputError(f"{example.name}, turn {number + 1}: {reply.notes[0]}")
         goals = []
         for place, (target, said) in enumerate(zip(turn.targets, reply.targets, strict=True)):
             concept = target.concept or said.concept
             # with a constraint the decoder segments the whole concept, and the runtime applies the constraint
-            derived = concept if said.clauses and concept in truth else target.concept
+            derived = concept if said.pipeline and concept in truth else target.concept
             if derived in truth:
                 key = store(derived, truth[derived])
             else:

@@ -17,7 +17,8 @@ from lisa_micro.evaluate.language import score_reply
 from lisa_micro.evaluate.scenes import FIRST_SEED, is_there, micrograph_of, scenes
 from lisa_micro.evaluate.wordings import whole_concept_wordings
 from lisa_micro.geometry import boxes_from_labels
-from lisa_micro.language import Concept, Vocabulary, parse_reply
+from lisa_micro.language import Concept, Vocabulary
+from lisa_micro.language.program import parse_program
 from lisa_micro.metrics import ciou, giou, iou
 from lisa_micro.protocols import Assistant
 from lisa_micro.types import Micrograph
@@ -75,8 +76,8 @@ def make_cases(part: Records, vocabulary: Vocabulary, settings: EvaluationSettin
 
 def _narrowed(turn: Turn, vocabulary: Vocabulary) -> bool:
     """Whether the answer shows less than a target: the target is a whole concept, and ``<where>`` narrows it."""
-    said = parse_reply(turn.assistant, vocabulary).targets
-    return any(s.clauses and t.concept is not None for s, t in zip(said, turn.targets, strict=True))
+    said = parse_program(turn.assistant, vocabulary).targets
+    return any(s.pipeline and t.concept is not None for s, t in zip(said, turn.targets, strict=True))
 
 
 def labelled(example: Example, vocabulary: Vocabulary) -> dict[str, np.ndarray]:

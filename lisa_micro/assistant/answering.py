@@ -9,10 +9,10 @@ import numpy as np
 from lisa_micro.assistant.measuring import FoundMeasures
 from lisa_micro.assistant.targets import renumbered
 from lisa_micro.execution import Measurement, Result, Selection, number_words, tell
-from lisa_micro.language import Vocabulary
+from lisa_micro.language import Vocabulary, render_measure
 from lisa_micro.language.program import Program, describe
 from lisa_micro.language.program.describe import Describer, tidy
-from lisa_micro.language.program.syntax import Distance
+from lisa_micro.language.program.syntax import Distance, Measured
 from lisa_micro.measure.tables import particle_table
 from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro.types import Micrograph, Value
@@ -62,9 +62,11 @@ def values_of(result: Result) -> tuple[Value, ...]:
 
 def _value(measurement: Measurement) -> Value:
     number, slot = measurement.number, measurement.slot
-    text = number_words(number) if number.known else f"no value ({number.why or 'it could not be measured'})"
+    text = number_words(number) if number.known else f"unknown ({number.why or 'it could not be measured'})"
+    simple = isinstance(slot.first, Measured) and slot.second is None
+    measure = render_measure(slot.first.measure) if simple and isinstance(slot.first, Measured) else slot.raw
     target = 0 if slot.first is None else slot.first.one if isinstance(slot.first, Distance) else slot.first.of
-    return Value(slot.raw, number.value, number.unit, text, target)
+    return Value(measure, number.value, number.unit, text, target)
 
 
 def _segments(

@@ -15,7 +15,9 @@ from lisa_micro.evaluate.context import Context
 from lisa_micro.evaluate.results import Metric, SuiteResult, share
 from lisa_micro.evaluate.scenes import micrograph_of, scenes
 from lisa_micro.evaluate.wordings import facts_of
-from lisa_micro.language import Measure, parse_measure, parse_reply, render_clauses
+from lisa_micro.execution.telling import significant
+from lisa_micro.language import Measure, parse_measure
+from lisa_micro.language.program import parse_program
 from lisa_micro.language.words import PROPERTIES
 from lisa_micro.measure import column, particle_properties
 from lisa_micro.results.answer import Answer, Segmentation
@@ -47,7 +49,7 @@ def values(context: Context) -> SuiteResult:
                 turn = measure_request(rng, facts_of(scene, known))
                 answer = context.ask(micrograph, turn.user)
                 asked += 1
-                replied += len(answer.values) >= len(parse_reply(turn.reply).values)
+                replied += len(answer.values) >= len(parse_program(turn.reply).values)
                 common = {"seed": scene.seed, "prompt": turn.user, "reply": answer.text, "raw": answer.raw}
                 rows += [{**common, **check_value(value, answer, micrograph)} for value in answer.values]
                 strays += [{**common, "number": text} for text in stray_numbers(answer)]
@@ -153,7 +155,7 @@ def segment_of(value: Value, answer: Answer) -> Segmentation | None:
     numbered = {segment.target: segment for segment in answer.segments if segment.target}
     if numbered:
         return numbered.get(value.target)
-    targets = parse_reply(answer.raw).targets
+    targets = parse_program(answer.raw).targets
     if len(targets) <= 1 or len(targets) == len(answer.segments):
         position = value.target - 1 if len(targets) > 1 else 0
         return answer.segments[position] if 0 <= position < len(answer.segments) else None
@@ -255,13 +257,31 @@ def shown_right(value: Value) -> bool:
 
 
 def stray_numbers(answer: Answer) -> list[str]:
-    """Numbers in the text of an answer that are neither a value nor part of a constraint."""
+    """Numbers in the text of an answer that are no value, no count or size of a selection, and no part of a
+    constraint."""
     known = [value.text for value in answer.values]
-    known += [render_clauses(target.clauses) for target in parse_reply(answer.raw).targets]
+    known += [target.where for target in parse_program(answer.raw).targets]
     known += [segment.where for segment in answer.segments]
+    known += [text for segment in answer.segments for text in _sizes(segment)]
+    if answer.result is not None:
+        known += [f"{selection.count} {selection.found}" for selection in answer.result.selections]
     allowed = {float(text) for piece in known for text in _NUMBER.findall(piece)}
     # a point "100,200" is two numbers of one constraint, whatever separates them in the text
     return [text for text in _NUMBER.findall(answer.text) if float(text) not in allowed]
+
+
+def _sizes(segment: Segmentation) -> list[str]:
+    """Mean, smallest and largest value of the sizes that a reply tells of a selection."""
+    table = segment.table()
+    texts = []
+    for key in ("diameter", "length", "neck_width"):
+        for unit in ("px", "nm"):
+            name = column(key, unit)
+            values = table[name].to_numpy(float) if name in table else np.zeros(0)
+            values = values[np.isfinite(values)]
+            if len(values):
+                texts += [significant(float(number)) for number in (values.mean(), values.min(), values.max())]
+    return texts
 
 
 def _by_measure(rows: list[dict]) -> list[dict]:

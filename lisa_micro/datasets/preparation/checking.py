@@ -19,8 +19,9 @@ from lisa_micro.datasets.preparation.parts import OVERLAPS_UP_TO
 from lisa_micro.datasets.readers import Example, record_example
 from lisa_micro.datasets.records import DERIVED, FILE_NAME, SEG, Record, Turn, file_faults, parse_line, record_file
 from lisa_micro.io import read_micrograph
-from lisa_micro.language import Vocabulary, parse_reply
-from lisa_micro.language.replies import Text
+from lisa_micro.language import Vocabulary
+from lisa_micro.language.program import parse_program
+from lisa_micro.language.program.syntax import Words
 from lisa_micro.types import InputError, Micrograph
 
 TINY_PX = 12
@@ -237,12 +238,12 @@ class _Checker:
         report.turns += len(record.conversations)
         for number, turn in enumerate(record.conversations, start=1):
             at = f"turn {number}"
-            reply = parse_reply(turn.assistant, self.vocabulary)
+            reply = parse_program(turn.assistant, self.vocabulary)
             for note in reply.notes:
                 self._fault(where, f"{at}: {note}")
             if SEG in turn.user:
                 self._warn(where, f"{at}: the request contains {SEG}, which belongs in replies")
-            if any(re.search(r"\d", p.text) for p in reply.parts if isinstance(p, Text)):
+            if any(re.search(r"\d", p.text) for p in reply.parts if isinstance(p, Words)):
                 self._warn(
                     where, f"{at}: the reply contains a number; use <value>...</value>, so that numbers are measured"
                 )
@@ -308,7 +309,7 @@ class _Checker:
                 found.append((example.target_labels(target) if labels is None else labels).any())
             except InputError as error:
                 self._fault(where, f"turn {number}, target {place}: {error}")
-        reply = parse_reply(turn.assistant, self.vocabulary)
+        reply = parse_program(turn.assistant, self.vocabulary)
         denied = self.vocabulary.named_in(turn.assistant) if reply.absent and not turn.targets else None
         if denied in truth and truth[denied].any():
             self._warn(where, f"turn {number}: the reply denies {denied}, but the labels have some")

@@ -26,6 +26,11 @@ class ChatFormat:
         self._again = self._ids(f"\n{START}user\n")
         self._closing = self._ids(f"{END}\n{START}assistant\n")
 
+    @property
+    def writes_programs(self) -> bool:
+        """Whether the tokenizer has the tokens of version 2 of the reply language."""
+        return len(self.special) == len(PROGRAM_TOKENS)
+
     def _ids(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False).input_ids
 

@@ -15,9 +15,10 @@ from lisa_micro.datasets.texts.programs.written import FILES, PICTURES, Conversa
 from lisa_micro.datasets.texts.replies import Turn
 from lisa_micro.datasets.texts.store import Voice
 from lisa_micro.datasets.texts.written import other_numbers, split_line
-from lisa_micro.language import DEFAULT_VOCABULARY, FULL_VOCABULARY
+from lisa_micro.language import FULL_VOCABULARY, Concept, Vocabulary
 from lisa_micro.language.program import Program, Refusal, parse_program, render_program
 from lisa_micro.language.program.syntax import Flag, Target, Words
+from lisa_micro.language.words import ABSENT
 
 WRITTEN_SHARE = 0.5
 """How often a request is one that was written by hand."""
@@ -86,20 +87,25 @@ def _lines(name: str) -> dict[Conversation, str]:
 # requests of version 1
 
 
-def as_program(reply: str) -> Program:
+def as_program(reply: str, own: tuple[Concept, ...] = ()) -> Program:
     """The program of a reply of version 1 as the texts write it.
 
     What it says is absent becomes a target where it is a concept (whether it is there, the decoder says), and something
     unknown where it is none.
+
+    Args:
+        reply: text with special tokens.
+        own: concepts that users taught, beside the built-in ones.
     """
-    program = parse_program(reply, DEFAULT_VOCABULARY)
+    known = Vocabulary(own, FULL_VOCABULARY.built_in)
+    program = parse_program(reply, Vocabulary(own))
     parts = [part for part in program.parts if not isinstance(part, Refusal | Words)]
     missing = _ABSENCE.search(reply)
     if missing is None:
         return program if not parts else Program(tuple(parts))
     for noun in re.split(r", | or ", missing[1]):
-        concept = FULL_VOCABULARY.named_in(noun)
-        if concept and noun in FULL_VOCABULARY.nouns(concept):
+        concept = known.named_in(noun)
+        if concept and noun in known.nouns(concept):
             parts.append(Target(concept))
         else:
             parts.append(Refusal("unknown", missing[1]))
@@ -133,6 +139,23 @@ def _precipitates() -> tuple[str, ...]:
     return tuple(noun.singular.lower() for half in nouns("precipitate") for noun in half)
 
 
+def canonical(turns: list[Turn], own: tuple[Concept, ...] = ()) -> list[Turn]:
+    """Turns whose replies are those of version 2: programs without words.
+
+    Args:
+        turns: of either version.
+        own: concepts that users taught.
+    """
+    vocabulary = Vocabulary(own, FULL_VOCABULARY.built_in)
+    out = []
+    for turn in turns:
+        program = (
+            as_program(turn.reply, own) if turn.reply.startswith(ABSENT) else parse_program(turn.reply, vocabulary)
+        )
+        out.append(replace(turn, reply=render_program(program, vocabulary), forced_absent=False))
+    return out
+
+
 def from_turns(turns: list[Turn]) -> list[Exchange] | None:
     """A conversation of version 1 in version 2; None where a turn means something else there."""
     if any(conflicts(turn) for turn in turns):
@@ -140,4 +163,4 @@ def from_turns(turns: list[Turn]) -> list[Exchange] | None:
     return [Exchange(turn.user, as_program(turn.reply)) for turn in turns]
 
 
-__all__ = ["as_program", "from_turns", "picture_kinds", "render_program", "sample", "sample_about"]
+__all__ = ["as_program", "canonical", "from_turns", "picture_kinds", "render_program", "sample", "sample_about"]
