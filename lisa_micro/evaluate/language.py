@@ -12,6 +12,7 @@ from lisa_micro.evaluate.context import Context
 from lisa_micro.evaluate.results import Metric, Row, SuiteResult, share
 from lisa_micro.evaluate.scenes import FIRST_SEED, micrograph_of, scene_with_everything
 from lisa_micro.language.program import Program, parse_program, render_program, same_program
+from lisa_micro.language.words import ABSENT
 from lisa_micro.types import InputError
 
 ITEMS = 400
@@ -224,8 +225,8 @@ def _item(entry: Any) -> SuiteItem:
     unknown = set(entry) - {"say", "expect", "about", "before"}
     if unknown:
         raise ValueError(f"unknown key {sorted(map(str, unknown))[0]!r}")
+    expected = meaning_of(entry["expect"])
     notes = parse_program(entry["expect"]).notes
-    expected = as_program(entry["expect"])
     if notes:
         raise ValueError(f"what is expected is not in the reply language: {notes[0].rstrip('.')}")
     history = tuple(_turn(turn) for turn in entry.get("before") or ())
@@ -235,4 +236,10 @@ def _item(entry: Any) -> SuiteItem:
 def _turn(turn: Any) -> tuple[str, str]:
     """An earlier turn: the request, and the reply in version 2 of the reply language."""
     said, reply = (turn["say"], turn["reply"]) if isinstance(turn, Mapping) else turn
-    return str(said), render_program(as_program(str(reply)))
+    return str(said), render_program(meaning_of(str(reply)))
+
+
+def meaning_of(reply: str) -> Program:
+    """The program of a reply in either version of the reply language."""
+    denies = reply.startswith(ABSENT) or " in this micrograph." in reply
+    return as_program(reply) if denies else parse_program(reply)

@@ -21,7 +21,6 @@ from lisa_micro.datasets.records import DERIVED, FILE_NAME, SEG, Record, Turn, f
 from lisa_micro.io import read_micrograph
 from lisa_micro.language import Vocabulary
 from lisa_micro.language.program import parse_program
-from lisa_micro.language.program.syntax import Words
 from lisa_micro.types import InputError, Micrograph
 
 TINY_PX = 12
@@ -32,6 +31,7 @@ LONG = 900
 """Characters of a conversation above which it may exceed the 256 tokens that training accepts."""
 MODALITIES = ("BF-TEM", "HAADF-STEM", "SEM")
 PARTS = ("train", "validation", "test")
+_SLOT = re.compile(r"<(where|value|plot)>.*?(?:</\1>|$)", re.DOTALL)
 Progress = Callable[[str, int, int], None]
 
 
@@ -243,7 +243,7 @@ class _Checker:
                 self._fault(where, f"{at}: {note}")
             if SEG in turn.user:
                 self._warn(where, f"{at}: the request contains {SEG}, which belongs in replies")
-            if any(re.search(r"\d", p.text) for p in reply.parts if isinstance(p, Words)):
+            if re.search(r"\d", _SLOT.sub("", turn.assistant)):
                 self._warn(
                     where, f"{at}: the reply contains a number; use <value>...</value>, so that numbers are measured"
                 )
