@@ -80,9 +80,7 @@ def compare_groups(
         _compare(a, b, samples[a], samples[b], statistics[a], statistics[b], seed) for a, b in combinations(names, 2)
     ]
     ks, ranks = holm([one.ks_p for one in found]), holm([one.mann_whitney_p for one in found])
-    return [
-        replace(one, ks_p_holm=ks[k], mann_whitney_p_holm=ranks[k]) for k, one in enumerate(found)
-    ]
+    return [replace(one, ks_p_holm=ks[k], mann_whitney_p_holm=ranks[k]) for k, one in enumerate(found)]
 
 
 def _compare(

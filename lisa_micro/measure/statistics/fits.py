@@ -82,7 +82,9 @@ def fit_weibull(sample: Sample) -> Fit:
     weights = sample.weighted("number")
     scale = float(sample.sizes[-1])  # keeps powers at most 1
     logs = np.log(sample.sizes / scale)
-    shape = 1.28 / max(float(np.sqrt(np.average((logs - np.average(logs, weights=weights)) ** 2, weights=weights))), 1e-6)
+    shape = 1.28 / max(
+        float(np.sqrt(np.average((logs - np.average(logs, weights=weights)) ** 2, weights=weights))), 1e-6
+    )
     for _ in range(_STEPS):
         step = _newton(shape, *(s.sum() for s in _weibull_terms(weights, logs, shape)))
         # a step that would leave the positive numbers is shortened

@@ -5,8 +5,8 @@ Definitions (ISO 9276-1: cumulative distributions Q_r, r = 0 by number, 2 by are
 - The size is the diameter d of the circle of equal area, unless another property is given.
 - ``number``: every particle counts 1; ``area``: d^2; ``volume``: d^3, the volume of a sphere of this diameter. Volumes
   from projections assume spheres.
-- D10, D50, D90: sizes below which 10, 50 and 90 % of the number, area or volume lie. A particle stands for the middle of
-  its own share of the cumulative distribution, and sizes between two particles are interpolated linearly (for equal
+- D10, D50, D90: sizes below which 10, 50 and 90 % of the number, area or volume lie. A particle stands for the middle
+  of its own share of the cumulative distribution, and sizes between two particles are interpolated linearly (for equal
   weights this is Hazen's definition of percentiles).
 - The mean of a basis is sum(w d) / sum(w) with the weights of that basis: by number the arithmetic mean D[1,0], by area
   the Sauter mean D[3,2], by volume D[4,3].
