@@ -143,7 +143,7 @@ def read_tables(folder: Path) -> Tables:
     try:
         record: dict[str, Any] = json.loads((folder / "run.json").read_bytes())
         images = pd.read_csv(folder / "images.csv", keep_default_na=False, na_values=[""], dtype={"group": str})
-        file = pq.ParquetFile(folder / "instances.parquet", read_dictionary=["image", "group", "concept"])
+        file = pq.ParquetFile(folder / "instances.parquet", read_dictionary=["image", "concept"])
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} holds no finished run; run `lisa-micro batch` first.") from error
     sizes = [f"{name}_{unit}" for name in ("diameter", "neck_width") for unit in ("nm", "px")]
@@ -201,7 +201,6 @@ def _topic(rows: _Rows, grouped: bool, seed: int) -> Topic:
         notes.append(f"{int((~scaled).sum())} images without a pixel size are left out of the sizes in nm.")
     if unit == "nm":
         every = every[scaled].reset_index(drop=True)
-    every["key"] = every["image"].astype(str) + "\0" + every["page"].astype(str)
     instances = _sized(rows.instances, every, f"{quantity}_{unit}")
     names = sorted(every["group"].unique()) if grouped else [ALL]
     groups = []
@@ -239,11 +238,19 @@ def _topic(rows: _Rows, grouped: bool, seed: int) -> Topic:
 
 def _sized(instances: pd.DataFrame, every: pd.DataFrame, column: str) -> pd.DataFrame:
     """Instances of the images in ``every`` that have a size, with the row of their image as ``number``."""
-    keys = instances["image"].astype(str) + "\0" + instances["page"].astype(str)
-    numbers = dict(zip(every["key"], range(len(every)), strict=True))
-    sized = instances.assign(number=keys.map(numbers), size=instances.get(column, np.nan))
-    sized = sized[sized["number"].notna() & (sized["size"] > 0)]
-    return sized.assign(number=sized["number"].astype(int))
+    import pandas as pd
+
+    # numbers instead of names, which would take gigabytes for millions of rows
+    names = pd.Index(every["image"].unique())
+    of_category = names.get_indexer(instances["image"].cat.categories)
+    pages = int(max(every["page"].max(), instances["page"].max() if len(instances) else 0)) + 1 if len(every) else 1
+    known = names.get_indexer(every["image"]) * pages + every["page"].to_numpy()
+    order = np.argsort(known)
+    wanted = of_category[instances["image"].cat.codes] * pages + instances["page"].to_numpy()
+    place = np.minimum(np.searchsorted(known, wanted, sorter=order), max(len(known) - 1, 0))
+    number = order[place] if len(order) else np.zeros(len(wanted), int)
+    sized = instances.assign(number=number, size=instances.get(column, np.nan))
+    return sized[(known[number] == wanted) & (sized["size"] > 0)] if len(order) else sized.iloc[:0]
 
 
 def _group(name: str, every: pd.DataFrame, instances: pd.DataFrame, unit: str, seed: int) -> GroupSizes:

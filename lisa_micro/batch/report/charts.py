@@ -50,7 +50,7 @@ def distribution_figure(topic: Topic) -> Figure:
                     "y": _rounded(np.concatenate([[0], np.repeat(shares, 2), [0]])),
                     "line": {"color": colour(k), "width": 2},
                     "fill": "tozeroy",
-                    "fillcolor": colour(k) + "22",
+                    "fillcolor": colour(k) + "14",
                     "visible": basis == "number",
                     "hovertemplate": f"{group.name}<br>%{{x:.4g}} {topic.unit}: %{{y:.3g}} %<extra></extra>",
                 }

@@ -80,7 +80,7 @@ def _first_page(content: Content) -> Figure:
     y = _write(
         figure, y,
         f"{counts['done']} images, {counts['instances']} instances, {counts['failed']} failed, "
-        f"{len(content.outliers)} findings of images that stand out", 11,
+        f"{len({(one.image, one.page) for one in content.outliers})} stand out", 11,
     )  # fmt: skip
     for topic in content.topics:
         if y < 0.25:

@@ -66,7 +66,7 @@ class RunOptions:
     """What is done, and what is written."""
 
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results (default: ./STEM-lisa).")
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results (default: ./STEM-batch).")
     ] = None
     group_by: Annotated[
         str | None,
@@ -101,7 +101,7 @@ def batch(
 
     items = _sources(sources)
     options = _options(reading, machine, running)
-    out = running.out if running.out is not None else default_folder(Path("batch" if sources == ["-"] else sources[0]))
+    out = running.out or _default_folder(sources)
     if running.dry_run:
         _show_plan(items, [prompt, *(reading.also or [])], options, out, as_json)
         return
@@ -124,6 +124,14 @@ def batch(
             command=shlex.join(["lisa-micro", *sys.argv[1:]]),
         )
     _show(result, as_json)
+
+
+def _default_folder(sources: list[str]) -> Path:
+    """``STEM-batch`` in the working directory, so that it is no folder of `segment`."""
+    if sources == ["-"]:
+        return Path("lisa-micro-batch")
+    name = default_folder(Path(sources[0])).name.removesuffix("-lisa")
+    return Path(f"{''.join(c for c in name if c not in '*?[]') or 'lisa-micro'}-batch")
 
 
 def _sources(sources: list[str]) -> list[str]:

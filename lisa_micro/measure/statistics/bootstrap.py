@@ -10,6 +10,8 @@ z(q) sqrt((m - 1) / m) = t(0.025; m - 1) with m images (expanded percentile inte
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +29,9 @@ from lisa_micro.measure.statistics.samples import BASES, PERCENTILES, Basis, Sam
 RESAMPLES = 1000
 WORK = 3e8
 """Particles times resamples that are worked through at most; very large samples get fewer resamples, at least 200."""
+
+BLOCK = 4e6
+"""Numbers in a block of resamples, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -105,50 +110,88 @@ def size_statistics(sample: Sample, seed: int = 0, resamples: int = RESAMPLES) -
     shares = np.array(PERCENTILES) / 100
     values = {basis: quantiles(sample.sizes, sample.weighted(basis), shares) for basis in BASES}
     lognormal, weibull = fit_lognormal(sample), fit_weibull(sample)
-    counts = image_counts(sample, seed, resamples)
-    drawn = {basis: _resampled_quantiles(sample, basis, shares, counts) for basis in BASES}
+    drawn = _resampled(sample, weibull, shares, resample_blocks(sample, seed, resamples))
     m = sample.n_images
 
     def of_percentiles(basis: Basis) -> dict[int, Estimate]:
         return {
-            percentile: estimate(values[basis][k], drawn[basis][:, k], m) for k, percentile in enumerate(PERCENTILES)
+            percentile: estimate(values[basis][k], drawn[f"{basis} D{percentile}"], m)
+            for k, percentile in enumerate(PERCENTILES)
         }
 
-    means = {basis: _mean(sample, basis, counts) for basis in BASES}
-    w, x, xx = (sample.per_image(sample.weighted("number") * sample.sizes**power) for power in (0, 1, 2))
-    median, gsd = lognormal_from_sums(*(counts @ one for one in log_sums(sample))) if len(counts) else (_NONE, _NONE)
-    has_weibull = len(counts) > 0 and weibull.location == weibull.location
-    scales, shapes = weibull_resampled(sample, weibull, counts) if has_weibull else (_NONE, _NONE)
+    sums = {basis: tuple(one.sum() for one in _sums(sample, basis)) for basis in BASES}
+    means = {basis: estimate(_divided(x, w), drawn[f"{basis} mean"], m) for basis, (w, x, _) in sums.items()}
     return SizeStatistics(
         particles=len(sample),
         images=m,
         percentiles={basis: of_percentiles(basis) for basis in BASES},
         means=means,
-        std=estimate(_std(w.sum(), x.sum(), xx.sum()), _std(counts @ w, counts @ x, counts @ xx), m),
+        std=estimate(_std(*sums["number"]), drawn["std"], m),
         lognormal=lognormal,
         weibull=weibull,
         parameters={
-            "median": estimate(lognormal.location, median, m),
-            "gsd": estimate(lognormal.spread, gsd, m),
-            "scale": estimate(weibull.location, scales, m),
-            "shape": estimate(weibull.spread, shapes, m),
+            "median": estimate(lognormal.location, drawn["median"], m),
+            "gsd": estimate(lognormal.spread, drawn["gsd"], m),
+            "scale": estimate(weibull.location, drawn["scale"], m),
+            "shape": estimate(weibull.spread, drawn["shape"], m),
         },
-        resamples=drawn["number"][:, 1],
+        resamples=drawn["number D50"],
     )
 
 
-_NONE = np.zeros(0)
+def _resampled(
+    sample: Sample, weibull: Fit, shares: np.ndarray, blocks: Iterator[np.ndarray]
+) -> defaultdict[str, np.ndarray]:
+    """``(r,)`` values of each statistic over all resamples; empty for what has no interval."""
+    parts: defaultdict[str, list[np.ndarray]] = defaultdict(list)
+    for counts in blocks:
+        for basis in BASES:
+            found = _resampled_quantiles(sample, basis, shares, counts)
+            for k, percentile in enumerate(PERCENTILES):
+                parts[f"{basis} D{percentile}"].append(found[:, k])
+            w, x, xx = (counts @ one for one in _sums(sample, basis))
+            parts[f"{basis} mean"].append(_divided(x, w))
+            if basis == "number":
+                parts["std"].append(_std(w, x, xx))
+        median, gsd = lognormal_from_sums(*(counts @ one for one in log_sums(sample)))
+        parts["median"].append(median)
+        parts["gsd"].append(gsd)
+        if weibull.location == weibull.location:
+            scale, shape = weibull_resampled(sample, weibull, counts)
+            parts["scale"].append(scale)
+            parts["shape"].append(shape)
+    return defaultdict(lambda: np.zeros(0), {name: np.concatenate(values) for name, values in parts.items()})
 
 
-def image_counts(sample: Sample, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
-    """``(r, n_images)``: how often each image is in each resample. Resamples without any particle are left out."""
+def resample_blocks(sample: Sample, seed: int = 0, resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
+    """How often each image is in each resample, as ``(b, n_images)`` blocks of bounded size.
+
+    Resamples without any particle are left out.
+    """
     m = sample.n_images
     if m < 2 or len(sample) == 0:
-        return np.zeros((0, m))
+        return
     number = int(np.clip(WORK / max(len(sample), m), 200, resamples)) if resamples > 200 else resamples
-    counts = np.random.default_rng(seed).multinomial(m, np.full(m, 1 / m), size=number).astype(np.float32)
     filled = sample.per_image(sample.weighted("number")) > 0
-    return counts[counts[:, filled].sum(axis=1) > 0]
+    rng = np.random.default_rng(seed)
+    step = max(1, int(BLOCK // m))
+    for start in range(0, number, step):
+        rows = min(step, number - start)
+        counts = np.stack([np.bincount(rng.integers(0, m, m), minlength=m) for _ in range(rows)]).astype(float)
+        counts = counts[counts[:, filled].sum(axis=1) > 0]
+        if len(counts):
+            yield counts
+
+
+def _sums(sample: Sample, basis: Basis) -> tuple[np.ndarray, ...]:
+    """``(n_images,)`` sums of weights, weighted sizes and weighted squares of each image."""
+    weights = sample.weighted(basis)
+    return tuple(sample.per_image(weights * sample.sizes**power) for power in (0, 1, 2))
+
+
+def _divided(x, w):  # type: ignore[no-untyped-def]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.divide(x, w)
 
 
 def _resampled_quantiles(sample: Sample, basis: Basis, shares: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -158,13 +201,6 @@ def _resampled_quantiles(sample: Sample, basis: Basis, shares: np.ndarray, count
     for number, of_images in enumerate(counts):
         result[number] = quantiles(sample.sizes, weights * of_images[sample.images], shares)
     return result
-
-
-def _mean(sample: Sample, basis: Basis, counts: np.ndarray) -> Estimate:
-    weights = sample.weighted(basis)
-    w, wx = sample.per_image(weights), sample.per_image(weights * sample.sizes)
-    value = float(wx.sum() / w.sum()) if w.sum() > 0 else float("nan")
-    return estimate(value, (counts @ wx) / (counts @ w) if len(counts) else _NONE, sample.n_images)
 
 
 def _std(w, x, xx):  # type: ignore[no-untyped-def]
