@@ -82,7 +82,15 @@ def run_one(settings: dict, pipe: object) -> None:
     )  # fmt: skip
     stages: dict[str, float] = {}
     marks: list[tuple[str, float]] = []
+    cpu = [0.0]
     from lisa_micro.batch import Callbacks
+
+    def begin(name: str) -> None:
+        marks.append((name, time.perf_counter()))
+        if name == "Segmenting":
+            cpu[0] = time.process_time()
+        elif name == "Collecting the tables":
+            cpu[0] = time.process_time() - cpu[0]
 
     result = run_batch(
         settings["images"],
@@ -95,7 +103,7 @@ def run_one(settings: dict, pipe: object) -> None:
             overlays="none",
             report=settings["report"],
         ),
-        callbacks=Callbacks(stage=lambda name: marks.append((name, time.perf_counter()))),
+        callbacks=Callbacks(stage=begin),
     )
     marks.append(("end", time.perf_counter()))
     for (name, start), (_, end) in zip(marks, marks[1:], strict=False):
@@ -106,6 +114,7 @@ def run_one(settings: dict, pipe: object) -> None:
             "failed": result.counts.failed,
             "stages_s": stages,
             "segmenting_s": stages["Segmenting"],
+            "driver_cpu_s": round(cpu[0], 3),
             "driver_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3),
             "workers": json.loads((Path(settings["folder"]) / "run.json").read_text())["workers"],
         }
@@ -121,10 +130,16 @@ def bare_ask(settings: dict, pipe: object) -> None:
     torch.set_num_threads(settings["threads"])
     assistant = load_assistant("micro", device="cpu")
     paths = sorted(Path(settings["images"]).glob("*.tif"))
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     for path in paths:
         assistant.open_conversation(read_micrograph(path)).ask(WORDS)
-    pipe.send({"done": len(paths), "segmenting_s": round(time.perf_counter() - start, 3)})
+    pipe.send(
+        {
+            "done": len(paths),
+            "segmenting_s": round(time.perf_counter() - start, 3),
+            "driver_cpu_s": round(time.process_time() - cpu, 3),
+        }
+    )
 
 
 def alone(target: object, settings: dict) -> dict:

@@ -27,12 +27,15 @@ from lisa_micro.types import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+_UNUSED = ("phrase", "where", "reply", "notes", "modality", "declined", "score", "presence")  # long, and not needed
 ALL = "all images"
 """Name of the only group where there are none."""
 MOST_COMPARED = 12
 """Groups above which pairs are not compared."""
 LEAST_SPREAD = 0.05
 """Relative scatter of images that is always expected; smaller differences do not make an image stand out."""
+MUCH_OF_ALL = 0.05
+"""Share of the corrected number that a single particle may stand for without a note."""
 MUCH_CUT = 0.2
 """Share of particles cut by the frame above which the edge correction is told to be uncertain."""
 
@@ -142,7 +145,13 @@ def read_tables(folder: Path) -> Tables:
 
     try:
         record: dict[str, Any] = json.loads((folder / "run.json").read_bytes())
-        images = pd.read_csv(folder / "images.csv", keep_default_na=False, na_values=[""], dtype={"group": str})
+        images = pd.read_csv(
+            folder / "images.csv",
+            keep_default_na=False,
+            na_values=[""],
+            dtype={"image": str, "group": str, "concept": str},
+            usecols=lambda name: name not in _UNUSED,
+        )
         file = pq.ParquetFile(folder / "instances.parquet", read_dictionary=["image", "concept"])
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} holds no finished run; run `lisa-micro batch` first.") from error
@@ -299,6 +308,12 @@ def _group_notes(group: GroupSizes, concept: str, unit: str) -> Iterator[str]:
         yield (
             f"Group {group.name}: without edge correction the mean would be {group.plain_mean:.4g} {unit} instead of "
             f"{mean:.4g} {unit}."
+        )
+    heaviest = group.sample.weighted("number")
+    if heaviest.max() > MUCH_OF_ALL * heaviest.sum() and len(heaviest) > 1 / MUCH_OF_ALL:
+        yield (
+            f"Group {group.name}: a single large {concept} stands for {heaviest.max() / heaviest.sum():.0%} of the "
+            "corrected number, because few as large fit into the frame; take images at lower magnification."
         )
     if group.statistics.images == 1:
         yield f"Group {group.name} has a single image; intervals need at least two."

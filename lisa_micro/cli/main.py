@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from lisa_micro.cli.app import app as open_app
+from lisa_micro.cli.mcp import mcp
 from lisa_micro.cli.micrographs.batch import batch
 from lisa_micro.cli.micrographs.chat import chat
 from lisa_micro.cli.micrographs.compare import compare
@@ -37,7 +38,7 @@ COMMANDS = {
     MANY: (batch,),
     VIDEOS: (track, ask),
     TRAINING: (simulate, finetune, merge, push),
-    TOOLS: (setup,),
+    TOOLS: (setup, mcp),
 }
 
 app = typer.Typer(

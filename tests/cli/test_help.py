@@ -34,6 +34,7 @@ COMMANDS = {
     "merge": ("--out",),
     "push": ("--dry-run",),
     "setup": ("no network",),
+    "mcp": ("--allow", "--workers"),
     "app": ("--port", "--auth", "--teach", "--upload-mib"),
     "data check": ("--pictures",),
     "data convert": ("auto|labels|sentences|coco|reasonseg|labelme|corrections",),

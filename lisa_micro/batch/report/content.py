@@ -18,6 +18,7 @@ from lisa_micro.batch.analysis import OutlyingImage, Tables, Topic
 from lisa_micro.geometry import resize_long_side
 from lisa_micro.io.labels import read_labels
 from lisa_micro.io.reader import read_micrograph
+from lisa_micro.language import FULL_VOCABULARY
 from lisa_micro.measure.statistics.bootstrap import RESAMPLES
 from lisa_micro.measure.statistics.comparison import PERMUTATIONS
 from lisa_micro.types import InputError
@@ -80,7 +81,9 @@ class Content:
     def title(self) -> str:
         """Title of the report."""
         sources = [Path(one).name or one for one in self.record["items"]]
-        return f"{', '.join(sources[:3])}{' ...' if len(sources) > 3 else ''}"
+        if len(sources) > 3:
+            return f"{sources[0]} and {self.record['planned'] - 1} further images"
+        return ", ".join(sources)
 
     @property
     def date(self) -> str:
@@ -123,16 +126,17 @@ def gather(folder: Path, tables: Tables, topics: Sequence[Topic]) -> Content:
 
 
 def _pictures(folder: Path, images: pd.DataFrame, flagged: set[tuple[str, int]]) -> list[Picture]:
-    every = list(images.groupby(["image", "page"], sort=False))
-    step = max(1, -(-len(every) // MOST_PICTURES))
-    chosen = [one for k, one in enumerate(every) if k % step == 0 or one[0] in flagged]
-    return [_picture(folder, rows, key in flagged) for key, rows in chosen]
+    numbers = images.groupby(["image", "page"], sort=False).ngroup()
+    step = max(1, -(-(int(numbers.max()) + 1 if len(numbers) else 0) // MOST_PICTURES))
+    stands_out = [key in flagged for key in zip(images["image"], images["page"], strict=True)]
+    chosen = images[(numbers % step == 0) | np.array(stands_out, bool)]
+    return [_picture(folder, rows, key in flagged) for key, rows in chosen.groupby(["image", "page"], sort=False)]
 
 
 def _picture(folder: Path, rows: pd.DataFrame, flag: bool) -> Picture:
     first = rows.iloc[0]
     place = folder / first["folder"]
-    found = [f"{row['count']} {row['concept']}" for _, row in rows.iterrows() if isinstance(row["concept"], str)]
+    found = [_counted(row["count"], row["concept"]) for _, row in rows.iterrows() if isinstance(row["concept"], str)]
     short = ", ".join(found) or "nothing found"
     details = []
     for _, row in rows.iterrows():
@@ -152,6 +156,12 @@ def _picture(folder: Path, rows: pd.DataFrame, flag: bool) -> Picture:
         _draw(place, json.loads((place / "item.json").read_bytes())),
         flag,
     )
+
+
+def _counted(count: int, concept: str) -> str:
+    """Number and noun, such as ``4 particles``."""
+    nouns = FULL_VOCABULARY.nouns(concept) if concept in FULL_VOCABULARY.names else (concept, concept)
+    return f"{count} {nouns[0] if count == 1 else nouns[1]}"
 
 
 def _draw(place: Path, record: dict[str, Any]) -> bytes:
