@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 INSTRUCTIONS = (
     "Segments and measures electron micrographs that lie in the allowed folders: particles (grains, crystallites), "
-    "necks between sintered particles, pores, agglomerates and the substrate, with conditions such as 'the three largest' "
-    "or 'diameter above 20 nm'. Every number is measured. Use segment_file for one image and run_folder for many."
+    "necks between sintered particles, pores, agglomerates and the substrate, with conditions such as 'the three "
+    "largest' or 'diameter above 20 nm'. Every number is measured. Use segment_file for one image and run_folder for "
+    "many."
 )
 
 
