@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lisa_micro.batch.collect import TABLES, Counts, collect
 from lisa_micro.batch.groups import parse_groups
 from lisa_micro.batch.items import Items
-from lisa_micro.batch.job import AssistantSource, Job, ModelFacts, PresetSource, Task
+from lisa_micro.batch.job import AssistantSource, Job, ModelFacts, Outcome, PresetSource, Task
 from lisa_micro.batch.options import BatchOptions, make_engine
 from lisa_micro.batch.plan import Plan, make_plan
 from lisa_micro.batch.progress import Progress, Tracker
@@ -39,10 +39,12 @@ class Callbacks:
     Attributes:
         progress: called after each image.
         stage: called with the name of a stage that begins, such as ``"Loading the model"``.
+        outcome: called with what became of each image, before ``progress``.
     """
 
     progress: Callable[[Progress], None] | None = None
     stage: Stage | None = None
+    outcome: Callable[[Outcome], None] | None = None
 
     def begin(self, name: str) -> None:
         """Tell that a stage begins."""
@@ -137,6 +139,8 @@ def run_batch(
         callbacks.begin("Segmenting")
         tracker = Tracker(folder, plan.count, callbacks.progress)
         for outcome in worker_engine.run(_open_tasks(plan, job, facts, options, tracker)):
+            if callbacks.outcome is not None:
+                callbacks.outcome(outcome)
             tracker.finished(outcome.status == "failed")
         tracker.close()
         record["workers"] = worker_engine.describe()

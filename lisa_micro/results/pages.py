@@ -45,7 +45,7 @@ def number_text(value: object, digits: int = 4) -> str:
         return "-"
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         return str(value)
-    number = float(value)  # type: ignore[arg-type]
+    number = float(value)
     if math.isnan(number):
         return "-"
     if math.isinf(number):
