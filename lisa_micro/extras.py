@@ -19,6 +19,7 @@ EXTRAS = {
     "dask_jobqueue": "batch",
     "pyarrow": "batch",
     "xlsxwriter": "batch",
+    "zarr": "zarr",
     "mcp": "mcp",
     "ultralytics": "yolo",
 }

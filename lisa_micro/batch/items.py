@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from lisa_micro.io.formats.ngff import list_images, metadata_file
 from lisa_micro.io.formats.volumes import MRC_SUFFIXES, ROSETTASCIIO
 from lisa_micro.io.pages import count_pages
 from lisa_micro.types import InputError
 
 Pages: TypeAlias = Literal["all", "first"]
 Items: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
-"""What a batch is given: a folder, a file, a pattern such as ``"films/*.tif"``, or several of them."""
+"""What a batch is given: a folder, a file, an OME-Zarr, a pattern such as ``"films/*.tif"``, or several of them."""
 
 SUFFIXES = frozenset(
     (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm", *MRC_SUFFIXES, *ROSETTASCIIO)
@@ -90,7 +91,11 @@ def _nothing(source: str) -> str:
 
 def _files(source: str, left_out: Path | None) -> Iterator[tuple[str, str]]:
     """Absolute path and shown name of each file of a source."""
-    if os.path.isdir(source):
+    if os.path.isdir(source) and metadata_file(source) is not None:
+        base = os.path.abspath(source)
+        for path in list_images(base):
+            yield path, Path(os.path.relpath(path, os.path.dirname(base))).as_posix()
+    elif os.path.isdir(source):
         base = os.path.abspath(source)
         for path in _walk(base, left_out):
             yield path, Path(os.path.relpath(path, base)).as_posix()
@@ -103,7 +108,10 @@ def _files(source: str, left_out: Path | None) -> Iterator[tuple[str, str]]:
         base = os.path.abspath(os.path.dirname(fixed) or ".")
         for match in sorted(glob.iglob(source, recursive=True)):
             path = os.path.abspath(match)
-            if os.path.isfile(path) and not _inside(path, left_out):
+            if not os.path.isfile(path) and metadata_file(path) is not None:
+                for field in _fields(path):
+                    yield field, Path(os.path.relpath(field, base)).as_posix()
+            elif os.path.isfile(path) and not _inside(path, left_out):
                 yield path, Path(os.path.relpath(path, base)).as_posix()
 
 
@@ -122,15 +130,25 @@ def _walk(folder: str, left_out: Path | None) -> Iterator[str]:
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir(follow_symlinks=False):
+        if entry.is_dir(follow_symlinks=False) and metadata_file(entry.path) is not None:
+            yield from _fields(entry.path)
+        elif entry.is_dir(follow_symlinks=False):
             yield from _walk(entry.path, left_out)
         elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
             yield entry.path
 
 
+def _fields(folder: str) -> Iterator[str]:
+    """The images of an OME-Zarr folder; the folder itself if they cannot be listed, so that it fails later."""
+    try:
+        yield from list_images(folder)
+    except InputError:
+        yield folder
+
+
 def _pages(path: str, name: str, pages: Pages) -> Iterator[Item]:
     try:
-        facts = os.stat(path)
+        facts = os.stat(metadata_file(path) or path) if os.path.isdir(path) else os.stat(path)
     except OSError:
         yield Item(path, name)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lisa_micro.io.formats.ngff import count_planes, metadata_file
 from lisa_micro.io.formats.tiff import virtual_stack
 from lisa_micro.io.formats.volumes import ROSETTASCIIO, is_mrc
 from lisa_micro.io.reader import PICTURE_MAGIC, TIFF_MAGIC, file_head, read_micrograph
@@ -21,6 +22,8 @@ def count_pages(path: Path) -> int:
     Raises:
         InputError: the file cannot be read.
     """
+    if path.is_dir() and metadata_file(path) is not None:
+        return count_planes(path)
     head = file_head(path)
     if head[:4] in TIFF_MAGIC:
         return _tiff_pages(path)

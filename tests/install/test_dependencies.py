@@ -23,7 +23,7 @@ import segment_anything  # isort: skip
 
 OPTIONAL = (
     "gradio", "plotly", "tensorboard", "bitsandbytes", "rsciio", "h5py", "mcp", "ultralytics",
-    "dask", "distributed", "dask_jobqueue", "pyarrow", "xlsxwriter",
+    "dask", "distributed", "dask_jobqueue", "pyarrow", "xlsxwriter", "zarr",
 )  # fmt: skip
 MODULES = """
 import importlib, sys
