@@ -49,6 +49,9 @@ class Limits:
         video_seconds: longest time for tracking before it stops; its results are kept and the run can be resumed. Less
             than ``idle_seconds``.
         questions: number of questions about one run.
+        batch_images: number of images of one batch.
+        batch_mib: size of all images of one batch together, MiB.
+        batch_seconds: longest time of one batch before it stops; what was done stays, and the run can go on.
     """
 
     upload_mib: int = 512
@@ -71,3 +74,6 @@ class Limits:
     video_px: int = 1024
     video_seconds: float = 3000.0
     questions: int = 100
+    batch_images: int = 500
+    batch_mib: int = 2048
+    batch_seconds: float = 3000.0

@@ -16,12 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lisa_micro.types import InputError
 from lisa_micro_app.handlers import safe_suffix, sample_path, shown_name
-from lisa_micro_app.limits import MIB
+from lisa_micro_app.limits import MIB, Limits
+from lisa_micro_app.state.batch_files import keep
 from lisa_micro_app.state.session import Session, Sessions, Upload
 from lisa_micro_app.views.masks import grey_png
 from lisa_micro_app.views.video_frames import served
 
-UPLOAD_KINDS = ("image", "truth", "video")
+UPLOAD_KINDS = ("image", "truth", "video", "batch")
 BLOCKED_ROUTES = (
     "/gradio_api/file",
     "/gradio_api/proxy",
@@ -124,7 +125,7 @@ def routes(sessions: Sessions) -> list[Route]:
         if session is None:
             return JSONResponse({"error": "The session has ended; reload the page."}, 404)
         try:
-            return JSONResponse({"key": await _receive(request, session, sessions.limits.upload_mib)})
+            return JSONResponse({"key": await _receive(request, session, sessions.limits)})
         except InputError as error:
             return JSONResponse({"error": str(error)}, 413)
 
@@ -148,12 +149,15 @@ def _sample_thumbnail(name: str) -> bytes:
     return _thumbnails[name]
 
 
-async def _receive(request: Request, session: Session, mib: int) -> str:
+async def _receive(request: Request, session: Session, limits: Limits) -> str:
     """Write the body of a request into the session's folder; return the key of the upload.
+
+    Files of a batch are kept in its folder at once, so that any number of them can be sent.
 
     Raises:
         InputError: the file is too large, there are too many, the kind is unknown, or the transfer was interrupted.
     """
+    mib = limits.upload_mib
     kind, name = request.query_params.get("kind", "image"), request.query_params.get("name", "")
     too_large = f"{shown_name(name)} is too large: files may have up to {mib} MiB."
     length = request.headers.get("content-length", "")
@@ -180,6 +184,9 @@ async def _receive(request: Request, session: Session, mib: int) -> str:
         if not complete:
             path.unlink(missing_ok=True)
     key = secrets.token_urlsafe(12)
+    if kind == "batch":
+        await run_in_threadpool(keep, session, path, name, limits)
+        return key
     session.uploads[key] = Upload(path, name, kind)
     return key
 

@@ -26,6 +26,7 @@ _PUBLIC = {
     "Prompt": "lisa_micro.types",
     "Segmentation": "lisa_micro.results",
     "as_micrograph": "lisa_micro.io",
+    "batch": "lisa_micro.batch",
     "draw_overlay": "lisa_micro.viz",
     "read_labels": "lisa_micro.io",
     "read_micrograph": "lisa_micro.io",

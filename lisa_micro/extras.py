@@ -14,12 +14,18 @@ EXTRAS = {
     "bitsandbytes": "quant",
     "rsciio": "formats",
     "h5py": "formats",
+    "dask": "batch",
+    "distributed": "batch",
+    "dask_jobqueue": "batch",
+    "pyarrow": "batch",
+    "xlsxwriter": "batch",
+    "zarr": "zarr",
     "mcp": "mcp",
     "ultralytics": "yolo",
 }
 """Import name of a package -> the extra that installs it."""
 
-_DISTRIBUTIONS = {"rsciio": "rosettasciio"}
+_DISTRIBUTIONS = {"rsciio": "rosettasciio", "dask_jobqueue": "dask-jobqueue", "xlsxwriter": "XlsxWriter"}
 
 
 def missing_extra(what: str, module: str) -> InputError:

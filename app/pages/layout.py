@@ -7,6 +7,7 @@ import gradio as gr
 
 from lisa_micro_app.api import endpoints as api
 from lisa_micro_app.jobs import JobQueue
+from lisa_micro_app.pages import batch as page_batch
 from lisa_micro_app.pages import boxes as page_boxes
 from lisa_micro_app.pages import chat as page_chat
 from lisa_micro_app.pages import correct as page_correct
@@ -41,6 +42,9 @@ def build(app: App) -> gr.Blocks:
         chat_tab.select(refresh_chat, None, chat_refreshed, **QUICK)  # answers may have been corrected
         with gr.Tab("Video", id="video"):
             refresh_video, video_refreshed = page_video.build(app, part_download)
+        with gr.Tab("Batch", id="batch") as batch_tab:
+            refresh_batch, batch_refreshed = page_batch.build(app, part_download)
+        batch_tab.select(refresh_batch, None, batch_refreshed, **QUICK)
 
         def tick() -> tuple[dict[str, str], gr.Timer]:
             return status_view(app.queue), gr.Timer(active=app.queue.state == "loading")
@@ -50,6 +54,7 @@ def build(app: App) -> gr.Blocks:
         blocks.load(refresh_boxes, None, boxes_refreshed, **QUICK)
         blocks.load(refresh_correct, None, correct_refreshed, **QUICK)
         blocks.load(refresh_video, None, video_refreshed, **QUICK)
+        blocks.load(refresh_batch, None, batch_refreshed, **QUICK)
 
         def leave(request: gr.Request) -> None:
             app.sessions.leave(f"{request.username or ''}/{request.session_hash}")

@@ -22,6 +22,7 @@ from lisa_micro.types import InputError
 from lisa_micro_app.errors import Advice, AdvisedError
 from lisa_micro_app.jobs import Job
 from lisa_micro_app.limits import Limits
+from lisa_micro_app.state.batch import BatchState
 from lisa_micro_app.state.clip import VideoState
 from lisa_micro_app.state.conversation import State
 from lisa_micro_app.state.pages import ComparisonState, CorrectionState, ProgramState
@@ -46,7 +47,7 @@ class Upload:
     Attributes:
         path: of the file in the session's folder.
         name: the user's name of it.
-        kind: ``"image"``, ``"truth"`` or ``"video"``.
+        kind: ``"image"``, ``"truth"`` or ``"video"``; files of a batch are kept at once.
     """
 
     path: Path
@@ -69,6 +70,7 @@ class Session:
         correction: corrections of the shown answers, and training examples.
         comparison: true labels and the last comparison of words with boxes.
         video: the open video, its tracks and questions.
+        batch: files, run and results of the page Batch.
         programs: what the API has opened for this session.
         downloads: number of downloads so far.
         uploads: files that were sent but not read yet, by key.
@@ -87,6 +89,7 @@ class Session:
     correction: CorrectionState = field(default_factory=CorrectionState)
     comparison: ComparisonState = field(default_factory=ComparisonState)
     video: VideoState = field(default_factory=VideoState)
+    batch: BatchState = field(default_factory=BatchState)
     programs: ProgramState = field(default_factory=ProgramState)
     downloads: int = 0
     uploads: dict[str, Upload] = field(default_factory=dict)
@@ -167,6 +170,7 @@ class Session:
         self.uploads.clear()
         self.conversation, self.state = None, State()
         self.video.close()
+        self.batch.cancel()
         self.correction, self.comparison = CorrectionState(), ComparisonState()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -12,6 +12,8 @@ from typing import Annotated
 import typer
 
 from lisa_micro.cli.app import app as open_app
+from lisa_micro.cli.mcp import mcp
+from lisa_micro.cli.micrographs.batch import batch
 from lisa_micro.cli.micrographs.chat import chat
 from lisa_micro.cli.micrographs.compare import compare
 from lisa_micro.cli.micrographs.correct import correct
@@ -29,12 +31,14 @@ from lisa_micro.cli.training.simulate import simulate
 from lisa_micro.cli.videos.ask import ask
 from lisa_micro.cli.videos.track import track
 
-MICROGRAPHS, VIDEOS, TRAINING, TOOLS = "One micrograph", "Video", "Data, training, evaluation", "Tools"
+MICROGRAPHS, MANY, VIDEOS = "One micrograph", "Many micrographs", "Video"
+TRAINING, TOOLS = "Data, training, evaluation", "Tools"
 COMMANDS = {
     MICROGRAPHS: (segment, chat, info, measure, compare, correct),
+    MANY: (batch,),
     VIDEOS: (track, ask),
     TRAINING: (simulate, finetune, merge, push),
-    TOOLS: (setup,),
+    TOOLS: (setup, mcp),
 }
 
 app = typer.Typer(

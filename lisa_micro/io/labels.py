@@ -32,13 +32,16 @@ MAX_LABEL = int(np.iinfo(np.int32).max)
 """Largest instance number."""
 
 
-def write_labels(path: str | os.PathLike[str], labels: np.ndarray, pixel_size_nm: float | None = None) -> None:
+def write_labels(
+    path: str | os.PathLike[str], labels: np.ndarray, pixel_size_nm: float | None = None, compress: bool | None = None
+) -> None:
     """Write instance labels as a TIFF that ImageJ opens calibrated in nm.
 
     Args:
         path: file to write.
         labels: ``(H, W)`` integers, 0 = background; stored as uint16, or as uint32 above 65535 instances.
         pixel_size_nm: edge length of a pixel; ``None`` leaves the image uncalibrated.
+        compress: whether the pixels are compressed; ``None``: only those of very large images.
 
     Raises:
         InputError: a negative label.
@@ -61,7 +64,7 @@ def write_labels(path: str | os.PathLike[str], labels: np.ndarray, pixel_size_nm
         metadata=None,
         resolution=per_nm,
         # ImageJ reads zlib, but other readers of its files may not; used only if it saves a lot of space
-        compression="zlib" if labels.size > 2**24 else None,
+        compression="zlib" if compress or (compress is None and labels.size > 2**24) else None,
         resolutionunit=1,
         software="lisa-micro",
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lisa_micro.io.arrays import MAX_SIDE
+from lisa_micro.io.formats.ngff import metadata_file, read_image
 from lisa_micro.io.formats.pictures import read_picture, readable
 from lisa_micro.io.formats.tiff import read_tiff
 from lisa_micro.io.formats.volumes import ROSETTASCIIO, is_mrc, read_mrc, read_rosettasciio
@@ -41,7 +42,8 @@ def read_micrograph(
 
     The format is recognised by the content of a file, not by its name. Supported: TIFF (8, 16, 32 bit, float, colour,
     palette, stacks, with the tags of ImageJ, OME, FEI / Thermo Fisher, Zeiss, Gatan, TVIPS and Olympus), PNG, JPEG,
-    BMP, GIF, WebP, PGM and MRC; with the extra ``[formats]`` also DM3, DM4, EMD, SER, EMI and TVIPS.
+    BMP, GIF, WebP, PGM and MRC; with the extra ``[formats]`` also DM3, DM4, EMD, SER, EMI and TVIPS, and with
+    ``[zarr]`` OME-Zarr.
 
     Args:
         source: path of a file; array ``(H, W)`` or ``(H, W, 1 to 4)`` of any numeric type; HyperSpy signal, xarray
@@ -99,6 +101,8 @@ def pixels_of(image: MicrographLike) -> np.ndarray:
 
 
 def _read_path(path: Path, page: int) -> Micrograph:
+    if path.is_dir() and metadata_file(path) is not None:
+        return read_image(path, page)
     head = file_head(path)
     if head[:4] in TIFF_MAGIC:
         return read_tiff(path, page)

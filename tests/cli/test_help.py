@@ -21,6 +21,7 @@ from lisa_micro.cli.videos.track import TrackerName
 
 COMMANDS = {
     "segment": ("--json", "auto|off|tiled|cascade", "auto|fp32|bf16|fp16|8bit|4bit", "sam_vit_b", "./STEM-lisa"),
+    "batch": ("serial|processes|dask", "none|some|all", "--dry-run", "--retry-failed", "--slurm"),
     "chat": ("--preset", "auto|fp32|bf16|fp16|8bit|4bit"),
     "info": ("--json", "--page"),
     "measure": ("--json", "--image"),
@@ -33,6 +34,7 @@ COMMANDS = {
     "merge": ("--out",),
     "push": ("--dry-run",),
     "setup": ("no network",),
+    "mcp": ("--allow", "--workers"),
     "app": ("--port", "--auth", "--teach", "--upload-mib"),
     "data check": ("--pictures",),
     "data convert": ("auto|labels|sentences|coco|reasonseg|labelme|corrections",),

@@ -20,7 +20,7 @@ import lisa_micro
 from lisa_micro.cli.main import main
 
 DOCS = ROOT / "docs"
-GUIDES = ("index", "tutorial", "video-tutorial", "boxes-and-points", "large-images", "compare")
+GUIDES = ("index", "tutorial", "video-tutorial", "batch", "boxes-and-points", "large-images", "compare")
 BLOCK = re.compile(r"```(console|python)\n(.*?)```", re.DOTALL)
 TESTED_ELSEWHERE = {"finetune", "data-format", "api", "benchmark", "training", "asking", "tracking", "python"}
 """Pages with commands that need more than a sample: tests of their own run them, or they are a reference."""
@@ -35,6 +35,9 @@ def assistant():
 def here(tmp_path, monkeypatch, assistant) -> Path:
     """A folder with the sample that the guides use; the model is loaded once for all of them."""
     shutil.copyfile(ROOT / "data" / "samples" / "sintering_tem.tif", tmp_path / "film.tif")
+    for group in ("as-made", "annealed"):  # a folder of images in groups, for the guide to batches
+        (tmp_path / "films" / group).mkdir(parents=True)
+        shutil.copyfile(tmp_path / "film.tif", tmp_path / "films" / group / "film.tif")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(lisa_micro, "load_assistant", lambda *_, **__: assistant)
     return tmp_path

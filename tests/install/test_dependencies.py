@@ -21,7 +21,10 @@ from lisa_micro.models import compat  # noqa: F401  (must precede segment_anythi
 
 import segment_anything  # isort: skip
 
-OPTIONAL = ("gradio", "plotly", "tensorboard", "bitsandbytes", "rsciio", "h5py", "mcp", "ultralytics")
+OPTIONAL = (
+    "gradio", "plotly", "tensorboard", "bitsandbytes", "rsciio", "h5py", "mcp", "ultralytics",
+    "dask", "distributed", "dask_jobqueue", "pyarrow", "xlsxwriter", "zarr",
+)  # fmt: skip
 MODULES = """
 import importlib, sys
 for name in {blocked!r}:
@@ -86,7 +89,12 @@ def test_every_extra_that_is_named_in_a_message_exists():
     extras = project["optional-dependencies"]
     assert set(EXTRAS.values()) <= set(extras)
     for module, extra in EXTRAS.items():
-        package = {"rsciio": "rosettasciio", "h5py": "hdf5"}.get(module, module)
+        package = {
+            "rsciio": "rosettasciio",
+            "h5py": "hdf5",
+            "dask_jobqueue": "dask-jobqueue",
+            "xlsxwriter": "XlsxWriter",
+        }.get(module, module)
         assert any(package in line for line in extras[extra]), module
     # licences that ask more than ours stay out of the core, and AGPL out of `all`
     assert not any(name in line for name in ("rosettasciio", "ultralytics") for line in project["dependencies"])

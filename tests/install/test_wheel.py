@@ -178,6 +178,7 @@ def test_every_command_runs(installed):
     record = json.loads(lisa("segment", "film.tif", "segment all particles", "--json"))
     assert 12 <= record["summary"][0]["count"] <= 20  # 16 in truth
     labels = work / "film-lisa" / "labels.tif"
+    assert json.loads(lisa("batch", "film.tif", "segment all particles", "--workers", "1", "--json"))["done"] == 1
     measured = json.loads(lisa("measure", labels, "--image", "film.tif", "--out", "measured", "--json"))
     assert measured["count"] == record["summary"][0]["count"]
     assert measured["mean_diameter_nm"] == pytest.approx(record["summary"][0]["mean"])

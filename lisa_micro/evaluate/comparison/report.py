@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from lisa_micro import __version__
 from lisa_micro.evaluate.comparison.outcome import PromptOutcome, WordingOutcome
 from lisa_micro.evaluate.comparison.pictures import difference_map, scatter, shrunk, uncertainty_picture
 from lisa_micro.io import write_files, write_json, write_labels
+from lisa_micro.results.pages import render_page
 from lisa_micro.viz import draw_overlay
 
 REPORT_FILES = ("report.html", "scores.csv", "objects.csv", "comparison.json", "labels_*.tif")
 WORDING_FILES = ("wordings.csv", "wordings.json", "consensus.png", "uncertainty.png")
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2em auto; padding: 0 1em; color: #1c2430; }
-h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
-.verdict { background: #eef3f8; border-left: 4px solid #1f77b4; padding: .8em 1em; font-size: 1.05em; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3em .7em; border-bottom: 1px solid #d8dee6; text-align: right; }
-th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
-.row { display: flex; flex-wrap: wrap; gap: 14px; } figure { margin: 0; flex: 1 1 340px; max-width: 580px; }
-figure img { width: 100%; border: 1px solid #d8dee6; } figcaption { color: #4a5666; font-size: .92em; }
-.one { color: #b8430a; font-weight: 600; } .other { color: #1f77b4; font-weight: 600; }
-"""
+
+Caption = list[dict[str, str]]
+"""Parts of a caption: ``text``, and ``style`` where a part has a colour of its own."""
 
 
 def _save_png(picture: np.ndarray, path: Path) -> None:
@@ -56,30 +47,32 @@ def write_report(comparison: PromptOutcome, folder: str | Path) -> list[Path]:
     """
     image = comparison.image
     writers: dict[str, Callable[[Path], object]] = {}
-    captions: list[tuple[str, str]] = []
+    captions: list[tuple[str, Caption]] = []
     shown = {name: way.labels for name, way in comparison.ways.items()}
     if comparison.truth is not None:
         shown["truth"] = comparison.truth
     for name, labels in shown.items():
         writers[f"{_file(name)}.png"] = partial(_overlay, image.pixels, labels, image.pixel_size_nm)
         count = len(np.unique(labels[labels > 0]))
-        captions.append((f"{_file(name)}.png", f"{html.escape(name)}: {count} objects"))
+        captions.append((f"{_file(name)}.png", _caption(f"{name}: {count} objects")))
         if name != "truth":
             writers[f"labels_{_file(name)}.tif"] = partial(_labels, labels, image.pixel_size_nm)
     pair = _pair(comparison)
-    differences: list[tuple[str, str]] = []
+    differences: list[tuple[str, Caption]] = []
     if pair is not None:
         one, other = pair
         masks = [shown[name] > 0 for name in pair]
         writers["difference.png"] = lambda path: _save_png(shrunk(difference_map(image.pixels, *masks)), path)
-        text = (
-            f'<span class="one">only {html.escape(one)}</span>, <span class="other">only {html.escape(other)}</span>, '
-            "grey: both"
-        )
+        text = [
+            {"text": f"only {one}", "style": "one"},
+            {"text": ", ", "style": ""},
+            {"text": f"only {other}", "style": "other"},
+            {"text": ", grey: both", "style": ""},
+        ]
         differences.append(("difference.png", text))
         if all(f"IoU {name}" in comparison.objects for name in pair) and len(comparison.objects):
             writers["scatter.png"] = lambda path: scatter(comparison.objects, one, other, path)
-            differences.append(("scatter.png", f"every object of {html.escape(comparison.reference)}"))
+            differences.append(("scatter.png", _caption(f"every object of {comparison.reference}")))
     writers["scores.csv"] = lambda path: comparison.scores.to_csv(path, index=False)
     writers["objects.csv"] = lambda path: comparison.objects.to_csv(path, index=False)
     writers["comparison.json"] = lambda path: write_json(path, record(comparison))
@@ -126,55 +119,38 @@ def record(comparison: PromptOutcome) -> dict[str, object]:
     }
 
 
+def _caption(text: str) -> Caption:
+    return [{"text": text, "style": ""}]
+
+
 def _number(value: object) -> str:
+    """A score with at most three decimals."""
     if isinstance(value, float | np.floating):
-        return "-" if np.isnan(value) else f"{value:.3f}".rstrip("0").rstrip(".") if np.isfinite(value) else "&infin;"
-    return html.escape(str(value))
+        return "-" if np.isnan(value) else f"{value:.3f}".rstrip("0").rstrip(".") if np.isfinite(value) else "∞"
+    return str(value)
 
 
-def html_table(table: pd.DataFrame) -> str:
-    """HTML of a table; text is escaped and numbers have three decimals."""
-    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in table.columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{_number(v)}</td>" for v in row) + "</tr>" for row in table.itertuples(index=False)
-    )
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _figures(pictures: list[tuple[str, str]]) -> str:
-    return (
-        '<div class="row">'
-        + "".join(
-            f'<figure><img src="{name}" alt=""><figcaption>{text}</figcaption></figure>' for name, text in pictures
-        )
-        + "</div>"
-    )
-
-
-def _page(comparison: PromptOutcome, captions: list[tuple[str, str]], differences: list[tuple[str, str]]) -> str:
-    image = comparison.image
+def _page(
+    comparison: PromptOutcome, captions: list[tuple[str, Caption]], differences: list[tuple[str, Caption]]
+) -> str:
+    image, scores = comparison.image, comparison.scores
     size = "no pixel size" if image.pixel_size_nm is None else f"{image.pixel_size_nm:.4g} nm a pixel"
-    title = f"{html.escape(Path(image.source).name or 'micrograph')}: ways of prompting"
-    parts = [
-        f"<h1>{title}</h1><p>{image.shape[1]} x {image.shape[0]} px, {size}; encoding the image took "
-        f"{comparison.encode_seconds:.2f} s, once for all ways.</p>",
-        f'<p class="verdict">{html.escape(comparison.sentence)}</p>',
-        f"<h2>Scores against {html.escape(comparison.reference)}</h2>{html_table(comparison.scores)}",
-        f"<h2>Masks of each way</h2>{_figures(captions)}",
-    ]
-    if differences:
-        parts.append(f"<h2>Where they differ</h2>{_figures(differences)}")
-    if comparison.notes:
-        parts.append("<h2>Notes</h2><ul>" + "".join(f"<li>{html.escape(n)}</li>" for n in comparison.notes) + "</ul>")
-    parts.append(
-        "<p>IoU, Dice, boundary F1 and Hausdorff distance are of the union of all objects; object IoU is the mean over "
-        "objects of the IoU with the partner in the one-to-one assignment of the highest sum, 0 without partner; "
-        "found, missed and extra are numbers of objects, matched at IoU 0.5. "
-        "Intervals: 95 %, 2000 resamples of the objects.</p>"
-    )
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+    return render_page(
+        "comparison.html",
+        {
+            "title": f"{Path(image.source).name or 'micrograph'}: ways of prompting",
+            "facts": f"{image.shape[1]} x {image.shape[0]} px, {size}; encoding the image took "
+            f"{comparison.encode_seconds:.2f} s, once for all ways.",
+            "sentence": comparison.sentence,
+            "reference": comparison.reference,
+            "scores": {
+                "columns": [str(name) for name in scores.columns],
+                "rows": [[_number(value) for value in row] for row in scores.itertuples(index=False)],
+            },
+            "masks": [{"file": name, "parts": parts} for name, parts in captions],
+            "differences": [{"file": name, "parts": parts} for name, parts in differences],
+            "notes": comparison.notes,
+        },
     )
 
 

@@ -1,0 +1,105 @@
+"""What is asked about every image of a batch. Requests in words are one kind; others implement :class:`Request`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from lisa_micro.language import check_prompt
+from lisa_micro.protocols import Assistant, Capabilities, TilingMode
+from lisa_micro.results.answer import Answer
+from lisa_micro.types import InputError, Micrograph
+
+
+class Request(Protocol):
+    """One request. It is sent to worker processes, so it must be picklable.
+
+    A new kind, such as "everything that looks like this example", implements these three members and is passed to
+    :func:`lisa_micro.batch` as it is.
+    """
+
+    @property
+    def title(self) -> str:
+        """How the request is named in tables and reports."""
+        ...
+
+    def record(self) -> Mapping[str, object]:
+        """The request as plain JSON values. It is part of the identity of an item: another record is another result."""
+        ...
+
+    def check(self, capabilities: Capabilities, preset: str) -> None:
+        """Check that the model can answer.
+
+        Raises:
+            InputError: it cannot.
+        """
+        ...
+
+    def answer(self, assistant: Assistant, image: Micrograph, tiling: TilingMode) -> Answer:
+        """Answer for one image.
+
+        Raises:
+            InputError: the image cannot be answered; it becomes a row of ``failed.csv``.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class WordsRequest:
+    """A request in words.
+
+    Attributes:
+        words: such as ``"segment all particles"``.
+
+    Raises:
+        InputError: an empty request.
+    """
+
+    words: str
+
+    def __post_init__(self) -> None:
+        check_prompt(self.words)
+
+    @property
+    def title(self) -> str:
+        """The words."""
+        return self.words
+
+    def record(self) -> Mapping[str, object]:
+        """The request as plain JSON values."""
+        return {"kind": "words", "words": self.words}
+
+    def check(self, capabilities: Capabilities, preset: str) -> None:
+        """Check that the model reads words.
+
+        Raises:
+            InputError: it does not.
+        """
+        if not capabilities.words:
+            raise InputError(f"The model {preset!r} takes no words; choose another preset.")
+
+    def answer(self, assistant: Assistant, image: Micrograph, tiling: TilingMode) -> Answer:
+        """Ask in a conversation of its own, so that no request depends on another."""
+        return assistant.open_conversation(image, tiling).ask(self.words)
+
+
+Requests: TypeAlias = str | Request | Sequence[str | Request]
+
+
+def as_requests(requests: Requests) -> tuple[Request, ...]:
+    """Requests from words, request objects, or several of them.
+
+    Raises:
+        InputError: none, an empty one, or the same one twice.
+    """
+    if isinstance(requests, str) or not isinstance(requests, Sequence):
+        requests = [requests]
+    listed = tuple(WordsRequest(one) if isinstance(one, str) else one for one in requests)
+    if not listed:
+        raise InputError("No request was given; say what to segment, such as 'segment all particles'.")
+    titles = [one.title for one in listed]
+    for title in titles:
+        if titles.count(title) > 1:
+            raise InputError(f"The request {title!r} was given twice; leave one out.")
+    return listed
