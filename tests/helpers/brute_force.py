@@ -107,7 +107,7 @@ class Scene:
     def values(self, prop: str, concept: str, kept) -> dict[int, float]:
         if not self.of(concept):
             unmeasured = prop in ("thickness", "opening") and prop not in self.measured(concept)
-        if unmeasured or (concept == "neck" and prop == "neck ratio"):
+            if unmeasured or (concept == "neck" and prop == "neck ratio"):
                 raise CannotTell(prop)
             return {}
         return {k: self.value(prop, concept, k) for k in kept}

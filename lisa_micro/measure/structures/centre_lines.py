@@ -150,7 +150,7 @@ def longest_path(branches: list[Branch]) -> np.ndarray:
             place[far] = points[half]
             connect(a, far, points[: half + 1], branch.length / 2)
         place[a], place[b] = points[0], points[-1]
-        graph[a], graph[b]  # noqa: B018 - a single pixel is a node, too
+        graph[a], graph[b]  # a single pixel is a node, too
         connect(a, b, points, branch.length)
     _join_parts(graph, place, connect)
     start = next(iter(graph))

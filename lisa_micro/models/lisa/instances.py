@@ -95,14 +95,13 @@ def separate(
 class BodyConfig:
     """How bodies of any shape are separated.
 
-    threshold: probability from which a pixel belongs to the mask, where it is connected to one of at least ``seed``
-        (hysteresis, as in Canny, IEEE Trans. Pattern Anal. Mach. Intell. 8 (1986) 679).
+    seed: a component of the mask is kept where its probability reaches this somewhere (hysteresis, as in Canny, IEEE
+        Trans. Pattern Anal. Mach. Intell. 8 (1986) 679).
     border: two pieces stay apart where the mean of the border map along their contact is at least this.
     neck: so they do where the contact is shorter than this share of the diameter of the largest disc in the smaller
         piece.
     """
 
-    threshold: float = 0.5
     seed: float = 0.5
     border: float = 0.5
     neck: float = 0.6
@@ -124,18 +123,19 @@ def bodies(
 
     Args:
         mask, distance, border: ``(H, W)`` probabilities 0..1.
-        split: lengths of the watershed, px of the maps.
+        split: threshold of the mask and lengths of the watershed, px of the maps; its certainty and peak, which are
+            those of particles, are not used.
         config: what counts as evidence.
 
     Returns:
         ``(H, W)`` int32 labels, 1..n without gaps.
     """
     split, config = split or SplitConfig(), config or BodyConfig()
-    inside = hysteresis(mask, config.threshold, config.seed)
+    inside = hysteresis(mask, split.threshold, config.seed)
     if not inside.any():
         return np.zeros(mask.shape, np.int32)
-    low = replace(split, threshold=config.threshold, certainty=0.0, peak=0.0, smallest=0)
-    pieces = separate(np.where(inside, mask, 0), distance, border, low)
+    every = replace(split, certainty=0.0, peak=0.0, smallest=0)
+    pieces = separate(np.where(inside, mask, 0), distance, border, every)
     return drop_small(join_pieces(pieces, border, config), split.smallest)
 
 
