@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -11,11 +11,13 @@ import torch
 from scipy import ndimage
 from scipy.special import expit
 
+from lisa_micro.assistant.concept_labels import concept_labels, is_new, mask_threshold
 from lisa_micro.assistant.engine import Engine
 from lisa_micro.datasets.derive import derive_truth, enclosed_background
 from lisa_micro.geometry import resample_nearest
 from lisa_micro.language import Concept
-from lisa_micro.measure import neck_labels, particle_properties
+from lisa_micro.measure import neck_labels
+from lisa_micro.measure.structures import concept_properties
 from lisa_micro.models.lisa.instances import SplitConfig, separate
 from lisa_micro.models.lisa.mask_head import MaskOutputs
 from lisa_micro.models.lisa.model import ImageFeatures
@@ -30,14 +32,6 @@ SUPPORT = {"neck": 0.1, "pore": 0.0, "agglomerate": 0.0}
 """Least mean probability, in the map that the words prompted, of a structure that particles define. Chosen on
 validation images: for pores and agglomerates the definition alone does better than the map."""
 
-REGIONS = ("substrate", "layer", "grain_boundary")
-"""Built-in concepts that are one region, without instances."""
-COMPONENTS = ("crack", "shell", "annotation")
-"""Built-in concepts whose instances are the connected components of the mask, of any shape; their distance maps do not
-separate instances."""
-NEW_CONCEPT_CERTAINTY = 0.6
-"""Least mean probability of an instance of a built-in concept beyond the first five, whose masks are less certain than
-those of particles. Chosen on four superalloys, two micrographs of dislocation loops and four simulated scenes."""
 CUT_WIDTH = 4.0
 """px: largest distance from an instance of a pixel on the border between two instances that is assigned to it."""
 
@@ -49,7 +43,7 @@ class TargetInstances:
     Attributes:
         concept: what they are.
         labels: ``(H, W)`` int32, 0 = background, k = instance k.
-        properties: columns as of :func:`lisa_micro.measure.particle_properties`, in px.
+        properties: columns as of :func:`lisa_micro.measure.structures.concept_properties`, in px.
         score: 0..1, predicted quality of the mask.
         presence: 0..1, probability that the concept is in the micrograph.
     """
@@ -116,22 +110,25 @@ class ImageView:
 
         Particles are separated in the maps of the decoder. Necks, pores and agglomerates are defined by the particles
         around them: their shapes follow that definition, and the map that the words prompted decides which are kept.
+        The other built-in concepts have a rule for each kind of shape, see
+        :mod:`lisa_micro.assistant.concept_labels`.
         """
         maps = self.maps(out, k)
         extra: dict[str, np.ndarray] = {}
         custom = self.engine.vocabulary.own_concept(concept)
-        if custom is None and concept in REGIONS:
+        split = split_for(self.features)
+        if custom is not None:
+            labels = custom_labels(maps[0], custom, split.smallest, maps[2])
+        elif is_new(concept):
+            labels = concept_labels(maps, concept, split, mask_threshold(self.engine.model.config, concept))
+        elif concept == "substrate":
             labels = (maps[0] > 0.5).astype(np.int32)
-        elif custom is None and concept in COMPONENTS:
-            labels = connected_components(maps[0], split_for(self.features).smallest)
-        elif custom is not None:
-            labels = custom_labels(maps[0], custom, split_for(self.features).smallest, maps[2])
         elif concept in SUPPORT and not self.is_dense(concept):
             labels, extra = self._structures(concept, maps[0])
         else:
-            labels = separate(*maps, split_of(concept, split_for(self.features)))
+            labels = separate(*maps, split)
         labels = resample_nearest(labels, self.features.shape)
-        properties = particle_properties(labels, self.pixels) | extra
+        properties = concept_properties(labels, concept if custom is None else "", self.pixels) | extra
         return TargetInstances(
             concept, labels, properties, float(expit(float(out.iou[k]))), float(expit(float(out.presence[k])))
         )
@@ -184,11 +181,6 @@ def split_for(features: ImageFeatures) -> SplitConfig:
     return SplitConfig().scaled(scale)
 
 
-def split_of(concept: str, split: SplitConfig) -> SplitConfig:
-    """Settings for separating instances of a built-in concept, given those for particles."""
-    return split if concept in CONCEPTS else replace(split, certainty=NEW_CONCEPT_CERTAINTY)
-
-
 def renumbered(labels: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """Keep the instances k with ``keep[k - 1]``, numbered 1..n without gaps; int32."""
     numbers = np.zeros(len(keep) + 1, np.int32)
@@ -202,12 +194,6 @@ def supported(candidates: np.ndarray, probability: np.ndarray, least: float) -> 
     if count == 0:
         return np.zeros(0, bool)
     return np.asarray(ndimage.mean(probability, candidates, np.arange(1, count + 1))) >= least
-
-
-def connected_components(probability: np.ndarray, smallest: int) -> np.ndarray:
-    """Connected components of a map ``(H, W)``, 0..1, with at least ``smallest`` px; int32, numbered 1..n."""
-    labels = ndimage.label(probability > 0.5, np.ones((3, 3)))[0].astype(np.int32)
-    return renumbered(labels, np.bincount(labels.ravel())[1:] >= smallest)
 
 
 def custom_labels(

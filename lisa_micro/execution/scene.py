@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from lisa_micro.measure.particles import particle_properties
+from lisa_micro.measure.structures import concept_properties, whole_measures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ class Instances:
 
     Attributes:
         table: one row an instance. Columns in px or without unit, named as in
-            :func:`lisa_micro.measure.particles.particle_properties`; ``label``, ``x``, ``y`` and ``area`` are required.
+            :func:`lisa_micro.measure.structures.concept_properties`; ``label``, ``x``, ``y`` and ``area`` are required.
         labels: ``(H, W)`` integers, 0 = background; an instance is where its ``label`` is. None where there are no
             outlines: relations by geometry then cannot be told.
         whole: measures of all instances together that a table cannot give, in px (``intercept``, ``line density``).
@@ -105,9 +105,9 @@ class LabelledScene:
 
             labels = self._labels.get(concept)
             labels = np.zeros(self.shape, np.int32) if labels is None else labels
-            properties = particle_properties(labels, self._pixels)
+            properties = concept_properties(labels, concept, self._pixels)
             if concept == "neck":  # what is measured on masks of necks are necks between necks
                 properties = {name: values for name, values in properties.items() if not name.startswith("neck_")}
             table = pd.DataFrame(properties | dict(self._columns.get(concept, {})))
-            self._measured[concept] = Instances(table, labels)
+            self._measured[concept] = Instances(table, labels, whole_measures(labels, concept))
         return self._measured[concept]

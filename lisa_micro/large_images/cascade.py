@@ -192,7 +192,8 @@ class CascadeSegmenter:
         scaling = resize_long_side(unit.shape, min(DETECT_SIDE, max(unit.shape)))
         small = scaling.image(unit)
         tile = min(self.size.tile or self.engine.model.config.work_side, max(small.shape))
-        stitched = segment_maps(self.engine, small, states, concepts, checked_size(tile, self.size.halo), step)
+        size = checked_size(tile, self.size.halo)
+        stitched = segment_maps(self.engine, small, states, concepts, size, step, apart=False)
         separated = [k for k, one in enumerate(stitched) if len(one.maps) == 3]
         boxes = [scaling.boxes_back(boxes_of(separate_large(stitched[k].maps, stitched[k].split))) for k in separated]
         owner = np.repeat(np.arange(len(separated)), [len(one) for one in boxes])

@@ -6,6 +6,7 @@ Maps are uint8; 255 stands for a probability of 1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -26,13 +27,21 @@ _SQUARE = np.ones((3, 3), bool)
 _BAND = 1024
 
 
-def separate_large(maps: np.ndarray, split: SplitConfig, budget: int = BUDGET) -> np.ndarray:
-    """Separate instances component by component; see :func:`lisa_micro.models.lisa.instances.separate`.
+Separator = Callable[[np.ndarray, np.ndarray, np.ndarray, SplitConfig], np.ndarray]
+"""Maps of mask, distance and border ``(H, W)`` 0..1 and settings -> labels."""
+
+
+def separate_large(
+    maps: np.ndarray, split: SplitConfig, budget: int = BUDGET, separator: Separator = separate
+) -> np.ndarray:
+    """Separate instances component by component.
 
     Args:
         maps: ``(3, H, W)`` uint8: mask, distance, border; 255 = 1.
         split: lengths in px of the maps.
         budget: see :data:`BUDGET`.
+        separator: separates those of one component: :func:`lisa_micro.models.lisa.instances.separate` or
+            :func:`lisa_micro.models.lisa.instances.bodies`.
 
     Returns:
         ``(H, W)`` int32 labels, 1..n without gaps.
@@ -46,21 +55,24 @@ def separate_large(maps: np.ndarray, split: SplitConfig, budget: int = BUDGET) -
         component = labels[window] == number
         found = np.zeros(component.shape, np.int32)
         if np.count_nonzero(component) >= split.smallest:
-            found = _separate_window(maps[(slice(None), *window)], component, split, budget)
+            found = _separate_window(maps[(slice(None), *window)], component, split, budget, separator)
         # finished components are stored as negative numbers, so that no second label image is needed
         labels[window][component] = -np.where(found > 0, found + total, 0)[component]
         total += int(found.max(initial=0))
     return np.negative(labels, out=labels)
 
 
-def _separate_window(maps: np.ndarray, component: np.ndarray, split: SplitConfig, budget: int) -> np.ndarray:
+def _separate_window(
+    maps: np.ndarray, component: np.ndarray, split: SplitConfig, budget: int, separator: Separator
+) -> np.ndarray:
     """Labels 1..n of one ``component`` ``(h, w)`` bool; other components in the window are not labelled."""
     step = int(np.ceil(np.sqrt(component.size / budget)))
     if step == 1:
-        found = separate(*(maps.astype(np.float32) / 255), split)
+        mask, distance, border = maps.astype(np.float32) / 255
+        found = separator(mask, distance, border, split)
         return _compact(np.where(component, found, 0))
     less = replace(split, smooth=split.smooth / step, smallest=max(1, split.smallest // step**2))
-    found = separate(*(np.stack([_reduced(one, step) for one in maps])), less)
+    found = separator(_reduced(maps[0], step), _reduced(maps[1], step), _reduced(maps[2], step), less)
     found = np.repeat(np.repeat(found, step, 0), step, 1)[: component.shape[0], : component.shape[1]]
     found = np.where(component, found, 0)
     for _ in range(step):  # the contour is known to a pixel of the reduced size: grow to the contour of the mask

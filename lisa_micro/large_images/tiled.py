@@ -10,13 +10,20 @@ constraints and values refer to the whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from scipy import ndimage
 from scipy.special import expit
 
+from lisa_micro.assistant.concept_labels import (
+    REGIONS,
+    concept_labels,
+    is_new,
+    mask_threshold,
+    needs_border,
+)
 from lisa_micro.assistant.engine import Engine
 from lisa_micro.assistant.targets import (
     PRESENCE_THRESHOLD,
@@ -31,8 +38,8 @@ from lisa_micro.assistant.tiling import TileSize
 from lisa_micro.geometry import boxes_from_labels, feathered_tiles, tiles
 from lisa_micro.io import to_unit_range
 from lisa_micro.large_images.split import LargeView, separate_large
-from lisa_micro.measure import particle_properties
-from lisa_micro.models.lisa.instances import SplitConfig
+from lisa_micro.measure.structures import concept_properties
+from lisa_micro.models.lisa.instances import SplitConfig, bodies
 from lisa_micro.models.lisa.mask_head import MaskOutputs
 from lisa_micro.models.lisa.model import ImageFeatures
 from lisa_micro.protocols import Progress
@@ -191,6 +198,7 @@ def segment_maps(
     concepts: Sequence[str],
     size: tuple[int, int],
     step: Steps | None,
+    apart: bool = True,
 ) -> list[Stitched]:
     """Maps of every target, followed by those of all particles where particles define a target.
 
@@ -200,8 +208,13 @@ def segment_maps(
         concepts: N names.
         size: tile and halo, px.
         step: called after each tile.
+        apart: whether bodies beyond particles get the maps that separate them, too.
     """
-    channels = [3 if concept == "particle" else 1 for concept in concepts]
+    custom = [engine.vocabulary.own_concept(concept) is not None for concept in concepts]
+    channels = [
+        3 if concept == "particle" or (apart and not own and is_new(concept) and needs_border(concept)) else 1
+        for concept, own in zip(concepts, custom, strict=True)
+    ]
     defined = any(concept in SUPPORT for concept in concepts)
 
     def decode(features: ImageFeatures) -> list[tuple[MaskOutputs, int, int]]:
@@ -212,6 +225,29 @@ def segment_maps(
         return decoded
 
     return stitch(engine, unit, decode, *size, step)
+
+
+def new_labels(stitched: Stitched, concept: str, mask_from: float, presence_from: float) -> np.ndarray:
+    """Instances of a built-in concept beyond the first five, ``(H, W)`` int32.
+
+    Args:
+        mask_from: probability from which a pixel belongs to the mask.
+        presence_from: what lies in tiles with a lower presence only is removed, from regions by the pixel, else whole.
+    """
+    maps, split = stitched.maps, replace(stitched.split, threshold=mask_from)
+    if needs_border(concept) and len(maps) == 3:
+        labels = separate_large(maps, split, separator=bodies)
+    else:
+        labels = concept_labels(maps[:1].astype(np.float32) / 255, concept, split, mask_from)
+    if concept in REGIONS:
+        y, x = np.nonzero(labels)
+        there = stitched.presence_at(x.astype(np.float64), y.astype(np.float64)) >= presence_from
+        labels[y[~there], x[~there]] = 0
+        return labels
+    boxes = boxes_of(labels)
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    there = stitched.presence_at(middle[:, 0], middle[:, 1]) >= presence_from
+    return labels if there.all() else renumbered(labels, there)
 
 
 def measured(
@@ -234,21 +270,25 @@ def measured(
     """
     extra: dict[str, np.ndarray] = {}
     custom = engine.vocabulary.own_concept(concept)
-    if concept == "substrate":
+    config = engine.model.config
+    threshold = config.presence_threshold.get(concept, PRESENCE_THRESHOLD)
+    new = custom is None and is_new(concept)
+    if new:
+        labels = new_labels(stitched, concept, mask_threshold(config, concept), threshold)
+    elif concept == "substrate":
         labels = (stitched.maps[0] > 127).astype(np.int32)
     elif custom is not None:
         labels = custom_labels(stitched.maps[0] / np.float32(255), custom, stitched.split.smallest)
     elif concept in SUPPORT:
         whole = LargeView(engine, view.pixels, view.features, particles)
         labels, extra = whole.structures(concept, stitched.maps[0])
-    if concept != "substrate":
+    if concept != "substrate" and not new:
         boxes = boxes_of(labels)
-        threshold = engine.model.config.presence_threshold.get(concept, PRESENCE_THRESHOLD)
         there = stitched.presence_at((boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2) >= threshold
         if not there.all():
             labels = renumbered(labels, there)
             extra = {name: values[there] for name, values in extra.items()}
-    properties = particle_properties(labels, view.pixels) | extra
+    properties = concept_properties(labels, concept if custom is None else "", view.pixels) | extra
     return TargetInstances(concept, labels, properties, stitched.score, float(stitched.presence.max()))
 
 
@@ -295,7 +335,7 @@ class TiledSegmenter:
         del all_particles
         found = []
         for k, (concept, one) in enumerate(zip(concepts, stitched, strict=True), 1):
-            labels = separate_large(one.maps, one.split) if len(one.maps) == 3 else None
+            labels = separate_large(one.maps, one.split) if concept == "particle" else None
             found.append(measured(engine, view, concept, one, labels, particles))
             if step:
                 step(k, len(concepts))

@@ -41,7 +41,16 @@ _COLUMNS: dict[str, tuple[str, int | None]] = {
     "gap": ("gap", 1),
     "neck_width": ("neck_width", 1),
     "neck_ratio": ("neck_ratio", None),
+    "thickness": ("thickness", 1),
+    "thickness_min": ("thickness_min", 1),
+    "thickness_max": ("thickness_max", 1),
+    "opening": ("opening", 1),
+    "opening_max": ("opening_max", 1),
+    "feret_max": ("feret_max", 1),
+    "feret_min": ("feret_min", 1),
 }
+_ALONG_AXIS = {"length": ("length", 1), "width": ("width", 1)}
+"""Columns of lengths and widths along an axis; the caliper diameters are properties of their own then."""
 _SUMMARISED = ("diameter", "area", "length", "width", "perimeter", "circularity", "aspect_ratio")
 
 
@@ -69,7 +78,10 @@ def column(name: str, unit: str = "px") -> str:
         raise InputError(f"Unknown property {name!r}; choose one of {', '.join(_COLUMNS)}.")
     if unit not in ("px", "nm"):
         raise InputError(f"Unknown unit {unit!r}; choose px or nm.")
-    base, power = _COLUMNS[name]
+    return _column(*_COLUMNS[name], unit)
+
+
+def _column(base: str, power: int | None, unit: str) -> str:
     return base if power is None else f"{base}_{unit}{'2' if power == 2 else ''}"
 
 
@@ -117,18 +129,22 @@ def particle_table(properties: Mapping[str, np.ndarray], pixel_size_nm: float | 
     Parameters
     ----------
     properties
-        From :func:`lisa_micro.measure.particles.particle_properties`.
+        From :func:`lisa_micro.measure.particles.particle_properties`, or from
+        :func:`lisa_micro.measure.structures.concept_properties`: lengths and widths along an axis are in the columns
+        ``length`` and ``width`` of the table, beside the caliper diameters.
     pixel_size_nm
         Edge length of a pixel in nm.
     """
     import pandas as pd
 
     scale = check_pixel_size(pixel_size_nm)
-    table = {column(name): values for name, values in properties.items()}
+    names = _COLUMNS | (_ALONG_AXIS if "feret_max" in properties else {})
+    table = {_column(*names[name], "px"): values for name, values in properties.items()}
     if scale is not None:
-        powers = {name: _COLUMNS[name][1] for name in properties}
         table |= {
-            column(name, "nm"): properties[name] * scale**power for name, power in powers.items() if power is not None
+            _column(base, power, "nm"): properties[name] * scale**power
+            for name, (base, power) in ((name, names[name]) for name in properties)
+            if power is not None
         }
     return pd.DataFrame(table)
 

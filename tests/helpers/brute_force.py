@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 
 from lisa_micro.language.program import syntax as s
-from lisa_micro.measure import particle_properties
+from lisa_micro.measure.structures import concept_properties
 
 NM = {"nm": 1.0, "um": 1000.0, "A": 0.1, "nm2": 1.0, "um2": 1e6}
 AREAS = ("area",)
@@ -78,7 +78,7 @@ class Scene:
 
     @cache  # noqa: B019
     def measured(self, concept: str) -> dict[str, np.ndarray]:
-        return particle_properties(self.labels[concept], self.pixels)
+        return concept_properties(self.labels[concept], concept, self.pixels)
 
     def value(self, prop: str, concept: str, k: int) -> float:
         spot = self.of(concept)[k]
@@ -96,7 +96,8 @@ class Scene:
             return float(np.mean([self.pixels[p] for p in spot]))
         if prop in ("neck width", "neck radius") and concept == "neck":
             return math.sqrt(2 * len(spot)) / (2 if prop == "neck radius" else 1)
-        if prop in ("thickness", "opening") or (concept == "neck" and prop == "neck ratio"):
+        unmeasured = prop in ("thickness", "opening") and prop not in self.measured(concept)
+        if unmeasured or (concept == "neck" and prop == "neck ratio"):
             raise CannotTell(prop)
         key = {"neck radius": "neck_width"}.get(prop, prop.replace(" ", "_"))
         found = self.measured(concept)
@@ -105,7 +106,8 @@ class Scene:
 
     def values(self, prop: str, concept: str, kept) -> dict[int, float]:
         if not self.of(concept):
-            if prop in ("thickness", "opening") or (concept == "neck" and prop == "neck ratio"):
+            unmeasured = prop in ("thickness", "opening") and prop not in self.measured(concept)
+            if unmeasured or (concept == "neck" and prop == "neck ratio"):
                 raise CannotTell(prop)
             return {}
         return {k: self.value(prop, concept, k) for k in kept}

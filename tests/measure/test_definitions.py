@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import lisa_micro.measure
+import lisa_micro.measure.structures
 import lisa_micro.metrics
 
-PACKAGES = (lisa_micro.measure, lisa_micro.metrics)
+PACKAGES = (lisa_micro.measure, lisa_micro.measure.structures, lisa_micro.metrics)
 MODULES = [f"{package.__name__}.{m.name}" for package in PACKAGES for m in pkgutil.iter_modules(package.__path__)]
 FUNCTIONS = [
     (f"{package.__name__}.{name}", getattr(package, name))

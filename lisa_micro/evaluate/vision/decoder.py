@@ -10,17 +10,11 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from lisa_micro.assistant.assistant import Assistant
-from lisa_micro.assistant.targets import (
-    COMPONENTS,
-    PRESENCE_THRESHOLD,
-    REGIONS,
-    ImageView,
-    connected_components,
-    split_of,
-)
+from lisa_micro.assistant.concept_labels import is_new, mask_threshold
+from lisa_micro.assistant.targets import PRESENCE_THRESHOLD, ImageView
 from lisa_micro.geometry import resample_nearest
 from lisa_micro.io.contrast import to_unit_range
-from lisa_micro.large_images.tiled import HALO_SHARE, stitch
+from lisa_micro.large_images.tiled import HALO_SHARE, new_labels, stitch
 from lisa_micro.models.lisa.exemplars import POSITIVE, side_for
 from lisa_micro.models.lisa.instances import separate
 from lisa_micro.models.lisa.mask_head import MaskOutputs
@@ -93,13 +87,10 @@ class Eyes:
             return [(self.engine.decode_concept(features, number), 0, 3)]
 
         seen = stitch(self.engine, to_unit_range(pixels), decode, tile, int(HALO_SHARE * tile))[0]
+        if is_new(concept):
+            return new_labels(seen, concept, mask_threshold(self.config, concept), threshold)
         maps = seen.maps.astype(np.float32) / 255
-        if concept in REGIONS:
-            labels = (maps[0] > 0.5).astype(np.int32)
-        elif concept in COMPONENTS:
-            labels = connected_components(maps[0], seen.split.smallest)
-        else:
-            labels = separate(maps[0], maps[1], maps[2], split_of(concept, seen.split))
+        labels = separate(maps[0], maps[1], maps[2], seen.split)
         y, x = np.nonzero(labels)
         if not len(y):
             return labels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -81,6 +81,8 @@ class LisaConfig(BaseModel):
         work_side: longest side, px, at which the SAM tower sees a micrograph (larger ones are scaled down).
         least_side: micrographs whose longest side is below this are scaled up to it.
         presence_threshold: probability below which a target counts as not there, per concept.
+        mask_threshold: probability from which a pixel belongs to a built-in concept beyond the first five, per concept;
+            0.5 where none is given.
         built_in: concepts that the mask decoder was shipped with, in the order of its class embeddings.
         concepts: name of each concept that users taught, in the order of the class embeddings behind the built-in ones.
         exemplars: whether the model has an exemplar encoder.
@@ -110,6 +112,7 @@ class LisaConfig(BaseModel):
     work_side: int = Field(640, ge=64, le=1024)
     least_side: int = Field(256, ge=32)
     presence_threshold: dict[str, float] = {}
+    mask_threshold: dict[str, Annotated[float, Field(gt=0, lt=1)]] = {}
     built_in: tuple[str, ...] = CONCEPTS
     concepts: dict[str, OwnConcept] = {}
     exemplars: bool = False
@@ -126,6 +129,9 @@ class LisaConfig(BaseModel):
         assert self.vocabulary
         if self.built_in[: len(CONCEPTS)] != CONCEPTS or len(set(self.built_in)) < len(self.built_in):
             raise ValueError(f"built_in must begin with {', '.join(CONCEPTS)} and name each concept once")
+        fixed = sorted(set(self.mask_threshold) - set(self.built_in[len(CONCEPTS) :]))
+        if fixed:
+            raise ValueError(f"mask_threshold names {', '.join(fixed)}: no built-in concept beyond the first five")
         strange = sorted(set(self.own_decoder) - self.concepts.keys())
         if strange:
             raise ValueError(f"own_decoder names {', '.join(strange)}, which concepts does not have")

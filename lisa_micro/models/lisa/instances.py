@@ -91,6 +91,96 @@ def separate(
     return drop_small(labels, config.smallest)
 
 
+@dataclass(frozen=True)
+class BodyConfig:
+    """How bodies of any shape are separated.
+
+    seed: a component of the mask is kept where its probability reaches this somewhere (hysteresis, as in Canny, IEEE
+        Trans. Pattern Anal. Mach. Intell. 8 (1986) 679).
+    border: two pieces stay apart where the mean of the border map along their contact is at least this.
+    neck: so they do where the contact is shorter than this share of the diameter of the largest disc in the smaller
+        piece.
+    """
+
+    seed: float = 0.5
+    border: float = 0.5
+    neck: float = 0.6
+
+
+def bodies(
+    mask: np.ndarray,
+    distance: np.ndarray,
+    border: np.ndarray,
+    split: SplitConfig | None = None,
+    config: BodyConfig | None = None,
+) -> np.ndarray:
+    """Instances that need not be convex: connected components of the mask, split where the maps show a border or where
+    the mask has a neck.
+
+    The distance map of a large body that is not convex has several maxima, so its watershed (:func:`separate`) cuts it
+    into pieces. Pieces in contact are joined again unless there is evidence between them; no piece is dropped for being
+    unsure, since a component with one sure pixel is kept whole.
+
+    Args:
+        mask, distance, border: ``(H, W)`` probabilities 0..1.
+        split: threshold of the mask and lengths of the watershed, px of the maps; its certainty and peak, which are
+            those of particles, are not used.
+        config: what counts as evidence.
+
+    Returns:
+        ``(H, W)`` int32 labels, 1..n without gaps.
+    """
+    split, config = split or SplitConfig(), config or BodyConfig()
+    inside = hysteresis(mask, split.threshold, config.seed)
+    if not inside.any():
+        return np.zeros(mask.shape, np.int32)
+    every = replace(split, certainty=0.0, peak=0.0, smallest=0)
+    pieces = separate(np.where(inside, mask, 0), distance, border, every)
+    return drop_small(join_pieces(pieces, border, config), split.smallest)
+
+
+def hysteresis(mask: np.ndarray, low: float, high: float) -> np.ndarray:
+    """``(H, W)`` bool: components of the pixels above ``low`` that have a pixel above ``high``; all where ``high`` is
+    not above ``low``."""
+    inside = mask > low
+    if high <= low:
+        return inside
+    parts, count = ndimage.label(inside, np.ones((3, 3)))
+    sure = np.zeros(count + 1, bool)
+    sure[np.unique(parts[mask > high])] = True
+    sure[0] = False
+    return sure[parts]
+
+
+def join_pieces(pieces: np.ndarray, border: np.ndarray, config: BodyConfig) -> np.ndarray:
+    """Join pieces ``(H, W)`` int32, 1..n, that are in contact without a border or a neck between them."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = int(pieces.max(initial=0))
+    if n < 2:
+        return pieces
+    radius = np.r_[0.0, ndimage.maximum(ndimage.distance_transform_edt(pieces > 0), pieces, np.arange(1, n + 1))]
+    keys, evidence = [], []
+    for one, two in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        a, b = pieces[one], pieces[two]
+        meet = (a != b) & (a > 0) & (b > 0)
+        a, b = a[meet].astype(np.int64), b[meet].astype(np.int64)
+        keys.append(np.minimum(a, b) * (n + 1) + np.maximum(a, b))
+        evidence.append(np.maximum(border[one][meet], border[two][meet]))
+    pair, which, count = np.unique(np.concatenate(keys), return_inverse=True, return_counts=True)
+    low, high = pair // (n + 1), pair % (n + 1)
+    mean = np.bincount(which, np.concatenate(evidence)) / np.maximum(count, 1)
+    # steps of a contact line along the grid are 4 / pi times its length on average
+    contact = count * np.pi / 4
+    joined = (mean < config.border) & (contact >= config.neck * 2 * np.minimum(radius[low], radius[high]))
+    graph = coo_array((np.ones(int(joined.sum())), (low[joined], high[joined])), shape=(n + 1, n + 1))
+    group = connected_components(graph, directed=False)[1].astype(np.int32)
+    numbers = np.zeros(int(group.max()) + 1, np.int32)
+    numbers[np.unique(group[1:])] = np.arange(1, len(np.unique(group[1:])) + 1)
+    return np.where(pieces > 0, numbers[group[pieces]], 0).astype(np.int32)
+
+
 def connected(mask: np.ndarray, smallest: int = 12, threshold: float = 0.5) -> np.ndarray:
     """Connected components of a probability map, ``(H, W)`` int32."""
     labels, _ = ndimage.label(mask > threshold, np.ones((3, 3)))
