@@ -48,7 +48,9 @@ def chat_command(turns: Sequence[Turn], image: str, out: str, preset: str) -> st
         out: path of the folder that gets one folder per turn.
         preset: of the assistant.
     """
-    prompts = " ".join(shlex.quote(turn.answer.prompt) for turn in turns)
+    # a line "?" takes the other reading of the request before it, as the button in the page does
+    lines = [line for turn in turns for line in (turn.answer.prompt, *["?"] * (turn.readings % 2))]
+    prompts = " ".join(map(shlex.quote, lines))
     options = command_options(preset, turns[0].given_nm)
     return f"printf '%s\\n' {prompts} | lisa-micro chat {shlex.quote(image)} --out {shlex.quote(out)}{options} --force"
 

@@ -25,6 +25,7 @@ from lisa_micro_app.state.conversation import (
     choose_picture,
     with_picture,
     with_pixel_size,
+    with_reading,
     with_turn,
     without_last,
 )
@@ -202,6 +203,7 @@ class Pending:
         place: number of requests ahead; 0 while it is being answered.
         seconds: time so far.
         loading: whether the model is still loading.
+        again: number of the turn whose answer is being replaced; ``None``: a new request.
     """
 
     words: str
@@ -210,6 +212,7 @@ class Pending:
     place: int = 0
     seconds: int = 0
     loading: bool = False
+    again: int | None = None
 
     @property
     def status(self) -> str:
@@ -269,6 +272,50 @@ def ask(session: Session, queue: JobQueue, words: object, limits: Limits) -> Ite
     done = job.outcome()
     session.conversation = done.conversation
     session.state = with_turn(session.state, picture, done.answer, done.seconds, limits.turns)
+
+
+def reinterpret(session: Session, queue: JobQueue, number: object) -> Iterator[Pending]:
+    """Replace an answer by that of the other reading that it offers. Yields the progress; at the end the new answer,
+    which offers the former reading, has the place and the number of the old one.
+
+    Args:
+        session: whose answer.
+        queue: of the app.
+        number: of the turn, which must be the last one about its micrograph.
+
+    Raises:
+        InputError: there is no such answer, it offers no other reading, a later one depends on it, a request is still
+            being answered, or the model cannot answer.
+    """
+    turn = next((turn for turn in session.state.turns if turn.number == number), None)
+    if turn is None:
+        raise InputError("This answer is no longer part of the conversation.")
+    reading = turn.answer.alternative
+    if reading is None:
+        raise InputError("There is no other reading of this request; ask again in other words.")
+    about = session.state.about(turn.picture)
+    if about[-1] is not turn:
+        raise InputError("Later requests refer to this answer; undo them first, or ask again in other words.")
+    if session.job is not None and not session.job.finished:
+        raise still_answering()
+    history, previous = tuple(one.answer for one in about), session.conversation
+
+    def task(job: Job[_Answered]) -> _Answered:
+        start = time.perf_counter()
+        conversation = continue_conversation(queue.assistant, turn.micrograph, history, previous)
+        conversation.progress = lambda stage, done, total: job.step(f"{stage}: {done} of {total}")
+        job.step("Segmenting the other reading")
+        return _Answered(conversation.reinterpret(reading), conversation, time.perf_counter() - start)
+
+    job = queue.submit(task)
+    session.job, session.asked = job, ""
+    yield from job_progress(job, queue, Pending(turn.answer.prompt, turn.name, again=turn.number))
+    if job.cancelled:
+        return
+    done = job.outcome()
+    session.conversation = done.conversation
+    session.correction.forget(turn.number)
+    session.state = with_reading(session.state, turn, done.answer, done.seconds)
 
 
 P = TypeVar("P", bound=Pending)

@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.results.answer import Answer, Reading, Segmentation
 from lisa_micro.types import InputError, Micrograph
 
 Progress = Callable[[str, int, int], None]
@@ -118,6 +118,18 @@ class Conversation(Protocol):
 
         Raises:
             InputError: an empty prompt. The conversation stays as it was.
+        """
+        ...
+
+    def reinterpret(self, reading: Reading) -> Answer:
+        """Replace the last answer by that of another reading of its request.
+
+        Args:
+            reading: such as :attr:`lisa_micro.results.answer.Answer.alternative`. The new answer offers the reading
+                that it replaces.
+
+        Raises:
+            InputError: there is no answer yet, or the model does not write programs that can be read in another way.
         """
         ...
 

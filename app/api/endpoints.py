@@ -17,7 +17,17 @@ from lisa_micro_app.api import videos as program_videos
 from lisa_micro_app.api.programs import Programs
 from lisa_micro_app.pages.parts import App
 
-TOOLS = ("open_session", "segment", "measure", "compare", "correct", "track", "ask_video", "close_session")
+TOOLS = (
+    "open_session",
+    "segment",
+    "reinterpret",
+    "measure",
+    "compare",
+    "correct",
+    "track",
+    "ask_video",
+    "close_session",
+)
 """Names of the endpoints."""
 
 P = ParamSpec("P")
@@ -58,11 +68,15 @@ def build(app: App) -> None:
     def segment(session: str, image: str, prompt: str, pixel_size_nm: float | None = None, rows: int = 50) -> dict:
         """Segment and measure what the words ask for in an electron micrograph, and answer in a sentence.
 
-        Understands particles (grains, crystallites), necks between sintered particles, pores, agglomerates and the
-        substrate, with conditions (the three largest, touching the border, diameter above 20 nm) and questions about
-        measurements (how many, mean diameter, area fraction). Later requests about the same image in a session can
-        refer to earlier ones ("only those in the left half"). `found` is false if the image contains nothing of the
-        kind. Every number is measured on the image. Addresses in the result are relative to the address of the app.
+        Understands particles (crystallites), necks between sintered particles, pores, agglomerates, the substrate and
+        other things of micrographs, with conditions that can be combined (all but the three largest, touching a neck,
+        diameter above 1.5 times the mean), questions about measurements (how many, mean diameter, percentage in
+        contact) and plots (histogram, cumulative distribution, scatter plot). Later requests about the same image in a
+        session can refer to earlier ones ("only those in the left half"). `found` is false if nothing was selected;
+        `refusal` says why: "absent" (not in this image), "unknown" (never learned) or "cannot" (not a request for
+        this tool). `understood` says what the request was taken to mean, `confidence` (0 to 1) how surely; if
+        `alternative` is given, ask the user whether that was meant, and call reinterpret. Every number is measured on
+        the image. Addresses in the result are relative to the address of the app.
 
         Args:
             session: What open_session returned as `session`.
@@ -72,9 +86,26 @@ def build(app: App) -> None:
             rows: Maximum number of instances in each table; the summary and the label image have all of them.
 
         Returns:
-            answer (its number, for measure and correct), image, reply, found, values, segments, overlay, notes
+            answer (its number, for measure, correct and reinterpret), image, reply, found, understood, confidence,
+            alternative, refusal, values, segments, plots (with PNG and CSV addresses and values), overlay, notes
         """
         return programs.segment(programs.session(session), image, prompt, pixel_size_nm, rows)
+
+    def reinterpret(session: str, answer: int, rows: int = 50) -> dict:
+        """Replace an earlier answer by that of the other reading that it offers as `alternative`.
+
+        The answer keeps its number; its `alternative` is then the reading that was replaced, so that calling this again
+        takes it back. Only the last answer about an image can be replaced, because later ones refer to it.
+
+        Args:
+            session: What open_session returned as `session`.
+            answer: Number of the answer (`answer` in the result of segment).
+            rows: Maximum number of instances in each table.
+
+        Returns:
+            the same as segment
+        """
+        return programs.reinterpret(programs.session(session), answer, rows)
 
     def measure(
         session: str,
@@ -212,5 +243,5 @@ def build(app: App) -> None:
         programs.close(session)
         return {"closed": True}
 
-    for function in (open_session, segment, measure, compare, correct, track, ask_video, close_session):
+    for function in (open_session, segment, reinterpret, measure, compare, correct, track, ask_video, close_session):
         gr.api(with_api_errors(function), api_name=function.__name__, concurrency_limit=None)

@@ -16,10 +16,13 @@ import pandas as pd
 
 from lisa_micro import measure as measuring
 from lisa_micro.correction.replay import log_text, make_log
+from lisa_micro.execution import PlotData
 from lisa_micro.io import write_labels
-from lisa_micro.results.answer import Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.results.export import reading_record
 from lisa_micro.types import InputError, Micrograph
 from lisa_micro.viz import draw_overlay
+from lisa_micro.viz.answer_plots import plot_png, plot_record, plot_table
 from lisa_micro_app import handlers
 from lisa_micro_app.jobs import JobQueue
 from lisa_micro_app.limits import Limits
@@ -138,6 +141,20 @@ class Programs:
         if turn is None:
             raise InputError("The request was cancelled.")
         return answer_record(session, turn, rows)
+
+    def reinterpret(self, session: Session, answer: object, rows: int) -> dict[str, Any]:
+        """Replace an answer by that of the other reading that it offers; return :func:`answer_record`.
+
+        Raises:
+            InputError: as :func:`lisa_micro_app.handlers.reinterpret`.
+        """
+        turn = self._turn(session, answer)
+        for _ in handlers.reinterpret(session, self.queue, turn.number):
+            pass
+        new = self._turn(session, turn.number)
+        if new.readings == turn.readings:
+            raise InputError("The request was cancelled.")
+        return answer_record(session, new, rows)
 
     def measure_answer(self, session: Session, answer: object, segment: int, rows: int) -> dict[str, Any]:
         """Measure a segment of an earlier answer.
@@ -297,14 +314,35 @@ def answer_record(session: Session, turn: Turn, rows: int) -> dict[str, Any]:
         "prompt": answer.prompt,
         "reply": answer.text,
         "found": bool(answer.segments),
+        "understood": answer.understood,
+        "confidence": answer.confidence,
+        "alternative": reading_record(answer.alternative),
+        "refusal": answer.refusal,
         "values": [
             {"measure": v.measure, "value": v.value if np.isfinite(v.value) else None, "unit": v.unit}
             for v in answer.values
         ],
         "segments": [_segment_record(session, segment, rows) for segment in answer.segments],
+        "plots": [_plot_record(session, answer, plot, rows) for plot in answer.plots],
         "overlay": _overlay(session, image, answer.segments),
         "notes": list(notes),
         "seconds": round(turn.seconds, 2),
+    }
+
+
+def _plot_record(session: Session, answer: Answer, plot: PlotData, rows: int) -> dict[str, Any]:
+    """The numbers of a plot, at most ``rows`` of each series, with the addresses of its picture and its table."""
+    most, record = _most(rows), plot_record(plot)
+    for series in record["series"]:
+        for name in {"values", "against"} & set(series):
+            series[name] = [plain_value(value) for value in series[name][:most]]
+        series["values_left_out"] = max(0, series["n"] - most)
+    if plot.problem:
+        return record | {"png": None, "csv": None}
+    picture, table = plot_png(plot, answer.plot_colours(plot)), plot_table(plot).to_csv(index=False)
+    return record | {
+        "png": session.put(picture, "image/png", "plot.png"),
+        "csv": session.put(table.encode("utf-8"), "text/csv", "plot.csv"),
     }
 
 
@@ -349,13 +387,17 @@ def _measure_record(
 def table_record(table: pd.DataFrame, rows: int) -> dict[str, Any]:
     """A table as plain data: ``columns`` (names with units), ``rows`` (numbers, text, booleans, null) and
     ``rows_left_out``."""
-    most = max(0, min(int(rows), _MAX_ROWS))
+    most = _most(rows)
     shown = table.head(most).astype(object)
     return {
         "columns": list(table.columns),
         "rows": [[plain_value(value) for value in row] for row in shown.itertuples(index=False)],
         "rows_left_out": max(0, len(table) - most),
     }
+
+
+def _most(rows: int) -> int:
+    return max(0, min(int(rows), _MAX_ROWS))
 
 
 def plain_value(value: object) -> object:

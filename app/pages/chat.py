@@ -13,6 +13,7 @@ from lisa_micro_app.pages.parts import QUICK, App, part, to_download
 from lisa_micro_app.state import conversation as state
 from lisa_micro_app.state.session import Session
 from lisa_micro_app.views import turns as views
+from lisa_micro_app.views.answer_plots import answer_figure, has_plots
 from lisa_micro_app.views.charts import chart_choices, distribution
 
 
@@ -34,7 +35,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
                 label="Pixel size (nm)", info="of the open micrograph", max_lines=1, elem_id="lm-pixelsize"
             )
         with gr.Column(scale=6, min_width=400):
-            chat = part("chat", ("turn", "suggested"))
+            chat = part("chat", ("turn", "suggested", "other"))
             words = gr.Textbox(
                 show_label=False,
                 placeholder="Ask in your own words, for example: segment the necks wider than 5 nm",
@@ -50,12 +51,13 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
                 undo = gr.Button("Undo", min_width=80, elem_id="lm-undo")
                 clear = gr.Button("Clear", min_width=80, elem_id="lm-clear")
                 save = gr.Button("Download", min_width=100, elem_id="lm-save")
+            answer_plot = gr.Plot(show_label=False, elem_id="lm-answerplot", visible=False)
             gr.HTML('<h2 class="lm-section">Measurements</h2>', apply_default_css=False, elem_classes="lm-part")
             measures = part("measures")
             quantity = gr.Dropdown(label="Size distribution of", choices=[], elem_id="lm-quantity", visible=False)
             plot = gr.Plot(show_label=False, elem_id="lm-plot", visible=False)
 
-    everything = [chat, viewer, pixel_size, measures, quantity, plot]
+    everything = [chat, viewer, pixel_size, answer_plot, measures, quantity, plot]
 
     def whole(session: Session, notice: str = "", viewer_notice: str = "") -> list[Any]:
         turn = session.state.turn
@@ -71,6 +73,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
                 info=views.pixel_size_words(session.state),
                 visible=picture is not None,
             ),
+            gr.update(value=answer_figure(turn) if turn and has_plots(turn) else None, visible=has_plots(turn)),
             views.measure_view(session, limits),
             gr.update(choices=choices, value=key, visible=bool(choices)),
             gr.update(value=distribution(turn, key) if choices else None, visible=bool(choices)),
@@ -137,20 +140,25 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
     # a request also changes the text field and the buttons
     asking = [*everything, words, send, stop]
 
-    def ask(text: str, request: gr.Request) -> Iterator[list[Any]]:
-        session = app.session(request)
+    def follow(session: Session, progress: Iterator[handlers.Pending], text: str | None = None) -> Iterator[list[Any]]:
+        """Show the progress of a request, then its answer. text: what was typed, which returns for editing if the
+        request fails; ``None`` leaves the text field alone."""
         rest = [gr.skip()] * (len(everything) - 1)
-        busy = [gr.update(value=""), gr.update(visible=False), gr.update(visible=True)]
-        free = [gr.skip(), gr.update(visible=True), gr.update(visible=False)]
+        cleared, back = (gr.skip(), gr.skip()) if text is None else (gr.update(value=""), gr.update(value=text))
+        busy = [cleared, gr.update(visible=False), gr.update(visible=True)]
+        free = [gr.update(visible=True), gr.update(visible=False)]
         try:
-            for pending in handlers.ask(session, app.queue, text, limits):
+            for pending in progress:
                 yield [views.chat_view(session, pending), *rest, *busy]
                 busy = [gr.skip()] * 3
         except InputError as error:
-            # the text returns for editing
-            yield [*whole(session, str(error)), gr.update(value=text), *free[1:]]
+            yield [*whole(session, str(error)), back, *free]
             return
-        yield [*whole(session), *free]
+        yield [*whole(session), gr.skip(), *free]
+
+    def ask(text: str, request: gr.Request) -> Iterator[list[Any]]:
+        session = app.session(request)
+        yield from follow(session, handlers.ask(session, app.queue, text, limits), text)
 
     words.submit(ask, words, asking, **QUICK)
     send.click(ask, words, asking, **QUICK)
@@ -159,6 +167,12 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
         yield from ask(str(event._data.get("words", "")), request)
 
     chat.suggested(suggested, None, asking, **QUICK)
+
+    def other(event: gr.EventData, request: gr.Request) -> Iterator[list[Any]]:
+        session = app.session(request)
+        yield from follow(session, handlers.reinterpret(session, app.queue, event._data.get("number")))
+
+    chat.other(other, None, asking, **QUICK)
 
     def stopped(request: gr.Request) -> None:
         handlers.stop(app.session(request))

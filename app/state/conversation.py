@@ -43,6 +43,7 @@ class Turn:
         colours: ``#rrggbb`` of each segment.
         seconds: time that the answer took.
         given_nm: pixel size as typed by the user at that time, or ``None``.
+        readings: how often the answer was replaced by that of another reading of the request.
     """
 
     number: int
@@ -53,6 +54,12 @@ class Turn:
     colours: tuple[str, ...]
     seconds: float = 0.0
     given_nm: float | None = None
+    readings: int = 0
+
+    @property
+    def key(self) -> str:
+        """Name of this answer within the session; it changes when the answer is replaced."""
+        return f"{self.picture}-{self.number}{f'-{self.readings}' if self.readings else ''}"
 
 
 @dataclass(frozen=True)
@@ -153,6 +160,24 @@ def with_turn(state: State, picture: Picture, answer: Answer, seconds: float, ke
     )
     shown = number if state.current == picture.key else state.shown
     return replace(state, turns=(*state.turns, turn)[-keep:], shown=shown, counted=number)
+
+
+def with_reading(state: State, turn: Turn, answer: Answer, seconds: float) -> State:
+    """Replace the answer of a turn by that of another reading of its request, and show it. The turn keeps its number.
+
+    Args:
+        state: the conversation.
+        turn: the turn; nothing changes if it was undone in the meantime.
+        answer: the new answer.
+        seconds: time that it took.
+    """
+    if not any(one.number == turn.number for one in state.turns):
+        return state
+    colours = layer_colours(len(answer.segments))
+    new = replace(turn, answer=answer, colours=colours, seconds=seconds, readings=turn.readings + 1)
+    turns = tuple(new if one.number == turn.number else one for one in state.turns)
+    shown = turn.number if state.current == turn.picture else state.shown
+    return replace(state, turns=turns, shown=shown)
 
 
 def without_last(state: State) -> tuple[State, str]:

@@ -67,6 +67,11 @@ class CorrectionState:
     measured: Measured | None = None
     views: int = 0
 
+    def forget(self, number: int) -> None:
+        """Drop the corrections of a turn whose answer was replaced."""
+        self.edits = {key: edit for key, edit in self.edits.items() if key[0] != number}
+        self.accepted -= {number}
+
     def without_conversation(self) -> CorrectionState:
         """The state after the conversation is cleared."""
         return CorrectionState(example_count=self.example_count)

@@ -1,7 +1,7 @@
 /* The conversation, measurements, results of a comparison, state of the model, downloads. */
 (() => {
   "use strict";
-  const { el, on, tell } = window.lisaMicro.parts;
+  const { el, icon, on, tell } = window.lisaMicro.parts;
   const kinds = window.lisaMicro.kinds;
   const ink = (hex) => {
     /* dark enough for text on white */
@@ -33,23 +33,25 @@
       },
       el("span", { class: "lm-words" }, ...words),
       chips.length ? el("span", { class: "lm-chips" }, ...chips) : null,
+      turn.plots.length ? el("span", { class: "lm-chips" }, ...turn.plots.map((name) => el("span", { class: "lm-chip lm-plotchip" }, icon("plot"), name))) : null,
       ...turn.notes.map((note) => el("span", { class: "lm-note" }, note)),
       el("span", { class: "lm-meta" }, `${several ? `${turn.image} · ` : ""}${turn.seconds} s${turn.shown && turn.chips.length ? " · shown" : ""}`));
-      return [el("div", { class: "lm-ask" }, turn.prompt), reply];
+      const doubt = turn.doubt && turn.doubt.open ? el("div", { class: "lm-doubt" }, el("span", {}, turn.doubt.question),
+        el("button", { type: "button", class: "lm-button", "data-other": turn.number, title: "Replace this answer", onclick: () => trigger("other", { number: turn.number }) }, turn.doubt.reading)) : null;
+      return [el("div", { class: "lm-ask" }, turn.prompt), reply, doubt].filter(Boolean);
     };
     let last = "";
     return (value) => {
-      const nodes = value.turns.flatMap((turn) => drawTurn(turn, value.several));
+      const working = () => el("div", { class: "lm-reply lm-working", role: "status" }, el("span", { class: "lm-dots" }, el("i"), el("i"), el("i")), el("span", {}, value.pending.stage), el("span", { class: "lm-meta" }, `${value.pending.seconds} s`));
+      const again = value.pending ? value.pending.again : null;
+      const nodes = value.turns.flatMap((turn) => turn.number === again ? [el("div", { class: "lm-ask" }, turn.prompt), working()] : drawTurn(turn, value.several));
       if (!value.turns.length && !value.pending) {
         nodes.push(el("div", { class: "lm-hello" },
           el("b", {}, value.open ? "Ask about the micrograph" : "Talk to a micrograph"),
           el("span", {}, value.open ? "Counts and sizes are measured on the image; numbers in a reply are never guessed." : "Open a file or click a sample, then ask what to segment or measure."),
           value.suggestions.length ? el("div", { class: "lm-suggestions" }, ...value.suggestions.map((words) => el("button", { class: "lm-button", type: "button", onclick: () => trigger("suggested", { words }) }, words))) : null));
       }
-      if (value.pending) {
-        nodes.push(el("div", { class: "lm-ask" }, value.pending.prompt),
-          el("div", { class: "lm-reply lm-working", role: "status" }, el("span", { class: "lm-dots" }, el("i"), el("i"), el("i")), el("span", {}, value.pending.stage), el("span", { class: "lm-meta" }, `${value.pending.seconds} s`)));
-      }
+      if (value.pending && again === null) nodes.push(el("div", { class: "lm-ask" }, value.pending.prompt), working());
       if (value.notice) nodes.push(el("div", { class: "lm-notice", role: "alert" }, value.notice));
       list.replaceChildren(...nodes);
       const now = `${value.turns.length}|${Boolean(value.pending)}|${value.notice}`;

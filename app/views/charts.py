@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lisa_micro.viz.answer_plots import bin_edges
 from lisa_micro_app.state.conversation import Turn
 from lisa_micro_app.views.tables import BODY, NECK, Quantity, header, quantities, unit_of, values_of
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-_INK, _MUTED, _GRID = "#1c2733", "#5b6b7b", "#e5eaf0"
+INK, MUTED, GRID = "#1c2733", "#5b6b7b", "#e5eaf0"
 _NO_CHART = ("touches_border",)
 
 
@@ -24,20 +25,6 @@ def chart_choices(turn: Turn | None) -> list[tuple[str, str]]:
             for quantity in quantities(segment):
                 seen.setdefault(quantity.key, quantity)
     return [(q.name, key) for key, q in seen.items() if key not in _NO_CHART]
-
-
-def bin_edges(values: np.ndarray) -> np.ndarray:
-    """Edges of 5 to 60 histogram bins by the rule of Freedman and Diaconis."""
-    if len(values) == 0:
-        return np.array([0.0, 1.0])
-    low, high = float(values.min()), float(values.max())
-    if not high > low:
-        pad = abs(low) * 0.05 or 0.5
-        return np.linspace(low - pad, high + pad, 6)
-    q25, q75 = np.percentile(values, [25, 75])
-    width = 2 * (q75 - q25) / len(values) ** (1 / 3)
-    number = (high - low) / width if width > 0 else np.sqrt(len(values))
-    return np.linspace(low, high, int(np.clip(np.ceil(number), 5, 60)) + 1)
 
 
 def distribution(turn: Turn | None, key: str | None) -> Figure:
@@ -98,9 +85,9 @@ def distribution(turn: Turn | None, key: str | None) -> Figure:
     quantity = next((q for q in (*BODY, *NECK) if q.key == key), None)
     title = header(quantity, unit_of(parts[0][0])) if quantity and parts else ""
     figure.update_xaxes(
-        title_text=title, title_font_size=13, gridcolor=_GRID, zeroline=False, linecolor="#c3ccd6", ticks="outside"
+        title_text=title, title_font_size=13, gridcolor=GRID, zeroline=False, linecolor="#c3ccd6", ticks="outside"
     )
-    figure.update_yaxes(title_font_size=13, gridcolor=_GRID, zeroline=False, rangemode="tozero")
+    figure.update_yaxes(title_font_size=13, gridcolor=GRID, zeroline=False, rangemode="tozero")
     figure.update_yaxes(title_text="number", row=1, col=1, tickformat="d")
     figure.update_yaxes(title_text="cumulative share (%)", row=1, col=2, range=[0, 102])
     figure.update_layout(
@@ -108,7 +95,7 @@ def distribution(turn: Turn | None, key: str | None) -> Figure:
         barmode="overlay",
         height=330,
         margin={"l": 56, "r": 18, "t": 18, "b": 48},
-        font={"family": "system-ui, sans-serif", "size": 12, "color": _INK},
+        font={"family": "system-ui, sans-serif", "size": 12, "color": INK},
         legend={"orientation": "h", "y": 1.12, "x": 0},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
@@ -123,6 +110,6 @@ def distribution(turn: Turn | None, key: str | None) -> Figure:
             yref="paper",
             x=0.5,
             y=0.5,
-            font={"color": _MUTED},
+            font={"color": MUTED},
         )
     return figure

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import Any
 
 from lisa_micro.io import format_length
-from lisa_micro.language.words import CONCEPT_NOUNS
-from lisa_micro.results.answer import Answer
 from lisa_micro_app.handlers import SAMPLE_TITLES, Pending, sample_names
 from lisa_micro_app.limits import Limits
 from lisa_micro_app.state.conversation import State, Turn
 from lisa_micro_app.state.session import Session
 from lisa_micro_app.views.masks import grey_png, image_view, layer_views
+from lisa_micro_app.views.replies import doubt_view, plot_names, reply_parts
 from lisa_micro_app.views.tables import summary, table_view
 
 ORIGINS = {
@@ -34,7 +32,9 @@ SUGGESTIONS = (
     "segment all particles",
     "segment the sintering necks",
     "what is the mean diameter of the particles?",
-    "segment the three largest particles",
+    "which particles touch the largest one?",
+    "what percentage of the particles are in contact?",
+    "plot a histogram of the particle diameters",
 )
 
 
@@ -49,42 +49,14 @@ def pixel_size_words(state: State) -> str:
     return f"{origin[0].upper()}{origin[1:]}. Type another value to change it."
 
 
-def reply_parts(answer: Answer) -> list[dict[str, Any]]:
-    """Split the reply into ``{"text": ..., "layer": k or None}``, so that the words for segment k are parts of their
-    own. The texts together are the reply."""
-    text, spans, start = answer.text, [], 0
-    for k, segment in enumerate(answer.segments):
-        span = _find(text, segment.phrase, start) or _find_noun(text, segment.concept, start)
-        if span is not None:
-            spans.append((*span, k))
-            start = span[1]
-    parts: list[dict[str, Any]] = []
-    last = 0
-    for begin, end, k in spans:
-        if begin > last:
-            parts.append({"text": text[last:begin], "layer": None})
-        parts.append({"text": text[begin:end], "layer": k})
-        last = end
-    if last < len(text):
-        parts.append({"text": text[last:], "layer": None})
-    return parts
+def turn_view(turn: Turn, shown: bool, last: bool = True) -> dict[str, Any]:
+    """One request and its answer as plain data.
 
-
-def _find(text: str, phrase: str, start: int) -> tuple[int, int] | None:
-    at = text.lower().find(phrase.lower(), start) if phrase else -1
-    return None if at < 0 else (at, at + len(phrase))
-
-
-def _find_noun(text: str, concept: str, start: int) -> tuple[int, int] | None:
-    for noun in sorted(CONCEPT_NOUNS.get(concept, ()), key=len, reverse=True):
-        match = re.compile(rf"\b{re.escape(noun)}\b", re.IGNORECASE).search(text, start)
-        if match:
-            return match.span()
-    return None
-
-
-def turn_view(turn: Turn, shown: bool) -> dict[str, Any]:
-    """One request and its answer as plain data. shown: whether its masks are shown."""
+    Args:
+        turn: the request.
+        shown: whether its masks are shown.
+        last: whether it is the last one about its micrograph.
+    """
     answer = turn.answer
     notes = dict.fromkeys((*answer.notes, *(note for segment in answer.segments for note in segment.notes)))
     if turn.micrograph.pixel_size_nm is None and answer.segments:
@@ -100,6 +72,8 @@ def turn_view(turn: Turn, shown: bool) -> dict[str, Any]:
             {"layer": k, "phrase": segment.phrase or segment.concept, "colour": colour, "count": count}
             for k, (segment, colour, count) in enumerate(zip(answer.segments, turn.colours, counts, strict=True))
         ],
+        "plots": plot_names(answer),
+        "doubt": doubt_view(answer, turn.readings % 2 == 1, last),
         "notes": list(notes),
         "seconds": round(turn.seconds, 1),
         "shown": shown,
@@ -118,9 +92,19 @@ def chat_view(session: Session, pending: Pending | None = None, notice: str = ""
     several = len({turn.picture for turn in state.turns} | {p.key for p in state.pictures}) > 1
     waiting = None
     if pending is not None:
-        waiting = {"prompt": pending.words, "image": pending.name, "stage": pending.status, "seconds": pending.seconds}
+        waiting = {
+            "prompt": pending.words,
+            "image": pending.name,
+            "stage": pending.status,
+            "seconds": pending.seconds,
+            "again": pending.again,
+        }
+    last = {turn.picture: turn.number for turn in state.turns}
     return {
-        "turns": [turn_view(turn, turn.number == state.shown) for turn in state.turns],
+        "turns": [
+            turn_view(turn, turn.number == state.shown, last[turn.picture] == turn.number and pending is None)
+            for turn in state.turns
+        ],
         "several": several,
         "pending": waiting,
         "notice": notice,
@@ -153,8 +137,7 @@ def viewer_view(session: Session, limits: Limits, notice: str = "") -> dict[str,
             facts += f" · {format_length(width * nm)} × {format_length(height * nm)}"
         notes = list(picture.micrograph.notes)
         if turn is not None:
-            key = f"{picture.key}-{turn.number}"
-            layers = layer_views(session, turn.answer.segments, turn.colours, key, limits.display_px)
+            layers = layer_views(session, turn.answer.segments, turn.colours, turn.key, limits.display_px)
     return {
         "image": image,
         "name": picture.name if picture else "",
@@ -177,7 +160,7 @@ def measure_view(session: Session, limits: Limits) -> dict[str, Any]:
         return {"summary": [], "table": {"columns": [], "rows": [], "note": ""}}
     segments = list(zip(turn.answer.segments, turn.colours, strict=True))
     layers = [
-        (f"{turn.picture}-{turn.number}-{k}", colour, segment)
+        (f"{turn.key}-{k}", colour, segment)
         for k, (segment, colour) in enumerate(segments)
         if segment.concept != "substrate"
     ]

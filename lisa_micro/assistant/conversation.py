@@ -19,7 +19,7 @@ from lisa_micro.assistant.targets import ImageView, TargetSegmenter, is_present
 from lisa_micro.execution import execute
 from lisa_micro.language.program import Program, concepts_in, describe, parse_program, same_program
 from lisa_micro.protocols import Progress
-from lisa_micro.results.answer import Answer, Reading
+from lisa_micro.results.answer import UNDERSTOOD, Answer, Reading
 from lisa_micro.types import InputError, Micrograph
 
 REPEATED_TURNS = 3
@@ -96,6 +96,14 @@ class BaseConversation(ABC, Generic[View]):
         self.answers.append(answer)
         return answer
 
+    def reinterpret(self, reading: Reading) -> Answer:
+        """Replace the last answer by that of another reading of its request; only models with the reply language can.
+
+        Raises:
+            InputError: always, where a model has no other readings.
+        """
+        raise InputError("This model has no other reading of a request; ask again in other words.")
+
     @abstractmethod
     def _has_room(self, cache: KVCache, prompt: str) -> bool:
         """Whether the conversation can continue with this cache."""
@@ -163,7 +171,8 @@ class Conversation(BaseConversation[ImageView]):
         answer = self._executed(prepared.view, cache, reply, program, clock)
         if other is None and (confidence is None or calibration is None or confidence >= calibration.unsure):
             return replace(answer, confidence=confidence)
-        text = f"I understood: {answer.understood}. {answer.text}" if answer.understood else answer.text
+        told = answer.understood and answer.refusal not in ("unknown", "cannot")  # these say it in their first words
+        text = f"{UNDERSTOOD}{answer.understood}. {answer.text}" if told else answer.text
         return replace(answer, text=text, confidence=confidence, alternative=other)
 
     def _second_reading(self, cache: KVCache, start: int, reply: RawReply, program: Program) -> Reading | None:
@@ -205,7 +214,8 @@ class Conversation(BaseConversation[ImageView]):
         program = parse_program(reading.raw, engine.vocabulary)
         answer = self._executed(prepared.view, cache, reply, program, clock)
         notes = (*answer.notes, *self.notes)
-        answer = replace(answer, prompt=before.prompt, notes=notes, seconds=clock.seconds)
+        former = Reading(before.raw, before.understood) if before.understood else None
+        answer = replace(answer, prompt=before.prompt, notes=notes, seconds=clock.seconds, alternative=former)
         self._cache = cache
         self.answers[-1] = answer
         return answer

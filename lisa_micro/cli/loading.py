@@ -129,6 +129,23 @@ def show_notes(answer: Answer, micrograph: Micrograph) -> None:
         note("The pixel size is unknown, so sizes are in px; give it with --pixel-size NM.")
 
 
+def show_plots(written: list[Path]) -> None:
+    """Print the names of the plots among the files of an answer."""
+    for path in written:
+        if path.name.startswith("plot_") and path.suffix == ".png":
+            print(f"plot: {path} (numbers in {path.with_suffix('.csv').name})")
+
+
+def show_alternative(answer: Answer, how: str) -> None:
+    """Print the other reading of a request that was understood with low confidence.
+
+    Args:
+        how: what to do to get it.
+    """
+    if answer.alternative is not None:
+        print(f"Did you mean: {answer.alternative.text}? If so, {how}.")
+
+
 @dataclass(frozen=True)
 class Origin:
     """What an answer came from, for its record.

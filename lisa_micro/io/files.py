@@ -23,6 +23,8 @@ ANSWER_FILES = (
     "labels_[0-9]*.tif",
     "instances.csv",
     "coco.json",
+    "plot_[0-9]*.png",
+    "plot_[0-9]*.csv",
     "answer.json",
 )
 """Names of the files of an answer."""

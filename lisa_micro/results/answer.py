@@ -11,11 +11,15 @@ import numpy as np
 from lisa_micro.execution import PlotData, Result
 from lisa_micro.results.html import result_html
 from lisa_micro.types import Micrograph, Value
+from lisa_micro.viz.answer_plots import colours_by_target, plot_png, plot_title
+from lisa_micro.viz.overlay import segment_colours
 from lisa_micro.viz.thumbnail import overlay_thumbnail
 
 if TYPE_CHECKING:
     import pandas as pd
 
+UNDERSTOOD = "I understood: "
+"""Beginning of the text of an answer that is unsure; what was understood follows, up to a full stop."""
 _SHOWN_CHARACTERS = 60
 
 
@@ -168,7 +172,20 @@ class Answer:
     def _repr_html_(self) -> str:
         picture = _thumbnail(self.segments, self.image) if self.segments else None
         table = self.segments[0].table() if self.segments else None
-        return result_html(self.text, [*(_summary(segment) for segment in self.segments), *self.notes], picture, table)
+        facts = [*(_summary(segment) for segment in self.segments), *self.notes]
+        if self.alternative is not None:
+            facts.append(f"Did you mean {self.alternative.text}?")
+        plots = [(plot_title(plot), plot_png(plot, self.plot_colours(plot))) for plot in self.plots if not plot.problem]
+        return result_html(self.text, facts, picture, table, plots)
+
+    def plot_colours(self, plot: PlotData) -> list[str]:
+        """``#rrggbb`` of the series of one of the plots: those of their segments in the overlay."""
+        colours = segment_colours(len(self.segments))
+        known = {
+            segment.target: "#{:02x}{:02x}{:02x}".format(*colour)
+            for segment, colour in zip(self.segments, colours, strict=True)
+        }
+        return colours_by_target(plot, known)
 
 
 def _summary(segment: Segmentation) -> str:

@@ -1,7 +1,8 @@
 """Export of answers: all files of an answer, written together or not at all.
 
 ``overlay.png``, ``mask.png`` (0/255), ``labels.tif``, ``instances.csv``, ``coco.json`` and ``answer.json``. Further
-segments add ``mask_2.png``, ``labels_2.tif`` and so on, and further rows and annotations in the tables.
+segments add ``mask_2.png``, ``labels_2.tif`` and so on, and further rows and annotations in the tables. Plot k of the
+reply adds ``plot_k.png`` and its numbers, ``plot_k.csv``.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from lisa_micro.io.files import ANSWER_FILES, check_output, results_in, write_fi
 from lisa_micro.io.labels import write_labels
 from lisa_micro.io.memory import MicrographLike
 from lisa_micro.io.reader import as_micrograph
-from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.results.answer import Answer, Reading, Segmentation
 from lisa_micro.types import CONCEPTS, Micrograph, Value
+from lisa_micro.viz.answer_plots import plot_png, plot_record, plot_table
 from lisa_micro.viz.overlay import draw_overlay
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ def save_answer(
         writers[f"labels{number}.tif"] = partial(write_labels, labels=labels, pixel_size_nm=image.pixel_size_nm)
     writers["instances.csv"] = lambda path: instances_table(segments).to_csv(path, index=False)
     writers["coco.json"] = lambda path: write_json(path, coco(segments, image))
+    writers |= _plot_writers(answer)
     record = answer_record(
         answer,
         image,
@@ -102,6 +105,24 @@ def save_answer(
     for entry in stale - set(written):
         entry.unlink(missing_ok=True)
     return written
+
+
+def plot_files(answer: Answer) -> list[tuple[str, str] | None]:
+    """Names of the picture and the table of each plot of an answer; ``None`` for one that could not be drawn."""
+    return [
+        None if plot.problem else (f"plot_{number}.png", f"plot_{number}.csv")
+        for number, plot in enumerate(answer.plots, start=1)
+    ]
+
+
+def _plot_writers(answer: Answer) -> dict[str, Callable[[Path], object]]:
+    writers: dict[str, Callable[[Path], object]] = {}
+    for plot, names in zip(answer.plots, plot_files(answer), strict=True):
+        if names is not None:
+            picture, table = plot_png(plot, answer.plot_colours(plot)), plot_table(plot)
+            writers[names[0]] = partial(Path.write_bytes, data=picture)
+            writers[names[1]] = partial(table.to_csv, index=False)
+    return writers
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:
@@ -225,10 +246,17 @@ def answer_record(
         "prompt_boxes_px": None if prompt_boxes is None else np.asarray(prompt_boxes, dtype=float),
         "reply": answer.text,
         "raw": answer.raw,
+        "understood": answer.understood,
+        "confidence": answer.confidence,
+        "alternative": reading_record(answer.alternative),
         "declined": answer.declined,
+        "refusal": answer.refusal,
         "notes": answer.notes,
         "segments": [_segment_record(i, segment, answer) for i, segment in enumerate(answer.segments)],
         "values": [_value_record(value) | {"target": value.target} for value in answer.values],
+        "plots": [
+            plot_record(plot) | {"files": names} for plot, names in zip(answer.plots, plot_files(answer), strict=True)
+        ],
         "image": {
             "source": image.source,
             "width_px": width,
@@ -244,6 +272,11 @@ def answer_record(
         "seconds": answer.seconds,
         **(details or {}),
     }
+
+
+def reading_record(reading: Reading | None) -> dict[str, str] | None:
+    """Another reading of a request as plain data."""
+    return None if reading is None else {"raw": reading.raw, "text": reading.text}
 
 
 def _segment_record(i: int, segment: Segmentation, answer: Answer) -> dict[str, Any]:

@@ -16,7 +16,13 @@ MAX_COLUMNS = 8
 """Columns of the table that are shown."""
 
 
-def result_html(title: str, facts: Sequence[str], picture: bytes | None, table: pd.DataFrame | None) -> str:
+def result_html(
+    title: str,
+    facts: Sequence[str],
+    picture: bytes | None,
+    table: pd.DataFrame | None,
+    plots: Sequence[tuple[str, bytes]] = (),
+) -> str:
     """HTML for ``_repr_html_`` of a result.
 
     Args:
@@ -24,6 +30,7 @@ def result_html(title: str, facts: Sequence[str], picture: bytes | None, table: 
         facts: one line each, shown below the heading.
         picture: PNG file, for example from :func:`lisa_micro.viz.thumbnail.overlay_thumbnail`.
         table: its first :data:`MAX_ROWS` rows and :data:`MAX_COLUMNS` columns are shown; what is omitted is stated.
+        plots: title and PNG file of each plot, shown below the picture.
 
     Returns:
         a ``<div>`` that needs no further files. Text is escaped.
@@ -31,11 +38,19 @@ def result_html(title: str, facts: Sequence[str], picture: bytes | None, table: 
     parts = [f"<strong>{html.escape(title)}</strong>"]
     parts += [f"<div>{html.escape(fact)}</div>" for fact in facts]
     if picture is not None:
-        data = base64.b64encode(picture).decode("ascii")
-        parts.append(f'<img alt="overlay" style="max-width:480px;width:100%" src="data:image/png;base64,{data}">')
+        parts.append(_image("overlay", picture))
+    parts += [_image(name, plot) for name, plot in plots]
     if table is not None and len(table):
         shown = table.iloc[:MAX_ROWS, :MAX_COLUMNS]
         parts.append(shown.to_html(index=False, border=0, float_format=lambda value: f"{value:.4g}"))
         if shown.shape != table.shape:
             parts.append(f"<small>{len(table)} rows, {len(table.columns)} columns in all</small>")
     return f'<div class="lisa-micro-result">{"".join(parts)}</div>'
+
+
+def _image(name: str, png: bytes) -> str:
+    data = base64.b64encode(png).decode("ascii")
+    return (
+        f'<img alt="{html.escape(name)}" style="max-width:480px;width:100%;display:block" '
+        f'src="data:image/png;base64,{data}">'
+    )

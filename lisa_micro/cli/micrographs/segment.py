@@ -8,7 +8,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from lisa_micro.cli.loading import Origin, ask, load_prompted, parse_boxes, read_image, show_notes, with_segment
+from lisa_micro.cli.loading import (
+    Origin,
+    ask,
+    load_prompted,
+    parse_boxes,
+    read_image,
+    show_alternative,
+    show_notes,
+    show_plots,
+    with_segment,
+)
 from lisa_micro.cli.options import AsJson, ImageOptions, ModelOptions, OutputOptions, grouped
 from lisa_micro.cli.summary import show_summary
 from lisa_micro.cli.terminal import busy, list_written, print_json
@@ -88,4 +98,6 @@ def segment(
         return
     print(answer.text)
     show_summary(summary)
+    show_plots(written)
     list_written(written)
+    show_alternative(answer, "ask for that, or ask in lisa-micro chat and type ?")
