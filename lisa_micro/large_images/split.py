@@ -59,7 +59,8 @@ def _separate_window(maps: np.ndarray, component: np.ndarray, split: SplitConfig
     if step == 1:
         found = separate(*(maps.astype(np.float32) / 255), split)
         return _compact(np.where(component, found, 0))
-    less = replace(split, smooth=split.smooth / step, smallest=max(1, split.smallest // step**2))
+    less = split.scaled(1 / step)
+    less = replace(less, smallest=max(1, split.smallest // step**2))
     found = separate(*(np.stack([_reduced(one, step) for one in maps])), less)
     found = np.repeat(np.repeat(found, step, 0), step, 1)[: component.shape[0], : component.shape[1]]
     found = np.where(component, found, 0)
