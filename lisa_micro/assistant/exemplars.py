@@ -21,8 +21,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lisa_micro.assistant.engine import Engine
+from lisa_micro.assistant.exemplar_boxes import check_contents, check_exemplar_boxes, windows_of
 from lisa_micro.exemplar import Exemplar
-from lisa_micro.geometry import box_iou, check_boxes, resample_nearest
+from lisa_micro.geometry import resample_nearest
 from lisa_micro.io import to_unit_range
 from lisa_micro.models.lisa.exemplars import NEGATIVE, POSITIVE, SMALL, TOKENS, LearntExemplar
 from lisa_micro.models.lisa.instances import SplitConfig, separate
@@ -34,14 +35,10 @@ from lisa_micro.types import InputError, Micrograph
 
 SPLIT = SplitConfig(height=0.35, certainty=0.6, peak=0.0)
 """How what is alike is separated into instances; chosen on the validation parts of the materials sets."""
-UNDIVIDED = 1.5
-"""A connected piece of fewer than this many times the area of an example is one instance."""
+UNDIVIDED = 0.7
+"""A connected piece of less than this share of the area of an example's box is one instance."""
 LEAST_AREA = 0.05
-"""Share of the area of an example below which a piece is left out."""
-LEAST_FILLED = 0.02
-"""Share of a like box that the object in it fills at least."""
-SAME_BOX = 0.9
-"""IoU from which a like and an unlike box contradict each other."""
+"""Share of the area of an example's box below which a piece is left out."""
 KEPT_VIEWS = 2
 """Number of encoded micrographs that are kept: further boxes on one of them are answered sooner."""
 
@@ -131,13 +128,14 @@ class ExemplarFinder:
             the exemplar, and notes on the boxes.
 
         Raises:
-            InputError: see :func:`check_exemplar_boxes`; or a like box holds no object.
+            InputError: see :func:`check_exemplar_boxes` and :func:`check_contents`.
         """
         boxes, signs, notes = check_exemplar_boxes(like, unlike, image.shape)
         shown = boxes[signs == POSITIVE] if (signs == POSITIVE).any() else boxes
         size = float(np.median(np.sqrt(np.prod(shown[:, 2:] - shown[:, :2], axis=1))))
         scale = self._usable(SMALL / size, image.shape, at_least=self.engine.model.config.work_side)
         unit = to_unit_range(image.pixels)
+        check_contents(unit, boxes[signs == POSITIVE], scale)
         if self._at_once(scale, image.shape):
             groups = [(np.array([0, 0, *image.shape[::-1]]), np.arange(len(boxes)))]
         else:
@@ -148,8 +146,7 @@ class ExemplarFinder:
             part = np.ascontiguousarray(unit[y0:y1, x0:x1])
             features = self._features(part, scale)
             within = boxes[rows] - np.tile([x0, y0], 2)
-            learnt, masks = self._learn(features, part, within, signs[rows], level)
-            check_objects(masks, features, within, boxes[rows], signs[rows])
+            learnt = self._learn(features, part, within, signs[rows], level)
             seen = size * max(features.work) / max(features.shape)
             one = Exemplar(
                 tokens=learnt.tokens[0].float().cpu().numpy(),
@@ -170,14 +167,12 @@ class ExemplarFinder:
     @torch.inference_mode()
     def _learn(
         self, features: ImageFeatures, unit: np.ndarray, boxes: np.ndarray, signs: np.ndarray, level: Tensor | None
-    ) -> tuple[LearntExemplar, np.ndarray]:
+    ) -> LearntExemplar:
         engine = self.engine
         given = torch.as_tensor(boxes, dtype=torch.float32, device=engine.device)
+        signed = torch.as_tensor(signs, device=engine.device)
         with engine.autocast():
-            learnt, masks = engine.model.learn_exemplar(
-                features, self._tensor(unit), given, torch.as_tensor(signs, device=engine.device), level
-            )
-        return learnt, masks.float().cpu().numpy()
+            return engine.model.learn_exemplar(features, self._tensor(unit), given, signed, level)
 
     # ----------------------------------------------------------------------------------------------------- finding
 
@@ -270,100 +265,6 @@ class ExemplarFinder:
 
     def _tensor(self, unit: np.ndarray) -> Tensor:
         return torch.as_tensor(np.ascontiguousarray(unit), device=self.engine.device)[None, None]
-
-
-# --------------------------------------------------------------------------------------------------------- boxes
-
-
-def check_exemplar_boxes(
-    like: object, unlike: object, shape: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Check like and unlike boxes.
-
-    Args:
-        like, unlike: ``(N, 4)`` XYXY px; ``None`` or empty: none of this kind.
-        shape: ``(H, W)`` of the micrograph.
-
-    Returns:
-        ``(K, 4)`` float64 boxes, ``(K,)`` signs, and notes.
-
-    Raises:
-        InputError: no box at all, boxes that :func:`lisa_micro.geometry.check_boxes` rejects, or the same box as like
-            and as unlike.
-    """
-    boxes, signs, notes = [np.zeros((0, 4))], [np.zeros(0, np.int64)], []
-    for given, sign in ((like, POSITIVE), (unlike, NEGATIVE)):
-        if given is None or np.size(np.asarray(given, object)) == 0:
-            continue
-        checked, remarks = check_boxes(given, shape)
-        boxes.append(checked)
-        signs.append(np.full(len(checked), sign))
-        notes += remarks
-    every, signed = np.concatenate(boxes), np.concatenate(signs)
-    if not len(every):
-        raise InputError("There is no box; draw at least one around an object that is meant.")
-    overlap = box_iou(every[signed == POSITIVE], every[signed == NEGATIVE])
-    if overlap.size and overlap.max() >= SAME_BOX:
-        first = every[signed == POSITIVE][np.unravel_index(overlap.argmax(), overlap.shape)[0]]
-        raise InputError(
-            f"The box {box_text(first)} is given both as like and as unlike; it can be only one of the two."
-        )
-    return every, signed, tuple(dict.fromkeys(notes))
-
-
-def box_text(box: np.ndarray) -> str:
-    """A box as a user types it."""
-    return ",".join(f"{value:g}" for value in box)
-
-
-def check_objects(
-    masks: np.ndarray, features: ImageFeatures, within: np.ndarray, boxes: np.ndarray, signs: np.ndarray
-) -> None:
-    """Check that the decoder finds an object in at least one like box.
-
-    Args:
-        masks: ``(K, h, w)`` probability of the object in each box, at half the size of the tower's input.
-        within: ``(K, 4)`` boxes, px of the part that was encoded. boxes: the same in px of the micrograph.
-        signs: ``(K,)``.
-
-    Raises:
-        InputError: there is a like box, and nothing in any of them.
-    """
-    x, y = features.scale
-    empty = []
-    for mask, box in zip(masks[signs == POSITIVE], within[signs == POSITIVE], strict=True):
-        x0, y0, x1, y1 = box * [x, y, x, y] / 2
-        part = mask[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))]
-        empty.append(not part.size or float((part > 0.5).mean()) < LEAST_FILLED)
-    if empty and all(empty):
-        first = boxes[signs == POSITIVE][0]
-        raise InputError(f"There is no object in the box {box_text(first)}; draw it closely around one.")
-
-
-def windows_of(
-    boxes: np.ndarray, signs: np.ndarray, shape: tuple[int, int], side: float
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Parts of a large micrograph in which the boxes lie.
-
-    Args:
-        boxes: ``(K, 4)`` XYXY px. signs: ``(K,)``; windows are laid around like boxes first.
-        shape: ``(H, W)`` of the micrograph.
-        side: of a window, px; larger for a box that does not fit.
-
-    Returns:
-        windows x0, y0, x1, y1 (int) and the rows of the boxes in them; each box is in one window.
-    """
-    limits = np.array(shape[::-1])
-    found, left = [], [int(k) for k in np.argsort(-signs, kind="stable")]
-    while left:
-        box = boxes[left[0]]
-        size = np.minimum(np.maximum(side, 1.25 * (box[2:] - box[:2]).max() + 2), limits)
-        low = np.clip(np.floor((box[:2] + box[2:] - size) / 2), 0, limits - size).astype(int)
-        high = np.minimum(low + np.ceil(size).astype(int), limits)
-        inside = [k for k in left if (boxes[k, :2] >= low).all() and (boxes[k, 2:] <= high).all()]
-        found.append((np.concatenate([low, high]), np.array(inside)))
-        left = [k for k in left if k not in inside]
-    return found
 
 
 # ----------------------------------------------------------------------------------------------------- instances

@@ -241,16 +241,13 @@ class LisaModel(nn.Module):
         Raises:
             ValueError: the model has no exemplar encoder.
         """
-        return self.decode_learnt(features, image, self.learn_exemplar(features, image, boxes, signs)[0])
+        return self.decode_learnt(features, image, self.learn_exemplar(features, image, boxes, signs))
 
     def learn_exemplar(
         self, features: ImageFeatures, image: Tensor, boxes: Tensor, signs: Tensor, level: Tensor | None = None
-    ) -> tuple[LearntExemplar, Tensor]:
+    ) -> LearntExemplar:
         """What boxes teach, for this micrograph and others; arguments as of :meth:`decode_exemplars` and
         :meth:`decode_learnt`.
-
-        Returns:
-            the exemplar, and ``(K, h/2, w/2)`` the probability of the object in each box.
 
         Raises:
             ValueError: the model has no exemplar encoder.
@@ -260,7 +257,7 @@ class LisaModel(nn.Module):
         sam = self._seen_by(1, features.sam)
         masks = self._box_masks(self.exemplar_head, sam, boxes)
         given = ExemplarBoxes(boxes[None], signs[None], masks[None])
-        return self._exemplars().learn(sam, self._as_seen(features, image), given, level), masks
+        return self._exemplars().learn(sam, self._as_seen(features, image), given, level)
 
     def decode_learnt(
         self, features: ImageFeatures, image: Tensor, learnt: LearntExemplar, level: Tensor | None = None
