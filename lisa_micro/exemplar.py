@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import math
 import os
@@ -120,6 +121,10 @@ class Exemplar:
             # float32, little endian: the tokens, the upper triangle of the Gram matrix, the target
             "numbers": _packed(self.tokens.ravel(), self.gram[np.triu_indices(size)], self.target),
         }
+
+    def digest(self) -> str:
+        """sha256 of what was learnt, hexadecimal."""
+        return hashlib.sha256(str(self.plain()["numbers"]).encode()).hexdigest()
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the exemplar to a JSON file; an existing file is replaced.

@@ -224,9 +224,11 @@ class Assistant(Protocol):
         """Segment all objects without a prompt."""
         ...
 
-    def learn_exemplar(self, image: Micrograph, boxes: object, not_like: object = None) -> Exemplar:
+    def learn_exemplar(
+        self, image: Micrograph, boxes: object = None, not_like: object = None, *, exemplar: Exemplar | None = None
+    ) -> Exemplar:
         """Learn from boxes ``(N, 4)`` XYXY px around objects that are meant, and around such that are not, to find what
-        is alike in other micrographs.
+        is alike in other micrographs; with ``exemplar``, the boxes are added to it.
 
         Raises:
             InputError: boxes that cannot be used or contradict each other, or that hold no object.

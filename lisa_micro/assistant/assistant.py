@@ -207,5 +207,7 @@ class Assistant(LanguageAssistant[ImageView]):
     def _finder(self) -> ExemplarFinder | None:
         return self._exemplars
 
-    def _vocabulary(self) -> Vocabulary:
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The concepts of the reply language."""
         return self.engine.vocabulary

@@ -9,7 +9,7 @@ from lisa_micro.assistant.exemplars import Alike, ExemplarFinder
 from lisa_micro.assistant.targets import renumbered
 from lisa_micro.exemplar import Exemplar
 from lisa_micro.io import MicrographLike, as_micrograph
-from lisa_micro.language import Vocabulary
+from lisa_micro.language import DEFAULT_VOCABULARY, Vocabulary
 from lisa_micro.measure import particle_properties
 from lisa_micro.measure.tables import particle_table
 from lisa_micro.protocols import History, Progress
@@ -29,30 +29,51 @@ class LikeAssistant:
         """What learns and finds; ``None``: the model cannot."""
         return None
 
-    def _vocabulary(self) -> Vocabulary:
-        """The concepts of the reply language; called only where :meth:`_finder` gives one."""
-        raise NotImplementedError
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The concepts of the reply language."""
+        return DEFAULT_VOCABULARY
 
     def parse(self, image: MicrographLike, prompt: str, history: History = ()) -> str:
         """See :meth:`lisa_micro.protocols.Assistant.parse`."""
         raise NotImplementedError
 
-    def learn_exemplar(self, image: MicrographLike, boxes: object, not_like: object = None) -> Exemplar:
+    def learn_exemplar(
+        self,
+        image: MicrographLike,
+        boxes: object = None,
+        not_like: object = None,
+        *,
+        exemplar: Exemplar | None = None,
+    ) -> Exemplar:
         """Learn what is in some boxes, to find it in other micrographs.
 
         Args:
             image: the micrograph.
             boxes: ``(N, 4)`` XYXY px around objects that are meant.
             not_like: ``(M, 4)`` XYXY px around objects that are not.
+            exemplar: what was learnt before, here or on another micrograph; the boxes are added to it.
 
         Raises:
-            InputError: the model has no exemplar encoder; or see
+            InputError: the model has no exemplar encoder; no object is meant; an exemplar of other weights; or see
                 :meth:`lisa_micro.assistant.exemplars.ExemplarFinder.learn`.
         """
+        return self._learn(as_micrograph(image), boxes, not_like, exemplar)[0]
+
+    def _learn(
+        self, image: Micrograph, boxes: object, not_like: object, exemplar: Exemplar | None
+    ) -> tuple[Exemplar, tuple[str, ...]]:
         finder = self._needed_finder()
-        if boxes is None or not np.size(np.asarray(boxes, object)):
+        if exemplar is not None:
+            finder.check(exemplar)
+        if exemplar is None or is_given(boxes) or is_given(not_like):
+            learnt, notes = finder.learn(image, boxes, not_like)
+            exemplar = learnt if exemplar is None else exemplar.joined(learnt)
+        else:
+            notes = ()
+        if not exemplar.like:
             raise InputError("There is no like box; draw at least one around an object that is meant.")
-        return finder.learn(as_micrograph(image), boxes, not_like)[0]
+        return exemplar, notes
 
     def segment_like(
         self,
@@ -84,17 +105,7 @@ class LikeAssistant:
                 long.
         """
         finder, image = self._needed_finder(), as_micrograph(image)
-        notes: tuple[str, ...] = ()
-        whole = exemplar
-        given = any(one is not None and np.size(np.asarray(one, object)) for one in (boxes, not_like))
-        if exemplar is not None:
-            finder.check(exemplar)
-        if given or exemplar is None:
-            learnt, notes = finder.learn(image, boxes, not_like)
-            whole = learnt if exemplar is None else exemplar.joined(learnt)
-        assert whole is not None  # one of the two is there
-        if not whole.like:
-            raise InputError("There is no like box; draw at least one around an object that is meant.")
+        whole, notes = self._learn(image, boxes, not_like, exemplar)
         found = finder.find(image, whole, progress)
         if not found.labels.any():
             if exemplar is None:
@@ -103,7 +114,7 @@ class LikeAssistant:
         properties = particle_properties(found.labels, image.pixels)
         narrowed = Narrowed(np.ones(len(found.scores), bool))
         if words.strip() and found.labels.any():
-            narrowed = narrow(self.parse(image, words), self._vocabulary(), found.labels, properties, image)
+            narrowed = narrow(self.parse(image, words), self.vocabulary, found.labels, properties, image)
         return _segmentation(image, found, properties, narrowed, (*notes, found.note))
 
     def _needed_finder(self) -> ExemplarFinder:
@@ -114,6 +125,11 @@ class LikeAssistant:
                 "another preset."
             )
         return finder
+
+
+def is_given(boxes: object) -> bool:
+    """Whether there is any box."""
+    return boxes is not None and np.size(np.asarray(boxes, object)) > 0
 
 
 def _segmentation(
