@@ -20,6 +20,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 _PUBLIC = {
     "Answer": "lisa_micro.results",
     "CONCEPTS": "lisa_micro.types",
+    "Exemplar": "lisa_micro.exemplar",
     "InputError": "lisa_micro.types",
     "LisaModel": "lisa_micro.models.lisa.pretrained",
     "Micrograph": "lisa_micro.types",
@@ -28,6 +29,7 @@ _PUBLIC = {
     "as_micrograph": "lisa_micro.io",
     "batch": "lisa_micro.batch",
     "draw_overlay": "lisa_micro.viz",
+    "read_exemplar": "lisa_micro.exemplar",
     "read_labels": "lisa_micro.io",
     "read_micrograph": "lisa_micro.io",
     "read_video": "lisa_micro.io",

@@ -15,7 +15,7 @@ from torch import nn
 from lisa_micro.assistant.assistant import Assistant, LanguageAssistant
 from lisa_micro.assistant.engine import Engine
 from lisa_micro.assistant.official import load_official_assistant
-from lisa_micro.large_images import tiled_segmenter
+from lisa_micro.large_images import find_in_tiles, tiled_segmenter
 from lisa_micro.models.checkpoints import sha256
 from lisa_micro.models.device import fast_bf16, pick_device
 from lisa_micro.models.lisa.adapter import find_preset, load_folder
@@ -73,7 +73,8 @@ def load_assistant(
         for part in (model.sam_tower, model.own_top, model.concept_top):
             if part is not None:
                 _use_channels_last(part)
-    return Assistant(Engine(model, tokenizer, place, bf16), preset, _fingerprint(files), tiled_segmenter)
+    engine = Engine(model, tokenizer, place, bf16)
+    return Assistant(engine, preset, _fingerprint(files), tiled_segmenter, find_in_tiles)
 
 
 def _use_channels_last(module: nn.Module) -> None:

@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from lisa_micro.exemplar import Exemplar
 from lisa_micro.results.answer import Answer, Reading, Segmentation
 from lisa_micro.types import InputError, Micrograph
 
@@ -233,6 +234,41 @@ class Assistant(Protocol):
 
     def segment_everything(self, image: Micrograph) -> Segmentation:
         """Segment all objects without a prompt."""
+        ...
+
+    def learn_exemplar(
+        self, image: Micrograph, boxes: object = None, not_like: object = None, *, exemplar: Exemplar | None = None
+    ) -> Exemplar:
+        """Learn from boxes ``(N, 4)`` XYXY px around objects that are meant, and around such that are not, to find what
+        is alike in other micrographs; with ``exemplar``, the boxes are added to it.
+
+        Raises:
+            InputError: boxes that cannot be used or contradict each other, or that hold no object.
+        """
+        ...
+
+    def segment_like(
+        self,
+        image: Micrograph,
+        boxes: object = None,
+        not_like: object = None,
+        *,
+        exemplar: Exemplar | None = None,
+        words: str = "",
+        progress: Progress | None = None,
+    ) -> Segmentation:
+        """Segment everything that is like the content of boxes of this micrograph, like an exemplar, or both.
+
+        Args:
+            image: of any size.
+            boxes, not_like: as for :meth:`learn_exemplar`; one or both may be missing where there is an exemplar.
+            exemplar: of this model, made on any micrograph.
+            words: a condition that narrows what is alike; empty: none.
+            progress: called while a large micrograph is segmented.
+
+        Raises:
+            InputError: as :meth:`learn_exemplar`; nothing is like the boxes; or an exemplar of other weights.
+        """
         ...
 
 

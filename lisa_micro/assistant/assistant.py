@@ -13,11 +13,13 @@ import torch
 
 from lisa_micro.assistant.conversation import BaseConversation, Conversation, ConversationStart
 from lisa_micro.assistant.engine import Engine, LanguageEngine
+from lisa_micro.assistant.exemplars import ExemplarFinder, TiledFinder
 from lisa_micro.assistant.prepare import ImageCache, PreparedImage, View, readable_prompt
 from lisa_micro.assistant.prompted import PromptedAssistant
 from lisa_micro.assistant.targets import ImageView, WholeImage
 from lisa_micro.assistant.tiling import TiledSegmenters, TileSize, choose_tiling
 from lisa_micro.io import MicrographLike, as_micrograph, to_unit_range
+from lisa_micro.language import Vocabulary
 from lisa_micro.models.segmenters.loop import PromptedSegmenter
 from lisa_micro.models.segmenters.micro import MicroSegmenter
 from lisa_micro.protocols import Capabilities, History, Progress, TilingMode
@@ -145,15 +147,23 @@ class Assistant(LanguageAssistant[ImageView]):
         preset: name or folder that it was loaded from.
         weights_sha256: fingerprint of the trained parts.
         tiled_segmenters: makes the segmenters of large micrographs; ``None``: the assistant cannot tile.
+        tiled_finder: finds what is like an exemplar in large micrographs; ``None``: they are scaled down.
     """
 
     def __init__(
-        self, engine: Engine, preset: str, weights_sha256: str, tiled_segmenters: TiledSegmenters | None = None
+        self,
+        engine: Engine,
+        preset: str,
+        weights_sha256: str,
+        tiled_segmenters: TiledSegmenters | None = None,
+        tiled_finder: TiledFinder | None = None,
     ):
         super().__init__(engine, preset, ImageCache(engine, to_unit_range, partial(ImageView, engine)))
         self.engine = engine
         self._sha256, self._tiled_segmenters = weights_sha256, tiled_segmenters
         self._prompted: MicroSegmenter | None = None
+        has_encoder = engine.model.exemplar_encoder is not None
+        self._exemplars = ExemplarFinder(engine, tiled_finder) if has_encoder else None
 
     @property
     def weights_sha256(self) -> str:
@@ -170,6 +180,7 @@ class Assistant(LanguageAssistant[ImageView]):
             boxes=True,
             points=True,
             everything=True,
+            exemplars=self._exemplars is not None,
             tiling=self._tiled_segmenters is not None,
             video=True,
             video_questions=True,
@@ -192,3 +203,11 @@ class Assistant(LanguageAssistant[ImageView]):
             self._prompted = MicroSegmenter("micro", engine.model, engine.device, self.weights_sha256, engine.bf16)
         self._prompted.use_features(self.prepared(image).view.features)
         return self._prompted
+
+    def _finder(self) -> ExemplarFinder | None:
+        return self._exemplars
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The concepts of the reply language."""
+        return self.engine.vocabulary

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from lisa_micro.assistant.like import LikeAssistant
 from lisa_micro.geometry import resample_nearest
 from lisa_micro.io import MicrographLike, as_micrograph
 from lisa_micro.measure import particle_properties
@@ -26,8 +27,8 @@ BOX_MARGIN = 0.1
 """Share of a box's size by which a mask may reach beyond its box, where the segmenter does not cut at the box."""
 
 
-class PromptedAssistant(ABC):
-    """The part of an assistant that answers boxes, points and requests for everything."""
+class PromptedAssistant(LikeAssistant, ABC):
+    """The part of an assistant that answers boxes, points, examples and requests for everything."""
 
     @abstractmethod
     def _segmenter(self, image: Micrograph) -> PromptedSegmenter:

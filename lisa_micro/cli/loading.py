@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lisa_micro.cli.options import ImageOptions, ModelOptions
 from lisa_micro.cli.terminal import busy, note, notes, steps
@@ -167,14 +167,16 @@ class Origin:
         force: bool,
         boxes: list[list[float]] | None = None,
         turn: int | None = None,
+        more: dict[str, Any] | None = None,
     ) -> list[Path]:
-        """Write all files of an answer into ``folder``; returns their paths."""
+        """Write all files of an answer into ``folder``, with ``more`` entries of its record; returns their paths."""
         import numpy as np
 
         from lisa_micro.results import save_answer
 
         assistant = self.assistant
         details = {"device": str(assistant.device)} | ({} if turn is None else {"turn": turn}) | {"page": self.page}
+        details |= more or {}
         return save_answer(
             answer,
             self.micrograph,

@@ -71,7 +71,8 @@ def _separate_window(
         mask, distance, border = maps.astype(np.float32) / 255
         found = separator(mask, distance, border, split)
         return _compact(np.where(component, found, 0))
-    less = replace(split, smooth=split.smooth / step, smallest=max(1, split.smallest // step**2))
+    less = split.scaled(1 / step)
+    less = replace(less, smallest=max(1, split.smallest // step**2))
     found = separator(_reduced(maps[0], step), _reduced(maps[1], step), _reduced(maps[2], step), less)
     found = np.repeat(np.repeat(found, step, 0), step, 1)[: component.shape[0], : component.shape[1]]
     found = np.where(component, found, 0)

@@ -50,9 +50,9 @@ HALO_SHARE = 0.15
 
 Steps = Callable[[int, int], None]
 """Progress of one stage: (steps done, steps in total)."""
-TileDecoder = Callable[[ImageFeatures], Sequence[tuple[MaskOutputs, int, int]]]
-"""Features of a tile -> for each prompt: outputs of the decoder, number k of the prompt in them, and number of maps
-that are needed (3: all, 1: the mask alone)."""
+TileDecoder = Callable[[ImageFeatures, np.ndarray], Sequence[tuple[MaskOutputs, int, int]]]
+"""Features of a tile and its pixels ``(h, w)`` in 0..1 -> for each prompt: outputs of the decoder, number k of the
+prompt in them, and number of maps that are needed (3: all, 1: the mask alone)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +163,7 @@ def stitch(
         pixels = part.read(unit)
         features = engine.encode(pixels, tokens=False)
         scale = max(scale, max(features.shape) / max(features.work))
-        decoded = decode(features)
+        decoded = decode(features, pixels)
         growing = growing or [_GrowingMaps(channels, unit.shape) for _, _, channels in decoded]
         share = 255 * down[:, None] * across[None]
         for whole, (out, k, channels) in zip(growing, decoded, strict=True):
@@ -217,7 +217,7 @@ def segment_maps(
     ]
     defined = any(concept in SUPPORT for concept in concepts)
 
-    def decode(features: ImageFeatures) -> list[tuple[MaskOutputs, int, int]]:
+    def decode(features: ImageFeatures, _: np.ndarray) -> list[tuple[MaskOutputs, int, int]]:
         out = engine.decode_words(features, states)
         decoded = [(out, k, n) for k, n in enumerate(channels)]
         if defined:

@@ -10,11 +10,15 @@ from typing import TypedDict, Unpack, cast
 
 import numpy as np
 
+from lisa_micro.assistant.like import is_given
+from lisa_micro.exemplar import Exemplar
+from lisa_micro.geometry import check_boxes
 from lisa_micro.io.video import VideoStream, read_video
 from lisa_micro.models.trackers import BUILDERS, build_tracker
 from lisa_micro.protocols import Assistant, FrameDetector, Tracker
 from lisa_micro.types import InputError
 from lisa_micro.video.detectors import AnswerDetector, BoxDetector, LabelPropagator, VideoAssistant, WordDetector
+from lisa_micro.video.like import LikeDetector, LikeVideoAssistant
 from lisa_micro.video.track_run import Progress, RunOptions, link_detections
 from lisa_micro.video.tracks import Tracks
 
@@ -28,6 +32,9 @@ class TrackOptions(RunOptions):
 
     Attributes:
         boxes: ``(N, 4)`` XYXY px in the first frame, instead of words: the particles in them are tracked.
+        like, unlike: ``(N, 4)`` XYXY px in the first frame, instead of or beside words: everything like what is in the
+            like boxes, and unlike what is in the others, is tracked. Words then state a condition.
+        exemplar: the same, learnt before from another micrograph; boxes are added to it.
         labels: ``(H, W)`` integer track IDs in the first frame, instead of words. They are propagated by the network of
             the tracker, whatever they mark. Two tracks that coalesce both continue until one is lost.
         tracker: name known to :func:`lisa_micro.models.trackers.build_tracker`, or a tracker. ``None`` chooses
@@ -37,6 +44,9 @@ class TrackOptions(RunOptions):
     """
 
     boxes: object = None
+    like: object = None
+    unlike: object = None
+    exemplar: Exemplar | None = None
     labels: np.ndarray | None = None
     tracker: str | Tracker | None = None
     checkpoint: str | os.PathLike[str] | None = None
@@ -54,6 +64,9 @@ class TrackKeywords(TypedDict, total=False):
     force: bool
     progress: Progress | None
     boxes: object
+    like: object
+    unlike: object
+    exemplar: Exemplar | None
     labels: np.ndarray | None
     tracker: str | Tracker | None
     checkpoint: str | os.PathLike[str] | None
@@ -75,8 +88,8 @@ def track(assistant: Assistant | None, video: object, words: str = "", **options
         options: fields of :class:`TrackOptions`.
 
     Raises:
-        InputError: if not exactly one of words, boxes and labels is given; if an option is unknown or out of range; if
-            the video, the boxes, the labels or the tracker cannot be used; if the model lacks the capability; if
+        InputError: if not exactly one of words, examples, boxes and labels is given; if an option is unknown or out of
+            range; if the video, the boxes, the labels or the tracker cannot be used; if the model lacks the capability; if
             ``out`` has other results.
 
     Examples:
@@ -88,8 +101,10 @@ def track(assistant: Assistant | None, video: object, words: str = "", **options
     """
     chosen = _options(options)
     labels = chosen.labels
-    if bool(words.strip()) + (chosen.boxes is not None) + (labels is not None) != 1:
-        raise InputError("Give words, or boxes or labels of the first frame: exactly one of the three.")
+    by_example = is_given(chosen.like) or chosen.exemplar is not None
+    said = bool(words.strip()) and not by_example  # beside examples, words are a condition
+    if said + (chosen.boxes is not None) + (labels is not None) + by_example != 1:
+        raise InputError("Give words, examples, or boxes or labels of the first frame: exactly one of the four.")
     stream = read_video(video, chosen.pixel_size_nm, chosen.frame_time_s)
     tracker = _tracker(chosen, "auto" if assistant is None else str(assistant.device))
     request: dict[str, object] = {
@@ -99,7 +114,8 @@ def track(assistant: Assistant | None, video: object, words: str = "", **options
         "weights_sha256": None if assistant is None else assistant.weights_sha256,
     }
     if labels is None:
-        plan = _detect(assistant, stream, words, chosen, tracker)
+        how = _detect_alike if by_example else _detect
+        plan = how(assistant, stream, words, chosen, tracker)
     else:
         plan = _propagate(labels, stream, tracker)
     if chosen.average is None:
@@ -165,3 +181,24 @@ def _detect(
     if able.words:
         return _Plan(AnswerDetector(assistant, words), average=0, tracker=tracker)
     raise InputError(f"Preset {assistant.preset!r} does not understand words; use labels of the first frame instead.")
+
+
+def _detect_alike(
+    assistant: Assistant | None, video: VideoStream, words: str, options: TrackOptions, tracker: Tracker | None
+) -> _Plan:
+    """The detector of everything that is like examples."""
+    if assistant is None:
+        raise InputError("Tracking by examples needs an assistant; pass lisa_micro.load_assistant().")
+    if not assistant.capabilities.exemplars:
+        raise InputError(f"Preset {assistant.preset!r} has no exemplar encoder, so it cannot track by examples.")
+    boxes = [
+        check_boxes(given, video.shape)[0] if is_given(given) else None for given in (options.like, options.unlike)
+    ]
+    exemplar = options.exemplar
+    detector = LikeDetector(cast(LikeVideoAssistant, assistant), words, *boxes, exemplar)
+    facts: dict[str, object] = {
+        "like_px": None if boxes[0] is None else boxes[0].tolist(),
+        "unlike_px": None if boxes[1] is None else boxes[1].tolist(),
+        "exemplar": None if exemplar is None else exemplar.digest(),
+    }
+    return _Plan(detector, facts, tracker=tracker)

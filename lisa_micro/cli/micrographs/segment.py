@@ -19,9 +19,11 @@ from lisa_micro.cli.loading import (
     show_plots,
     with_segment,
 )
+from lisa_micro.cli.micrographs.like import Examples, LikeOptions, like_answer, parse_examples
 from lisa_micro.cli.options import AsJson, ImageOptions, ModelOptions, OutputOptions, grouped
 from lisa_micro.cli.summary import show_summary
-from lisa_micro.cli.terminal import busy, list_written, print_json
+from lisa_micro.cli.terminal import busy, list_written, print_json, steps
+from lisa_micro.types import InputError
 
 Tiles = Literal["auto", "off", "tiled", "cascade"]  # the values of TilingMode, which would bring NumPy into --help
 SEGMENTERS = (
@@ -61,18 +63,21 @@ class PromptOptions:
 def segment(
     source: ImageOptions,
     prompting: PromptOptions,
+    examples: LikeOptions,
     model: ModelOptions,
     output: OutputOptions,
     prompt: Annotated[str, typer.Argument(help='What to segment, such as "all sintering necks".')] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Segment what the words ask for, what is in the boxes, or everything; write masks, tables and an overlay."""
+    """Segment what the words ask for, what is in the boxes, all that is like an example, or everything; write masks,
+    tables and an overlay."""
     from lisa_micro.geometry import check_boxes
     from lisa_micro.io import check_output
     from lisa_micro.language import check_prompt
     from lisa_micro.results.summary import summarise_segments
 
-    words, notes = check_prompt(prompt, needed=not (prompting.box or prompting.everything))
+    like = _examples(examples, prompting)
+    words, notes = check_prompt(prompt, needed=not (prompting.box or prompting.everything or like))
     boxes = parse_boxes(prompting.box or [])
     micrograph = read_image(source)
     if boxes:
@@ -80,7 +85,15 @@ def segment(
         boxes, notes = repaired.tolist(), (*notes, *remarks)
     folder = check_output(output.folder(source.image), output.force)  # before minutes of work, not after
     assistant = load_prompted(prompting.segmenter, prompting.checkpoint, words, model)
-    answer = ask(assistant, micrograph, words, prompting.tiles) if words else None
+    answer = None
+    if like:
+        with steps("Segmenting") as progress:
+            found = assistant.segment_like(
+                micrograph, like.like, like.unlike, exemplar=like.exemplar, words=words, progress=progress
+            )
+        answer = like_answer(found, words)
+    elif words:
+        answer = ask(assistant, micrograph, words, prompting.tiles)
     with busy("Segmenting"):
         if boxes:
             answer = with_segment(answer, assistant.segment_boxes(micrograph, boxes), words, " from boxes")
@@ -89,7 +102,10 @@ def segment(
     assert answer is not None  # check_prompt saw to it that there are words or boxes, or that everything is wanted
     answer = replace(answer, notes=(*notes, *answer.notes))
     origin = Origin(assistant, model.preset, micrograph, source.page)
-    written = origin.save(answer, folder, output.force, boxes or None)
+    written = origin.save(answer, folder, output.force, boxes or None, more=like.record() if like else None)
+    if like and examples.save_like is not None:
+        learnt = assistant.learn_exemplar(micrograph, like.like, like.unlike, exemplar=like.exemplar)
+        written.append(learnt.save(examples.save_like))
     summary = summarise_segments(answer.segments)
     show_notes(answer, micrograph)
     if as_json:
@@ -101,3 +117,17 @@ def segment(
     show_plots(written)
     list_written(written)
     show_alternative(answer, "ask for that, or ask in lisa-micro chat and type ?")
+
+
+def _examples(options: LikeOptions, prompting: PromptOptions) -> Examples:
+    """The examples of ``--like``.
+
+    Raises:
+        InputError: they cannot be read, or cannot be combined with the other options.
+    """
+    found = parse_examples(options.like, options.unlike)
+    if options.save_like is not None and not found:
+        raise InputError("--save-like needs --like: a box around an object that is meant.")
+    if found and (prompting.box or prompting.everything or prompting.segmenter):
+        raise InputError("--like cannot be combined with --box, --everything or --segmenter; leave out one of them.")
+    return found

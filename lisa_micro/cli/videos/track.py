@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lisa_micro.cli.loading import load_preset, parse_boxes
+from lisa_micro.cli.micrographs.like import Like, Unlike, parse_examples
 from lisa_micro.cli.options import ModelOptions, OutputOptions, PixelSize, grouped
 from lisa_micro.cli.terminal import busy, list_written, notes, steps
 
@@ -26,6 +27,8 @@ class TargetOptions:
         list[str] | None,
         typer.Option(metavar="X0,Y0,X1,Y1", help="In place of words: a box in px of the first frame; repeatable."),
     ] = None
+    like: Like = None
+    unlike: Unlike = None
     labels: Annotated[
         Path | None,
         typer.Option(help="In place of words: instance labels of the first frame, propagated by a DeAOT tracker."),
@@ -79,7 +82,8 @@ def track(
     from lisa_micro.video.track_run import check_folder
 
     boxes = parse_boxes(target.box or [])
-    words, remarks = check_prompt(prompt, needed=not (boxes or target.labels))
+    examples = parse_examples(target.like, target.unlike)
+    words, remarks = check_prompt(prompt, needed=not (boxes or target.labels or examples))
     # everything is checked before the model is loaded
     stream = read_video(video, options.pixel_size, options.frame_time)
     drawn = None if target.labels is None else read_labels(target.labels)
@@ -95,6 +99,9 @@ def track(
             stream,
             words,
             boxes=boxes or None,
+            like=examples.like or None,
+            unlike=examples.unlike or None,
+            exemplar=examples.exemplar,
             labels=drawn.pixels if drawn else None,
             tracker=target.tracker,
             checkpoint=target.checkpoint,

@@ -83,7 +83,7 @@ class Eyes:
     def _tiled(self, pixels: np.ndarray, concept: str, number: int, threshold: float) -> np.ndarray:
         tile = self.config.work_side
 
-        def decode(features: ImageFeatures) -> list[tuple[MaskOutputs, int, int]]:
+        def decode(features: ImageFeatures, _: np.ndarray) -> list[tuple[MaskOutputs, int, int]]:
             return [(self.engine.decode_concept(features, number), 0, 3)]
 
         seen = stitch(self.engine, to_unit_range(pixels), decode, tile, int(HALO_SHARE * tile))[0]

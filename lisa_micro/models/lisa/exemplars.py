@@ -43,6 +43,19 @@ def side_for(boxes: np.ndarray, shape: tuple[int, int], work_side: int) -> int:
     return int(min(max(wanted, work_side), FRAME, max(longest, work_side)))
 
 
+class LearntExemplar(NamedTuple):
+    """What boxes have taught, without the image that they were drawn on; it prompts on any image.
+
+    tokens: ``(N, 3, D)`` prompt tokens. gram: ``(N, C + 1, C + 1)`` weighted second moments of the maps' pixels, the
+    last channel being 1; target: ``(N, C + 1, 1)`` their weighted sum, unlike pixels counted negative. Both may be
+    averaged over several images.
+    """
+
+    tokens: Tensor
+    gram: Tensor
+    target: Tensor
+
+
 class ExemplarPrompt(NamedTuple):
     """Prompt of N images.
 
@@ -92,7 +105,7 @@ class ExemplarEncoder(nn.Module):
             for channels, width in zip((dim, dim // 4, dim // 8, dim // 8), widths, strict=True)
         )
         self.norms = nn.ModuleList(ChannelNorm(width) for width in widths)
-        width = sum(widths) + 2
+        self.channels = width = sum(widths) + 2
         self.pooled = nn.Sequential(
             nn.Linear(3 * width + 4, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim), nn.GELU(), nn.Linear(dim, dim)
         )
@@ -103,14 +116,15 @@ class ExemplarEncoder(nn.Module):
         self.fine = nn.Conv2d(2, dim // 8, 3, padding=1)
         nn.init.normal_(self.kinds.weight, std=0.3)
 
-    def maps(self, features: SamFeatures, image: Tensor) -> Tensor:
-        """The tower's features and the image ``(N, 1, H, W)`` in 0..1 as one map ``(N, C, H/4, W/4)``."""
+    def maps(self, features: SamFeatures, image: Tensor, level: Tensor | None = None) -> Tensor:
+        """The tower's features and the image ``(N, 1, H, W)`` in 0..1 as one map ``(N, C, H/4, W/4)``. ``level``:
+        ``(2,)`` mean and standard deviation of the micrograph that the image is a part of; ``None``: of the image."""
         size = (image.shape[-2] // 4, image.shape[-1] // 4)
         parts = []
-        for level, projection, norm in zip(
+        for part, projection, norm in zip(
             (features.embedding, *features.skips), self.projections, self.norms, strict=True
         ):
-            part = norm(projection(level))
+            part = norm(projection(part))
             if part.shape[-2] > size[0]:
                 part = F.avg_pool2d(part, 2)
             elif part.shape[-2:] != size:
@@ -118,8 +132,11 @@ class ExemplarEncoder(nn.Module):
             parts.append(part)
         grey = F.avg_pool2d(image, 4)
         around = F.avg_pool2d(grey, 9, stride=1, padding=4, count_include_pad=False)
-        centre = grey.mean((2, 3), keepdim=True)
-        spread = grey.std((2, 3), keepdim=True).clamp_min(1e-3)
+        if level is None:
+            centre, spread = grey.mean((2, 3), keepdim=True), grey.std((2, 3), keepdim=True)
+        else:
+            centre, spread = level[0], level[1]
+        spread = spread.clamp_min(1e-3)
         return torch.cat([*parts, (grey - centre) / spread, (grey - around) / spread], 1)
 
     def forward(self, features: SamFeatures, image: Tensor, given: ExemplarBoxes) -> ExemplarPrompt:
@@ -130,18 +147,42 @@ class ExemplarEncoder(nn.Module):
             given: their boxes.
         """
         with exact(image.device):
-            maps = self.maps(
-                SamFeatures(features.embedding.float(), tuple(s.float() for s in features.skips)), image.float()
-            )
-            inside, ring = self._places(given, maps.shape[-2:])
-            objects = F.avg_pool2d(given.masks.float(), 2) * inside
-            positive = (given.signs == POSITIVE).float()[..., None, None]
-            negative = (given.signs == NEGATIVE).float()[..., None, None]
-            score = self._regress(maps, inside, ring, objects, positive, negative)
-            areas = (self.scale[0] * score + self.scale[1]).sigmoid()
-            fine = self.fine(torch.cat([areas, score.tanh()], 1))
-            tokens = self._tokens(maps, inside, ring, objects, given)
-        return ExemplarPrompt(tokens, areas, fine)
+            maps = self._exact_maps(features, image)
+            return self._prompt(maps, self._learn(maps, given))
+
+    def learn(
+        self, features: SamFeatures, image: Tensor, given: ExemplarBoxes, level: Tensor | None = None
+    ) -> LearntExemplar:
+        """What the boxes of each of N images teach; arguments as of :meth:`forward` and :meth:`maps`."""
+        with exact(image.device):
+            return self._learn(self._exact_maps(features, image, level), given)
+
+    def prompt(
+        self, features: SamFeatures, image: Tensor, learnt: LearntExemplar, level: Tensor | None = None
+    ) -> ExemplarPrompt:
+        """The prompt of N images by what boxes of others have taught; ``level`` as of :meth:`maps`."""
+        with exact(image.device):
+            return self._prompt(self._exact_maps(features, image, level), learnt)
+
+    def _exact_maps(self, features: SamFeatures, image: Tensor, level: Tensor | None = None) -> Tensor:
+        features = SamFeatures(features.embedding.float(), tuple(s.float() for s in features.skips))
+        return self.maps(features, image.float(), level)
+
+    def _learn(self, maps: Tensor, given: ExemplarBoxes) -> LearntExemplar:
+        inside, ring = self._places(given, maps.shape[-2:])
+        objects = F.avg_pool2d(given.masks.float(), 2) * inside
+        gram, target = self._moments(maps, inside, ring, objects, given.signs)
+        return LearntExemplar(self._tokens(maps, inside, ring, objects, given), gram, target)
+
+    def _prompt(self, maps: Tensor, learnt: LearntExemplar) -> ExemplarPrompt:
+        n, c, h, w = maps.shape
+        ridge = self.ridge.exp() * torch.eye(c + 1, device=maps.device)
+        solution = torch.linalg.solve(learnt.gram + ridge, learnt.target)  # (N, C + 1, 1)
+        x = torch.cat([maps, maps.new_ones(n, 1, h, w)], 1).reshape(n, c + 1, -1)
+        score = (solution.transpose(1, 2) @ x).reshape(n, 1, h, w)
+        areas = (self.scale[0] * score + self.scale[1]).sigmoid()
+        fine = self.fine(torch.cat([areas, score.tanh()], 1))
+        return ExemplarPrompt(learnt.tokens, areas, fine)
 
     def _places(self, given: ExemplarBoxes, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Inside of each box and ring around it, ``(N, K, h, w)`` in 0..1."""
@@ -154,28 +195,29 @@ class ExemplarEncoder(nn.Module):
         inside, around = (box_areas(b, size[0] // 4, size[1] // 4).reshape(n, k, *size) * used for b in (flat, outer))
         return inside, (around - inside).clamp_min(0)
 
-    def _regress(
-        self, maps: Tensor, inside: Tensor, ring: Tensor, objects: Tensor, positive: Tensor, negative: Tensor
-    ) -> Tensor:
-        """Score ``(N, 1, h, w)`` of being alike: weighted ridge regression of +1 and -1 on the maps."""
+    def _moments(
+        self, maps: Tensor, inside: Tensor, ring: Tensor, objects: Tensor, signs: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Gram matrix and target of the weighted ridge regression of +1 (alike) and -1 on the maps, see
+        :class:`LearntExemplar`."""
         n, c, h, w = maps.shape
+        positive = (signs == POSITIVE).float()[..., None, None]
+        negative = (signs == NEGATIVE).float()[..., None, None]
         alike = (objects * positive).amax(1)
         unlike = torch.maximum(
             ((inside + ring - objects) * positive).amax(1), (0.3 * inside + 0.7 * objects).mul(negative).amax(1)
         )
         unlike = unlike * (1 - alike)
-        rest = (1 - alike) * (1 - unlike)
+        some = positive.amax(1)  # without a positive box nothing is known of the rest
+        rest = (1 - alike) * (1 - unlike) * some
         shares = self.weights.exp()
         weight_alike = shares[0] * alike / alike.sum((1, 2), keepdim=True).clamp_min(1e-3)
         weight_unlike = shares[1] * unlike / unlike.sum((1, 2), keepdim=True).clamp_min(1e-3)
         weight_rest = shares[2] * rest / rest.sum((1, 2), keepdim=True).clamp_min(1e-3)
         weight = (weight_alike + weight_unlike + weight_rest).reshape(n, 1, -1)
-        target = (weight_alike - weight_unlike - weight_rest).reshape(n, -1, 1)
+        signed = (weight_alike - weight_unlike - weight_rest).reshape(n, -1, 1)
         x = torch.cat([maps, maps.new_ones(n, 1, h, w)], 1).reshape(n, c + 1, -1)
-        gram = (x * weight) @ x.transpose(1, 2)
-        gram = gram + self.ridge.exp() * torch.eye(c + 1, device=maps.device)
-        solution = torch.linalg.solve(gram, x @ target)
-        return (solution.transpose(1, 2) @ x).reshape(n, 1, h, w)
+        return (x * weight) @ x.transpose(1, 2), x @ signed
 
     def _tokens(self, maps: Tensor, inside: Tensor, ring: Tensor, objects: Tensor, given: ExemplarBoxes) -> Tensor:
         """Prompt tokens ``(N, 3, D)``."""

@@ -21,6 +21,7 @@ class SplitConfig:
     certainty, peak: so are those whose mean mask probability is below ``certainty``, or in which the distance map
         nowhere reaches ``peak``: a whole particle has 1 somewhere, a scrap of background has not. (Small and faint
         particles have less in the network's map; a higher ``peak`` loses them.)
+    undivided: a connected piece of the mask below this area, px, is one instance, whatever the distance map says.
     """
 
     threshold: float = 0.5
@@ -30,10 +31,17 @@ class SplitConfig:
     smallest: int = 12
     certainty: float = 0.85
     peak: float = 0.3
+    undivided: float = 0.0
 
     def scaled(self, scale: float) -> SplitConfig:
-        """The same for maps enlarged by ``scale``: smoothing and the smallest area follow."""
-        return replace(self, smooth=self.smooth * scale, smallest=round(self.smallest * scale**2))
+        """The same for maps enlarged by ``scale``: smoothing and the areas follow."""
+        areas = scale**2
+        return replace(
+            self,
+            smooth=self.smooth * scale,
+            smallest=round(self.smallest * areas),
+            undivided=self.undivided * areas,
+        )
 
 
 def h_maxima(surface: np.ndarray, height: float) -> np.ndarray:
@@ -76,6 +84,9 @@ def separate(
     parts, count = ndimage.label(inside)
     seeded = np.zeros(count + 1, bool)
     seeded[np.unique(parts[markers > 0])] = True
+    if config.undivided > 0:
+        seeded &= np.bincount(parts.ravel(), minlength=count + 1) >= config.undivided
+        markers, _ = ndimage.label((markers > 0) & seeded[parts], np.ones((3, 3)))
     extra = inside & ~seeded[parts]
     if extra.any():
         more, _ = ndimage.label(extra)

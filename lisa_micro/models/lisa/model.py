@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lisa_micro.models.lisa.config import LisaConfig
-from lisa_micro.models.lisa.exemplars import ExemplarBoxes, ExemplarEncoder
+from lisa_micro.models.lisa.exemplars import ExemplarBoxes, ExemplarEncoder, LearntExemplar
 from lisa_micro.models.lisa.mask_head import MaskHead, MaskOutputs, box_areas, point_areas
 from lisa_micro.models.lisa.projector import ImageProjector, SegProjector
 from lisa_micro.models.lisa.tokens import NewTokens
@@ -241,20 +241,56 @@ class LisaModel(nn.Module):
         Raises:
             ValueError: the model has no exemplar encoder.
         """
-        if self.exemplar_encoder is None:
-            raise ValueError("this model has no exemplar encoder")
+        return self.decode_learnt(features, image, self.learn_exemplar(features, image, boxes, signs))
+
+    def learn_exemplar(
+        self, features: ImageFeatures, image: Tensor, boxes: Tensor, signs: Tensor, level: Tensor | None = None
+    ) -> LearntExemplar:
+        """What boxes teach, for this micrograph and others; arguments as of :meth:`decode_exemplars` and
+        :meth:`decode_learnt`.
+
+        Raises:
+            ValueError: the model has no exemplar encoder.
+        """
         x, y = features.scale
         boxes = boxes.float() * boxes.new_tensor([x, y, x, y]).float()
-        seen = image
-        if features.work != features.shape:
-            seen = F.interpolate(image, features.work, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
-        seen = pad_to_multiple(seen, self.sam_tower.multiple)
-        head = self.mask_head if self.concept_head is None else self.concept_head
         sam = self._seen_by(1, features.sam)
-        masks = self._box_masks(head, sam, boxes)
+        masks = self._box_masks(self.exemplar_head, sam, boxes)
         given = ExemplarBoxes(boxes[None], signs[None], masks[None])
-        prompt = self.exemplar_encoder(sam, seen, given)
-        return head(prompt.on(sam), prompt.tokens, areas=prompt.areas)
+        return self._exemplars().learn(sam, self._as_seen(features, image), given, level)
+
+    def decode_learnt(
+        self, features: ImageFeatures, image: Tensor, learnt: LearntExemplar, level: Tensor | None = None
+    ) -> MaskOutputs:
+        """All that is like a learnt exemplar -> maps, as above, N = 1.
+
+        Args:
+            image: ``(1, 1, H, W)`` in 0..1, the micrograph or a part of it.
+            level: mean and standard deviation of the whole where ``image`` is a part.
+
+        Raises:
+            ValueError: the model has no exemplar encoder.
+        """
+        sam = self._seen_by(1, features.sam)
+        prompt = self._exemplars().prompt(sam, self._as_seen(features, image), learnt, level)
+        return self.exemplar_head(prompt.on(sam), prompt.tokens, areas=prompt.areas)
+
+    @property
+    def exemplar_head(self) -> MaskHead:
+        """The mask decoder that segments what is like an exemplar."""
+        return self.mask_head if self.concept_head is None else self.concept_head
+
+    def _exemplars(self) -> ExemplarEncoder:
+        if self.exemplar_encoder is None:
+            raise ValueError("this model has no exemplar encoder")
+        return self.exemplar_encoder
+
+    def _as_seen(self, features: ImageFeatures, image: Tensor) -> Tensor:
+        """``(1, 1, H, W)`` at the size at which the tower saw it, padded."""
+        if features.work != features.shape:
+            image = F.interpolate(image, features.work, mode="bicubic", align_corners=False, antialias=True)
+            image = image.clamp(0, 1)
+        return pad_to_multiple(image, self.sam_tower.multiple)
 
     @staticmethod
     def _box_masks(head: MaskHead, sam: SamFeatures, boxes: Tensor) -> Tensor:
