@@ -124,8 +124,8 @@ def _scaled(image: Micrograph, reading: Reading) -> Micrograph:
         return replace(image, pixel_size_nm=read, pixel_size_origin="scale bar", notes=told)
     if abs(read / image.pixel_size_nm - 1) > AGREEMENT:
         note = (
-            f"The scale bar ({scale.text}, {scale.x1 - scale.x0:.0f} px) gives {format_length(read)} per pixel, but the "
-            f"pixel size ({image.pixel_size_origin}) is {format_length(image.pixel_size_nm)}; the latter is used."
+            f"The scale bar ({scale.text}, {scale.x1 - scale.x0:.0f} px) gives {format_length(read)} per pixel, but "
+            f"the pixel size ({image.pixel_size_origin}) is {format_length(image.pixel_size_nm)}; the latter is used."
         )
         return replace(image, notes=(*notes, note))
     return image
@@ -157,7 +157,7 @@ def view_of_field(pixels: np.ndarray, image: Micrograph) -> np.ndarray:
 
 
 def burnt_in_boxes(image: Micrograph) -> tuple[Box, ...]:
-    """Boxes of what is burnt into a micrograph: those with letters, its scale bar, and the length beside it; XYXY px."""
+    """Boxes of what is burnt into a micrograph: those with letters, its scale bar and its length; XYXY px."""
     scale = image.scale_bar
     if scale is None:
         return image.covers

@@ -1,7 +1,7 @@
 """Pictures as a microscope or a journal gives them: with a scale bar and its length, a data bar, letters, compression.
 
-The truth is the pixel size that the bar states. They test what reads it (:mod:`lisa_micro.io.scalebar`), so nothing here
-uses that.
+The truth is the pixel size that the bar states. They test what reads it (:mod:`lisa_micro.io.scalebar`), so nothing
+here uses that.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ BAR_FONTS = (
 )  # fmt: skip
 """The twelve fonts of the lengths; matplotlib brings them."""
 BAR_STYLES = ("above", "below", "beside", "ends", "ticks", "box", "banner", "split text")
-"""How a bar is drawn: with its length above, below or beside it; with end ticks; as a row of eleven ticks; in a box; in a
-data bar over the whole width; with its length between its two halves."""
+"""How a bar is drawn: with its length above, below or beside it; with end ticks; as a row of eleven ticks; in a box; in
+a data bar over the whole width; with its length between its two halves."""
 LETTER_PX = (6.0, 40.0)
 """Range of the height of a digit."""
 LENGTHS_NM = (
@@ -149,7 +149,8 @@ class _Page:
         if rng.random() < 0.3:
             self.draw.line((0, self.bottom, self.width, self.bottom), fill=self.ink)
         fields = [
-            f"{rng.choice([2, 5, 10, 15, 20, 200])}.0kV", f"WD {rng.uniform(3, 12):.1f}mm", f"x{rng.integers(1, 90)}.0k",
+            f"{rng.choice([2, 5, 10, 15, 20, 200])}.0kV", f"WD {rng.uniform(3, 12):.1f}mm",
+            f"x{rng.integers(1, 90)}.0k",
             str(rng.choice(["SE(M)", "InLens", "ETD", "BSE"])), f"Mag = {rng.integers(1, 90)}.00 K X",
             f"{rng.integers(1, 28)} Sep {rng.integers(2005, 2024)}",
         ]  # fmt: skip

@@ -164,7 +164,11 @@ def _stroke(image: np.ndarray, mask: np.ndarray, place: tuple[slice, slice], thi
 
 
 def _end_tick(image: np.ndarray, top: int, bottom: int, end: float, step: int, contrast: float) -> float:
-    """Width in px of the tick at an end of a light bar, above or below it; 0 without one. ``step``: inwards, 1 or -1."""
+    """Width in px of the tick at an end of a light bar, above or below it; 0 without one.
+
+    Args:
+        image: ``(H, W)``. top, bottom: rows of the bar. end: px. step: inwards, 1 or -1. contrast: of the bar.
+    """
     first = round(end) if step > 0 else round(end) - 1
     columns = np.arange(first, first + step * 9, step)
     columns = columns[(columns >= 0) & (columns < image.shape[1])]

@@ -203,9 +203,9 @@ def _paired(bar: Bar, line: TextLine, grey: np.ndarray) -> _Pair | None:
     x0, y0, x1, y1 = line.box
     tall = max(4, y1 - y0)
     middle = (y0 + y1) / 2
-    if bar.kind == "bar" and x0 - 2 < bar.x0 and bar.x1 < x1 + 2 and y0 - 2 < bar.y0 and bar.y1 < y1 + 2:
-        if bar.length < 0.8 * (x1 - x0):  # a stroke of one of its letters
-            return None
+    within = x0 - 2 < bar.x0 and bar.x1 < x1 + 2 and y0 - 2 < bar.y0 and bar.y1 < y1 + 2
+    if bar.kind == "bar" and within and bar.length < 0.8 * (x1 - x0):
+        return None  # a stroke of one of its letters
     across = max(bar.x0 - x1, x0 - bar.x1, 0.0)
     gap = max(y0 - bar.y1, bar.y0 - y1, 0.0)
     beside = bar.y0 - 0.6 * tall <= middle <= bar.y1 + 0.6 * tall
@@ -220,9 +220,7 @@ def _paired(bar: Bar, line: TextLine, grey: np.ndarray) -> _Pair | None:
             return None
         if across > 2.0 * tall or (across > 0 and _continues(bar, line, grey)):
             return None
-    elif gap > 1.6 * tall or across > 1.2 * tall:
-        return None
-    elif not bar.x0 - 1.2 * tall < (x0 + x1) / 2 < bar.x1 + 1.2 * tall:
+    elif gap > 1.6 * tall or across > 1.2 * tall or not bar.x0 - 1.2 * tall < (x0 + x1) / 2 < bar.x1 + 1.2 * tall:
         return None
     return _Pair(bar, line, nm, (gap + across) / tall, _is_light(grey, line.box) == bar.light)
 
@@ -275,8 +273,8 @@ def _decided(
     printed = printed_pixel_size([line.text for line in lines], picture.shape[1] * factor)
     if printed is not None and abs(printed / (chosen.pixel_size / factor) - 1) > AGREEMENT:
         note = (
-            f"The scale bar ({chosen.line.text!r}) gives {chosen.pixel_size / factor:.4g} nm per pixel, but the data bar "
-            f"states {printed:.4g} nm; none is used."
+            f"The scale bar ({chosen.line.text!r}) gives {chosen.pixel_size / factor:.4g} nm per pixel, but the data "
+            f"bar states {printed:.4g} nm; none is used."
         )
         return Reading(None, (note,), texts)
     bar = chosen.bar
