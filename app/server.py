@@ -141,11 +141,11 @@ _thumbnails: dict[str, bytes] = {}
 
 
 def _sample_thumbnail(name: str) -> bytes:
-    from lisa_micro.io import read_micrograph
+    from lisa_micro.io import read_plain
 
     path = sample_path(name)
     if name not in _thumbnails:
-        _thumbnails[name] = grey_png(read_micrograph(path), 240)
+        _thumbnails[name] = grey_png(read_plain(path), 240)
     return _thumbnails[name]
 
 

@@ -9,7 +9,8 @@ The results of the assistant, ``Segmentation`` and ``Answer``, are defined in :m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,36 @@ class InputError(ValueError):
     """
 
 
+Box = tuple[int, int, int, int]
+"""XYXY px, far edge exclusive."""
+
+
+@dataclass(frozen=True)
+class BurntInScale:
+    """A scale bar that was read from the picture.
+
+    Attributes:
+        x0, x1: left and right end of the bar, px from the left edge of the picture, between pixels.
+        y, height: middle and height of the bar, px.
+        text: its length as written, such as ``"200 nm"``.
+        length_nm: the same in nm.
+        text_box: where the text stands, XYXY px.
+    """
+
+    x0: float
+    x1: float
+    y: float
+    height: float
+    text: str
+    length_nm: float
+    text_box: Box
+
+    @property
+    def pixel_size_nm(self) -> float:
+        """Edge length of a pixel that follows from it."""
+        return self.length_nm / (self.x1 - self.x0)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Micrograph:
     """One 2-D image and what is known about it.
@@ -54,10 +85,14 @@ class Micrograph:
         pixel_size_nm: edge length of a pixel in nanometres, or ``None`` if unknown.
         source: path of the file, or a description.
         pixel_size_origin: source of the pixel size: ``"user"``, ``"imagej"``, ``"ome"``, ``"fei"``, ``"zeiss"``,
-            ``"tiff resolution"``, ``"mrc"``, ``"rosettasciio"``, ``"axes"``, ``"simulator"`` or ``"none"``.
+            ``"side-car file"``, ``"scale bar"``, ``"tiff resolution"``, ``"mrc"``, ``"rosettasciio"``, ``"axes"``,
+            ``"simulator"`` or ``"none"``.
         modality: ``"BF-TEM"``, ``"HAADF-STEM"``, ``"SEM"`` or ``None``.
         notes: what the reader changed or ignored, one sentence each.
         metadata: further metadata of the file.
+        field: the part of the picture that shows the specimen, XYXY px; ``None``: all of it. A data bar lies outside.
+        covers: boxes with letters inside the field, XYXY px, which hide the specimen.
+        scale_bar: the scale bar that was read from the picture; ``None``: there is none, or it could not be read.
     """
 
     pixels: np.ndarray
@@ -66,7 +101,34 @@ class Micrograph:
     pixel_size_origin: str = "none"
     modality: str | None = None
     notes: tuple[str, ...] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = dataclass_field(default_factory=dict)
+    field: Box | None = None
+    covers: tuple[Box, ...] = ()
+    scale_bar: BurntInScale | None = None
+
+    @property
+    def field_box(self) -> Box:
+        """The field of view, XYXY px: :attr:`field`, or the whole picture."""
+        height, width = self.shape
+        return self.field or (0, 0, width, height)
+
+    @property
+    def field_shape(self) -> tuple[int, int]:
+        """``(H, W)`` of the field of view in px."""
+        x0, y0, x1, y1 = self.field_box
+        return y1 - y0, x1 - x0
+
+    @property
+    def field_area(self) -> int:
+        """Number of pixels that show the specimen: those of the field without the boxes that cover it.
+
+        This is what area fractions and number densities refer to.
+        """
+        x0, y0, x1, y1 = self.field_box
+        hidden = np.zeros(self.field_shape, bool)
+        for a, b, c, d in self.covers:
+            hidden[max(b - y0, 0) : max(d - y0, 0), max(a - x0, 0) : max(c - x0, 0)] = True
+        return int(hidden.size - np.count_nonzero(hidden))
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import torch
 from lisa_micro.assistant.conversation import BaseConversation, Conversation, ConversationStart
 from lisa_micro.assistant.engine import Engine, LanguageEngine
 from lisa_micro.assistant.exemplars import ExemplarFinder, TiledFinder
+from lisa_micro.assistant.field import FieldConversation, answer_in_field, view_of
 from lisa_micro.assistant.prepare import ImageCache, PreparedImage, View, readable_prompt
 from lisa_micro.assistant.prompted import PromptedAssistant
 from lisa_micro.assistant.targets import ImageView, WholeImage
@@ -59,7 +60,7 @@ class LanguageAssistant(PromptedAssistant, Generic[View]):
 
     def prepared(self, image: Micrograph) -> PreparedImage[View]:
         """Features of a micrograph and the KV cache after its image tokens; kept for the last few micrographs."""
-        return self._images.prepared(image)
+        return self._images.prepared(view_of(image))
 
     def intensities(self, pixels: np.ndarray) -> np.ndarray:
         """``(H, W)`` intensities as in the file -> float32 in 0..1, as the model takes them."""
@@ -92,7 +93,7 @@ class LanguageAssistant(PromptedAssistant, Generic[View]):
         """
         return self.open_conversation(image).ask(prompt)
 
-    def chat(self, image: MicrographLike) -> BaseConversation[View]:
+    def chat(self, image: MicrographLike) -> BaseConversation[View] | FieldConversation:
         """Begin a conversation: later requests can refer to earlier ones. The same as :meth:`open_conversation` with
         its defaults."""
         return self.open_conversation(image)
@@ -106,12 +107,17 @@ class LanguageAssistant(PromptedAssistant, Generic[View]):
         halo: int | None = None,
         history: Sequence[Answer] = (),
         progress: Progress | None = None,
-    ) -> BaseConversation[View]:
+    ) -> BaseConversation[View] | FieldConversation:
         """Begin a conversation about one micrograph; see :meth:`lisa_micro.protocols.Assistant.open_conversation`."""
         image, size = as_micrograph(image), TileSize(tile, halo)
-        mode = choose_tiling(tiling, size, image.shape, self.capabilities, self.preset)
-        start = ConversationStart(tuple(history), self._scaling_notes(image, mode), progress)
-        return self._conversation(image, mode, size, start)
+        view = view_of(image)
+        mode = choose_tiling(tiling, size, view.shape, self.capabilities, self.preset)
+        if view is image:
+            start = ConversationStart(tuple(history), self._scaling_notes(view, mode), progress)
+            return self._conversation(view, mode, size, start)
+        earlier = tuple(answer_in_field(answer, image) for answer in history)
+        start = ConversationStart(earlier, self._scaling_notes(view, mode), progress)
+        return FieldConversation(self._conversation(view, mode, size, start), image, history)
 
     def _scaling_notes(self, image: Micrograph, mode: TilingMode) -> tuple[str, ...]:
         side = self.capabilities.largest_side

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from lisa_micro.assistant.field import boxes_in_field, on_picture, points_in_field, view_of
 from lisa_micro.assistant.like import LikeAssistant
 from lisa_micro.geometry import resample_nearest
 from lisa_micro.io import MicrographLike, as_micrograph
@@ -45,6 +46,9 @@ class PromptedAssistant(LikeAssistant, ABC):
             InputError: see :func:`lisa_micro.geometry.check_boxes`.
         """
         image = as_micrograph(image)
+        view = view_of(image)
+        if view is not image:
+            return on_picture(self.segment_boxes(view, boxes_in_field(boxes, image)), image)
         prompts = check_prompts(None, None, boxes, image.shape)
         segmenter = self._segmenter(image)
         # a batch of masks at the size of a large micrograph would not fit into memory
@@ -73,6 +77,10 @@ class PromptedAssistant(LikeAssistant, ABC):
             InputError: see :func:`lisa_micro.points.check_points`; or none of the labels is 1.
         """
         image = as_micrograph(image)
+        view = view_of(image)
+        if view is not image:
+            moved = points_in_field(points, point_labels, image)
+            return on_picture(self.segment_points(view, moved, point_labels), image)
         array, given = check_points(points, point_labels, image.shape)
         prompts = check_prompts(array[None], given[None], None, image.shape)
         segmenter = self._segmenter(image)
@@ -85,6 +93,9 @@ class PromptedAssistant(LikeAssistant, ABC):
     def segment_everything(self, image: MicrographLike) -> Segmentation:
         """Segment all objects; see :mod:`lisa_micro.models.segmenters.everything`."""
         image = as_micrograph(image)
+        view = view_of(image)
+        if view is not image:
+            return on_picture(self.segment_everything(view), image)
         segmenter = self._segmenter(image)
         found = segmenter.everything()
         score = float(found.scores.mean()) if len(found.scores) else 0.0
@@ -120,7 +131,7 @@ class WordlessAssistant(PromptedAssistant):
         Returns:
             seconds that it took; next to none for the last image.
         """
-        start, image = time.perf_counter(), as_micrograph(image)
+        start, image = time.perf_counter(), view_of(as_micrograph(image))
         if self._encoded is not image:
             self.segmenter.encode(image)
             self._encoded = image

@@ -13,6 +13,7 @@ from lisa_micro.types import InputError
 if TYPE_CHECKING:
     from lisa_micro.assistant import Assistant
     from lisa_micro.assistant.prompted import WordlessAssistant
+    from lisa_micro.io import Looking
     from lisa_micro.results.answer import Answer, Segmentation
     from lisa_micro.types import Micrograph
 
@@ -35,11 +36,29 @@ def parse_boxes(texts: list[str]) -> list[list[float]]:
     return boxes
 
 
+def what_to_look_for(field: str | None, no_banner: bool, no_scale_bar: bool) -> Looking:
+    """The options ``--field``, ``--no-banner`` and ``--no-scale-bar`` together.
+
+    Raises:
+        InputError: the field is not four numbers.
+    """
+    from lisa_micro.io import Looking
+
+    numbers = None
+    if field is not None:
+        try:
+            numbers = [float(part) for part in field.replace(";", ",").split(",")]
+        except ValueError:
+            raise InputError(f"The field {field!r} is not x0,y0,x1,y1: four whole numbers in px.") from None
+    return Looking(numbers, not no_banner, not no_scale_bar)
+
+
 def read_image(options: ImageOptions) -> Micrograph:
     """Read a micrograph; what the reader notes is printed on the standard error stream."""
     from lisa_micro.io import read_micrograph
 
-    micrograph = read_micrograph(options.image, options.pixel_size, options.page)
+    looking = what_to_look_for(options.field, options.no_banner, options.no_scale_bar)
+    micrograph = read_micrograph(options.image, options.pixel_size, options.page, looking)
     notes(micrograph.notes)
     return micrograph
 

@@ -21,6 +21,18 @@ ModalityName = Literal["BF-TEM", "HAADF-STEM", "SEM"]
 PixelSize = Annotated[
     float | None, typer.Option(metavar="NM", help="Pixel size in nm; used instead of the file's.", show_default=False)
 ]
+FieldOfView = Annotated[
+    str | None,
+    typer.Option(
+        "--field",
+        metavar="X0,Y0,X1,Y1",
+        help="Part of the picture that shows the specimen, in px; used instead of a data bar that is found.",
+    ),
+]
+NoBanner = Annotated[
+    bool, typer.Option("--no-banner", help="Take the whole picture as the field of view; look for no data bar.")
+]
+NoScaleBar = Annotated[bool, typer.Option("--no-scale-bar", help="Do not read the pixel size from a scale bar.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing results.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on the standard output.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all random choices.")]
@@ -52,6 +64,9 @@ class ImageOptions:
     image: Annotated[Path, typer.Argument(help="Micrograph: TIFF, PNG, JPEG, MRC, DM3, DM4, EMD, SER ...")]
     pixel_size: PixelSize = None
     page: Annotated[int, typer.Option(help="Page of a stack, from 0; negative numbers count from the end.")] = 0
+    field: FieldOfView = None
+    no_banner: NoBanner = False
+    no_scale_bar: NoScaleBar = False
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 from lisa_micro.datasets.derive import from_semantic
 from lisa_micro.datasets.readers import Example, Examples, data_root
 from lisa_micro.datasets.splits import check_split, validation_names
-from lisa_micro.io import read_label_image, read_micrograph
+from lisa_micro.io import read_label_image, read_plain
 from lisa_micro.types import InputError
 
 _NOT_PARTICULATE = ("neck", "fibre", "core", "shell", "hole", "satellite")
@@ -120,7 +120,7 @@ def read_materials(name: str, split: str = "train", root: str | os.PathLike[str]
 
 def _load(kind: MaterialSet, images: tuple[Path, ...], index: int) -> Example:
     path = images[index]
-    micrograph = read_micrograph(path)
+    micrograph = read_plain(path)
     own: dict[str, np.ndarray] = {}
     for concept in kind.concepts:
         file = path.parent.parent / "labels" / concept / path.name

@@ -20,7 +20,7 @@ from lisa_micro.datasets.bounds import one_line
 from lisa_micro.datasets.derive import derive_truth, from_semantic
 from lisa_micro.datasets.records import Record, Target, Turn, iterate_records, record_file
 from lisa_micro.datasets.splits import check_split, validation_names
-from lisa_micro.io import read_label_image, read_micrograph
+from lisa_micro.io import read_label_image, read_plain
 from lisa_micro.io.labels import LabelKind
 from lisa_micro.measure.contacts import compact
 from lisa_micro.types import InputError, Micrograph
@@ -226,7 +226,7 @@ def read_folder(
 
 def _load_pair(pairs: Sequence[tuple[Path, Path]], kind: LabelKind, pixel_size_nm: float | None, index: int) -> Example:
     picture, label_file = pairs[index]
-    micrograph = read_micrograph(picture, pixel_size_nm)
+    micrograph = read_plain(picture, pixel_size_nm)
     found = read_label_image(label_file, kind=kind)
     return make_example(picture.stem, micrograph, found.image.pixels, found.is_mask)
 
@@ -305,7 +305,7 @@ def read_record_folder(path: str | os.PathLike[str]) -> Examples:
 def _load_record(file: Path, records: Sequence[tuple[int, Record]], index: int) -> Example:
     number, record = records[index]
     try:
-        micrograph = read_micrograph(file.parent / record.file_name, record.pixel_size_nm)
+        micrograph = read_plain(file.parent / record.file_name, record.pixel_size_nm)
         return record_example(file.parent, record, micrograph)
     except InputError as error:
         raise InputError(f"{file} line {number}: {error}") from error

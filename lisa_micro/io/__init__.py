@@ -5,7 +5,8 @@ from lisa_micro.io.files import check_output, write_files, write_json
 from lisa_micro.io.labels import LabelImage, read_label_image, read_labels, write_labels
 from lisa_micro.io.labelstack import LabelStack, LabelStackWriter
 from lisa_micro.io.memory import MicrographLike
-from lisa_micro.io.reader import as_micrograph, pixels_of, read_micrograph
+from lisa_micro.io.reader import as_micrograph, pixels_of, read_micrograph, read_plain
+from lisa_micro.io.survey import Looking, surveyed
 from lisa_micro.io.units import format_length
 from lisa_micro.io.video import read_video
 
@@ -13,6 +14,7 @@ __all__ = [
     "LabelImage",
     "LabelStack",
     "LabelStackWriter",
+    "Looking",
     "MicrographLike",
     "as_micrograph",
     "check_output",
@@ -21,7 +23,9 @@ __all__ = [
     "read_label_image",
     "read_labels",
     "read_micrograph",
+    "read_plain",
     "read_video",
+    "surveyed",
     "to_unit_range",
     "write_files",
     "write_json",

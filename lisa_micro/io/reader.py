@@ -14,6 +14,7 @@ from lisa_micro.io.formats.pictures import read_picture, readable
 from lisa_micro.io.formats.tiff import read_tiff
 from lisa_micro.io.formats.volumes import ROSETTASCIIO, is_mrc, read_mrc, read_rosettasciio
 from lisa_micro.io.memory import MicrographLike, micrograph_from_memory
+from lisa_micro.io.survey import EVERYTHING, NOTHING, Looking, surveyed
 from lisa_micro.io.units import check_pixel_size
 from lisa_micro.types import InputError, Micrograph
 
@@ -37,6 +38,7 @@ def read_micrograph(
     source: MicrographLike,
     pixel_size_nm: float | None = None,
     page: int = 0,
+    looking: Looking = EVERYTHING,
 ) -> Micrograph:
     """Read one 2-D image.
 
@@ -50,6 +52,8 @@ def read_micrograph(
             ``DataArray``, torch tensor or Pillow image; or a micrograph.
         pixel_size_nm: edge length of a pixel in nm; takes precedence over the file's own (origin ``"user"``).
         page: image of a stack, from 0; negative numbers count from the end.
+        looking: what is looked for in the picture of a file: its data bar, its scale bar. Images in memory and raw data
+            (MRC, DM, EMD ...) are taken as they are.
 
     Returns:
         a micrograph with ``pixels`` ``(H, W)`` float32, intensities as in the file; colour as luminance, without alpha.
@@ -60,15 +64,26 @@ def read_micrograph(
             or a side longer than 16384 px, or has no such page; or the pixel size is not positive.
     """
     given = check_pixel_size(pixel_size_nm)
+    drawn = False
     if isinstance(source, Micrograph):
         micrograph = source
     elif isinstance(source, str | os.PathLike):
-        micrograph = _read_path(Path(source), page)
+        micrograph, drawn = _read_path(Path(source), page)
     else:
         micrograph = micrograph_from_memory(source)
     if given is not None:
         micrograph = replace(micrograph, pixel_size_nm=given, pixel_size_origin="user")
-    return micrograph
+    if not drawn:  # a field that the user gives holds for every image
+        looking = replace(looking, banner=False, scale_bar=False)
+    return surveyed(micrograph, looking)
+
+
+def read_plain(source: MicrographLike, pixel_size_nm: float | None = None, page: int = 0) -> Micrograph:
+    """:func:`read_micrograph` without looking for what is burnt into the picture.
+
+    For frames of videos and training pictures, whose labels cover the whole picture.
+    """
+    return read_micrograph(source, pixel_size_nm, page, NOTHING)
 
 
 def as_micrograph(image: MicrographLike, pixel_size_nm: float | None = None) -> Micrograph:
@@ -100,17 +115,18 @@ def pixels_of(image: MicrographLike) -> np.ndarray:
     return as_micrograph(image).pixels
 
 
-def _read_path(path: Path, page: int) -> Micrograph:
+def _read_path(path: Path, page: int) -> tuple[Micrograph, bool]:
+    """The micrograph of a file, and whether it is a picture, into which a microscope or a person may have drawn."""
     if path.is_dir() and metadata_file(path) is not None:
-        return read_image(path, page)
+        return read_image(path, page), False
     head = file_head(path)
     if head[:4] in TIFF_MAGIC:
-        return read_tiff(path, page)
+        return read_tiff(path, page), True
     if path.suffix.lower() in ROSETTASCIIO:
-        return read_rosettasciio(path, page)
+        return read_rosettasciio(path, page), False
     if not head.startswith(PICTURE_MAGIC) and is_mrc(path, head):
-        return read_mrc(path, page)
-    return read_picture(path, page)
+        return read_mrc(path, page), False
+    return read_picture(path, page), True
 
 
 def file_head(path: Path) -> bytes:
@@ -139,4 +155,4 @@ def file_head(path: Path) -> bytes:
     return head
 
 
-__all__ = ["MAX_SIDE", "as_micrograph", "pixels_of", "read_micrograph", "readable"]
+__all__ = ["MAX_SIDE", "as_micrograph", "pixels_of", "read_micrograph", "read_plain", "readable"]

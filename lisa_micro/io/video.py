@@ -18,7 +18,7 @@ from lisa_micro.io.formats.pictures import open_picture
 from lisa_micro.io.formats.volumes import ROSETTASCIIO, is_mrc
 from lisa_micro.io.memory import DataArray, Signal, Tensor, coordinate_step, signal_pixel_size, tensor_array
 from lisa_micro.io.pixelsize import PixelSize, combine
-from lisa_micro.io.reader import PICTURE_MAGIC, TIFF_MAGIC, file_head, read_micrograph
+from lisa_micro.io.reader import PICTURE_MAGIC, TIFF_MAGIC, file_head, read_micrograph, read_plain
 from lisa_micro.io.stream import Facts, VideoStream, facts_of, timed
 from lisa_micro.io.times import check_frame_time, in_seconds
 from lisa_micro.io.units import check_pixel_size, to_nm
@@ -162,7 +162,7 @@ def _folder(path: Path) -> VideoStream:
     if len(kinds) > 1:
         note = f"The folder holds images of several types ({', '.join(kinds)}); all are used, sorted by name."
         facts = replace(facts, notes=(*facts.notes, note))
-    return VideoStream(str(path), facts, lambda: (read_micrograph(file).pixels for file in files))
+    return VideoStream(str(path), facts, lambda: (read_plain(file).pixels for file in files))
 
 
 def _from_memory(source: object) -> VideoStream:
@@ -199,7 +199,7 @@ def _from_frames(frames: Any, size: PixelSize, source: str = "array") -> VideoSt
     origin = plane.pixel_size_origin if size.nm is None else size.origin
     pixel_size_nm = plane.pixel_size_nm if size.nm is None else size.nm
     facts = Facts(plane.shape, count, pixel_size_nm, origin, plane.modality, notes=(*plane.notes, *size.notes))
-    return VideoStream(source, facts, lambda: (read_micrograph(frame).pixels for frame in frames))
+    return VideoStream(source, facts, lambda: (read_plain(frame).pixels for frame in frames))
 
 
 def _from_signal(signal: Signal) -> VideoStream:

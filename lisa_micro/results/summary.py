@@ -23,7 +23,7 @@ class InstanceSummary:
         segment: number of the segment in the answer, from 1.
         name: phrase of the reply that refers to it, or its concept.
         count: number of instances.
-        area_fraction: part of the micrograph's pixels that is in any instance, 0..1.
+        area_fraction: part of the field of view that is in any instance, 0..1.
         property: what is summarised, ``"diameter"`` or, of necks, ``"width"``; ``""`` for a region.
         unit: ``"nm"``, or ``"px"`` where the pixel size is unknown; ``""`` for a region.
         mean, std, median, D10, D90: in ``unit``. ``std`` is that of a sample (n - 1), NaN for one instance; D10 and D90
@@ -52,7 +52,10 @@ def _summarise(number: int, segment: Segmentation) -> InstanceSummary:
     name = segment.phrase or segment.concept
     areas = np.bincount(segment.labels.ravel())[1:]
     count = int(np.count_nonzero(areas))  # instance k comes from box k, which may have given nothing
-    fraction = float(areas.sum() / segment.labels.size) if segment.labels.size else float("nan")
+    image = segment.image
+    # a data bar and boxes with letters are no part of the field of view
+    whole = image.field_area if image is not None and image.shape == segment.labels.shape else segment.labels.size
+    fraction = float(areas.sum() / whole) if whole else float("nan")
     if segment.concept in REGIONS:
         nothing = statistics(np.zeros(0))
         return InstanceSummary(number, name, count, fraction, "", "", *(nothing[key] for key in _STATISTICS))

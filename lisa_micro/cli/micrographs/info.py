@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lisa_micro.cli.options import AsJson, PixelSize
+from lisa_micro.cli.loading import what_to_look_for
+from lisa_micro.cli.options import AsJson, FieldOfView, NoBanner, NoScaleBar, PixelSize
 from lisa_micro.cli.terminal import complain, print_json
 from lisa_micro.types import InputError
 
@@ -19,18 +21,23 @@ def info(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Micrographs, or labels.")],
     pixel_size: PixelSize = None,
     page: Annotated[int, typer.Option(help="Page of a stack, from 0; negative numbers count from the end.")] = 0,
+    field: FieldOfView = None,
+    no_banner: NoBanner = False,
+    no_scale_bar: NoScaleBar = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is read from files: size, type, pages, pixel size and its origin, modality, intensities, notes.
+    """Show what is read from files: size, type, pages, pixel size and its origin, data bar, scale bar, modality,
+    intensities, notes.
 
     A file that cannot be read is an error on a line of its own; the others are shown all the same.
     """
     from lisa_micro.io import read_micrograph
 
+    looking = what_to_look_for(field, no_banner, no_scale_bar)
     records, failed = [], 0
     for path in images:
         try:
-            record = describe(path, read_micrograph(path, pixel_size, page))
+            record = describe(path, read_micrograph(path, pixel_size, page, looking))
         except InputError as error:
             failed += 1
             complain(str(error))
@@ -48,13 +55,16 @@ def describe(path: Path, micrograph: Micrograph) -> dict[str, Any]:
     """The facts about a micrograph, as plain values.
 
     Keys: ``file``, ``bytes``, ``width_px``, ``height_px``, ``format``, ``type`` (of the file's pixels), ``pages``,
-    ``pixel_size_nm``, ``pixel_size_origin``, ``field_of_view_nm`` (width, height), ``modality``, ``intensity`` (least
-    and greatest finite one), ``not_finite`` (pixels that are NaN or infinite), ``notes``.
+    ``pixel_size_nm``, ``pixel_size_origin``, ``field_px`` (x0, y0, x1, y1 of what shows the specimen), ``covered_px``
+    (boxes with letters in it), ``field_of_view_nm`` (width, height), ``scale_bar`` (``None``, or the bar that was
+    read), ``modality``, ``intensity`` (least and greatest finite one), ``not_finite`` (pixels that are NaN or
+    infinite), ``notes``.
     """
     import numpy as np
 
     height, width = micrograph.shape
-    metadata, nm = micrograph.metadata, micrograph.pixel_size_nm
+    metadata, nm, bar = micrograph.metadata, micrograph.pixel_size_nm, micrograph.scale_bar
+    high, wide = micrograph.field_shape
     finite = micrograph.pixels[np.isfinite(micrograph.pixels)]
     return {
         "file": str(path),
@@ -66,12 +76,26 @@ def describe(path: Path, micrograph: Micrograph) -> dict[str, Any]:
         "pages": int(metadata.get("pages", 1)),
         "pixel_size_nm": nm,
         "pixel_size_origin": micrograph.pixel_size_origin,
-        "field_of_view_nm": None if nm is None else [width * nm, height * nm],
+        "field_px": list(micrograph.field_box),
+        "covered_px": [list(box) for box in micrograph.covers],
+        "field_of_view_nm": None if nm is None else [wide * nm, high * nm],
+        "scale_bar": None if bar is None else asdict(bar),
         "modality": micrograph.modality,
         "intensity": [float(finite.min()), float(finite.max())] if finite.size else None,
         "not_finite": int(micrograph.pixels.size - finite.size),
         "notes": list(micrograph.notes),
     }
+
+
+def _data_bar(record: dict[str, Any]) -> str:
+    """What lies outside the field of view, and the boxes inside it."""
+    x0, y0, x1, y1 = record["field_px"]
+    parts = []
+    if [x0, y0, x1, y1] != [0, 0, record["width_px"], record["height_px"]]:
+        parts.append(f"left out; the field is {x0},{y0},{x1},{y1} ({x1 - x0} x {y1 - y0} px)")
+    if record["covered_px"]:
+        parts.append(f"{len(record['covered_px'])} {'box' if len(record['covered_px']) == 1 else 'boxes'} with letters")
+    return "; ".join(parts)
 
 
 def _format(path: Path) -> str:
@@ -83,13 +107,15 @@ def as_text(record: dict[str, Any]) -> str:
     """One line per fact; the file first."""
     from lisa_micro.io import format_length
 
-    nm, view = record["pixel_size_nm"], record["field_of_view_nm"]
+    nm, view, bar = record["pixel_size_nm"], record["field_of_view_nm"], record["scale_bar"]
     kind = " ".join(part for part in (record["format"], record["type"]) if part)
     facts = {
         "size": f"{record['width_px']} x {record['height_px']} px, {kind}",
         "pages": str(record["pages"]) if record["pages"] > 1 else "",
         "pixel size": "unknown" if nm is None else f"{nm:.6g} nm ({record['pixel_size_origin']})",
         "field of view": "" if view is None else " x ".join(format_length(side) for side in view),
+        "data bar": _data_bar(record),
+        "scale bar": "" if bar is None else f"{bar['text']} from x = {bar['x0']:.1f} to {bar['x1']:.1f} px",
         "modality": record["modality"] or "",
         "intensity": "" if record["intensity"] is None else "{:.6g} to {:.6g}".format(*record["intensity"]),
         "not finite": f"{record['not_finite']} pixels are NaN or infinite" if record["not_finite"] else "",

@@ -25,7 +25,7 @@ from lisa_micro.datasets.formats.detect import read_json
 from lisa_micro.datasets.formats.polygons import Piece, crop_mask, paint_instances
 from lisa_micro.datasets.readers import Example, Examples
 from lisa_micro.geometry import rle_decode
-from lisa_micro.io import read_micrograph
+from lisa_micro.io import read_plain
 from lisa_micro.types import InputError
 
 Id = int | float | str
@@ -236,7 +236,7 @@ def image_folder(file: Path, images: str | os.PathLike[str] | None, entries: Seq
 def _load(file: Path, entries: Sequence, pixel_size_nm: float | None, index: int) -> Example:
     path, shape, annotations = entries[index]
     try:
-        micrograph = read_micrograph(path, pixel_size_nm)
+        micrograph = read_plain(path, pixel_size_nm)
         if micrograph.shape != shape:
             (h, w), (height, width) = shape, micrograph.shape
             raise InputError(f"{path.name} should be {w} x {h} px, the file is {width} x {height} px")

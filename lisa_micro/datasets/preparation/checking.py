@@ -18,7 +18,7 @@ from lisa_micro.datasets.preparation.near_duplicates import Signature, image_sig
 from lisa_micro.datasets.preparation.parts import OVERLAPS_UP_TO
 from lisa_micro.datasets.readers import Example, record_example
 from lisa_micro.datasets.records import DERIVED, FILE_NAME, SEG, Record, Turn, file_faults, parse_line, record_file
-from lisa_micro.io import read_micrograph
+from lisa_micro.io import read_plain
 from lisa_micro.language import Vocabulary
 from lisa_micro.language.program import parse_program
 from lisa_micro.types import InputError, Micrograph
@@ -207,7 +207,7 @@ class _Checker:
         path = folder / record.file_name
         image = self._image[1]
         if image is None or self._image[0] != path:
-            image = read_micrograph(path)
+            image = read_plain(path)
             self._image = (path, image)
         source = record.source or record.file_name
         self._sources.setdefault(source, {}).setdefault(part or "train", where)

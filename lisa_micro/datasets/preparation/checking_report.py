@@ -12,7 +12,7 @@ import numpy as np
 from lisa_micro.datasets.preparation.checking import Report
 from lisa_micro.datasets.readers import Example, record_example
 from lisa_micro.datasets.records import Record
-from lisa_micro.io import read_micrograph
+from lisa_micro.io import read_plain
 from lisa_micro.viz import draw_overlay
 
 PICTURES = 8
@@ -98,7 +98,7 @@ def pictures(report: Report, most: int = PICTURES) -> dict[str, Callable[[Path],
 def _draw(folder: Path, record: Record, title: str, path: Path) -> None:
     from matplotlib.figure import Figure
 
-    micrograph = read_micrograph(folder / record.file_name, record.pixel_size_nm)
+    micrograph = read_plain(folder / record.file_name, record.pixel_size_nm)
     example = record_example(folder, record, micrograph)
     shown, names = _segments(example)
     picture = draw_overlay(example.micrograph.pixels, shown, example.micrograph.pixel_size_nm, names)

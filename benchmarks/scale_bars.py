@@ -1,0 +1,145 @@
+"""How well scale bars and data bars are read: simulated pictures with and without them, and real ones read by eye.
+
+    python benchmarks/scale_bars.py --pictures 500 --without 200 --out scale_bars.json
+
+A pixel size is right within 2 % of the one that the bar states, wrong beyond, and otherwise not given. Real pictures
+are used where ``LISA_MICRO_DATA`` names the folder of data sets (``scalebars`` and ``emps``); what those of EMPS show
+was read by eye (``scale_bars_emps.csv``: file, length in nm, ends of the bar in px).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from lisa_micro.io.formats.pictures import read_picture
+from lisa_micro.io.scalebar.banner import find_covered, grey_levels
+from lisa_micro.io.scalebar.reading import Reading, read_scale_bar
+from lisa_micro.io.scalebar.text import TextReader, text_reader
+from lisa_micro.sim.burnt_in import simulate_burnt_in
+
+TOLERANCE = 0.02
+FIRST_SEED = 700_000
+BY_EYE = Path(__file__).with_name("scale_bars_emps.csv")
+ReadBar = dict[str, float]
+
+
+def verdict(reading: Reading, truth_nm: float | None) -> str:
+    """``right``, ``wrong``, ``none`` or, where there is nothing to read, ``invented``."""
+    if reading.scale is None:
+        return "none"
+    if truth_nm is None:
+        return "invented"
+    return "right" if abs(reading.scale.pixel_size_nm / truth_nm - 1) <= TOLERANCE else "wrong"
+
+
+def simulated(count: int, reader: TextReader, deadline: float) -> dict[str, object]:
+    """Simulated pictures with a bar."""
+    total, styles, wrong, seconds = Counter(), {}, [], []
+    banners = Counter()
+    for seed in range(FIRST_SEED, FIRST_SEED + count):
+        if time.monotonic() > deadline:
+            break
+        picture = simulate_burnt_in(seed)
+        start = time.perf_counter()
+        grey = grey_levels(picture.pixels)
+        field = find_covered(grey).field
+        reading = read_scale_bar(grey, reader)
+        seconds.append(time.perf_counter() - start)
+        result = verdict(reading, picture.pixel_size_nm)
+        total[result] += 1
+        styles.setdefault(picture.style, Counter())[result] += 1
+        if result == "wrong":
+            assert reading.scale is not None
+            wrong.append([seed, picture.style, picture.text, reading.scale.text, *picture.ends, reading.scale.x0,
+                          reading.scale.x1])  # fmt: skip
+        there, found = picture.field[3] < picture.pixels.shape[0], field[3] < picture.pixels.shape[0]
+        banners["found" if there and found else "missed" if there else "claimed" if found else "none"] += 1
+    return {"results": total, "styles": styles, "wrong": wrong, "banners": banners,
+            "seconds": np.percentile(seconds, (50, 90)).round(3).tolist() if seconds else []}  # fmt: skip
+
+
+def without(count: int, reader: TextReader, deadline: float) -> dict[str, object]:
+    """Pictures without a bar: simulated ones, and those of the sintering film."""
+    total, seconds, claimed = Counter(), [], 0
+    folder = _data("tem-sintering")
+    files = sorted((folder / "images").glob("*.png")) if folder else []
+    for k in range(count):
+        if time.monotonic() > deadline:
+            break
+        pixels = read_picture(files[k], 0).pixels if k < len(files) else _bare(k)
+        start = time.perf_counter()
+        grey = grey_levels(pixels)
+        claimed += find_covered(grey).field[3] < grey.shape[0]
+        reading = read_scale_bar(grey, reader)
+        seconds.append(time.perf_counter() - start)
+        total[verdict(reading, None)] += 1
+    return {"results": total, "banners claimed": claimed, "seconds": np.percentile(seconds, (50, 90)).round(3).tolist()}
+
+
+def _bare(k: int) -> np.ndarray:
+    return simulate_burnt_in(FIRST_SEED + 100_000 + k, bar=False, banner=False).pixels
+
+
+def real(reader: TextReader) -> dict[str, object]:
+    """The four SEM pictures with a known pixel size, and those of EMPS that were read by eye."""
+    out: dict[str, object] = {}
+    folder = _data("scalebars")
+    if folder:
+        truth = {row["name"]: float(row["nm_per_px"]) for row in csv.DictReader((folder / "truth.csv").open())}
+        found = Counter(verdict(_read(folder / name, reader), nm) for name, nm in truth.items())
+        out["scalebars"] = found
+    folder = _data("emps")
+    if folder and BY_EYE.is_file():
+        rows = list(csv.DictReader(BY_EYE.open()))
+        found, details = Counter(), []
+        for row in rows:
+            nm = float(row["length_nm"]) / (float(row["x1"]) - float(row["x0"]))
+            reading = _read(folder / "images" / row["name"], reader)
+            result = verdict(reading, nm)
+            found[result] += 1
+            if result != "right":
+                scale = reading.scale
+                read = None if scale is None else [scale.text, scale.x0, scale.x1]
+                details.append([row["name"], result, row["length_nm"], row["x0"], row["x1"], read])
+        out["emps"], out["emps not right"] = found, details
+    return out
+
+
+def _read(path: Path, reader: TextReader) -> Reading:
+    return read_scale_bar(grey_levels(read_picture(path, 0).pixels), reader)
+
+
+def _data(name: str) -> Path | None:
+    root = os.environ.get("LISA_MICRO_DATA")
+    folder = Path(root) / name if root else None
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def main() -> None:
+    """Run all parts and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=500, help="simulated pictures with a bar")
+    parser.add_argument("--without", type=int, default=200, help="pictures without a bar")
+    parser.add_argument("--minutes", type=float, default=60.0, help="stop each part after this time")
+    parser.add_argument("--out", type=Path, default=Path("scale_bars.json"))
+    options = parser.parse_args()
+    reader = text_reader()
+    if reader is None:
+        raise SystemExit('Reading scale bars needs rapidocr and onnxruntime; run: pip install "lisa-micro[scalebar]"')
+    report: dict[str, object] = {"real": real(reader)}
+    for name, part, count in (("without", without, options.without), ("simulated", simulated, options.pictures)):
+        report[name] = part(count, reader, time.monotonic() + 60 * options.minutes)
+        options.out.write_text(json.dumps(report, indent=1, default=list) + "\n")
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()

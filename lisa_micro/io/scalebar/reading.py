@@ -1,0 +1,346 @@
+"""Read the scale bar of a picture: a bar, its length beside it, and whether both can be believed.
+
+Whatever is unsure gives no pixel size: none is better than a wrong one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lisa_micro.io.scalebar.bars import Bar, find_bars
+from lisa_micro.io.scalebar.lengths import clean_text, parse_length, printed_pixel_size
+from lisa_micro.io.scalebar.text import TextLine, TextReader
+from lisa_micro.types import Box, BurntInScale
+
+LARGEST_SIDE = 1600
+"""px: a larger picture is scaled down by a whole number before bars are searched."""
+MOST_BARS = 14
+"""Candidates whose surroundings are looked at, the best first."""
+MOST_REGIONS = 3
+"""Regions of a picture that are read."""
+AGREEMENT = 0.03
+"""Two pixel sizes that differ by more than this contradict each other."""
+COARSEST_NM = 30_000.0
+"""Pixels larger than this belong to no micrograph: the unit was misread (mm for nm)."""
+LEAST_CERTAINTY = 0.6
+"""Least certainty of a reading."""
+
+
+DASHED = re.compile(r"[-–—−_=→←<>»«|]")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read of a picture's scale bar.
+
+    Attributes:
+        scale: the bar, or ``None``. notes: notices, one sentence each. texts: boxes of all lines that were read, px.
+    """
+
+    scale: BurntInScale | None = None
+    notes: tuple[str, ...] = ()
+    texts: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A bar and the text that may be its length. gap: distance in heights of the text; same_ink: both are light, or
+    both dark."""
+
+    bar: Bar
+    line: TextLine
+    nm: float
+    gap: float
+    same_ink: bool
+
+    @property
+    def pixel_size(self) -> float:
+        return self.nm / self.bar.length
+
+
+def read_scale_bar(grey: np.ndarray, reader: TextReader) -> Reading:
+    """Read the scale bar of a picture.
+
+    Args:
+        grey: ``(H, W)`` float32, 0..255, see :func:`lisa_micro.io.scalebar.banner.grey_levels`.
+        reader: of letters.
+    """
+    small, factor = reduced(grey)
+    bars = likely_bars(small)
+    if not bars:
+        return Reading()
+    picture = np.clip(small.round(), 0, 255).astype(np.uint8)
+    pairs: list[_Pair] = []
+    lines: list[TextLine] = []
+    for region, near in _regions(bars, picture.shape):
+        if pairs and near[0].score < 0.6 * pairs[0].bar.score:
+            continue
+        for margin, scale in ((0, 3.0), (1, 1.5)):
+            part = region.small if margin == 0 else region.large
+            found = _lines(picture, part, scale, reader)
+            lines += found
+            fresh = [pair for bar in near for line in found if (pair := _paired(bar, line, small)) is not None]
+            if fresh:
+                pairs += fresh
+                break
+    return _decided(pairs, lines, picture, reader, factor)
+
+
+def likely_bars(grey: np.ndarray) -> list[Bar]:
+    """The candidates that have marks like letters beside them, the best first."""
+    bars = sorted(find_bars(grey), key=lambda bar: -bar.score)[:MOST_BARS]
+    return [bar for bar in bars if _letters_near(grey, bar)]
+
+
+def reduced(grey: np.ndarray) -> tuple[np.ndarray, int]:
+    """A picture scaled down to at most :data:`LARGEST_SIDE` px by means of blocks, and the side of a block."""
+    factor = max(1, -(-max(grey.shape) // LARGEST_SIDE))
+    if factor == 1:
+        return grey, 1
+    height, width = (side // factor * factor for side in grey.shape)
+    blocks = grey[:height, :width].reshape(height // factor, factor, width // factor, factor)
+    return np.asarray(blocks.mean(axis=(1, 3)), np.float32), factor
+
+
+# ------------------------------------------------------------------------------------------------- where to read
+
+
+@dataclass(frozen=True)
+class _Region:
+    """Where the length of some bars may stand: near them, and farther around them; XYXY px."""
+
+    small: Box
+    large: Box
+
+
+def _around(bar: Bar, shape: tuple[int, ...], near: bool) -> Box:
+    height, width = shape
+    unit = max(height, 400) / 512
+    dx, dy = (70 * unit, 34 * unit) if near else (230 * unit, 88 * unit)
+    x0, y0, x1, y1 = bar.box
+    return (
+        max(0, int(x0 - dx)), max(0, int(y0 - dy)), min(width, int(x1 + dx)), min(height, int(y1 + dy))
+    )  # fmt: skip
+
+
+def _regions(bars: Sequence[Bar], shape: tuple[int, ...]) -> list[tuple[_Region, list[Bar]]]:
+    """At most :data:`MOST_REGIONS` regions; a bar belongs to the first one that holds it."""
+    regions: list[tuple[_Region, list[Bar]]] = []
+    for bar in bars:
+        for region, members in regions:
+            a, b, c, d = region.small
+            x0, y0, x1, y1 = bar.box
+            if a <= x0 and b <= y0 and x1 <= c and y1 <= d:
+                members.append(bar)
+                break
+        else:
+            if len(regions) < MOST_REGIONS:
+                regions.append((_Region(_around(bar, shape, True), _around(bar, shape, False)), [bar]))
+    return regions
+
+
+def _letters_near(grey: np.ndarray, bar: Bar) -> bool:
+    """Whether there are at least two marks of the bar's grey value near it, of the size of letters and side by side."""
+    from scipy import ndimage
+
+    x0, y0, x1, y1 = _around(bar, grey.shape, False)
+    part = grey[y0:y1, x0:x1]
+    for light in (bar.light, not bar.light):
+        image = part if light else 255 - part
+        marks, count = ndimage.label(image >= max(150.0, _level(grey, bar) - 60 if light == bar.light else 190.0))
+        if not 2 <= count <= 3000:
+            continue
+        boxes = [
+            (rows.start, rows.stop, columns.start)
+            for rows, columns in ndimage.find_objects(marks)
+            if 4 <= rows.stop - rows.start <= 0.16 * grey.shape[0]
+            and columns.stop - columns.start <= 2.2 * (rows.stop - rows.start)
+        ]
+        bottoms = np.sort([bottom for _, bottom, _ in boxes])
+        if len(bottoms) >= 2 and (np.diff(bottoms) <= 2).any():
+            return True
+    return False
+
+
+def _level(grey: np.ndarray, bar: Bar) -> float:
+    """Grey value of a bar, inverted if it is dark."""
+    value = float(np.median(grey[bar.y0 : bar.y1, max(0, int(bar.x0) + 1) : max(1, int(bar.x1) - 1)]))
+    return value if bar.light else 255 - value
+
+
+# ------------------------------------------------------------------------------------------------ bars and texts
+
+
+def _lines(picture: np.ndarray, part: Box, scale: float, reader: TextReader) -> list[TextLine]:
+    """Lines in a part of the picture, which is enlarged before it is read; boxes in px of the picture."""
+    x0, y0, x1, y1 = part
+    scale = min(scale, 1200 / max(x1 - x0, y1 - y0))
+    enlarged = _resized(picture[y0:y1, x0:x1], scale)
+    lines = []
+    for line in reader.lines(enlarged):
+        a, b, c, d = (v / scale for v in line.box)
+        lines.append(TextLine((int(x0 + a), int(y0 + b), round(x0 + c), round(y0 + d)), line.text, line.certainty))
+    return lines
+
+
+def _resized(picture: np.ndarray, scale: float) -> np.ndarray:
+    from PIL import Image
+
+    height, width = picture.shape
+    size = max(8, round(width * scale)), max(8, round(height * scale))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+
+
+def _paired(bar: Bar, line: TextLine, grey: np.ndarray) -> _Pair | None:
+    """A bar with a line that states a length, if they stand close together."""
+    nm = parse_length(line.text)
+    if nm is None or line.certainty < LEAST_CERTAINTY or nm / bar.length > COARSEST_NM:
+        return None
+    x0, y0, x1, y1 = line.box
+    tall = max(4, y1 - y0)
+    middle = (y0 + y1) / 2
+    within = x0 - 2 < bar.x0 and bar.x1 < x1 + 2 and y0 - 2 < bar.y0 and bar.y1 < y1 + 2
+    if bar.kind == "bar" and within and bar.length < 0.8 * (x1 - x0):
+        return None  # a stroke of one of its letters
+    across = max(bar.x0 - x1, x0 - bar.x1, 0.0)
+    gap = max(y0 - bar.y1, bar.y0 - y1, 0.0)
+    beside = bar.y0 - 0.6 * tall <= middle <= bar.y1 + 0.6 * tall
+    if bar.kind == "halves":
+        # the text stands in the gap; where it was read together with the halves, its box covers them
+        if not (beside and bar.x0 < (x0 + x1) / 2 < bar.x1 and bar.length > 0.8 * (x1 - x0)):
+            return None
+    elif beside and DASHED.search(line.text):
+        return None  # the text was read together with the halves of a bar
+    elif beside:
+        if across <= 0 and not -0.4 * tall < min(abs(middle - bar.y0), abs(middle - bar.y1)):
+            return None
+        if across > 2.0 * tall or (across > 0 and _continues(bar, line, grey)):
+            return None
+    elif gap > 1.6 * tall or across > 1.2 * tall or not bar.x0 - 1.2 * tall < (x0 + x1) / 2 < bar.x1 + 1.2 * tall:
+        return None
+    return _Pair(bar, line, nm, (gap + across) / tall, _is_light(grey, line.box) == bar.light)
+
+
+def _continues(bar: Bar, line: TextLine, grey: np.ndarray) -> bool:
+    """Whether a stroke like the bar goes on beyond the text: then the bar is only half of one."""
+    x0, y0, x1, y1 = line.box
+    image = grey if bar.light else 255 - grey
+    reach = 20 + (y1 - y0)
+    start, stop = (x1 - 4, x1 + reach) if bar.x1 <= (x0 + x1) / 2 else (x0 - reach, x0 + 4)
+    beyond = image[bar.y0 : bar.y1, max(0, start) : max(0, stop)]
+    if not beyond.size:
+        return False
+    ink = beyond.max(axis=0) >= _level(grey, bar) - 40
+    return bool(np.convolve(ink, np.ones(10), "valid").max(initial=0) >= 10)
+
+
+def _is_light(grey: np.ndarray, box: Box) -> bool:
+    """Whether letters are lighter than their ground, which is most of the rim of their box."""
+    x0, y0, x1, y1 = box
+    part = grey[max(0, y0 - 1) : y1 + 1, max(0, x0 - 1) : x1 + 1]
+    if part.size == 0:
+        return True
+    rim = np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])
+    ground = float(np.median(rim))
+    return bool(part.max() - ground > ground - part.min())
+
+
+# ------------------------------------------------------------------------------------------------------ decision
+
+
+def _decided(
+    pairs: list[_Pair],
+    lines: list[TextLine],
+    picture: np.ndarray,
+    reader: TextReader,
+    factor: int,
+) -> Reading:
+    """The scale that the pairs agree on."""
+    texts = tuple(_times(line.box, factor) for line in lines)
+    best = [_best_of(group) for group in _same_text(pairs)]
+    confirmed = [pair for pair in best if pair is not None and _confirmed(pair, picture, reader)]
+    if not confirmed:
+        return Reading(texts=texts)
+    sizes = [pair.pixel_size for pair in confirmed]
+    if max(sizes) > (1 + AGREEMENT) * min(sizes):
+        both = " and ".join(f"{pair.line.text!r} ({pair.bar.length * factor:.0f} px)" for pair in confirmed[:2])
+        return Reading(None, (f"Scale bars of different scales were found, {both}; none is used.",), texts)
+    chosen = max(confirmed, key=lambda pair: pair.bar.length)
+    printed = printed_pixel_size([line.text for line in lines], picture.shape[1] * factor)
+    if printed is not None and abs(printed / (chosen.pixel_size / factor) - 1) > AGREEMENT:
+        note = (
+            f"The scale bar ({chosen.line.text!r}) gives {chosen.pixel_size / factor:.4g} nm per pixel, but the data "
+            f"bar states {printed:.4g} nm; none is used."
+        )
+        return Reading(None, (note,), texts)
+    bar = chosen.bar
+    scale = BurntInScale(
+        x0=bar.x0 * factor,
+        x1=bar.x1 * factor,
+        y=(bar.y0 + bar.y1) / 2 * factor,
+        height=float((bar.y1 - bar.y0) * factor),
+        text=clean_text(chosen.line.text),
+        length_nm=chosen.nm,
+        text_box=_times(chosen.line.box, factor),
+    )
+    return Reading(scale, (), texts)
+
+
+def _same_text(pairs: list[_Pair]) -> list[list[_Pair]]:
+    """Pairs in groups that share their text, which may have been found several times."""
+    groups: list[list[_Pair]] = []
+    for pair in pairs:
+        a, b, c, d = pair.line.box
+        for group in groups:
+            x0, y0, x1, y1 = group[0].line.box
+            if group[0].nm == pair.nm and a < x1 and x0 < c and b < y1 and y0 < d:
+                group.append(pair)
+                break
+        else:
+            groups.append([pair])
+    return groups
+
+
+def _best_of(own: list[_Pair]) -> _Pair | None:
+    """The bar that a length belongs to, among the pairs of one text; ``None`` where two are equally likely."""
+    for wanted in ("halves", "ticks"):
+        kind = [pair for pair in own if pair.bar.kind == wanted]
+        if kind:
+            return max(kind, key=lambda pair: pair.bar.score)
+    if any(pair.same_ink for pair in own):
+        own = [pair for pair in own if pair.same_ink]
+    own.sort(key=lambda pair: pair.gap)
+    first = own[0]
+    for other in own[1:]:
+        differs = abs(other.bar.length / first.bar.length - 1) > AGREEMENT
+        if differs and other.gap < first.gap + 0.35 and other.bar.score > 0.5 * first.bar.score:
+            return None
+    return first
+
+
+def _confirmed(pair: _Pair, picture: np.ndarray, reader: TextReader) -> bool:
+    """Whether the text is read as the same length again, in other sizes and inverted."""
+    x0, y0, x1, y1 = pair.line.box
+    agree, differ = 1, 0
+    tall = max(4, y1 - y0)
+    for pad, height, inverted in ((0.15, 48, False), (0.3, 64, True), (0.05, 40, False)):
+        p = max(1, round(pad * tall))
+        part = picture[max(0, y0 - p) : y1 + p, max(0, x0 - 2 * p) : x1 + 2 * p]
+        part = _resized(part, height / part.shape[0])
+        text, certainty = reader.read(255 - part if inverted else part)
+        nm = parse_length(text)
+        if nm == pair.nm:
+            agree += 1
+        elif nm is not None and certainty > 0.5:
+            differ += 1
+        if agree >= 2 and differ == 0 and inverted:
+            return True
+    return agree >= 3 > differ + 1
+
+
+def _times(box: Box, factor: int) -> Box:
+    return box[0] * factor, box[1] * factor, box[2] * factor, box[3] * factor
