@@ -8,6 +8,7 @@ import numpy as np
 
 from lisa_micro.assistant.targets import TargetInstances
 from lisa_micro.execution import Instances
+from lisa_micro.measure.structures import whole_measures
 from lisa_micro.types import Micrograph
 
 
@@ -42,4 +43,5 @@ class FoundMeasures:
         if found is None or concept in self.absent:
             columns = ("label", "x", "y", "area")
             return Instances(pd.DataFrame({name: np.zeros(0) for name in columns}), np.zeros(self.shape, np.int32))
-        return Instances(pd.DataFrame(dict(found.properties)), found.labels)
+        whole = whole_measures(found.labels, concept)
+        return Instances(pd.DataFrame(dict(found.properties)), found.labels, whole)

@@ -9,6 +9,7 @@ from lisa_micro.evaluate.composed import programs
 from lisa_micro.evaluate.context import Context
 from lisa_micro.evaluate.describing import scene
 from lisa_micro.evaluate.language import language
+from lisa_micro.evaluate.pairs import pairs
 from lisa_micro.evaluate.results import SuiteResult
 from lisa_micro.evaluate.scenes import declines
 from lisa_micro.evaluate.speed import speed
@@ -45,6 +46,7 @@ SUITES: dict[str, Suite] = {
     "emps": Suite("particles, instances, necks and presence on 60 micrographs of all kinds", emps, "emps"),
     "language": Suite("held-out requests parsed into targets, constraints and measures", language),
     "programs": Suite("held-out composed requests, executed on simulated scenes", programs),
+    "pairs": Suite("the same words about two kinds of pictures, which decide what they mean", pairs),
     "declines": Suite("requests for absent things are declined, others are not", declines),
     "scene": Suite("descriptions of images by the language model", scene, "emps"),
     "concepts": Suite(

@@ -15,7 +15,19 @@ from lisa_micro.cli.terminal import busy, list_written, print_json
 from lisa_micro.types import InputError
 
 SuiteName = Literal[
-    "list", "all", "speed", "tem-sintering", "emps", "language", "declines", "scene", "concepts", "exemplars", "values"
+    "list",
+    "all",
+    "speed",
+    "tem-sintering",
+    "emps",
+    "language",
+    "programs",
+    "pairs",
+    "declines",
+    "scene",
+    "concepts",
+    "exemplars",
+    "values",
 ]
 SHOWN = 12
 """Lines of a table that are printed at most; the file has all."""
