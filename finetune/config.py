@@ -120,6 +120,7 @@ class ProgramStage(_Strict):
         picture_share: fraction of the conversations about an image whose words depend on the kind of image.
         composed_share: fraction of the conversations about an image that are composed requests; the others are of
             version 1.
+        version_1_share: fraction of the conversations without an image that are of version 1.
         simulated: simulated scenes of particles.
         materials: simulated scenes of each other kind of material.
         views: augmented views per image.
@@ -135,6 +136,7 @@ class ProgramStage(_Strict):
     longest: int = Field(224, gt=0)
     picture_share: float = Field(0.3, ge=0, le=1)
     composed_share: float = Field(0.2, ge=0, le=1)
+    version_1_share: float = Field(0.35, ge=0, le=1)
     simulated: Simulated = Simulated()
     materials: int = Field(0, ge=0)
     views: int = Field(1, gt=0)

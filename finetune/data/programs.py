@@ -21,6 +21,8 @@ from lisa_micro.models.lisa.chat import ChatFormat
 from lisa_micro_finetune.data.conversations import IGNORE, Example, LanguageBatch, all_there, collate, even_chunks
 from lisa_micro_finetune.data.facts import scene_facts
 
+ANY_SCENE = {"modality": None, "counts": {"particle": 20, "neck": 8}, "in_contact": 0.4, "complete": False}
+"""Facts for conversations of version 1 that need no image; questions about the scene as a whole are left out."""
 NO_IMAGE = -1
 """Row of the pooled features for a conversation without an image."""
 
@@ -49,6 +51,7 @@ class Mixture:
             any for its kind.
         composed_share: fraction of the other conversations with an image that are composed requests, which need no
             image; the rest are of version 1.
+        version_1_share: fraction of the conversations without an image that are of version 1.
         seed: seed of the draws.
     """
 
@@ -57,6 +60,7 @@ class Mixture:
     longest: int = 224
     picture_share: float = 0.2
     composed_share: float = 0.0
+    version_1_share: float = 0.0
     seed: int = 0
 
 
@@ -155,7 +159,12 @@ class MixedMaker:
     def text(self, rng: np.random.Generator) -> Example:
         """Draw a conversation without an image."""
         while True:
-            example = self.example(sample(Voice(rng)), 0, NO_IMAGE)
+            exchanges: list[Exchange] | None
+            if rng.random() < self.mixture.version_1_share:
+                exchanges = self.of_version_1(ANY_SCENE, rng)
+            else:
+                exchanges = sample(Voice(rng))
+            example = None if exchanges is None else self.example(exchanges, 0, NO_IMAGE)
             if example is not None:
                 return example
 

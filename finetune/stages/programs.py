@@ -209,6 +209,7 @@ def run_programs(stage: ProgramStage, folder: Path, cache: Path, device_name: st
         stage.longest,
         stage.picture_share,
         stage.composed_share,
+        stage.version_1_share,
         schedule.seed,
     )
     maker = MixedMaker(chat, image_token_count(model.config), mixture, pictures, model.config.vocabulary)

@@ -13,7 +13,7 @@ from lisa_micro.datasets.texts.programs import generator
 from lisa_micro.datasets.texts.programs.frames import nouns
 from lisa_micro.datasets.texts.programs.written import FILES, PICTURES, Conversation, Exchange, halves, read_line
 from lisa_micro.datasets.texts.replies import Turn
-from lisa_micro.datasets.texts.store import Voice
+from lisa_micro.datasets.texts.store import Voice, data
 from lisa_micro.datasets.texts.written import other_numbers, split_line
 from lisa_micro.language import FULL_VOCABULARY, Concept, Vocabulary
 from lisa_micro.language.program import Program, Refusal, parse_program, render_program
@@ -98,6 +98,8 @@ def as_program(reply: str, own: tuple[Concept, ...] = ()) -> Program:
         own: concepts that users taught, beside the built-in ones.
     """
     known = Vocabulary(own, FULL_VOCABULARY.built_in)
+    if reply == data("chat.yaml")["unsupported"]["reply"]:
+        return Program((Refusal("cannot", "other"),))
     program = parse_program(reply, Vocabulary(own))
     parts = [part for part in program.parts if not isinstance(part, Refusal | Words)]
     missing = _ABSENCE.search(reply)
