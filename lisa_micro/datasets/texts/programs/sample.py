@@ -98,7 +98,7 @@ def as_program(reply: str, own: tuple[Concept, ...] = ()) -> Program:
         own: concepts that users taught, beside the built-in ones.
     """
     known = Vocabulary(own, FULL_VOCABULARY.built_in)
-    if reply == data("chat.yaml")["unsupported"]["reply"]:
+    if reply == data("chat")["unsupported"]["reply"]:
         return Program((Refusal("cannot", "other"),))
     program = parse_program(reply, Vocabulary(own))
     parts = [part for part in program.parts if not isinstance(part, Refusal | Words)]
