@@ -47,6 +47,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
                 headers=list(batch_run.COLUMNS),
                 interactive=False,
                 wrap=True,
+                column_widths=["28%", "20%", "17%", "35%"],
                 max_height=520,
                 visible=False,
                 elem_id="lm-batchtable",
@@ -118,7 +119,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
     def saved(request: gr.Request) -> list[Any]:
         session = app.session(request)
         try:
-            path = batch_run.pack_batch(session)
+            path = batch_run.pack_batch(session, app.queue.preset(app.preset))
         except InputError as error:
             return [gr.skip(), run_view(session, notice=str(error))]
         url = session.put(path, "application/zip", "lisa-micro-batch.zip")

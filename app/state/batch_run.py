@@ -6,6 +6,9 @@ Between two images the short requests of other users get their turn.
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING
 from lisa_micro.extras import require
 from lisa_micro.language import check_prompt
 from lisa_micro.types import InputError
-from lisa_micro_app.archives import zip_folder
+from lisa_micro_app.archives import MAX_INPUT_BYTES, SCRIPT_HEAD, command_options, zip_folder
 from lisa_micro_app.handlers import Pending, job_progress
 from lisa_micro_app.jobs import Job, JobQueue
 from lisa_micro_app.limits import Limits
@@ -109,8 +112,6 @@ def run_files(
 
 def _begin(session: Session, folder: Path, words: str) -> None:
     """Keep what an earlier run of the same request has done; remove the results of another request."""
-    import shutil
-
     try:
         earlier = json.loads((folder / "run.json").read_bytes())["requests"]
     except (OSError, ValueError, KeyError):
@@ -123,25 +124,50 @@ def _begin(session: Session, folder: Path, words: str) -> None:
 
 def _row(folder: Path, outcome: Outcome) -> list[object]:
     """The row of an image in the table on the page."""
+    from lisa_micro.batch.report.content import counted
+
     record = json.loads((folder / "items" / outcome.id[:2] / outcome.id / "item.json").read_bytes())
     name = record["image"] + (f" page {record['page']}" if record["page"] else "")
     if record["status"] == "failed":
         return [name, "", "", record["sentence"].replace(record["path"], record["image"])]
     segments = [segment for answer in record["answers"] for segment in answer["segments"]]
-    found = ", ".join(f"{one['count']} x {one['concept']}" for one in segments) or "nothing"
+    found = ", ".join(counted(one["count"], one["concept"]) for one in segments) or "nothing"
     sizes = [f"{one['median']:.4g} {one['unit']}" for one in segments if one["property"] and one["median"] is not None]
     return [name, found, ", ".join(sizes), " ".join(record["notes"])]
 
 
-def pack_batch(session: Session) -> Path:
-    """Pack tables, labels, overlays and reports of the run into one archive.
+def pack_batch(session: Session, preset: str) -> Path:
+    """Pack results, images and ``repeat.sh`` into one archive in the session's folder.
+
+    Args:
+        session: whose run.
+        preset: of the assistant.
 
     Raises:
         InputError: there is no finished run, or the archive cannot be written.
     """
     if session.batch.result is None:
         raise InputError("Nothing to download yet; run the batch first.")
-    return zip_folder(results_folder(session), session.new_file(".zip"))
+    folder, root = results_folder(session), session.new_file()
+    record = json.loads((folder / "run.json").read_bytes())
+    grouping = f" --group-by {shlex.quote(record['group_by'])}" if record["group_by"] else ""
+    words = shlex.quote(record["requests"][0]["words"])
+    command = f"lisa-micro batch --out again{command_options(preset)}{grouping} -- input {words}\n"
+    try:
+        root.mkdir()
+        # linked, not copied: they may be large
+        shutil.copytree(folder, root / "results", copy_function=os.link)
+        script = SCRIPT_HEAD
+        if session.batch.bytes <= MAX_INPUT_BYTES:
+            shutil.copytree(images_folder(session), root / "input", copy_function=os.link)
+        else:
+            script += "# The images are not in the archive, because they are large: copy them to input first.\n"
+        (root / "repeat.sh").write_text(script + command, encoding="utf-8")
+        return zip_folder(root, session.new_file(".zip"))
+    except OSError as error:
+        raise InputError(f"Cannot write the download: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def report_file(session: Session) -> Path:

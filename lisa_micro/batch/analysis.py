@@ -214,16 +214,9 @@ def _topic(rows: _Rows, grouped: bool, seed: int) -> Topic:
     names = sorted(every["group"].unique()) if grouped else [ALL]
     groups = []
     for k, name in enumerate(names):
-        chosen = every["group"] == name if grouped else np.ones(len(every), bool)
-        groups.append(
-            _group(
-                name,
-                every[chosen],
-                instances[chosen.to_numpy()[instances["number"]] if grouped else slice(None)],
-                unit,
-                seed + k,
-            )
-        )
+        chosen = (every["group"] == name).to_numpy() if grouped else np.ones(len(every), bool)
+        members = instances[chosen[instances["number"].to_numpy()]]
+        groups.append(_group(name, every[chosen], members, unit, seed + k))
     samples = {one.name: one.sample for one in groups if one.statistics is not None}
     comparisons: list[GroupComparison] = []
     if 1 < len(samples) <= MOST_COMPARED:

@@ -148,7 +148,8 @@ def run_batch(
         worker_engine.close()
     callbacks.begin("Collecting the tables")
     counts = collect(folder, lambda: plan.tasks(job, facts.weights_sha256), group_of)
-    files, notes = [folder / name for name in TABLES], ()
+    files: list[Path] = [folder / name for name in TABLES]
+    notes: tuple[str, ...] = ()
     record |= {"finished": time.time(), "images": asdict(counts), "version": _version()}
     _write_record(folder, record)
     if options.report:

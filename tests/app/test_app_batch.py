@@ -57,10 +57,14 @@ def test_files_and_zips_become_a_table_a_report_and_an_archive(user, queue):
     assert user.batch.files == ["film_1.png", "film_1_2.png", "old/a.png", "new/b.png"]
     run(user, queue, groups="folder")
     assert [row[0] for row in user.batch.rows] == ["film_1.png", "film_1_2.png", "new/b.png", "old/a.png"]
-    assert all("x particle" in row[1] and row[2].endswith("px") for row in user.batch.rows)
+    assert all(" particles" in row[1] and row[2].endswith("px") for row in user.batch.rows)
     assert user.batch.result.counts.done == 4
-    with zipfile.ZipFile(batch_run.pack_batch(user)) as archive:
-        assert {"report.html", "report.pdf", "results.xlsx", "instances.csv", "run.json"} <= set(archive.namelist())
+    with zipfile.ZipFile(batch_run.pack_batch(user, "micro")) as archive:
+        names = set(archive.namelist())
+        script = archive.read("repeat.sh").decode()
+    assert {f"results/{name}" for name in ("report.html", "report.pdf", "results.xlsx", "instances.csv")} <= names
+    assert {"input/film_1.png", "input/new/b.png"} <= names
+    assert script.endswith("lisa-micro batch --out again --group-by folder -- input 'segment particles'\n")
     assert b"plotly" in batch_run.report_file(user).read_bytes()[:200_000]
 
 
@@ -109,7 +113,7 @@ def test_what_cannot_be_run_is_one_sentence(user, queue):
         with pytest.raises(InputError):
             run(user, queue, words, groups)
     with pytest.raises(InputError, match="Nothing to download"):
-        batch_run.pack_batch(user)
+        batch_run.pack_batch(user, "micro")
 
 
 class Waiting(Thresholding):

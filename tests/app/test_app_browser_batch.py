@@ -60,7 +60,7 @@ def test_files_are_dropped_run_and_downloaded(tmp_path):
         with page.expect_download() as download:
             page.click("#lm-batchsave")
         with zipfile.ZipFile(download.value.path()) as saved:
-            assert "report.html" in saved.namelist() and "failed.csv" in saved.namelist()
+            assert {"results/report.html", "results/failed.csv", "repeat.sh"} <= set(saved.namelist())
         with page.expect_download() as download:
             page.click("#lm-batchreport")
         assert download.value.suggested_filename == "report.html"

@@ -160,6 +160,10 @@ class DaskEngine:
             try:
                 outcome: Outcome = future.result()
             except (KilledWorker, CancelledError):
+                if self._client.status != "running":
+                    raise InputError(
+                        "The connection to the scheduler was lost; what was done stays, run again with --resume."
+                    ) from None
                 if attempt < ATTEMPTS:
                     submit(task, attempt + 1)
                     continue

@@ -228,7 +228,8 @@ class ProcessEngine:
         self._most = max(self._most, message.memory_bytes)
         if message.memory_bytes > self._share and len(self._slots) == self._number:
             self._retire(slot)
-        return message  # type: ignore[no-any-return]
+        outcome: Outcome = message
+        return outcome
 
     def _after_death(self, slot: _Slot, task: Task, deaths: dict[str, int], again: deque[Task]) -> Outcome | None:
         slot.process.join()

@@ -103,7 +103,7 @@ def cumulative_figure(topic: Topic) -> Figure:
 def medians_figure(topic: Topic) -> Figure:
     """Median size of each image, by group, with the D50 of the group and its interval."""
     traces: list[Figure] = []
-    names = []
+    names: list[str] = []
     for k, group in enumerate(topic.groups):
         medians = group.sample.image_medians()
         medians = medians[np.isfinite(medians)]

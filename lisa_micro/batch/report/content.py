@@ -136,7 +136,7 @@ def _pictures(folder: Path, images: pd.DataFrame, flagged: set[tuple[str, int]])
 def _picture(folder: Path, rows: pd.DataFrame, flag: bool) -> Picture:
     first = rows.iloc[0]
     place = folder / first["folder"]
-    found = [_counted(row["count"], row["concept"]) for _, row in rows.iterrows() if isinstance(row["concept"], str)]
+    found = [counted(row["count"], row["concept"]) for _, row in rows.iterrows() if isinstance(row["concept"], str)]
     short = ", ".join(found) or "nothing found"
     details = []
     for _, row in rows.iterrows():
@@ -158,7 +158,7 @@ def _picture(folder: Path, rows: pd.DataFrame, flag: bool) -> Picture:
     )
 
 
-def _counted(count: int, concept: str) -> str:
+def counted(count: int, concept: str) -> str:
     """Number and noun, such as ``4 particles``."""
     nouns = FULL_VOCABULARY.nouns(concept) if concept in FULL_VOCABULARY.names else (concept, concept)
     return f"{count} {nouns[0] if count == 1 else nouns[1]}"

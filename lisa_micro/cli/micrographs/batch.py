@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -107,23 +108,28 @@ def batch(
         return
     if machine.scheduler is None and machine.slurm is None:
         prepare_language_model(model.preset)
-    with _shown() as callbacks:
-        result = run_batch(
-            items,
-            [prompt, *(reading.also or [])],
-            out,
-            machine.engine,
-            assistant=PresetSource(
-                model.preset,
-                model.device,
-                model.precision,
-                None if model.projectors is None else str(model.projectors.resolve()),
-            ),
-            options=options,
-            callbacks=callbacks,
-            command=shlex.join(["lisa-micro", *sys.argv[1:]]),
-        )
+    projectors = None if model.projectors is None else str(model.projectors.resolve())
+    try:
+        with _shown() as callbacks:
+            result = run_batch(
+                items,
+                [prompt, *(reading.also or [])],
+                out,
+                machine.engine,
+                assistant=PresetSource(_absolute(model.preset), model.device, model.precision, projectors),
+                options=options,
+                callbacks=callbacks,
+                command=shlex.join(["lisa-micro", *sys.argv[1:]]),
+            )
+    except KeyboardInterrupt:
+        note(f"What was done stays in {out}; continue with --resume.")
+        raise
     _show(result, as_json)
+
+
+def _absolute(path: str) -> str:
+    """The path of a folder as workers elsewhere find it; the name of a preset as it is."""
+    return str(Path(path).resolve()) if (os.sep in path or path.startswith(".")) and Path(path).is_dir() else path
 
 
 def _default_folder(sources: list[str]) -> Path:
