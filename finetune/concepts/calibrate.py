@@ -38,8 +38,7 @@ LEAST_PX = 60
 MASK_THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 """Mask thresholds that are tried."""
 GAIN = 0.01
-"""Least gain of the score for which a mask threshold other than 0.5 is taken; it must exceed twice its standard error,
-too."""
+"""Least gain of the score for which a mask threshold other than 0.5 is taken; it must exceed its standard error."""
 LEAST_SCORED = 4
 """Micrographs with a concept from which on its mask threshold is moved."""
 FIXED = ("grain",)
@@ -94,7 +93,7 @@ def choose_mask_threshold(scored: list[Scored]) -> tuple[float, float, float]:
         scored: of one concept.
 
     Returns:
-        the threshold, its score and that of 0.5; 0.5 where no other gains at least :data:`GAIN` and twice the
+        the threshold, its score and that of 0.5; 0.5 where no other gains at least :data:`GAIN` and the
         standard error of the gain, where few micrographs show the concept, and for those of :data:`FIXED`.
     """
     half = MASK_THRESHOLDS.index(MASK_THRESHOLD)
@@ -108,7 +107,7 @@ def choose_mask_threshold(scored: list[Scored]) -> tuple[float, float, float]:
     gains = every[:, best] - every[:, half]
     error = float(gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else np.inf
     fixed = scored[0].concept in FIXED or len(scored) < LEAST_SCORED
-    if fixed or mean[best] < mean[half] + max(GAIN, 2 * error):
+    if fixed or mean[best] < mean[half] + max(GAIN, error):
         best = half
     return MASK_THRESHOLDS[best], float(mean[best]), float(mean[half])
 

@@ -23,6 +23,7 @@ from lisa_micro.assistant.concept_labels import (
     is_new,
     mask_threshold,
     needs_border,
+    separator,
 )
 from lisa_micro.assistant.engine import Engine
 from lisa_micro.assistant.targets import (
@@ -39,7 +40,7 @@ from lisa_micro.geometry import boxes_from_labels, feathered_tiles, tiles
 from lisa_micro.io import to_unit_range
 from lisa_micro.large_images.split import LargeView, separate_large
 from lisa_micro.measure.structures import concept_properties
-from lisa_micro.models.lisa.instances import SplitConfig, bodies
+from lisa_micro.models.lisa.instances import SplitConfig
 from lisa_micro.models.lisa.mask_head import MaskOutputs
 from lisa_micro.models.lisa.model import ImageFeatures
 from lisa_micro.protocols import Progress
@@ -236,7 +237,7 @@ def new_labels(stitched: Stitched, concept: str, mask_from: float, presence_from
     """
     maps, split = stitched.maps, replace(stitched.split, threshold=mask_from)
     if needs_border(concept) and len(maps) == 3:
-        labels = separate_large(maps, split, separator=bodies)
+        labels = separate_large(maps, split, separator=separator(concept))
     else:
         labels = concept_labels(maps[:1].astype(np.float32) / 255, concept, split, mask_from)
     if concept in REGIONS:

@@ -25,8 +25,8 @@ class KnownEngine:
 
     def __init__(self, reply: str, presence: float = 0.99):
         self.reply, self.presence = reply, presence
-        config = SimpleNamespace(work_side=128, presence_threshold={}, confidence=None)
-        self.model = SimpleNamespace(config=config, exemplar_encoder=None)
+        config = SimpleNamespace(work_side=128, presence_threshold={}, mask_threshold={}, confidence=None)
+        self.model = SimpleNamespace(config=config, exemplar_encoder=None, concept_head=None)
         self.vocabulary, self.code_names = DEFAULT_VOCABULARY, DEFAULT_VOCABULARY.names
         self.chat = SimpleNamespace(shortened=lambda words, most: words)
         self.device = torch.device("cpu")

@@ -172,18 +172,20 @@ def join_pieces(pieces: np.ndarray, border: np.ndarray, config: BodyConfig) -> n
     if n < 2:
         return pieces
     radius = np.r_[0.0, ndimage.maximum(ndimage.distance_transform_edt(pieces > 0), pieces, np.arange(1, n + 1))]
-    keys, evidence = [], []
-    for one, two in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+    keys, evidence, down = [], [], []
+    for axis, (one, two) in enumerate(((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:]))):
         a, b = pieces[one], pieces[two]
         meet = (a != b) & (a > 0) & (b > 0)
         a, b = a[meet].astype(np.int64), b[meet].astype(np.int64)
         keys.append(np.minimum(a, b) * (n + 1) + np.maximum(a, b))
         evidence.append(np.maximum(border[one][meet], border[two][meet]))
+        down.append(np.full(len(a), axis))
     pair, which, count = np.unique(np.concatenate(keys), return_inverse=True, return_counts=True)
     low, high = pair // (n + 1), pair % (n + 1)
     mean = np.bincount(which, np.concatenate(evidence)) / np.maximum(count, 1)
-    # steps of a contact line along the grid are 4 / pi times its length on average
-    contact = count * np.pi / 4
+    # length of a straight contact from its steps along the two axes of the grid
+    steps = np.bincount(which, np.concatenate(down), minlength=len(pair))
+    contact = np.hypot(steps, count - steps)
     joined = (mean < config.border) & (contact >= config.neck * 2 * np.minimum(radius[low], radius[high]))
     graph = coo_array((np.ones(int(joined.sum())), (low[joined], high[joined])), shape=(n + 1, n + 1))
     group = connected_components(graph, directed=False)[1].astype(np.int32)
