@@ -124,8 +124,7 @@
       const [w, h] = this.info.shown;
       const [x, y] = [Math.floor(place.x), Math.floor(place.y)];
       if (x < 0 || y < 0 || x >= w || y >= h) return null;
-      for (let k = this.layers.length - 1; k >= 0; k--) {
-        const layer = this.layers[k];
+      for (const layer of this.stacked().reverse()) {
         const label = layer.visible && layer.labels[y * w + x];
         if (label) return { layer: layer.id, label };
       }
@@ -133,11 +132,13 @@
     }
     paint(layer) {
       const [w, h] = this.info.shown;
-      const canvas = (layer.canvas ||= el("canvas"));
-      [canvas.width, canvas.height] = [w, h];
-      const context = canvas.getContext("2d");
-      const image = context.createImageData(w, h);
-      const out = new Uint32Array(image.data.buffer);
+      const sheet = (canvas) => Object.assign(canvas || el("canvas"), { width: w, height: h }).getContext("2d");
+      const [context, solid] = [sheet(layer.canvas), sheet(layer.solid)];
+      [layer.canvas, layer.solid] = [context.canvas, solid.canvas];
+      const [image, mask] = [context.createImageData(w, h), solid.createImageData(w, h)];
+      const [out, covered] = [new Uint32Array(image.data.buffer), new Uint32Array(mask.data.buffer)];
+      layer.pixels = 0;
+      this.painted = (this.painted || 0) + 1;
       const colours = SHADES.map((_, k) => shade(rgb(layer.colour), k));
       const pack = (c, alpha) => ((Math.round(alpha * 255) << 24) | (c[2] << 16) | (c[1] << 8) | c[0]) >>> 0;
       const edge = colours.map((c) => pack(c, 0.95));
@@ -148,6 +149,8 @@
         for (let x = 0; x < w; x++, k++) {
           const label = labels[k];
           if (!label) continue;
+          layer.pixels++;
+          covered[k] = 0xff000000;
           let border = false;
           for (let t = 1; t <= thick && !border; t++)
             border = (x >= t && labels[k - t] !== label) || (x + t < w && labels[k + t] !== label) ||
@@ -156,6 +159,28 @@
           out[k] = border ? edge[s] : inside[s];
         }
       context.putImageData(image, 0, 0);
+      solid.putImageData(mask, 0, 0);
+    }
+    /* the layers from the bottom up: where they overlap the smaller one is shown, so that a part of a set can be told from the set */
+    stacked() {
+      return [...this.layers].sort((a, b) => b.pixels - a.pixels);
+    }
+    /* all visible layers in one picture */
+    masks() {
+      const visible = this.stacked().filter((layer) => layer.visible);
+      const now = `${this.painted} ${visible.map((layer) => layer.id).join(" ")}`;
+      if (this.sheet && this.sheetOf === now) return this.sheet;
+      this.sheetOf = now;
+      this.sheet ||= el("canvas");
+      [this.sheet.width, this.sheet.height] = this.info.shown;
+      const context = this.sheet.getContext("2d");
+      for (const layer of visible) {
+        context.globalCompositeOperation = "destination-out";
+        context.drawImage(layer.solid, 0, 0);
+        context.globalCompositeOperation = "source-over";
+        context.drawImage(layer.canvas, 0, 0);
+      }
+      return this.sheet;
     }
     repaint() {
       this.layers.forEach((layer) => this.paint(layer));
@@ -219,7 +244,7 @@
       context.setTransform(this.scale, 0, 0, this.scale, this.x, this.y);
       context.imageSmoothingEnabled = this.scale < 3;
       context.drawImage(this.picture, 0, 0, this.info.shown[0], this.info.shown[1]);
-      for (const layer of this.layers) if (layer.visible) context.drawImage(layer.canvas, 0, 0);
+      if (this.layers.length) context.drawImage(this.masks(), 0, 0);
       if (this.selected) context.drawImage(this.selected.canvas, this.selected.x0, this.selected.y0);
       const boxes = this.drawing ? [...this.boxes, this.drawing] : this.boxes;
       boxes.forEach((box, k) => {

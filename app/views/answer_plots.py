@@ -11,7 +11,7 @@ import numpy as np
 from lisa_micro.execution import PlotData
 from lisa_micro.viz import answer_plots as drawing
 from lisa_micro_app.state.conversation import Turn
-from lisa_micro_app.views.charts import GRID, INK, MUTED
+from lisa_micro_app.views.charts import GRID, INK, MUTED, count_step
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -37,7 +37,7 @@ def answer_figure(turn: Turn) -> Figure:
     colours = {s.target: colour for s, colour in zip(turn.answer.segments, turn.colours, strict=True)}
     titles = [drawing.plot_title(plot) for plot in plots]
     figure = make_subplots(rows=len(plots), cols=1, subplot_titles=titles, vertical_spacing=0.32 / len(plots))
-    figure.update_annotations(x=0, xanchor="left", font={"size": 14, "color": INK})
+    figure.update_annotations(x=0, xanchor="left", yshift=16, font={"size": 14, "color": INK})
     named: set[tuple[int, str]] = set()
     for row, plot in enumerate(plots, start=1):
         for trace in _traces(plot, drawing.colours_by_target(plot, colours), named):
@@ -48,6 +48,8 @@ def answer_figure(turn: Turn) -> Figure:
         figure.update_yaxes(title_text=upright or drawing.axis_name(plot.slot.prop, plot.unit), row=row, col=1)
         if plot.slot.kind != "scatter":
             figure.update_yaxes(rangemode="tozero", row=row, col=1)
+        if plot.slot.kind == "histogram":
+            figure.update_yaxes(tick0=0, dtick=count_step(plot_counts(plot)), row=row, col=1)
     figure.update_xaxes(gridcolor=GRID, zeroline=False, linecolor="#c3ccd6", ticks="outside", title_font_size=13)
     figure.update_yaxes(gridcolor=GRID, zeroline=False, title_font_size=13)
     entries = sum(bool(trace.showlegend) for trace in figure.data)
@@ -55,13 +57,19 @@ def answer_figure(turn: Turn) -> Figure:
         template="plotly_white",
         barmode="overlay",
         height=_HEIGHT * len(plots) + 20 * entries,
-        margin={"l": 56, "r": 18, "t": 52, "b": 48},
+        margin={"l": 56, "r": 18, "t": 60, "b": 48},
         font={"family": "system-ui, sans-serif", "size": 12, "color": INK},
         legend={"orientation": "v", "y": -0.24 / len(plots), "x": 0, "yanchor": "top"},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
     )
     return figure
+
+
+def plot_counts(plot: PlotData) -> int:
+    """The highest bar of a histogram."""
+    edges = drawing.plot_edges(plot)
+    return max((int(np.histogram(series.values, edges)[0].max()) for series in plot.series), default=0)
 
 
 def _across(plot: PlotData) -> str:
@@ -125,7 +133,9 @@ def _mark(figure: Figure, plot: PlotData, row: int, colours: list[str]) -> None:
         if not len(series.values):
             continue
         for name, value in drawing.percentiles(series.values).items():
-            line = {"color": colour, "width": 1.4, "dash": "solid" if name == "D50" else "dash"}
+            red, green, blue = (round(255 * part) for part in drawing.dark(colour))
+            style = "solid" if name == "D50" else "dash"
+            line = {"color": f"rgb({red},{green},{blue})", "width": 1.5, "dash": style}
             figure.add_vline(x=value, line=line, row=row, col=1)
     if len(plot.series) == 1 and len(plot.series[0].values):
         values = plot.series[0].values

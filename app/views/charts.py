@@ -27,6 +27,12 @@ def chart_choices(turn: Turn | None) -> list[tuple[str, str]]:
     return [(q.name, key) for key, q in seen.items() if key not in _NO_CHART]
 
 
+def count_step(highest: int) -> int | None:
+    """Distance of the ticks of an axis of counts; ``None``: plotly chooses one, which is a whole number for large
+    counts."""
+    return 1 if highest <= 6 else None
+
+
 def distribution(turn: Turn | None, key: str | None) -> Figure:
     """Plot histogram (left) and cumulative share (right) of one property, one colour per segment.
 
@@ -88,7 +94,8 @@ def distribution(turn: Turn | None, key: str | None) -> Figure:
         title_text=title, title_font_size=13, gridcolor=GRID, zeroline=False, linecolor="#c3ccd6", ticks="outside"
     )
     figure.update_yaxes(title_font_size=13, gridcolor=GRID, zeroline=False, rangemode="tozero")
-    figure.update_yaxes(title_text="number", row=1, col=1, tickformat="d")
+    highest = max((int(max(trace.y)) for trace in figure.data if trace.type == "bar"), default=0)
+    figure.update_yaxes(title_text="number", row=1, col=1, tickformat="d", dtick=count_step(highest))
     figure.update_yaxes(title_text="cumulative share (%)", row=1, col=2, range=[0, 102])
     figure.update_layout(
         template="plotly_white",

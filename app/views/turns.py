@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from lisa_micro.io import format_length
+from lisa_micro.results.answer import Answer
 from lisa_micro_app.handlers import SAMPLE_TITLES, Pending, sample_names
 from lisa_micro_app.limits import Limits
 from lisa_micro_app.state.conversation import State, Turn
@@ -144,13 +145,18 @@ def viewer_view(session: Session, limits: Limits, notice: str = "") -> dict[str,
         "facts": facts,
         "notes": notes,
         "turn": turn.number if turn else None,
-        "nothing": turn.answer.text if turn is not None and not turn.answer.segments else "",
+        "nothing": turn.answer.text if turn is not None and _is_about_image(turn.answer) else "",
         "layers": layers,
         "pictures": pictures,
         "samples": [{"name": name, "title": SAMPLE_TITLES.get(name, name)} for name in sample_names()],
         "upload": {"url": f"/lisa/upload/{session.token}", "mib": limits.upload_mib},
         "notice": notice,
     }
+
+
+def _is_about_image(answer: Answer) -> bool:
+    """Whether it says that something is not in the micrograph, which is then shown on it."""
+    return not answer.segments and answer.declined and answer.refusal in ("", "absent")
 
 
 def measure_view(session: Session, limits: Limits) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def draw_overlay(
         pixels: ``(H, W)`` intensities of any range, or any other micrograph.
         labels: ``(H, W)`` instance labels of one segment, or a list of them. With one segment, each instance has its
             own colour. With several, each segment has its own colour, neighbouring instances differ in shade, and a
-            legend is drawn.
+            legend is drawn; where segments overlap, the smaller one is shown.
         pixel_size_nm: for the scale bar; none is drawn if ``None``.
         names: names of the segments in the legend.
         fill: opacity inside an instance, 0..1; the contour is nearly opaque.
@@ -136,14 +136,19 @@ def draw_overlay(
     canvas = np.repeat(grey[..., None], 3, axis=2)
     thickness = max(1, round(max(resizing.resized) / 650))
     base = segment_colours(len(segments))
-    for colour, segment in zip(base, segments, strict=True):
+    # where segments overlap the smaller one is shown, so that a part of a set can be told from the set
+    taken = np.zeros(canvas.shape[:2], bool)
+    order = sorted(range(len(segments)), key=lambda k: (np.count_nonzero(segments[k]), -k))
+    for colour, segment in ((base[k], segments[k]) for k in order):
         if segment.max(initial=0) == 0:
             continue
         if len(segments) == 1:
             of_instances = instance_colours(segment) if colours is None else colours
         else:
             of_instances = instance_colours(segment, _shades(colour), varied=False)
-        _paint(canvas, resizing.labels(segment), of_instances, fill, thickness)
+        shown = resizing.labels(segment)
+        _paint(canvas, shown, taken, of_instances, fill, thickness)
+        taken |= shown > 0
 
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture, "RGBA")
@@ -167,12 +172,15 @@ def _shades(colour: Colour) -> list[Colour]:
     return shades
 
 
-def _paint(canvas: np.ndarray, labels: np.ndarray, colours: np.ndarray, fill: float, thickness: int) -> None:
-    """Blend instances into ``canvas`` ``(h, w, 3)`` in place, in bands of rows to bound the memory."""
+def _paint(
+    canvas: np.ndarray, labels: np.ndarray, taken: np.ndarray, colours: np.ndarray, fill: float, thickness: int
+) -> None:
+    """Blend instances into ``canvas`` ``(h, w, 3)`` in place where it is not ``taken``, in bands of rows to bound the
+    memory."""
     edge = _contour(labels, thickness)
     for start in range(0, labels.shape[0], 512):
         rows = slice(start, start + 512)
-        inside = labels[rows] > 0
+        inside = (labels[rows] > 0) & ~taken[rows]
         alpha = np.where(edge[rows], 0.92, fill)[inside][:, None]
         colour = colours[labels[rows][inside]]
         band = canvas[rows]

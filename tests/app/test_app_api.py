@@ -143,6 +143,31 @@ def test_corrections_are_done_all_or_none(client):
     assert second["count"] == 3 and second["accepted"] == "Accepted without changes."
 
 
+def test_the_other_reading_takes_the_place_of_an_answer(client):
+    session = client.predict(api_name="/open_session")["session"]
+    answer = client.predict(session, "sintering_tem", "unsure", api_name="/segment")
+    assert answer["confidence"] == 0.4 and answer["alternative"]["text"] == "the necks"
+    other = client.predict(session, answer["answer"], api_name="/reinterpret")
+    assert other["answer"] == answer["answer"] and other["segments"][0]["concept"] == "neck"
+    assert other["alternative"]["text"] == "the particles"
+    measured = client.predict(session, answer["answer"], api_name="/measure")
+    assert measured["count"] == 1
+    client.predict(session, "sintering_tem", "x", api_name="/segment")
+    with pytest.raises(Exception, match="Later requests refer to this answer"):
+        client.predict(session, answer["answer"], api_name="/reinterpret")
+    with pytest.raises(Exception, match="no such answer"):
+        client.predict(session, 99, api_name="/reinterpret")
+
+
+def test_the_picture_and_the_numbers_of_a_plot_are_fetched(url, client):
+    session = client.predict(api_name="/open_session")["session"]
+    plot = client.predict(session, "sintering_tem", "plot", None, 1, api_name="/segment")["plots"][0]
+    assert len(plot["series"][0]["values"]) == 1 and plot["series"][0]["values_left_out"] == 2
+    picture = httpx.get(url + plot["png"])
+    assert picture.headers["content-type"] == "image/png" and picture.content[:4] == b"\x89PNG"
+    assert httpx.get(url + plot["csv"]).text.count("\n") == 4
+
+
 def test_programs_at_once_get_their_own_answers(url):
     def work(k):
         client = Client(url, verbose=False)
@@ -178,6 +203,10 @@ def test_language_models_find_the_tools_and_use_them(url):
             assert answer["reply"] == "Here are the particles and the necks."
             failed, text = await call("measure", session=token, answer=answer["answer"])
             assert not failed and ast.literal_eval(text)["count"] == 3
+            _, text = await call("segment", session=token, image="sintering_sem", prompt="unsure")
+            number = ast.literal_eval(text)["answer"]
+            failed, text = await call("reinterpret", session=token, answer=number)
+            assert not failed and ast.literal_eval(text)["understood"] == "the necks"
             for arguments in ({"image": "/etc/passwd"}, {"image": "http://127.0.0.1/x.tif"}, {"session": "guessed"}):
                 failed, text = await call(
                     "segment", **({"session": token, "image": "sintering_tem", "prompt": "x"} | arguments)

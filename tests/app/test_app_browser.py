@@ -255,6 +255,33 @@ def test_words_against_boxes_with_truth_and_its_download(page, tmp_path):
     assert {"boxes.json", "truth.tif", "repeat.sh", "comparison/report.html"} <= set(names)
 
 
+def test_the_other_reading_is_taken_by_its_button(page, tmp_path):
+    opened(page, tmp_path=tmp_path)
+    ask(page, "unsure")
+    button = page.locator('[data-other="1"]')
+    assert button.inner_text() == "the necks" and "Did you mean" in page.locator(".lm-doubt").inner_text()
+    page.fill("#lm-words textarea", "half typed")
+    button.click()
+    page.wait_for_selector("button.lm-reply mark:has-text('necks')")
+    assert page.locator("button.lm-reply").count() == 1 and page.locator("#lm-measures tbody tr").count() == 1
+    assert page.input_value("#lm-words textarea") == "half typed"
+    assert "Back to the first reading" in page.locator(".lm-doubt").inner_text()
+    ask(page, "x")
+    assert page.locator(".lm-doubt").count() == 0
+
+
+def test_a_plot_is_drawn_and_comes_back_with_its_reply(page, tmp_path):
+    opened(page, tmp_path=tmp_path)
+    ask(page, "plot")
+    page.wait_for_selector("#lm-answerplot .js-plotly-plot")
+    assert "Histogram of diameter" in page.locator("button.lm-reply").last.inner_text()
+    assert "diameter (nm)" in page.locator("#lm-answerplot").inner_text()
+    ask(page, "x")
+    page.wait_for_selector("#lm-answerplot", state="hidden")
+    page.click('button.lm-reply[data-turn="1"]')
+    page.wait_for_selector("#lm-answerplot .js-plotly-plot")
+
+
 def test_the_download_holds_the_results(page, tmp_path):
     page.click("#lm-save")
     page.wait_for_selector(".lm-notice:has-text('nothing to download')")

@@ -171,6 +171,57 @@ def test_chat_reads_lines_and_outlives_a_bad_one(assistant, image, tmp_path, cap
     assert "--force" in failed(capsys, "chat", image, "--out", tmp_path / "out")
 
 
+def typed(monkeypatch, *lines):
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+
+
+def test_a_plot_is_written_and_named(assistant, image, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    assert call("segment", image, "plot", "--out", out) == 0
+    shown = capsys.readouterr().out
+    assert f"plot: {out / 'plot_1.png'} (numbers in plot_1.csv)" in shown
+    assert Image.open(out / "plot_1.png").width > 400
+    table = pd.read_csv(out / "plot_1.csv")
+    assert table.to_dict("records") == [{"target": 1, "series": "the particle", "diameter_nm": 2.76}]
+    record = json.loads((out / "answer.json").read_text(encoding="utf-8"))
+    assert record["plots"][0]["series"][0]["D50"] == 2.76
+    typed(monkeypatch, "plot")
+    assert call("chat", image, "--out", tmp_path / "talk") == 0
+    assert f"plot: {tmp_path / 'talk' / '1' / 'plot_1.png'}" in capsys.readouterr().out
+    # the plots of an earlier answer do not stay beside a later one
+    assert call("segment", image, "particles", "--out", out, "--force") == 0
+    assert not list(out.glob("plot_*"))
+
+
+@pytest.mark.parametrize("line", ["?", "/other", " /Other "])
+def test_the_other_reading_of_a_request_replaces_its_answer(assistant, image, tmp_path, capsys, monkeypatch, line):
+    out = tmp_path / "out"
+    typed(monkeypatch, "unsure", line, "particles")
+    assert call("chat", image, "--out", out) == 0
+    shown = capsys.readouterr().out
+    assert "Did you mean: the necks? If so, type ? for that reading." in shown
+    assert "Here are the necks." in shown
+    assert sorted(folder.name for folder in out.iterdir()) == ["1", "2"]
+    assert json.loads((out / "1/answer.json").read_text(encoding="utf-8"))["raw"] == "b"
+    assert assistant.asked == ["unsure", "particles"]
+
+
+def test_there_may_be_no_other_reading(assistant, image, capsys, monkeypatch):
+    typed(monkeypatch, "?", "particles", "?")
+    assert call("chat", image) == 0
+    error = capsys.readouterr().err
+    assert "There is no request yet" in error and "There is no other reading of the last request" in error
+    assert assistant.asked == ["particles"]
+
+
+def test_an_unsure_answer_of_segment_is_told_and_recorded(assistant, image, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert call("segment", image, "unsure", "--out", out) == 0
+    assert "Did you mean: the necks?" in capsys.readouterr().out
+    record = json.loads((out / "answer.json").read_text(encoding="utf-8"))
+    assert record["confidence"] == 0.4 and record["alternative"] == {"raw": "b", "text": "the necks"}
+
+
 # ------------------------------------------------------------------------------------------ measure, simulate
 
 

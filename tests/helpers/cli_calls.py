@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lisa_micro.cli.main import main
-from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.execution import PlotData, Series
+from lisa_micro.language.program.syntax import Plot
+from lisa_micro.results.answer import Answer, Reading, Segmentation
 from lisa_micro.types import Micrograph
 
 
 class StandIn:
-    """Answers every request with one square, and remembers what it was asked."""
+    """Answers every request with one square, and remembers what it was asked; "plot" with a histogram, "unsure" with
+    another reading."""
 
     preset = "stand-in"
     weights_sha256 = "12" * 32
@@ -25,7 +30,13 @@ class StandIn:
         labels = np.zeros(image.shape, np.int32)
         labels[2:6, 3:9] = 1
         segment = Segmentation(labels, 0.9, 0.8, "particle", "the particle", "", image.pixel_size_nm)
-        return Answer("There is 1 particle, 3 µm wide.", (segment,), prompt, notes=("A notice.",))
+        answer = Answer("There is 1 particle, 3 µm wide.", (segment,), prompt, notes=("A notice.",))
+        if prompt == "plot":
+            series = Series(1, "the particle", np.array([2.76]))
+            answer = replace(answer, plots=(PlotData(Plot("histogram", "diameter", of=(1,)), (series,), "nm"),))
+        if prompt == "unsure":
+            answer = replace(answer, confidence=0.4, alternative=Reading("b", "the necks"))
+        return answer
 
     def segment_boxes(self, image: Micrograph, boxes) -> Segmentation:
         self.boxes = np.asarray(boxes)
@@ -47,6 +58,9 @@ class Conversation:
 
     def ask(self, prompt: str) -> Answer:
         return self.assistant.ask(self.image, prompt)
+
+    def reinterpret(self, reading: Reading) -> Answer:
+        return Answer(f"Here are {reading.text}.", prompt="unsure", raw=reading.raw)
 
 
 def call(*arguments: object) -> int:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import tifffile
 
+from lisa_micro.execution import PlotData, Series
+from lisa_micro.language.program.syntax import Plot
 from lisa_micro.measure import measure_particles
 from lisa_micro.protocols import Capabilities
-from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.results.answer import Answer, Reading, Segmentation
 from lisa_micro.types import InputError, Micrograph
 
 SQUARES = ((4, 4, 14, 14), (14, 4, 24, 14), (30, 20, 38, 34))
+
+
+OTHER = Reading("b", "the necks")
+"""The reading that an unsure answer offers."""
 
 
 def squares(shape, boxes=SQUARES):
@@ -33,7 +40,8 @@ def segment(image: Micrograph, boxes=SQUARES, concept="particle", phrase="partic
 
 class StandIn:
     """Answers with three squares; "none" with nothing, "both" with two segments, "slow" after 0.6 s, "wait" once its
-    gate is open. The reply states the number of earlier requests of the conversation."""
+    gate is open, "plot" with a histogram, "unsure" with another reading: the necks. The reply states the number of
+    earlier requests of the conversation."""
 
     preset, weights_sha256, device = "micro", "12" * 32, "cpu"
     capabilities = Capabilities(
@@ -89,9 +97,33 @@ class StandInConversation:
         elif prompt == "both":
             neck = segment(self.image, ((12, 4, 16, 14),), "neck", "necks", 2)
             answer = Answer("Here are the particles and the necks.", (segment(self.image), neck), prompt)
+        elif prompt == "plot":
+            answer = self.plotted(prompt)
         else:
             answer = Answer(f"Here are the particles of {self.image.source}, {before}.", (segment(self.image),), prompt)
+        if prompt == "unsure":
+            answer = replace(answer, raw="a", understood="the particles", confidence=0.4, alternative=OTHER)
         self.answers.append(answer)
+        return answer
+
+    def plotted(self, prompt):
+        whole = segment(self.image)
+        unit = "px" if self.image.pixel_size_nm is None else "nm"
+        values = whole.table()[f"diameter_{unit}"].to_numpy(float)
+        slot = Plot("histogram", "diameter", of=(1,))
+        data = PlotData(slot, (Series(1, "the particles", values),), unit)
+        return Answer("Here is a histogram of the diameter of the particles.", (whole,), prompt, plots=(data,))
+
+    def reinterpret(self, reading):
+        if not self.answers:
+            raise InputError("There is no answer to replace.")
+        last = self.answers[-1]
+        former = Reading(last.raw, last.understood)
+        boxes, noun = (SQUARES[:1], "neck") if reading == OTHER else (SQUARES, "particle")
+        found = segment(self.image, boxes, noun, f"{noun}s")
+        text = f"Here are the {noun}s of {self.image.source}, {len(self.answers) - 1}."
+        answer = Answer(text, (found,), last.prompt, reading.raw, understood=f"the {noun}s", alternative=former)
+        self.answers[-1] = answer
         return answer
 
 

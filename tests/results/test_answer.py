@@ -10,7 +10,10 @@ import pytest
 from PIL import Image
 
 import lisa_micro as lm
+from lisa_micro.execution import PlotData, Series
+from lisa_micro.language.program.syntax import Plot
 from lisa_micro.measure import measure_particles
+from lisa_micro.results.answer import Reading
 from lisa_micro.results.html import result_html
 from lisa_micro.sim import simulate_scene
 from lisa_micro.viz.thumbnail import MAX_BYTES
@@ -88,6 +91,16 @@ def test_notebook_view_without_a_micrograph_or_without_segments(segment):
     assert (np.ptp(picture.astype(int), axis=2) > 40).any()
     html = lm.Answer("There are no pores.", declined=True, notes=("A note.",))._repr_html_()
     assert "<img" not in html and "A note." in html
+
+
+def test_notebook_view_shows_plots_and_the_other_reading(segment):
+    sizes = segment.table()["diameter_nm"].to_numpy(float)
+    slot = Plot("histogram", "diameter", of=(1,))
+    plots = (PlotData(slot, (Series(1, "the particles", sizes),), "nm"), PlotData(slot, problem="it was not measured"))
+    answer = lm.Answer("Here is a <plot>.", (segment,), plots=plots, alternative=Reading("raw", "the <necks>"))
+    html = answer._repr_html_()
+    assert html.count("<img") == 2 and 'alt="Histogram of diameter"' in html  # the overlay and the plot that was drawn
+    assert "Did you mean the &lt;necks&gt;?" in html
 
 
 def test_wide_tables_are_cut():

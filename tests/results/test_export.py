@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools.coco import COCO
 
+from lisa_micro.execution import PlotData, Series
 from lisa_micro.io import check_output, read_labels, read_micrograph, write_files, write_labels
+from lisa_micro.language.program.syntax import Plot
 from lisa_micro.results import save_answer
-from lisa_micro.results.answer import Answer, Segmentation
+from lisa_micro.results.answer import Answer, Reading, Segmentation
 from lisa_micro.results.export import answer_record, instances_table
 from lisa_micro.types import InputError, Micrograph, Value
 
@@ -173,3 +176,32 @@ def test_measured_tables_are_kept():
     table = instances_table([Segmentation(labels, concept="particle", properties=measured)])
     assert list(table.columns) == ["segment", "concept", "label", "diameter_nm"]
     assert list(measured.columns) == ["label", "diameter_nm"]  # the segmentation's own table is not touched
+
+
+def test_plots_and_the_other_reading_are_recorded(tmp_path):
+    image, answer = scene()
+    values = np.array([1.0, 2.0, 4.0])
+    series = (Series(1, "the particles", values), Series(3, "the pores", np.zeros(0)))
+    plots = (
+        PlotData(Plot("cumulative", "diameter", of=(1,)), problem="the diameter was not measured"),
+        PlotData(Plot("histogram", "diameter", of=(1, 3)), series, "nm"),
+    )
+    answer = replace(
+        answer, plots=plots, understood="the particles", confidence=0.42, alternative=Reading("other", "the necks")
+    )
+    save_answer(answer, image, tmp_path / "out")
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {name for name in files if name.startswith("plot")} == {"plot_2.png", "plot_2.csv"}
+    assert Image.open(tmp_path / "out/plot_2.png").width > 400
+    assert pd.read_csv(tmp_path / "out/plot_2.csv")["diameter_nm"].tolist() == values.tolist()
+    record = json.loads((tmp_path / "out/answer.json").read_text(encoding="utf-8"))
+    failed, drawn = record["plots"]
+    assert failed["problem"] and failed["files"] is None
+    assert drawn["files"] == ["plot_2.png", "plot_2.csv"] and (drawn["kind"], drawn["unit"]) == ("histogram", "nm")
+    assert drawn["series"][0]["values"] == [1, 2, 4] and drawn["series"][0]["D50"] == 2
+    assert drawn["series"][1]["n"] == 0 and drawn["series"][1]["D50"] is None
+    assert record["confidence"] == 0.42 and record["understood"] == "the particles" and record["refusal"] == ""
+    assert record["alternative"] == {"raw": "other", "text": "the necks"}
+    # the plots of an earlier answer do not stay beside a later one
+    save_answer(replace(answer, plots=()), image, tmp_path / "out", force=True)
+    assert not list((tmp_path / "out").glob("plot_*"))

@@ -69,3 +69,16 @@ def test_the_scale_bar_is_as_long_as_it_says():
 def test_fonts_fall_back_where_matplotlib_has_none():
     assert font_file("no such font.ttf") is None
     assert load_font("no such font.ttf", 12) is not None
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_part_of_a_set_is_shown_above_the_set(first):
+    whole, part = np.zeros((1100, 1100), np.int32), np.zeros((1100, 1100), np.int32)
+    whole[300:900, 300:900], part[500:700, 500:700] = 1, 1
+    segments = [whole, part] if first == 0 else [part, whole]
+    picture = draw_overlay(np.full(whole.shape, 0.5, np.float32), segments)
+    alone = draw_overlay(
+        np.full(whole.shape, 0.5, np.float32), [np.zeros_like(whole), part][:: 1 if first == 0 else -1]
+    )
+    assert np.array_equal(picture[600, 600], alone[600, 600])
+    assert not np.array_equal(picture[400, 400], picture[600, 600])
