@@ -89,8 +89,8 @@ def track(assistant: Assistant | None, video: object, words: str = "", **options
 
     Raises:
         InputError: if not exactly one of words, examples, boxes and labels is given; if an option is unknown or out of
-            range; if the video, the boxes, the labels or the tracker cannot be used; if the model lacks the capability; if
-            ``out`` has other results.
+            range; if the video, the boxes, the labels or the tracker cannot be used; if the model lacks the capability;
+            if ``out`` has other results.
 
     Examples:
         >>> import lisa_micro as lm
