@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from lisa_micro.assistant.engine import Engine
 from lisa_micro.assistant.exemplar_boxes import check_contents, check_exemplar_boxes, windows_of
-from lisa_micro.exemplar import Exemplar
+from lisa_micro.exemplar import Exemplar, mirrored
 from lisa_micro.geometry import resample_nearest
 from lisa_micro.io import to_unit_range
 from lisa_micro.models.lisa.exemplars import NEGATIVE, POSITIVE, SMALL, TOKENS, LearntExemplar
@@ -150,7 +150,7 @@ class ExemplarFinder:
             seen = size * max(features.work) / max(features.shape)
             one = Exemplar(
                 tokens=learnt.tokens[0].float().cpu().numpy(),
-                gram=learnt.gram[0].float().cpu().numpy(),
+                gram=mirrored(learnt.gram[0].float().cpu().numpy()),
                 target=learnt.target[0, :, 0].float().cpu().numpy(),
                 like=int((signs[rows] == POSITIVE).sum()),
                 unlike=int((signs[rows] == NEGATIVE).sum()),
