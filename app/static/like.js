@@ -45,7 +45,7 @@
     const files = fileInput(trigger, "uploaded", "exemplar", { accept: ".json,application/json", say });
     const forget = iconButton("trash", "Forget the loaded exemplar", () => trigger("unload", {}));
     const load = el("button", { class: "lm-button", type: "button", title: "An exemplar made on another micrograph", onclick: () => files.open() }, icon("upload"), "Load exemplar");
-    const hint = el("div", { class: "lm-imagenotes" }, "Drag a box closely around one object, or around several. Draw “not like this” around what was found by mistake, and find again. Click a box to select it; Delete removes it.");
+    const hint = el("div", { class: "lm-imagenotes" }, "Drag a box closely around one object; several boxes are better than one. Draw “not like this” around what was found by mistake, and find again. Click a box to select it; Delete removes it.");
     const full = el("div", { class: "lm-full", hidden: true },
       el("div", { class: "lm-row lm-viewtop" }, el("div", { class: "lm-title" }, name, count), el("div", { class: "lm-group" }, removeOne, removeAll), zoomButtons(stage)),
       el("div", { class: "lm-row lm-tools" }, el("div", { class: "lm-group lm-joined", role: "group", "aria-label": "Kind of new boxes" }, kindButtons), el("div", { class: "lm-group" }, swap, load, files.input, forget, loaded)),
