@@ -153,6 +153,8 @@ def read_exemplar(path: str | os.PathLike[str]) -> Exemplar:
         if file.stat().st_size > MOST_BYTES:
             raise InputError(f"{name} is too large for an exemplar; --like takes a file written by --save-like.")
         content = json.loads(file.read_text(encoding="utf-8"))
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"The exemplar {name} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:

@@ -203,7 +203,7 @@ class ExemplarFinder:
         labels = separate(*maps, split)
         scores = mean_probability(labels, maps[0])
         note = ""
-        if max(features.work) < scale * max(image.shape) * 0.99:
+        if max(features.work) < max(image.shape) > FRAME:
             note = f"The micrograph was scaled down to {max(features.work)} px on its longest side."
         return Alike(resample_nearest(labels, image.shape), scores, float(expit(float(out.iou[0]))), note)
 

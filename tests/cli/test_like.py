@@ -72,11 +72,11 @@ def test_a_video_is_tracked_by_the_example(here, capsys):
         )
         == 0
     )
-    frames = [squares_image([(x + k, y) for x, y in BRIGHT], DARK, seed=k).pixels for k in range(3)]
-    tifffile.imwrite("v.tif", np.stack(frames))
+    frames = [squares_image([(x + k, y) for x, y in BRIGHT], DARK, seed=k).pixels for k in range(5)]
+    tifffile.imwrite("v.tif", np.stack(frames), photometric="minisblack")
     quick = ("--no-plots", "--no-movie", "--average", "0")
     assert call("track", "v.tif", "--preset", "ridge", "--like", "e.json", "--out", "t", *quick) == 0
-    assert "4 tracks in 3 frames" in capsys.readouterr().out
+    assert "4 tracks in 5 frames" in capsys.readouterr().out
 
 
 def test_wrong_examples_are_told_in_one_line(here, capsys):
