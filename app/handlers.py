@@ -29,7 +29,7 @@ from lisa_micro_app.state.conversation import (
     with_turn,
     without_last,
 )
-from lisa_micro_app.state.pages import ComparisonState, ProgramState
+from lisa_micro_app.state.pages import ComparisonState, LikeState, ProgramState
 from lisa_micro_app.state.session import Session
 
 SAMPLE_TITLES = {
@@ -387,7 +387,7 @@ def clear(session: Session) -> None:
     session.forget_assets()
     session.conversation = None
     session.correction = session.correction.without_conversation()
-    session.comparison, session.programs = ComparisonState(), ProgramState()
+    session.comparison, session.like, session.programs = ComparisonState(), LikeState(), ProgramState()
     session.state = State(counted=session.state.counted)
 
 

@@ -22,7 +22,7 @@ from lisa_micro_app.state.session import Session, Sessions, Upload
 from lisa_micro_app.views.masks import grey_png
 from lisa_micro_app.views.video_frames import served
 
-UPLOAD_KINDS = ("image", "truth", "video", "batch")
+UPLOAD_KINDS = ("image", "truth", "video", "batch", "exemplar")
 BLOCKED_ROUTES = (
     "/gradio_api/file",
     "/gradio_api/proxy",

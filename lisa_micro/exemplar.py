@@ -153,6 +153,8 @@ def read_exemplar(path: str | os.PathLike[str]) -> Exemplar:
         if file.stat().st_size > MOST_BYTES:
             raise InputError(f"{name} is too large for an exemplar; --like takes a file written by --save-like.")
         content = json.loads(file.read_text(encoding="utf-8"))
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"The exemplar {name} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
@@ -190,9 +192,8 @@ def _read(content: Mapping[str, Any]) -> Exemplar:
         raise ValueError("too many tokens")
     tokens, upper, target = _unpacked(content["numbers"], rows * width, channels * (channels + 1) // 2, channels)
     gram = np.zeros((channels, channels), np.float32)
-    above = np.triu_indices(channels)
-    gram[above] = upper
-    gram.T[above] = upper
+    gram[np.triu_indices(channels)] = upper
+    gram = mirrored(gram)
     model, source = content["model"], content["source"]
     if not isinstance(model, str) or not isinstance(source, str):
         raise TypeError("model and source are text")
@@ -209,6 +210,11 @@ def _read(content: Mapping[str, Any]) -> Exemplar:
         model=model,
         source="".join(c for c in source if c.isprintable())[:255],
     )
+
+
+def mirrored(matrix: np.ndarray) -> np.ndarray:
+    """``(C, C)`` with the lower triangle replaced by the upper one, so that a file of the upper one says it all."""
+    return np.triu(matrix) + np.triu(matrix, 1).T
 
 
 def _mean(first: np.ndarray, n: int, second: np.ndarray, m: int) -> np.ndarray:

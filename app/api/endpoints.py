@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 import gradio as gr
 
 from lisa_micro.types import InputError
+from lisa_micro_app.api import like as program_like
 from lisa_micro_app.api import videos as program_videos
 from lisa_micro_app.api.programs import Programs
 from lisa_micro_app.pages.parts import App
@@ -21,6 +22,7 @@ TOOLS = (
     "open_session",
     "segment",
     "reinterpret",
+    "find_like",
     "measure",
     "compare",
     "correct",
@@ -56,7 +58,8 @@ def build(app: App) -> None:
 
         To work on a file, send its bytes with HTTP POST to the address `upload`, which is relative to the address of
         the app, with ?kind=image&name=FILENAME (?kind=truth for a label image, ?kind=video for a video or a zip of its
-        frames). The response is {"key": "..."}; other tools take the key as `image`, `labels`, `truth` or `video`.
+        frames, ?kind=exemplar for an exemplar). The response is {"key": "..."}; other tools take the key as `image`,
+        `labels`, `truth`, `video` or `exemplar`.
         Alternatively, use a name from `samples` as `image`, or a name from `video_samples` as `video`.
         Only files that were sent to this session can be used; there is no access to other files or to the web.
 
@@ -106,6 +109,40 @@ def build(app: App) -> None:
             the same as segment
         """
         return programs.reinterpret(programs.session(session), answer, rows)
+
+    def find_like(
+        session: str,
+        image: str,
+        boxes: list[list[float]] | None = None,
+        not_like: list[list[float]] | None = None,
+        exemplar: str = "",
+        words: str = "",
+        pixel_size_nm: float | None = None,
+        rows: int = 50,
+    ) -> dict:
+        """Find and measure everything in an electron micrograph that looks like one or several marked examples.
+
+        Use it for things that have no common name, or that `segment` does not know. Call it again with more boxes in
+        `boxes` and `not_like` to correct the result. What was learnt (`exemplar` in the result) is a small file for
+        other micrographs: give the `exemplar` of an earlier result, or the key of an uploaded file, with or without
+        boxes.
+
+        Args:
+            session: What open_session returned as `session`.
+            image: Key of an uploaded file, a name from `samples`, or `image` of an earlier result.
+            boxes: Boxes closely around objects that are meant, [x0, y0, x1, y1] in pixels from the top left corner.
+            not_like: Boxes around objects that are not meant.
+            exemplar: `exemplar` of an earlier result, or key of a file sent with ?kind=exemplar.
+            words: A condition in plain words, such as "larger than 20 nm"; optional.
+            pixel_size_nm: Pixel size in nanometres, if the file has none; without it sizes are in px.
+            rows: Maximum number of instances in the table; the label image has all of them.
+
+        Returns:
+            image, text, found, count, score, where, table, labels, overlay, exemplar (for later calls),
+            exemplar_file (address of the file), notes
+        """
+        request = program_like.LikeRequest(image, boxes or [], not_like or [], exemplar, words, pixel_size_nm, rows)
+        return program_like.find_like(programs, programs.session(session), request)
 
     def measure(
         session: str,
@@ -243,5 +280,16 @@ def build(app: App) -> None:
         programs.close(session)
         return {"closed": True}
 
-    for function in (open_session, segment, reinterpret, measure, compare, correct, track, ask_video, close_session):
+    for function in (
+        open_session,
+        segment,
+        reinterpret,
+        find_like,
+        measure,
+        compare,
+        correct,
+        track,
+        ask_video,
+        close_session,
+    ):
         gr.api(with_api_errors(function), api_name=function.__name__, concurrency_limit=None)

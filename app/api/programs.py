@@ -277,8 +277,8 @@ class Programs:
             "steps": list(edit.correction.said),
             "accepted": message,
             "log": log_text(log),
-            **_segment_record(session, new, rows),
-            "overlay": _overlay(session, turn.micrograph, [new]),
+            **segment_record(session, new, rows),
+            "overlay": overlay_url(session, turn.micrograph, [new]),
         }
 
     def _turn(self, session: Session, answer: object) -> Turn:
@@ -322,9 +322,9 @@ def answer_record(session: Session, turn: Turn, rows: int) -> dict[str, Any]:
             {"measure": v.measure, "value": v.value if np.isfinite(v.value) else None, "unit": v.unit}
             for v in answer.values
         ],
-        "segments": [_segment_record(session, segment, rows) for segment in answer.segments],
+        "segments": [segment_record(session, segment, rows) for segment in answer.segments],
         "plots": [_plot_record(session, answer, plot, rows) for plot in answer.plots],
-        "overlay": _overlay(session, image, answer.segments),
+        "overlay": overlay_url(session, image, answer.segments),
         "notes": list(notes),
         "seconds": round(turn.seconds, 2),
     }
@@ -346,7 +346,7 @@ def _plot_record(session: Session, answer: Answer, plot: PlotData, rows: int) ->
     }
 
 
-def _segment_record(session: Session, segment: Segmentation, rows: int) -> dict[str, Any]:
+def segment_record(session: Session, segment: Segmentation, rows: int) -> dict[str, Any]:
     path = session.new_file(".tif")
     write_labels(path, segment.labels, segment.pixel_size_nm)
     return {
@@ -361,7 +361,7 @@ def _segment_record(session: Session, segment: Segmentation, rows: int) -> dict[
     }
 
 
-def _overlay(session: Session, image: Micrograph, segments: Sequence[Segmentation]) -> str:
+def overlay_url(session: Session, image: Micrograph, segments: Sequence[Segmentation]) -> str:
     labels = [segment.labels for segment in segments] or np.zeros(image.shape, np.int32)
     names = [segment.phrase or segment.concept for segment in segments] or None
     return session.put(png(draw_overlay(image.pixels, labels, image.pixel_size_nm, names)), "image/png")

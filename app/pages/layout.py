@@ -11,6 +11,7 @@ from lisa_micro_app.pages import batch as page_batch
 from lisa_micro_app.pages import boxes as page_boxes
 from lisa_micro_app.pages import chat as page_chat
 from lisa_micro_app.pages import correct as page_correct
+from lisa_micro_app.pages import like as page_like
 from lisa_micro_app.pages import video as page_video
 from lisa_micro_app.pages.parts import QUICK, App, part
 
@@ -33,6 +34,9 @@ def build(app: App) -> gr.Blocks:
         part_download = part("download")
         with gr.Tab("Chat", id="chat") as chat_tab:
             refresh_chat, chat_refreshed = page_chat.build(app, part_download)
+        with gr.Tab("Find all like this", id="like") as like_tab:
+            refresh_like, like_refreshed = page_like.build(app, part_download)
+        like_tab.select(refresh_like, None, like_refreshed, **QUICK)
         with gr.Tab("Words against boxes", id="boxes") as boxes_tab:
             refresh_boxes, boxes_refreshed = page_boxes.build(app, part_download)
         boxes_tab.select(refresh_boxes, None, boxes_refreshed, **QUICK)
@@ -51,6 +55,7 @@ def build(app: App) -> gr.Blocks:
 
         timer.tick(tick, None, [part_status, timer], **QUICK)
         blocks.load(refresh_chat, None, chat_refreshed, **QUICK)
+        blocks.load(refresh_like, None, like_refreshed, **QUICK)
         blocks.load(refresh_boxes, None, boxes_refreshed, **QUICK)
         blocks.load(refresh_correct, None, correct_refreshed, **QUICK)
         blocks.load(refresh_video, None, video_refreshed, **QUICK)

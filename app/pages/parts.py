@@ -12,7 +12,9 @@ from lisa_micro_app.jobs import JobQueue
 from lisa_micro_app.limits import STATIC
 from lisa_micro_app.state.session import Session, Sessions
 
-SCRIPTS = ("lisa.js", "stage.js", "viewer.js", "talk.js", "correct.js", "frames.js", "video.js", "batch.js")
+SCRIPTS = (
+    "lisa.js", "stage.js", "viewer.js", "talk.js", "correct.js", "like.js", "frames.js", "video.js", "batch.js",
+)  # fmt: skip
 """Scripts in the order of their dependencies."""
 QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 """Settings of all events: the page shows its own progress, and :class:`lisa_micro_app.jobs.JobQueue` is the queue."""

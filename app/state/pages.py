@@ -1,4 +1,4 @@
-"""State of the pages Correct and Words against boxes and of the API: plain typed data."""
+"""State of the pages Correct, Words against boxes and Find all like this, and of the API: plain typed data."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 
 from lisa_micro.correction.actions import CorrectionAction
 from lisa_micro.correction.replay import Correction
+from lisa_micro.exemplar import Exemplar
 from lisa_micro.results.answer import Segmentation
 from lisa_micro.types import Micrograph
+from lisa_micro_app.state.conversation import Picture
 
 if TYPE_CHECKING:  # brings the evaluation suites
     from lisa_micro.evaluate.comparison import Comparison
@@ -116,15 +118,58 @@ class ComparisonState:
     compared: Compared | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class FoundAlike:
+    """What was found like examples, and the inputs.
+
+    Attributes:
+        number: of the search, within the session.
+        picture: the micrograph.
+        words: the condition, empty if none.
+        like, unlike: boxes XYXY px.
+        segment: what was found.
+        exemplar: what was learnt from the boxes and the loaded exemplar.
+        notes: on the words.
+    """
+
+    number: int
+    picture: Picture
+    words: str
+    like: list[list[float]]
+    unlike: list[list[float]]
+    segment: Segmentation
+    exemplar: Exemplar
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class LikeState:
+    """State of the page Find all like this.
+
+    Attributes:
+        loaded, loaded_name: an exemplar of another micrograph, and its file's name; ``None``: the boxes alone.
+        found: the last result.
+        searches, views: number of searches and of views sent to the page so far.
+    """
+
+    loaded: Exemplar | None = None
+    loaded_name: str = ""
+    found: FoundAlike | None = None
+    searches: int = 0
+    views: int = 0
+
+
 @dataclass
 class ProgramState:
     """What a program has opened.
 
     Attributes:
         images, videos: keys of micrographs and of videos, by the names that the program uses.
+        exemplars: what was learnt, by the names that the program uses.
         working: held while a request about the video is answered.
     """
 
     images: dict[str, str] = field(default_factory=dict)
     videos: dict[str, str] = field(default_factory=dict)
+    exemplars: dict[str, Exemplar] = field(default_factory=dict)
     working: threading.Lock = field(default_factory=threading.Lock)

@@ -25,7 +25,7 @@ from lisa_micro_app.limits import Limits
 from lisa_micro_app.state.batch import BatchState
 from lisa_micro_app.state.clip import VideoState
 from lisa_micro_app.state.conversation import State
-from lisa_micro_app.state.pages import ComparisonState, CorrectionState, ProgramState
+from lisa_micro_app.state.pages import ComparisonState, CorrectionState, LikeState, ProgramState
 
 ROOT_PREFIX = "lisa-micro-app-"
 _MAX_ASSETS = 160
@@ -47,7 +47,7 @@ class Upload:
     Attributes:
         path: of the file in the session's folder.
         name: the user's name of it.
-        kind: ``"image"``, ``"truth"`` or ``"video"``; files of a batch are kept at once.
+        kind: ``"image"``, ``"truth"``, ``"video"`` or ``"exemplar"``; files of a batch are kept at once.
     """
 
     path: Path
@@ -69,6 +69,7 @@ class Session:
         encoding: the background job that encodes a micrograph.
         correction: corrections of the shown answers, and training examples.
         comparison: true labels and the last comparison of words with boxes.
+        like: the loaded exemplar, and what was found like examples.
         video: the open video, its tracks and questions.
         batch: files, run and results of the page Batch.
         programs: what the API has opened for this session.
@@ -88,6 +89,7 @@ class Session:
     encoding: Job[Any] | None = None
     correction: CorrectionState = field(default_factory=CorrectionState)
     comparison: ComparisonState = field(default_factory=ComparisonState)
+    like: LikeState = field(default_factory=LikeState)
     video: VideoState = field(default_factory=VideoState)
     batch: BatchState = field(default_factory=BatchState)
     programs: ProgramState = field(default_factory=ProgramState)
@@ -171,7 +173,7 @@ class Session:
         self.conversation, self.state = None, State()
         self.video.close()
         self.batch.cancel()
-        self.correction, self.comparison = CorrectionState(), ComparisonState()
+        self.correction, self.comparison, self.like = CorrectionState(), ComparisonState(), LikeState()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -251,8 +251,9 @@
         const [x0, y0, x1, y1] = this.toShown(box);
         const active = k === this.activeBox;
         context.lineWidth = (active ? 3 : 2) * (this.ratio / this.scale);
-        context.strokeStyle = active ? "#ffd23f" : "#00b3ff";
-        context.fillStyle = active ? "rgba(255,210,63,.18)" : "rgba(0,179,255,.12)";
+        const own = this.boxColour && this.boxColour(box);
+        context.strokeStyle = own || (active ? "#ffd23f" : "#00b3ff");
+        context.fillStyle = active ? "rgba(255,210,63,.18)" : own ? "transparent" : "rgba(0,179,255,.12)";
         context.fillRect(x0, y0, x1 - x0, y1 - y0);
         context.strokeRect(x0, y0, x1 - x0, y1 - y0);
       });

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from lisa_micro.assistant.engine import Engine
 from lisa_micro.assistant.exemplar_boxes import check_contents, check_exemplar_boxes, windows_of
-from lisa_micro.exemplar import Exemplar
+from lisa_micro.exemplar import Exemplar, mirrored
 from lisa_micro.geometry import resample_nearest
 from lisa_micro.io import to_unit_range
 from lisa_micro.models.lisa.exemplars import NEGATIVE, POSITIVE, SMALL, TOKENS, LearntExemplar
@@ -116,13 +116,16 @@ class ExemplarFinder:
 
     # ---------------------------------------------------------------------------------------------------- learning
 
-    def learn(self, image: Micrograph, like: object, unlike: object = None) -> tuple[Exemplar, tuple[str, ...]]:
+    def learn(
+        self, image: Micrograph, like: object, unlike: object = None, scale: float | None = None
+    ) -> tuple[Exemplar, tuple[str, ...]]:
         """Learn from boxes.
 
         Args:
             image: the micrograph that they are drawn on.
             like, unlike: ``(N, 4)`` XYXY px, around objects that are meant and around such that are not; one of the two
                 may be missing. Without like boxes the exemplar only serves to be joined to another one.
+            scale: at which the micrograph is seen, px of the tower's input per px; ``None``: by the size of the boxes.
 
         Returns:
             the exemplar, and notes on the boxes.
@@ -133,14 +136,17 @@ class ExemplarFinder:
         boxes, signs, notes = check_exemplar_boxes(like, unlike, image.shape)
         shown = boxes[signs == POSITIVE] if (signs == POSITIVE).any() else boxes
         size = float(np.median(np.sqrt(np.prod(shown[:, 2:] - shown[:, :2], axis=1))))
-        scale = self._usable(SMALL / size, image.shape, at_least=self.engine.model.config.work_side)
+        if scale is None:
+            scale = max(SMALL / size, self.engine.model.config.work_side / max(image.shape))
+        scale = self._usable(scale, image.shape)
         unit = to_unit_range(image.pixels)
         check_contents(unit, boxes[signs == POSITIVE], scale)
+        level = None
         if self._at_once(scale, image.shape):
             groups = [(np.array([0, 0, *image.shape[::-1]]), np.arange(len(boxes)))]
         else:
             groups = windows_of(boxes, signs, image.shape, self.engine.model.config.work_side / scale)
-        level = None if len(groups) == 1 else level_of(unit, scale, self.engine.device)
+            level = level_of(unit, scale, self.engine.device)
         found: Exemplar | None = None
         for (x0, y0, x1, y1), rows in groups:
             part = np.ascontiguousarray(unit[y0:y1, x0:x1])
@@ -150,7 +156,7 @@ class ExemplarFinder:
             seen = size * max(features.work) / max(features.shape)
             one = Exemplar(
                 tokens=learnt.tokens[0].float().cpu().numpy(),
-                gram=learnt.gram[0].float().cpu().numpy(),
+                gram=mirrored(learnt.gram[0].float().cpu().numpy()),
                 target=learnt.target[0, :, 0].float().cpu().numpy(),
                 like=int((signs[rows] == POSITIVE).sum()),
                 unlike=int((signs[rows] == NEGATIVE).sum()),
@@ -203,7 +209,7 @@ class ExemplarFinder:
         labels = separate(*maps, split)
         scores = mean_probability(labels, maps[0])
         note = ""
-        if max(features.work) < scale * max(image.shape) * 0.99:
+        if max(features.work) < max(image.shape) > FRAME:
             note = f"The micrograph was scaled down to {max(features.work)} px on its longest side."
         return Alike(resample_nearest(labels, image.shape), scores, float(expit(float(out.iou[0]))), note)
 
@@ -243,9 +249,10 @@ class ExemplarFinder:
 
     # ------------------------------------------------------------------------------------------------------ seeing
 
-    def _usable(self, scale: float, shape: tuple[int, int], at_least: int = 0) -> float:
-        """A scale at which the tower can see a micrograph: not enlarged, and with a longest side of ``at_least`` px."""
-        scale = min(max(scale, at_least / max(shape)), 1.0)
+    def _usable(self, scale: float, shape: tuple[int, int]) -> float:
+        """A scale at which the tower can see a micrograph: not enlarged, and within the frame where there are no
+        tiles."""
+        scale = min(scale, 1.0)
         return scale if self._tiled is not None else min(scale, FRAME / max(shape))
 
     @staticmethod

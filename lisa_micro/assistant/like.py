@@ -67,7 +67,8 @@ class LikeAssistant:
         if exemplar is not None:
             finder.check(exemplar)
         if exemplar is None or is_given(boxes) or is_given(not_like):
-            learnt, notes = finder.learn(image, boxes, not_like)
+            scale = None if exemplar is None else exemplar.scale_on(image.pixel_size_nm)
+            learnt, notes = finder.learn(image, boxes, not_like, scale)
             exemplar = learnt if exemplar is None else exemplar.joined(learnt)
         else:
             notes = ()

@@ -9,7 +9,9 @@ from dataclasses import replace
 import numpy as np
 import tifffile
 
+from lisa_micro.assistant.exemplar_boxes import check_exemplar_boxes
 from lisa_micro.execution import PlotData, Series
+from lisa_micro.exemplar import Exemplar
 from lisa_micro.language.program.syntax import Plot
 from lisa_micro.measure import measure_particles
 from lisa_micro.protocols import Capabilities
@@ -45,7 +47,7 @@ class StandIn:
 
     preset, weights_sha256, device = "micro", "12" * 32, "cpu"
     capabilities = Capabilities(
-        words=True, follow_ups=True, reply_language=True, boxes=True, points=True, everything=True
+        words=True, follow_ups=True, reply_language=True, boxes=True, points=True, everything=True, exemplars=True
     )
 
     gate = threading.Event()
@@ -74,6 +76,19 @@ class StandIn:
 
     def segment_everything(self, image):
         return Segmentation(squares(image.shape))
+
+    def learn_exemplar(self, image, boxes=None, not_like=None, *, exemplar=None):
+        numbers = np.ones((3, 8), np.float32), np.eye(5, dtype=np.float32), np.ones(5, np.float32)
+        learnt = Exemplar(*numbers, len(boxes or []), len(not_like or []), 10.0, 10.0, None, "12" * 32, image.source)
+        return learnt if exemplar is None else exemplar.joined(learnt)
+
+    def segment_like(self, image, boxes=None, not_like=None, *, exemplar=None, words="", progress=None):
+        """All three squares but those that an unlike box overlaps; with words, the last of them."""
+        _, _, notes = check_exemplar_boxes(boxes, not_like, image.shape) if boxes or not_like else ((), (), ())
+        self.learn_exemplar(image, boxes, not_like, exemplar=exemplar)
+        kept = [s for s in SQUARES if not any(b[0] < s[2] and s[0] < b[2] and b[1] < s[3] for b in not_like or [])]
+        found = segment(image, kept[-1:] if words else kept, "object", "objects like the example", 0)
+        return replace(found, where="largest 1" if words else "", notes=notes)
 
 
 class StandInConversation:

@@ -17,14 +17,13 @@ from lisa_micro.assistant.targets import PRESENCE_THRESHOLD, ImageView
 from lisa_micro.geometry import resample_nearest
 from lisa_micro.io.contrast import to_unit_range
 from lisa_micro.large_images.tiled import HALO_SHARE, new_labels, stitch
-from lisa_micro.models.lisa.exemplars import POSITIVE, side_for
 from lisa_micro.models.lisa.instances import separate
 from lisa_micro.models.lisa.mask_head import MaskOutputs
 from lisa_micro.models.lisa.model import ImageFeatures, LisaModel
 from lisa_micro.models.segmenters.base import check_prompts
 from lisa_micro.models.segmenters.everything import label_shape
 from lisa_micro.models.segmenters.micro import MicroSegmenter
-from lisa_micro.types import InputError
+from lisa_micro.types import InputError, Micrograph
 
 PICTURE_SIDE = 420
 """px of one panel of a picture."""
@@ -45,7 +44,7 @@ class Eyes:
             raise InputError(
                 "The suites concepts and exemplars need a LISA-micro model: choose a preset or its folder."
             )
-        self.engine = assistant.engine
+        self._assistant, self.engine = assistant, assistant.engine
         self.config = self.engine.model.config
         self.segmenter = MicroSegmenter("micro", self.engine.model, self.engine.device, "", self.engine.bf16)
 
@@ -56,7 +55,7 @@ class Eyes:
     @property
     def knows_exemplars(self) -> bool:
         """Whether the model has an exemplar encoder."""
-        return self.engine.model.exemplar_encoder is not None
+        return self._assistant.capabilities.exemplars
 
     def view(self, pixels: np.ndarray, side: int | None = None) -> ImageView:
         """A micrograph ``(H, W)`` as the tower sees it as a whole, with a longest side of ``side`` px if given."""
@@ -126,12 +125,13 @@ class Eyes:
         return masks
 
     def like(self, pixels: np.ndarray, boxes: np.ndarray, signs: np.ndarray) -> np.ndarray:
-        """All that is like boxes with sign 1 and unlike those with -1: ``(H, W)`` int32 instances."""
-        view = self.view(pixels, side_for(boxes[signs == POSITIVE], pixels.shape, self.config.work_side))
-        out = self.engine.decode_exemplars(view.features, to_unit_range(pixels), boxes, signs)
-        mask = view.maps(out, 0)[0] > 0.5
-        labels = ndimage.label(mask, np.ones((3, 3)))[0].astype(np.int32)
-        return resample_nearest(labels, pixels.shape)
+        """All that is like boxes with sign 1 and unlike those with -1, as a user gets it: ``(H, W)`` int32 instances;
+        none where the boxes are refused."""
+        try:
+            found = self._assistant.segment_like(Micrograph(pixels), boxes[signs == 1], boxes[signs == -1])
+        except InputError:
+            return np.zeros(pixels.shape, np.int32)
+        return np.asarray(found.labels)
 
 
 def _within(box: np.ndarray, margin: float, shape: tuple[int, int]) -> np.ndarray:
