@@ -15,11 +15,16 @@ EXTRAS = {
     "rsciio": "formats",
     "h5py": "formats",
     "mcp": "mcp",
+    "rapidocr": "scalebar",
+    "onnxruntime": "scalebar",
+    "zarr": "zarr",
+    "geff": "zarr",
+    "xlsxwriter": "excel",
     "ultralytics": "yolo",
 }
 """Import name of a package -> the extra that installs it."""
 
-_DISTRIBUTIONS = {"rsciio": "rosettasciio"}
+_DISTRIBUTIONS = {"rsciio": "rosettasciio", "xlsxwriter": "XlsxWriter"}
 
 
 def missing_extra(what: str, module: str) -> InputError:

@@ -24,6 +24,9 @@ ANSWER_FILES = (
     "instances.csv",
     "coco.json",
     "answer.json",
+    "rois.zip",
+    "instances.geojson",
+    "instances.xlsx",
 )
 """Names of the files of an answer."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -235,6 +236,9 @@ def answer_record(
             "height_px": height,
             "pixel_size_nm": image.pixel_size_nm,
             "pixel_size_origin": image.pixel_size_origin,
+            "field_px": image.field_box,
+            "covered_px": image.covers,
+            "scale_bar": None if image.scale_bar is None else asdict(image.scale_bar),
             "modality": image.modality,
             "notes": image.notes,
         },

@@ -54,14 +54,23 @@ def segment(
     model: ModelOptions,
     output: OutputOptions,
     prompt: Annotated[str, typer.Argument(help='What to segment, such as "all sintering necks".')] = "",
+    export: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMATS",
+            help="Further files, separated by commas: roi (ImageJ), geojson (QuPath), zarr (OME-Zarr), xlsx (Excel).",
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Segment what the words ask for, what is in the boxes, or everything; write masks, tables and an overlay."""
     from lisa_micro.geometry import check_boxes
     from lisa_micro.io import check_output
     from lisa_micro.language import check_prompt
+    from lisa_micro.results.formats import check_formats, save_into
     from lisa_micro.results.summary import summarise_segments
 
+    formats = check_formats(export)
     words, notes = check_prompt(prompt, needed=not (prompting.box or prompting.everything))
     boxes = parse_boxes(prompting.box or [])
     micrograph = read_image(source)
@@ -80,6 +89,7 @@ def segment(
     answer = replace(answer, notes=(*notes, *answer.notes))
     origin = Origin(assistant, model.preset, micrograph, source.page)
     written = origin.save(answer, folder, output.force, boxes or None)
+    written += save_into(answer, micrograph, folder, formats)
     summary = summarise_segments(answer.segments)
     show_notes(answer, micrograph)
     if as_json:
