@@ -75,7 +75,7 @@ def save_answer(
         "overlay.png": lambda path: _write_png(
             path,
             draw_overlay(
-                image.pixels,
+                image,
                 [segment.labels for segment in segments] if segments else np.zeros(shape, np.int32),
                 image.pixel_size_nm,
                 [segment.phrase or segment.concept for segment in segments] or None,
