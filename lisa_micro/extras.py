@@ -18,9 +18,12 @@ EXTRAS = {
     "distributed": "batch",
     "dask_jobqueue": "batch",
     "pyarrow": "batch",
-    "xlsxwriter": "batch",
-    "zarr": "zarr",
     "mcp": "mcp",
+    "rapidocr": "scalebar",
+    "onnxruntime": "scalebar",
+    "zarr": "zarr",
+    "geff": "zarr",
+    "xlsxwriter": "excel",
     "ultralytics": "yolo",
 }
 """Import name of a package -> the extra that installs it."""

@@ -26,6 +26,9 @@ ANSWER_FILES = (
     "plot_[0-9]*.png",
     "plot_[0-9]*.csv",
     "answer.json",
+    "rois.zip",
+    "instances.geojson",
+    "instances.xlsx",
 )
 """Names of the files of an answer."""
 

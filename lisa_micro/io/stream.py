@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lisa_micro.types import InputError, Micrograph
+from lisa_micro.types import Box, InputError, Micrograph
 
 Frames = Callable[[], Iterator[np.ndarray]]
 """Function that starts a new iteration over the frames, ``(H, W)`` float32 each."""
@@ -25,6 +25,7 @@ class Facts:
         frame_time_origin: source of the frame time: ``"user"``, ``"imagej"``, ``"ome"``, ``"movie"`` (playback rate),
             ``"rosettasciio"``, ``"axes"``, ``"simulator"`` or ``"none"``.
         notes: notices for the user, one sentence each.
+        field: part of every frame that shows the specimen, XYXY px; ``None``: all of it.
     """
 
     shape: tuple[int, int]
@@ -35,6 +36,7 @@ class Facts:
     frame_time_s: float | None = None
     frame_time_origin: str = "none"
     notes: tuple[str, ...] = ()
+    field: Box | None = None
 
 
 class VideoStream:
@@ -110,11 +112,21 @@ class VideoStream:
             self._found.append("The video has only one frame, so no motion can be measured.")
 
     def micrographs(self) -> Iterator[Micrograph]:
-        """The frames as micrographs with the video's pixel size."""
+        """The frames as micrographs with the video's pixel size; a data bar is filled with the field's median."""
         facts = self.facts
         for number, frame in enumerate(self):
+            if facts.field is not None:
+                frame = _without_data_bar(frame, facts.field)
             source = f"{self.source}, frame {number}"
             yield Micrograph(frame, facts.pixel_size_nm, source, facts.pixel_size_origin, facts.modality)
+
+
+def _without_data_bar(frame: np.ndarray, field: Box) -> np.ndarray:
+    x0, y0, x1, y1 = field
+    inside = frame[y0:y1, x0:x1]
+    out = np.full_like(frame, np.nanmedian(inside[::4, ::4]))
+    out[y0:y1, x0:x1] = inside
+    return out
 
 
 def _frames(count: int) -> str:

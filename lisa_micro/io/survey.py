@@ -121,7 +121,11 @@ def _scaled(image: Micrograph, reading: Reading) -> Micrograph:
     image = replace(image, scale_bar=scale, notes=notes)
     if image.pixel_size_nm is None or image.pixel_size_origin in WEAKER_ORIGINS:
         told = tuple(note for note in notes if "print setting" not in note)  # what the bar settles
-        return replace(image, pixel_size_nm=read, pixel_size_origin="scale bar", notes=told)
+        how = (
+            f"The pixel size was read from the scale bar ({scale.text} = {scale.x1 - scale.x0:.1f} px, from x = "
+            f"{scale.x0:.1f} to {scale.x1:.1f}); check it, and correct it if it is wrong."
+        )
+        return replace(image, pixel_size_nm=read, pixel_size_origin="scale bar", notes=(*told, how))
     if abs(read / image.pixel_size_nm - 1) > AGREEMENT:
         note = (
             f"The scale bar ({scale.text}, {scale.x1 - scale.x0:.0f} px) gives {format_length(read)} per pixel, but "

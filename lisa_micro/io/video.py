@@ -18,15 +18,18 @@ from lisa_micro.io.formats.pictures import open_picture
 from lisa_micro.io.formats.volumes import ROSETTASCIIO, is_mrc
 from lisa_micro.io.memory import DataArray, Signal, Tensor, coordinate_step, signal_pixel_size, tensor_array
 from lisa_micro.io.pixelsize import PixelSize, combine
-from lisa_micro.io.reader import PICTURE_MAGIC, TIFF_MAGIC, file_head, read_micrograph, read_plain
+from lisa_micro.io.reader import PICTURE_MAGIC, TIFF_MAGIC, file_head, read_plain
 from lisa_micro.io.stream import Facts, VideoStream, facts_of, timed
+from lisa_micro.io.survey import surveyed
 from lisa_micro.io.times import check_frame_time, in_seconds
 from lisa_micro.io.units import check_pixel_size, to_nm
-from lisa_micro.types import InputError
+from lisa_micro.types import InputError, Micrograph
 
 MOVIE_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 PICTURE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".webp", ".mrc", *ROSETTASCIIO)
 """Suffixes of the files that count as frames in a folder."""
+RAW_SUFFIXES = (".mrc", ".mrcs", ".rec", *ROSETTASCIIO)
+"""Suffixes of raw data, into which nothing is drawn."""
 
 
 @runtime_checkable
@@ -90,12 +93,32 @@ def read_video(
     else:
         video = _from_memory(source)
     facts = video.facts
+    if isinstance(source, str | os.PathLike) and not str(source).lower().endswith(RAW_SUFFIXES):
+        facts = _looked_at(video)
     if size is not None:
         facts = replace(facts, pixel_size_nm=size, pixel_size_origin="user")
     if interval is not None:
         notes = tuple(note for note in facts.notes if "frame time" not in note)
         facts = replace(facts, frame_time_s=interval, frame_time_origin="user", notes=notes)
     return VideoStream(video.source, facts, video.frames)
+
+
+def _looked_at(video: VideoStream) -> Facts:
+    """The facts of a video with what is burnt into its first frame: data bar and scale bar."""
+    facts = video.facts
+    first = next(iter(video.frames()), None)
+    if first is None:
+        return facts
+    known = Micrograph(first, facts.pixel_size_nm, video.source, facts.pixel_size_origin, facts.modality, facts.notes)
+    seen = surveyed(known)
+    notes = tuple(dict.fromkeys(seen.notes))
+    return replace(
+        facts,
+        pixel_size_nm=seen.pixel_size_nm,
+        pixel_size_origin=seen.pixel_size_origin,
+        notes=notes,
+        field=seen.field,
+    )
 
 
 def _open(path: Path) -> VideoStream:
@@ -123,7 +146,7 @@ def _is_movie(path: Path, head: bytes) -> bool:
 
 def _picture(path: Path) -> VideoStream:
     """An animation, or a single picture as a video of one frame."""
-    first = read_micrograph(path)
+    first = read_plain(path)
     count = int(first.metadata.get("pages", 1))
 
     def frames() -> Iterator[np.ndarray]:
@@ -156,7 +179,7 @@ def _folder(path: Path) -> VideoStream:
     )
     if not files:
         raise InputError(f"{path} holds no images; give a folder with one image per frame, or a video file.")
-    first = read_micrograph(files[0])
+    first = read_plain(files[0])
     facts = facts_of(first, len(files))
     kinds = sorted({entry.suffix.lower() for entry in files})
     if len(kinds) > 1:
@@ -195,7 +218,7 @@ def _from_frames(frames: Any, size: PixelSize, source: str = "array") -> VideoSt
         raise InputError(f"A video must be a path or an array (T, H, W), not {type(frames).__name__}.") from error
     if isinstance(first, np.ndarray | np.generic) and first.ndim not in (2, 3):
         raise InputError(f"A video array must be (T, H, W) of numbers; its first frame is of shape {first.shape}.")
-    plane = read_micrograph(first)
+    plane = read_plain(first)
     origin = plane.pixel_size_origin if size.nm is None else size.origin
     pixel_size_nm = plane.pixel_size_nm if size.nm is None else size.nm
     facts = Facts(plane.shape, count, pixel_size_nm, origin, plane.modality, notes=(*plane.notes, *size.notes))

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lisa_micro.execution import PlotData, Result
 from lisa_micro.results.html import result_html
-from lisa_micro.types import Micrograph, Value
+from lisa_micro.types import InputError, Micrograph, Value
 from lisa_micro.viz.answer_plots import colours_by_target, plot_png, plot_title
 from lisa_micro.viz.overlay import segment_colours
 from lisa_micro.viz.thumbnail import overlay_thumbnail
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from lisa_micro.io.memory import MicrographLike
 
 UNDERSTOOD = "I understood: "
 """Beginning of the text of an answer that is unsure; what was understood follows, up to a full stop."""
@@ -161,6 +165,29 @@ class Answer:
             out = np.where((out == 0) & (labels > 0), labels + count, out)
             count += int(labels.max(initial=0))
         return out.astype(np.int32)
+
+    def save(
+        self, path: str | os.PathLike[str], format: str | None = None, image: MicrographLike | None = None
+    ) -> Path:
+        """Save the instances in the format of another program: ImageJ ROIs, GeoJSON, OME-Zarr or Excel.
+
+        Args:
+            path: of the file; of a folder for OME-Zarr.
+            format: ``"roi"``, ``"geojson"``, ``"zarr"`` or ``"xlsx"``; ``None``: the one of the path's suffix.
+            image: the micrograph; ``None``: the one that the answer is about.
+
+        Returns:
+            the path.
+
+        Raises:
+            InputError: an unknown format, a missing package, a path that cannot be written, or no micrograph is known.
+        """
+        from lisa_micro.results.formats import save
+
+        about = image if image is not None else self.image
+        if about is None:
+            raise InputError("The answer holds no micrograph; give it as image=...")
+        return save(self, about, path, format)
 
     def __repr__(self) -> str:
         text = self.text if len(self.text) <= _SHOWN_CHARACTERS else self.text[: _SHOWN_CHARACTERS - 3] + "..."

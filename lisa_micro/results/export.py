@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,7 @@ def save_answer(
         "overlay.png": lambda path: _write_png(
             path,
             draw_overlay(
-                image.pixels,
+                image,
                 [segment.labels for segment in segments] if segments else np.zeros(shape, np.int32),
                 image.pixel_size_nm,
                 [segment.phrase or segment.concept for segment in segments] or None,
@@ -263,6 +264,9 @@ def answer_record(
             "height_px": height,
             "pixel_size_nm": image.pixel_size_nm,
             "pixel_size_origin": image.pixel_size_origin,
+            "field_px": image.field_box,
+            "covered_px": image.covers,
+            "scale_bar": None if image.scale_bar is None else asdict(image.scale_bar),
             "modality": image.modality,
             "notes": image.notes,
         },

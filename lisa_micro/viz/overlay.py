@@ -17,6 +17,7 @@ from lisa_micro.io.memory import MicrographLike
 from lisa_micro.io.reader import pixels_of
 from lisa_micro.io.units import format_length
 from lisa_micro.scale_bar import DEFAULT_FONT, load_font, scale_bar
+from lisa_micro.types import Micrograph
 
 if TYPE_CHECKING:
     from PIL import ImageDraw
@@ -37,6 +38,9 @@ PALETTE: tuple[Colour, ...] = (
     (115, 150, 255),
 )
 """Colours that can be told apart on grey, also by colour-blind readers."""
+
+READ_COLOUR: Colour = (255, 60, 220)
+"""Colour of what was read from a picture: scale bar, edge of the field of view."""
 
 MAX_SIDE = 4096
 """Longer side of the largest overlay in px; a larger micrograph is scaled down."""
@@ -153,7 +157,11 @@ def draw_overlay(
     picture = Image.fromarray(canvas)
     draw = ImageDraw.Draw(picture, "RGBA")
     scale = resizing.resized[1] / width
-    if pixel_size_nm is not None:
+    burnt_in = None
+    if isinstance(pixels, Micrograph):
+        draw_burnt_in(draw, pixels, scale)
+        burnt_in = pixels.scale_bar
+    if pixel_size_nm is not None and burnt_in is None:  # a picture has its own scale bar, which must stay visible
         draw_scale_bar(draw, picture.size, pixel_size_nm / scale)
     if len(segments) > 1:
         counts = [int(np.count_nonzero(np.bincount(segment.ravel())[1:])) for segment in segments]
@@ -235,6 +243,29 @@ def draw_scale_bar(draw: ImageDraw.ImageDraw, size: tuple[int, int], pixel_nm: f
     bar_x = x0 + (box_width - bar.px) / 2
     bar_y = y0 + box_height - pad - bar_height
     draw.rectangle([bar_x, bar_y, bar_x + bar.px - 1, bar_y + bar_height - 1], fill=(255, 255, 255, 255))
+
+
+def draw_burnt_in(draw: ImageDraw.ImageDraw, image: Micrograph, scale: float) -> None:
+    """Show what was read from a picture: the edge of its field of view, and the ends of its scale bar.
+
+    Args:
+        draw: drawing context of the picture.
+        image: the micrograph.
+        scale: px of the picture per px of the micrograph.
+    """
+    width = max(1, round(scale * max(image.shape) / 700))
+    if image.field is not None:
+        x0, y0, x1, y1 = (value * scale for value in image.field)
+        draw.rectangle([x0, y0, x1 - 1, y1 - 1], outline=(*READ_COLOUR, 255), width=width)
+    bar = image.scale_bar
+    if bar is not None:
+        reach = max(5.0, 1.2 * bar.height) * scale
+        y = bar.y * scale
+        for x in (bar.x0 * scale, bar.x1 * scale):
+            draw.line([x, y - reach, x, y + reach], fill=(*READ_COLOUR, 255), width=width)
+        draw.line([bar.x0 * scale, y, bar.x1 * scale, y], fill=(*READ_COLOUR, 255), width=width)
+        a, b, c, d = (value * scale for value in bar.text_box)
+        draw.rectangle([a, b, c, d], outline=(*READ_COLOUR, 255), width=width)
 
 
 def _legend(draw: ImageDraw.ImageDraw, size: tuple[int, int], lines: list[str], colours: list[Colour]) -> None:

@@ -67,6 +67,13 @@ def segment(
     model: ModelOptions,
     output: OutputOptions,
     prompt: Annotated[str, typer.Argument(help='What to segment, such as "all sintering necks".')] = "",
+    export: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMATS",
+            help="Further files, separated by commas: roi (ImageJ), geojson (QuPath), zarr (OME-Zarr), xlsx (Excel).",
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Segment what the words ask for, what is in the boxes, all that is like an example, or everything; write masks,
@@ -74,9 +81,11 @@ def segment(
     from lisa_micro.geometry import check_boxes
     from lisa_micro.io import check_output
     from lisa_micro.language import check_prompt
+    from lisa_micro.results.formats import check_formats, save_into
     from lisa_micro.results.summary import summarise_segments
 
     like = _examples(examples, prompting)
+    formats = check_formats(export)
     words, notes = check_prompt(prompt, needed=not (prompting.box or prompting.everything or like))
     boxes = parse_boxes(prompting.box or [])
     micrograph = read_image(source)
@@ -106,6 +115,7 @@ def segment(
     if like and examples.save_like is not None:
         learnt = assistant.learn_exemplar(micrograph, like.like, like.unlike, exemplar=like.exemplar)
         written.append(learnt.save(examples.save_like))
+    written += save_into(answer, micrograph, folder, formats)
     summary = summarise_segments(answer.segments)
     show_notes(answer, micrograph)
     if as_json:
