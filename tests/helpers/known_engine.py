@@ -26,7 +26,7 @@ class KnownEngine:
     def __init__(self, reply: str, presence: float = 0.99):
         self.reply, self.presence = reply, presence
         config = SimpleNamespace(work_side=128, presence_threshold={}, mask_threshold={})
-        self.model = SimpleNamespace(config=config, concept_head=None)
+        self.model = SimpleNamespace(config=config)
         self.vocabulary, self.code_names = DEFAULT_VOCABULARY, DEFAULT_VOCABULARY.names
         self.chat = SimpleNamespace(shortened=lambda words, most: words)
         self.device = torch.device("cpu")
