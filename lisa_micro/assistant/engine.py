@@ -354,13 +354,6 @@ class Engine(LanguageEngine):
             return self.model.decode_code(features, number)
 
     @torch.inference_mode()
-    def decode_by_concepts(self, features: ImageFeatures, number: int) -> MaskOutputs:
-        """The same by the mask decoder of the concepts beyond the first five; see
-        :mod:`lisa_micro.assistant.routing`."""
-        with self.autocast():
-            return self.model.decode_by_concepts(features, number)
-
-    @torch.inference_mode()
     def decode_boxes(self, features: ImageFeatures, boxes: np.ndarray) -> MaskOutputs:
         """Boxes ``(N, 4)`` XYXY px -> N maps."""
         with self.autocast():

@@ -13,13 +13,12 @@ from scipy.special import expit
 
 from lisa_micro.assistant.concept_labels import concept_labels, is_new, mask_threshold
 from lisa_micro.assistant.engine import Engine
-from lisa_micro.assistant.routing import in_matrix
 from lisa_micro.datasets.derive import derive_truth, enclosed_background
 from lisa_micro.geometry import resample_nearest
 from lisa_micro.language import Concept
 from lisa_micro.measure import neck_labels
 from lisa_micro.measure.structures import concept_properties
-from lisa_micro.models.lisa.instances import SplitConfig, bodies, separate
+from lisa_micro.models.lisa.instances import SplitConfig, separate
 from lisa_micro.models.lisa.mask_head import MaskOutputs
 from lisa_micro.models.lisa.model import ImageFeatures
 from lisa_micro.models.segmenters.everything import label_shape
@@ -115,9 +114,6 @@ class ImageView:
         :mod:`lisa_micro.assistant.concept_labels`.
         """
         custom = self.engine.vocabulary.own_concept(concept)
-        other = None if custom is not None else self._by_concepts(concept, float(expit(float(out.presence[k]))))
-        if other is not None:
-            out, k = other, 0
         maps = self.maps(out, k)
         extra: dict[str, np.ndarray] = {}
         split = split_for(self.features)
@@ -127,8 +123,6 @@ class ImageView:
             labels = concept_labels(maps, concept, split, mask_threshold(self.engine.model.config, concept))
         elif concept == "substrate":
             labels = (maps[0] > 0.5).astype(np.int32)
-        elif other is not None:
-            labels = bodies(*maps, split)
         elif concept in SUPPORT and not self.is_dense(concept):
             labels, extra = self._structures(concept, maps[0])
         else:
@@ -138,10 +132,6 @@ class ImageView:
         return TargetInstances(
             concept, labels, properties, float(expit(float(out.iou[k]))), float(expit(float(out.presence[k])))
         )
-
-    def _by_concepts(self, concept: str, presence: float) -> MaskOutputs | None:
-        threshold = self.engine.model.config.presence_threshold.get(concept, PRESENCE_THRESHOLD)
-        return in_matrix(self.engine, self.features, concept, presence, threshold)
 
     def is_dense(self, concept: str) -> bool:
         """Whether pores and agglomerates are objects in a matrix: there are no particles that could define them."""

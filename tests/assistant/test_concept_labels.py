@@ -1,20 +1,14 @@
-"""Instances of the newer concepts from the decoder's maps, and which decoder segments agglomerates."""
-
-from types import SimpleNamespace
+"""Instances of the newer concepts from the decoder's maps."""
 
 import numpy as np
 import pytest
-import torch
 from scipy import ndimage
-from scipy.special import logit
 
 from lisa_micro.assistant.concept_labels import concept_labels, mask_threshold
-from lisa_micro.assistant.routing import in_matrix
 from lisa_micro.large_images.split import separate_large
 from lisa_micro.large_images.tiled import Stitched, new_labels
 from lisa_micro.models.lisa.config import LisaConfig
 from lisa_micro.models.lisa.instances import SplitConfig, bodies, separate
-from lisa_micro.models.lisa.mask_head import MaskOutputs
 from lisa_micro.types import VISION_CONCEPTS
 
 
@@ -108,34 +102,3 @@ def test_mask_thresholds_are_in_the_configuration():
     for wrong in ({"particle": 0.3}, {"unicorn": 0.3}, {"hole": 1.5}):
         with pytest.raises(ValueError, match="mask_threshold"):
             LisaConfig(built_in=VISION_CONCEPTS, mask_threshold=wrong)
-
-
-class TwoDecoders:
-    """An engine whose decoders are told by their scores."""
-
-    def __init__(self, particle_quality, other_presence, head=True):
-        self.model = SimpleNamespace(concept_head=object() if head else None)
-        self._quality, self._presence = particle_quality, other_presence
-
-    @staticmethod
-    def _outputs(quality, presence):
-        none = torch.zeros(1, 4, 4)
-        return MaskOutputs(none, none, none, torch.tensor([logit(quality)]), torch.tensor([logit(presence)]))
-
-    def decode_concept(self, features, number):
-        return self._outputs(self._quality, 0.99)
-
-    def decode_by_concepts(self, features, number):
-        return self._outputs(0.5, self._presence)
-
-
-def test_agglomerates_in_a_matrix_are_segmented_by_the_other_decoder():
-    assert in_matrix(TwoDecoders(0.8, 0.9), None, "agglomerate", 0.1, 0.5) is not None
-    for engine, concept, presence in (
-        (TwoDecoders(0.8, 0.9), "agglomerate", 0.8),  # the shared decoder has found them
-        (TwoDecoders(0.95, 0.9), "agglomerate", 0.1),  # particles on a support
-        (TwoDecoders(0.8, 0.6), "agglomerate", 0.1),  # the other one finds none either
-        (TwoDecoders(0.8, 0.9, head=False), "agglomerate", 0.1),
-        (TwoDecoders(0.8, 0.9), "pore", 0.1),
-    ):
-        assert in_matrix(engine, None, concept, presence, 0.5) is None

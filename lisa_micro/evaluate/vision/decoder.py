@@ -8,11 +8,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from scipy import ndimage
-from scipy.special import expit
 
 from lisa_micro.assistant.assistant import Assistant
 from lisa_micro.assistant.concept_labels import is_new, mask_threshold
-from lisa_micro.assistant.routing import ROUTED, in_matrix
 from lisa_micro.assistant.targets import PRESENCE_THRESHOLD, ImageView
 from lisa_micro.geometry import resample_nearest
 from lisa_micro.io.contrast import to_unit_range
@@ -83,14 +81,12 @@ class Eyes:
 
     def _tiled(self, pixels: np.ndarray, concept: str, number: int, threshold: float) -> np.ndarray:
         tile = self.config.work_side
-        routed = concept == ROUTED and self._is_routed(pixels, number, threshold)
 
         def decode(features: ImageFeatures, _: np.ndarray) -> list[tuple[MaskOutputs, int, int]]:
-            by = self.engine.decode_by_concepts if routed else self.engine.decode_concept
-            return [(by(features, number), 0, 3)]
+            return [(self.engine.decode_concept(features, number), 0, 3)]
 
         seen = stitch(self.engine, to_unit_range(pixels), decode, tile, int(HALO_SHARE * tile))[0]
-        if routed or is_new(concept):
+        if is_new(concept):
             return new_labels(seen, concept, mask_threshold(self.config, concept), threshold)
         maps = seen.maps.astype(np.float32) / 255
         labels = separate(maps[0], maps[1], maps[2], seen.split)
@@ -101,12 +97,6 @@ class Eyes:
         there = seen.presence_at(x.astype(np.float64), y.astype(np.float64)) >= threshold
         labels[y[~there], x[~there]] = 0
         return labels
-
-    def _is_routed(self, pixels: np.ndarray, number: int, threshold: float) -> bool:
-        """Whether the micrograph as a whole is one for the mask decoder of the newer concepts."""
-        whole = self.view(pixels).features
-        presence = float(expit(float(self.engine.decode_concept(whole, number).presence[0])))
-        return in_matrix(self.engine, whole, ROUTED, presence, threshold) is not None
 
     def boxes(self, pixels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """Objects in boxes ``(N, 4)`` XYXY px, ``(N, H, W)`` bool, as a box prompt gives them."""

@@ -9,6 +9,7 @@ are shorter than :data:`SPUR` times the radius of the body where they begin.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,13 +101,13 @@ def _trace(skeleton: np.ndarray) -> list[Branch]:
         found.append(Branch(points[chain], ends, (degree[ends[0]] == 1, degree[ends[1]] == 1)))
 
     seen = np.zeros(len(rows), bool)
-    for start in np.flatnonzero(degree != 2):
+    for start in np.flatnonzero(degree != 2).tolist():
         seen[start] = True
         if not degree[start]:
-            found.append(Branch(points[[start]], (int(start), int(start)), (True, True)))
+            found.append(Branch(points[[start]], (start, start), (True, True)))
         for second in near[start]:
-            if (int(start), second) not in used:
-                follow(int(start), second)
+            if (start, second) not in used:
+                follow(start, second)
     for branch in found:
         seen[number[branch.points[:, 1].astype(int), branch.points[:, 0].astype(int)]] = True
     for start in range(len(rows)):  # closed loops without a junction
@@ -166,7 +167,9 @@ def longest_path(branches: list[Branch]) -> np.ndarray:
     return np.concatenate([pieces[0], *(piece[1:] for piece in pieces[1:])])
 
 
-def _join_parts(graph: dict, place: dict[int, np.ndarray], connect) -> None:
+def _join_parts(
+    graph: dict, place: dict[int, np.ndarray], connect: Callable[[int, int, np.ndarray, float], None]
+) -> None:
     while True:
         reached = set(_shortest(graph, next(iter(graph)))[0])
         if len(reached) == len(graph):

@@ -114,8 +114,8 @@ def mean_grain_area(labels: np.ndarray) -> float:
     n = int(grains.max(initial=0))
     if not n:
         return float("nan")
-    cut = np.unique(np.r_[grains[0], grains[-1], grains[:, 0], grains[:, -1]])
-    cut = int((cut > 0).sum())
+    at_border = np.unique(np.r_[grains[0], grains[-1], grains[:, 0], grains[:, -1]])
+    cut = int((at_border > 0).sum())
     return float(np.count_nonzero(grains) / (n - cut / 2))
 
 

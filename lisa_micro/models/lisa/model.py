@@ -173,18 +173,6 @@ class LisaModel(nn.Module):
         code = self.mask_head.code_book.weight[number][None]
         return self.decode_prompts(features, code, [number])
 
-    def decode_by_concepts(self, features: ImageFeatures, number: int) -> MaskOutputs:
-        """The class embedding of concept ``number`` -> maps of the mask decoder of the concepts beyond the first five,
-        which was trained on agglomerates in a matrix as well, N = 1.
-
-        Raises:
-            ValueError: the model has no such decoder.
-        """
-        if self.concept_head is None:
-            raise ValueError("this model has one mask decoder for all built-in concepts")
-        code = self.mask_head.code_book.weight[number][None]
-        return self.concept_head(self._seen_by(1, features.sam), code.unsqueeze(1))
-
     def nearest_concepts(self, prompts: Tensor) -> list[int]:
         """Prompt embeddings ``(N, D)`` -> number of the concept whose code is nearest to each, among those that the
         reply language names."""
