@@ -308,6 +308,13 @@ def answer_record(session: Session, turn: Turn, rows: int) -> dict[str, Any]:
     }
 
 
+def _area_fraction(segment: Segmentation) -> float:
+    """Part of the field of view that is in any instance."""
+    image = segment.image
+    whole = image.field_area if image is not None and image.shape == segment.mask.shape else segment.mask.size
+    return float(segment.mask.sum()) / max(whole, 1)
+
+
 def _segment_record(session: Session, segment: Segmentation, rows: int) -> dict[str, Any]:
     path = session.new_file(".tif")
     write_labels(path, segment.labels, segment.pixel_size_nm)
@@ -317,7 +324,7 @@ def _segment_record(session: Session, segment: Segmentation, rows: int) -> dict[
         "where": segment.where,
         "count": int(len(np.unique(segment.labels[segment.labels > 0]))),
         "score": round(float(segment.score), 4),
-        "area_fraction": float(segment.mask.mean()),
+        "area_fraction": _area_fraction(segment),
         "table": table_record(segment.table(), rows),
         "labels": session.put(path, "image/tiff", "labels.tif"),
     }
