@@ -27,7 +27,6 @@ _SHADES = ((0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0))
 
 def png(pixels: np.ndarray) -> bytes:
     """Encode ``(H, W)`` or ``(H, W, 3)`` uint8 as a PNG file."""
-    from PIL import Image
 
     buffer = io.BytesIO()
     # level 1: micrographs are mostly noise, and speed matters more than size
