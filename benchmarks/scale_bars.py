@@ -62,9 +62,8 @@ def simulated(count: int, reader: TextReader, deadline: float) -> dict[str, obje
                           reading.scale.x1])  # fmt: skip
         there, found = picture.field[3] < picture.pixels.shape[0], field[3] < picture.pixels.shape[0]
         banners["found" if there and found else "missed" if there else "claimed" if found else "none"] += 1
-    seconds = seconds or [float("nan")]
     return {"results": total, "styles": styles, "wrong": wrong, "banners": banners,
-            "CPU seconds, median and 90 %": np.percentile(seconds, (50, 90)).round(3).tolist()}  # fmt: skip
+            "CPU seconds, median and 90 %": _spread(seconds)}  # fmt: skip
 
 
 def without(count: int, reader: TextReader, deadline: float) -> dict[str, object]:
@@ -85,8 +84,12 @@ def without(count: int, reader: TextReader, deadline: float) -> dict[str, object
     return {
         "results": total,
         "banners claimed": claimed,
-        "CPU seconds, median and 90 %": np.percentile(seconds, (50, 90)).round(3).tolist(),
+        "CPU seconds, median and 90 %": _spread(seconds),
     }
+
+
+def _spread(seconds: list[float]) -> list[float]:
+    return np.percentile(seconds, (50, 90)).round(3).tolist() if seconds else []
 
 
 def _bare(k: int) -> np.ndarray:

@@ -330,6 +330,13 @@ def answer_record(session: Session, turn: Turn, rows: int) -> dict[str, Any]:
     }
 
 
+def _area_fraction(segment: Segmentation) -> float:
+    """Part of the field of view that is in any instance."""
+    image = segment.image
+    whole = image.field_area if image is not None and image.shape == segment.mask.shape else segment.mask.size
+    return float(segment.mask.sum()) / max(whole, 1)
+
+
 def _plot_record(session: Session, answer: Answer, plot: PlotData, rows: int) -> dict[str, Any]:
     """The numbers of a plot, at most ``rows`` of each series, with the addresses of its picture and its table."""
     most, record = _most(rows), plot_record(plot)
@@ -355,7 +362,7 @@ def segment_record(session: Session, segment: Segmentation, rows: int) -> dict[s
         "where": segment.where,
         "count": int(len(np.unique(segment.labels[segment.labels > 0]))),
         "score": round(float(segment.score), 4),
-        "area_fraction": float(segment.mask.mean()),
+        "area_fraction": _area_fraction(segment),
         "table": table_record(segment.table(), rows),
         "labels": session.put(path, "image/tiff", "labels.tif"),
     }

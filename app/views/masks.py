@@ -12,12 +12,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from lisa_micro.geometry import resize_long_side
 from lisa_micro.io import to_unit_range
 from lisa_micro.results.answer import Segmentation
 from lisa_micro.types import Micrograph
-from lisa_micro.viz.overlay import instance_colours
+from lisa_micro.viz.overlay import draw_burnt_in, instance_colours
 from lisa_micro_app.state.session import Session
 from lisa_micro_app.views.tables import instance_lines
 
@@ -26,7 +27,6 @@ _SHADES = ((0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0))
 
 def png(pixels: np.ndarray) -> bytes:
     """Encode ``(H, W)`` or ``(H, W, 3)`` uint8 as a PNG file."""
-    from PIL import Image
 
     buffer = io.BytesIO()
     # level 1: micrographs are mostly noise, and speed matters more than size
@@ -40,10 +40,17 @@ def display_shape(shape: tuple[int, int], longest: int) -> tuple[int, int]:
 
 
 def grey_png(image: Micrograph, longest: int) -> bytes:
-    """Encode a micrograph as a grey PNG file with robust contrast, its longer side at most ``longest`` px."""
+    """Encode a micrograph as a grey PNG file with robust contrast, its longer side at most ``longest`` px.
+
+    The scale bar that was read and the edge of the field of view are marked in colour, so that a person can check them.
+    """
     resizing = resize_long_side(image.shape, min(max(image.shape), longest))
-    grey = np.clip(resizing.image(to_unit_range(image.pixels)), 0, 1)
-    return png((grey * 255).round().astype(np.uint8))
+    grey = (np.clip(resizing.image(to_unit_range(image.pixels)), 0, 1) * 255).round().astype(np.uint8)
+    if image.scale_bar is None and image.field is None:
+        return png(grey)
+    picture = Image.fromarray(np.repeat(grey[..., None], 3, axis=2))
+    draw_burnt_in(ImageDraw.Draw(picture, "RGBA"), image, resizing.resized[1] / image.shape[1])
+    return png(np.asarray(picture))
 
 
 def labels_png(labels: np.ndarray, longest: int) -> bytes:

@@ -27,6 +27,7 @@ ORIGINS = {
     "tiff resolution": "from the file's resolution tags",
     "mrc": "from the file (MRC header)",
     "rosettasciio": "from the file",
+    "side-car file": "from the text file beside it",
     "simulator": "from the simulator",
 }
 SUGGESTIONS = (
@@ -46,6 +47,11 @@ def pixel_size_words(state: State) -> str:
         return "Of the open micrograph."
     if picture.micrograph.pixel_size_nm is None:
         return "Unknown: sizes are in px. Type it to get nm."
+    bar = picture.micrograph.scale_bar
+    if bar is not None and picture.micrograph.pixel_size_origin == "scale bar":
+        return (
+            f"Read from the scale bar: {bar.text} = {bar.x1 - bar.x0:.1f} px (marked). Type another value to change it."
+        )
     origin = ORIGINS.get(picture.micrograph.pixel_size_origin, "from the file")
     return f"{origin[0].upper()}{origin[1:]}. Type another value to change it."
 

@@ -14,7 +14,8 @@ from lisa_micro.io.formats.pictures import read_picture, readable
 from lisa_micro.io.formats.tiff import read_tiff
 from lisa_micro.io.formats.volumes import ROSETTASCIIO, is_mrc, read_mrc, read_rosettasciio
 from lisa_micro.io.memory import MicrographLike, micrograph_from_memory
-from lisa_micro.io.survey import EVERYTHING, NOTHING, Looking, surveyed
+from lisa_micro.io.sidecar import sidecar_pixel_size
+from lisa_micro.io.survey import EVERYTHING, NOTHING, WEAKER_ORIGINS, Looking, surveyed
 from lisa_micro.io.units import check_pixel_size
 from lisa_micro.types import InputError, Micrograph
 
@@ -69,6 +70,7 @@ def read_micrograph(
         micrograph = source
     elif isinstance(source, str | os.PathLike):
         micrograph, drawn = _read_path(Path(source), page)
+        micrograph = _with_sidecar(micrograph, Path(source)) if drawn else micrograph
     else:
         micrograph = micrograph_from_memory(source)
     if given is not None:
@@ -127,6 +129,17 @@ def _read_path(path: Path, page: int) -> tuple[Micrograph, bool]:
     if not head.startswith(PICTURE_MAGIC) and is_mrc(path, head):
         return read_mrc(path, page), False
     return read_picture(path, page), True
+
+
+def _with_sidecar(image: Micrograph, path: Path) -> Micrograph:
+    """The micrograph with the pixel size of its side-car file, where its own tags state none."""
+    if image.pixel_size_nm is not None and image.pixel_size_origin not in WEAKER_ORIGINS:
+        return image
+    size = sidecar_pixel_size(path, image.shape[1])
+    if size.nm is None:
+        return replace(image, notes=(*image.notes, *size.notes)) if size.notes else image
+    notes = tuple(note for note in image.notes if "print setting" not in note)  # what the side-car file settles
+    return replace(image, pixel_size_nm=size.nm, pixel_size_origin=size.origin, notes=(*notes, *size.notes))
 
 
 def file_head(path: Path) -> bytes:

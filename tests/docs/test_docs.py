@@ -20,7 +20,18 @@ import lisa_micro
 from lisa_micro.cli.main import main
 
 DOCS = ROOT / "docs"
-GUIDES = ("index", "tutorial", "video-tutorial", "batch", "boxes-and-points", "find-alike", "large-images", "compare")
+GUIDES = (
+    "index",
+    "tutorial",
+    "video-tutorial",
+    "batch",
+    "boxes-and-points",
+    "find-alike",
+    "large-images",
+    "compare",
+    "scale-bars",
+    "export",
+)
 BLOCK = re.compile(r"```(console|python)\n(.*?)```", re.DOTALL)
 TESTED_ELSEWHERE = {"finetune", "data-format", "api", "benchmark", "training", "asking", "tracking", "python"}
 """Pages with commands that need more than a sample: tests of their own run them, or they are a reference."""

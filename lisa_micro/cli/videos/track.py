@@ -73,14 +73,21 @@ def track(
     output: OutputOptions,
     prompt: Annotated[str, typer.Argument(help='What to follow, such as "all nanoparticles".')] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run that was started in the folder.")] = False,
+    geff: Annotated[
+        bool, typer.Option("--geff", help="Also write tracks.geff, a graph that keeps both parents of a coalescence.")
+    ] = False,
 ) -> None:
     """Follow what the words mean through a video; write tracks, events, necks, lineage, growth and a movie."""
+    from lisa_micro.extras import require
     from lisa_micro.io import check_output, read_labels, read_video
     from lisa_micro.language import check_prompt
     from lisa_micro.video.analysis import REPORT_FILES, analyse, write_report
+    from lisa_micro.video.geff import write_geff
     from lisa_micro.video.track import track as follow_video
     from lisa_micro.video.track_run import check_folder
 
+    if geff:
+        require("Writing GEFF", "geff")
     boxes = parse_boxes(target.box or [])
     examples = parse_examples(target.like, target.unlike)
     words, remarks = check_prompt(prompt, needed=not (boxes or target.labels or examples))
@@ -114,6 +121,8 @@ def track(
         )
     with busy("Measuring growth, drawing"):
         _, missing = write_report(analyse(tracks), out, video, options.plots, options.movie)
+    if geff:
+        write_geff(tracks, out / "tracks.geff")
     _show(tracks)
     notes((*remarks, *tracks.notes, *missing))
     list_written(sorted(path for path in out.iterdir() if not path.name.startswith(".")))

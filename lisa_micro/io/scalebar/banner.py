@@ -141,15 +141,10 @@ def _edges(part: np.ndarray, flat: np.ndarray, last: int) -> list[int]:
         columns = before & beyond[0] & beyond[1]
         changed = float(columns.mean())
         if changed >= max(EDGE_SHARE, 0.8 * float(before.mean())) and _over_whole_width(columns):
-            step = np.abs(part[height : height + 2].mean(axis=0) - part[height - 2 : height].mean(axis=0))
-            # beyond the edge the specimen has grey values of its own: the background does not come back
-            back = float(flat[height : height + 8].mean())
-            found.append((changed - back + 0.001 * float(np.median(step)), height))
-    if not found:
-        return []
-    best = max(found)[0]
-    # a soft edge is two or three rows wide, all of which belong to the band
-    return sorted((height for score, height in found if score > best - 0.12), reverse=True)[:3]
+            # at the edge itself the last row is flat; beyond it, the background does not come back
+            sharp = float((flat[height - 1] & beyond[0] & beyond[1]).mean())
+            found.append((sharp - float(flat[height : height + 8].mean()), height))
+    return [height for _, height in sorted(found, reverse=True)[:3]]
 
 
 LEAST_STROKES = 16

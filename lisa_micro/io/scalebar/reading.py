@@ -83,7 +83,7 @@ def read_scale_bar(grey: np.ndarray, reader: TextReader) -> Reading:
             part = region.small if margin == 0 else region.large
             found = _lines(picture, part, scale, reader)
             lines += found
-            fresh = [pair for bar in near for line in found if (pair := _paired(bar, line, small)) is not None]
+            fresh = [pair for bar in bars for line in found if (pair := _paired(bar, line, small)) is not None]
             if fresh:
                 pairs += fresh
                 break
