@@ -49,7 +49,7 @@ _COLUMNS: dict[str, tuple[str, int | None]] = {
     "feret_max": ("feret_max", 1),
     "feret_min": ("feret_min", 1),
 }
-_ALONG_AXIS = {"length": ("length", 1), "width": ("width", 1)}
+_ALONG_AXIS: dict[str, tuple[str, int | None]] = {"length": ("length", 1), "width": ("width", 1)}
 """Columns of lengths and widths along an axis; the caliper diameters are properties of their own then."""
 _SUMMARISED = ("diameter", "area", "length", "width", "perimeter", "circularity", "aspect_ratio")
 
@@ -78,7 +78,8 @@ def column(name: str, unit: str = "px") -> str:
         raise InputError(f"Unknown property {name!r}; choose one of {', '.join(_COLUMNS)}.")
     if unit not in ("px", "nm"):
         raise InputError(f"Unknown unit {unit!r}; choose px or nm.")
-    return _column(*_COLUMNS[name], unit)
+    base, power = _COLUMNS[name]
+    return _column(base, power, unit)
 
 
 def _column(base: str, power: int | None, unit: str) -> str:
@@ -138,14 +139,18 @@ def particle_table(properties: Mapping[str, np.ndarray], pixel_size_nm: float | 
     import pandas as pd
 
     scale = check_pixel_size(pixel_size_nm)
-    names = _COLUMNS | (_ALONG_AXIS if "feret_max" in properties else {})
-    table = {_column(*names[name], "px"): values for name, values in properties.items()}
+    names: dict[str, tuple[str, int | None]] = {**_COLUMNS}
+    if "feret_max" in properties:
+        names |= _ALONG_AXIS
+    table = {}
+    for name, values in properties.items():
+        base, power = names[name]
+        table[_column(base, power, "px")] = values
     if scale is not None:
-        table |= {
-            _column(base, power, "nm"): properties[name] * scale**power
-            for name, (base, power) in ((name, names[name]) for name in properties)
-            if power is not None
-        }
+        for name, values in properties.items():
+            base, power = names[name]
+            if power is not None:
+                table[_column(base, power, "nm")] = values * scale**power
     return pd.DataFrame(table)
 
 
