@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lisa_micro.extras import require
@@ -113,7 +114,11 @@ def export_writers(
     answer: Answer, image: Micrograph, names: Sequence[str]
 ) -> list[tuple[Format, Callable[[Path], object]]]:
     """The formats of some names, each with a function that writes the answer to a path."""
-    return [(FORMATS[name], lambda path, write=FORMATS[name].write: write(path, answer, image)) for name in names]
+    return [(FORMATS[name], partial(_written, FORMATS[name].write, answer, image)) for name in names]
+
+
+def _written(write: Write, answer: Answer, image: Micrograph, path: Path) -> None:
+    write(path, answer, image)
 
 
 def save_into(answer: Answer, image: Micrograph, folder: Path, names: Sequence[str]) -> list[Path]:
