@@ -191,14 +191,14 @@ def _detect_alike(
         raise InputError("Tracking by examples needs an assistant; pass lisa_micro.load_assistant().")
     if not assistant.capabilities.exemplars:
         raise InputError(f"Preset {assistant.preset!r} has no exemplar encoder, so it cannot track by examples.")
-    boxes = [
+    like, unlike = (
         check_boxes(given, video.shape)[0] if is_given(given) else None for given in (options.like, options.unlike)
-    ]
+    )
     exemplar = options.exemplar
-    detector = LikeDetector(cast(LikeVideoAssistant, assistant), words, *boxes, exemplar)
+    detector = LikeDetector(cast(LikeVideoAssistant, assistant), words, like, unlike, exemplar)
     facts: dict[str, object] = {
-        "like_px": None if boxes[0] is None else boxes[0].tolist(),
-        "unlike_px": None if boxes[1] is None else boxes[1].tolist(),
+        "like_px": None if like is None else like.tolist(),
+        "unlike_px": None if unlike is None else unlike.tolist(),
         "exemplar": None if exemplar is None else exemplar.digest(),
     }
     return _Plan(detector, facts, tracker=tracker)

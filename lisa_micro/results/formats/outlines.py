@@ -49,16 +49,16 @@ def _rings(mask: np.ndarray) -> list[Ring]:
     padded = np.pad(mask, 1)
     following: dict[tuple[int, int], list[tuple[int, int]]] = {}
 
-    def add(ys: np.ndarray, xs: np.ndarray, start: tuple[int, int], stop: tuple[int, int]) -> None:
-        for y, x in zip(ys.tolist(), xs.tolist(), strict=True):
+    def add(edges: np.ndarray, start: tuple[int, int], stop: tuple[int, int]) -> None:
+        for y, x in np.argwhere(edges).tolist():
             a, b = (x + start[0], y + start[1]), (x + stop[0], y + stop[1])
             following.setdefault(a, []).append(b)
 
     inside = padded[1:-1, 1:-1]
-    add(*np.nonzero(inside & ~padded[:-2, 1:-1]), (0, 0), (1, 0))  # upper edges run to the right
-    add(*np.nonzero(inside & ~padded[1:-1, 2:]), (1, 0), (1, 1))  # right edges run down
-    add(*np.nonzero(inside & ~padded[2:, 1:-1]), (1, 1), (0, 1))  # lower edges run to the left
-    add(*np.nonzero(inside & ~padded[1:-1, :-2]), (0, 1), (0, 0))  # left edges run up
+    add(inside & ~padded[:-2, 1:-1], (0, 0), (1, 0))  # upper edges run to the right
+    add(inside & ~padded[1:-1, 2:], (1, 0), (1, 1))  # right edges run down
+    add(inside & ~padded[2:, 1:-1], (1, 1), (0, 1))  # lower edges run to the left
+    add(inside & ~padded[1:-1, :-2], (0, 1), (0, 0))  # left edges run up
     rings = []
     while following:
         start = next(iter(following))
