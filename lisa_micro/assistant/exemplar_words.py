@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lisa_micro.assistant import constraints
-from lisa_micro.language import Vocabulary, parse_reply
+from lisa_micro.execution import Instances
+from lisa_micro.execution.filters import Executor, Impossible
+from lisa_micro.language import Vocabulary
+from lisa_micro.language.program import parse_program
 from lisa_micro.types import Micrograph
 
 NOT_UNDERSTOOD = "No condition was understood in the words, so everything alike is shown."
@@ -42,11 +44,38 @@ def narrow(
         image: the micrograph.
     """
     every = np.ones(int(labels.max(initial=0)), bool)
-    reply = parse_reply(raw, vocabulary)
-    if not reply.targets:
+    program = parse_program(raw, vocabulary)
+    if not program.targets:
         return Narrowed(every, notes=(NOT_UNDERSTOOD,))
-    target = reply.targets[0]
-    if target.where and not target.clauses:
-        return Narrowed(every, notes=(*reply.notes, NOT_UNDERSTOOD))
-    keep, notes = constraints.apply(target.clauses, properties, image.shape, image.pixel_size_nm, "object")
-    return Narrowed(keep, target.where, (*reply.notes, *notes))
+    target = program.targets[0]
+    if target.problem:
+        return Narrowed(every, notes=(*program.notes, NOT_UNDERSTOOD))
+    measures = _Alike(image, target.concept or "particle", labels, properties)
+    executor = Executor(measures, vocabulary=vocabulary)
+    try:
+        keep = executor.keep(measures.concept, target.pipeline)
+    except Impossible as error:
+        why = f"The condition was not applied: {error}."
+        return Narrowed(every, notes=(*program.notes, why))
+    return Narrowed(keep, target.where, (*program.notes, *executor.notes))
+
+
+class _Alike:
+    """The instances that are alike, under the name that the reply gives them. It is a
+    :class:`lisa_micro.execution.Measures`."""
+
+    def __init__(self, image: Micrograph, concept: str, labels: np.ndarray, properties: dict[str, np.ndarray]):
+        import pandas as pd
+
+        self.shape, self.pixel_size_nm, self.concept = image.shape, image.pixel_size_nm, concept
+        self._instances = Instances(pd.DataFrame(dict(properties)), labels)
+
+    def instances_of(self, concept: str) -> Instances:
+        """Those of the one concept.
+
+        Raises:
+            Impossible: another concept, which was not segmented.
+        """
+        if concept != self.concept:
+            raise Impossible("beside an example, conditions on other objects cannot be used")
+        return self._instances

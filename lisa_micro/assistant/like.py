@@ -6,6 +6,7 @@ import numpy as np
 
 from lisa_micro.assistant.exemplar_words import Narrowed, narrow
 from lisa_micro.assistant.exemplars import Alike, ExemplarFinder
+from lisa_micro.assistant.field import boxes_in_field, on_picture, view_of
 from lisa_micro.assistant.targets import renumbered
 from lisa_micro.exemplar import Exemplar
 from lisa_micro.io import MicrographLike, as_micrograph
@@ -58,7 +59,12 @@ class LikeAssistant:
             InputError: the model has no exemplar encoder; no object is meant; an exemplar of other weights; or see
                 :meth:`lisa_micro.assistant.exemplars.ExemplarFinder.learn`.
         """
-        return self._learn(as_micrograph(image), boxes, not_like, exemplar)[0]
+        image = as_micrograph(image)
+        view = view_of(image)
+        if view is not image:
+            self._needed_finder()
+            boxes, not_like = (_in_field(given, image) for given in (boxes, not_like))
+        return self._learn(view, boxes, not_like, exemplar)[0]
 
     def _learn(
         self, image: Micrograph, boxes: object, not_like: object, exemplar: Exemplar | None
@@ -106,6 +112,11 @@ class LikeAssistant:
                 long.
         """
         finder, image = self._needed_finder(), as_micrograph(image)
+        view = view_of(image)
+        if view is not image:
+            boxes, not_like = (_in_field(given, image) for given in (boxes, not_like))
+            found_in_view = self.segment_like(view, boxes, not_like, exemplar=exemplar, words=words, progress=progress)
+            return on_picture(found_in_view, image)
         whole, notes = self._learn(image, boxes, not_like, exemplar)
         found = finder.find(image, whole, progress)
         if not found.labels.any():
@@ -154,3 +165,8 @@ def _segmentation(
         notes=tuple(note for note in (*notes, *narrowed.notes) if note),
         image=image,
     )
+
+
+def _in_field(boxes: object, image: Micrograph) -> object:
+    """Boxes of the picture in px of its field of view; none stay none."""
+    return boxes_in_field(boxes, image) if is_given(boxes) else boxes
