@@ -163,7 +163,7 @@
     }
     /* the layers from the bottom up: where they overlap the smaller one is shown, so that a part of a set can be told from the set */
     stacked() {
-      return [...this.layers].sort((a, b) => b.pixels - a.pixels);
+      return [...this.layers].sort((a, b) => (b.pixels || 0) - (a.pixels || 0));
     }
     /* all visible layers in one picture */
     masks() {
@@ -175,8 +175,11 @@
       [this.sheet.width, this.sheet.height] = this.info.shown;
       const context = this.sheet.getContext("2d");
       for (const layer of visible) {
-        context.globalCompositeOperation = "destination-out";
-        context.drawImage(layer.solid, 0, 0);
+        /* layers that another script has painted, such as frames of a video, lie above each other */
+        if (layer.solid) {
+          context.globalCompositeOperation = "destination-out";
+          context.drawImage(layer.solid, 0, 0);
+        }
         context.globalCompositeOperation = "source-over";
         context.drawImage(layer.canvas, 0, 0);
       }

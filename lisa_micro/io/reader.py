@@ -119,7 +119,7 @@ def pixels_of(image: MicrographLike) -> np.ndarray:
 
 def _read_path(path: Path, page: int) -> tuple[Micrograph, bool]:
     """The micrograph of a file, and whether it is a picture, into which a microscope or a person may have drawn."""
-    if path.is_dir() and metadata_file(path) is not None:
+    if _is_ome_zarr(path):
         return read_image(path, page), False
     head = file_head(path)
     if head[:4] in TIFF_MAGIC:
@@ -129,6 +129,14 @@ def _read_path(path: Path, page: int) -> tuple[Micrograph, bool]:
     if not head.startswith(PICTURE_MAGIC) and is_mrc(path, head):
         return read_mrc(path, page), False
     return read_picture(path, page), True
+
+
+def _is_ome_zarr(path: Path) -> bool:
+    """Whether a path is a folder with an OME-Zarr image; a path that cannot be looked up is none."""
+    try:
+        return path.is_dir() and metadata_file(path) is not None
+    except OSError:
+        return False
 
 
 def _with_sidecar(image: Micrograph, path: Path) -> Micrograph:

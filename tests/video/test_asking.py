@@ -160,7 +160,7 @@ def test_pores_and_agglomerates_are_derived_from_the_particles(measuring):
 def test_a_question_is_read_by_the_model_and_answered_by_measurement(tracks, sintering):
     engine = KnownEngine("The number of particles [SEG] is <value>count at end</value>.")
     answer = tracks.ask(Assistant(engine, "known", ""), "how many are left?", sintering)
-    assert answer.text == f"The number of particles at the end is {count(sintering, FRAMES - 1)}."
+    assert answer.text == f"There are {count(sintering, FRAMES - 1)} particles at the end."
     assert answer.values[0].measure == "count at end" and answer.prompt == "how many are left?"
     without = tracks.ask(Assistant(engine, "known", ""), "how many are left?")
     assert without.text == answer.text and any("could not be read again" in note for note in without.notes)

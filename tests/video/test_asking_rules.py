@@ -260,7 +260,7 @@ def test_one_of_two_values_fails():
     tracks = tracked([discs((30, 40, 12))] * 4)
     reply = parse_program("Of the particles [SEG]: <value>count at start</value> and <value>count at frame 9</value>.")
     answer = answer_program(VideoMeasurements(tracks), reply)
-    assert answer.text == "The number of particles at the start is 1."
+    assert answer.text == "There is 1 particle at the start."
     unread = answer_program(VideoMeasurements(tracks), parse_program("Of the particles [SEG]: <value>colour</value>."))
     assert "not understood" in unread.text and np.isnan(unread.values[0].value)
 
@@ -302,7 +302,7 @@ def test_what_is_absent_from_the_shown_frame_is_searched_in_other_frames():
     assert len(chat.ask("follow the particles").targets[0].identities) == len(tracks.lineage)
     assert len(engine.shown) == 1
     answer = chat.ask("how many pores are there at the end?")
-    assert answer.text == "The number of pores at the end is 1." and len(engine.shown) == 2
+    assert answer.text == "There is 1 pore at the end." and len(engine.shown) == 2
     assert engine.recited == [("follow the particles", "The particles are [SEG].")]
     cats = chat.ask("and cats?")
     assert cats.declined and cats.text == "There are no cats in frame 3, with which the question was read."

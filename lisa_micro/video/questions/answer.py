@@ -214,12 +214,29 @@ class _Filler:
 
     def told(self, slot: ValueSlot, measured: Measured) -> str:
         """One sentence with a measured value."""
+        first = slot.first
+        if slot.second is None and isinstance(first, MeasuredOperand) and self._counts(first):
+            return self._counted(first, measured)
         words = [self._operand_words(o) for o in (slot.first, slot.second) if isinstance(o, MeasuredOperand)]
         if len(words) == 2:
             kind = "ratio" if slot.op == "/" else "difference"
             between = "to" if slot.op == "/" else "and"
             return sentence(f"the {kind} of the {words[0]} {between} the {words[1]} is {measured.value.text}")
         return sentence(f"the {words[0]} is {measured.value.text}")
+
+    @staticmethod
+    def _counts(operand: MeasuredOperand) -> bool:
+        measure = operand.measure
+        return measure.stat == "count" and not measure.event and measure.when not in ("change", "rate")
+
+    def _counted(self, operand: MeasuredOperand, measured: Measured) -> str:
+        """``There are 12 particles at the end.``"""
+        question = self.question(operand.measure, operand.of)
+        when = measure_words(operand.measure).removeprefix(measure_words(replace(operand.measure, when="")))
+        n = int(measured.value.value)
+        if question.pipeline:
+            return sentence(f"there {'is' if n == 1 else 'are'} {n} of the {question.phrase}{when}")
+        return sentence(f"there {'is' if n == 1 else 'are'} {n} {nouns(question.concept)[n != 1]}{when}")
 
     def _operand_words(self, operand: MeasuredOperand) -> str:
         phrase = self.question(operand.measure, operand.of).phrase
