@@ -32,6 +32,7 @@
       const [w, h] = this.info.shown;
       const canvas = (layer.canvas ||= el("canvas"));
       [canvas.width, canvas.height] = [w, h];
+      this.painted = (this.painted || 0) + 1;
       const context = canvas.getContext("2d");
       const image = context.createImageData(w, h);
       const out = new Uint32Array(image.data.buffer);
