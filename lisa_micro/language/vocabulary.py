@@ -67,7 +67,7 @@ class Vocabulary:
             raise ValueError(f"no built-in concept is called {missing[0]!r}; there are {', '.join(ALL_CONCEPTS)}")
         names = [*self.built_in, *(concept.name for concept in self.own)]
         nouns = [noun.lower() for c in self.own for noun in {c.singular, c.plural}]
-        nouns += [noun for name in self.built_in for noun in self._built_in_nouns(name)]
+        nouns += [noun for name in self.built_in for noun in self.built_in_nouns(name)]
         for words in (names, nouns):
             twice = [word for word in words if words.count(word) > 1]
             if twice:
@@ -84,7 +84,8 @@ class Vocabulary:
         return (*self.built_in, *(concept.name for concept in self.own))
 
     @staticmethod
-    def _built_in_nouns(name: str) -> set[str]:
+    def built_in_nouns(name: str) -> set[str]:
+        """Singular and plural of a built-in concept."""
         return {ALL_CONCEPTS[name].singular, ALL_CONCEPTS[name].plural}
 
     @cached_property

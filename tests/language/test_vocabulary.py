@@ -98,3 +98,15 @@ def test_export_gives_it_a_category_of_its_own():
     names = {category["id"]: category["name"] for category in files["categories"]}
     assert names[files["annotations"][0]["category_id"]] == "shell"
     assert list(names.values())[:5] == ["particle", "neck", "pore", "agglomerate", "substrate"]
+
+
+def test_a_taught_concept_stands_in_for_a_built_in_one_of_its_name_or_noun():
+    from lisa_micro.models.lisa.config import LisaConfig
+    from lisa_micro.types import VISION_CONCEPTS
+
+    taught = {"shell": {"nouns": ("shell", "shells")}, "fissure": {"nouns": ("crack", "cracks")}}
+    config = LisaConfig(reply_language=2, built_in=VISION_CONCEPTS, concepts=taught)
+    names = config.vocabulary.names
+    assert names.count("shell") == 1 and "crack" not in names and "layer" in names
+    assert config.code_number("shell") == len(VISION_CONCEPTS)
+    assert config.vocabulary.named_in("the cracks") == "fissure"

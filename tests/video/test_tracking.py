@@ -367,7 +367,7 @@ def test_any_assistant_with_words_and_invalid_requests(tmp_path):
     assert any("frame time" in note for note in untimed.notes)
     square = np.eye(40, dtype=np.int32)[:30]
     for options in ({"words": ""}, {"words": "a", "boxes": [[1, 1, 5, 5]]}, {"words": "a", "labels": square}):
-        with pytest.raises(InputError, match="exactly one of the three"):
+        with pytest.raises(InputError, match="exactly one of the four"):
             track(Squares(), frames, **options)
     with pytest.raises(InputError, match="Unknown tracker 'sam'"):
         track(Squares(), frames, "a", tracker="sam")

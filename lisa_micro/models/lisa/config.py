@@ -143,9 +143,16 @@ class LisaConfig(BaseModel):
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """All concepts that the model knows."""
+        """All concepts that the model knows. One that users taught stands in for a built-in one beyond the first five
+        that has its name or its nouns."""
         own = tuple(Concept(name, *c.nouns, c.kind == "instances") for name, c in self.concepts.items())
-        return Vocabulary(own, CONCEPTS if self.reply_language == 1 else self.built_in)
+        if self.reply_language == 1:
+            return Vocabulary(own)
+        taken = {word.lower() for c in own for word in (c.name, c.singular, c.plural)}
+        kept = (
+            name for name in self.built_in if name in CONCEPTS or not {name, *Vocabulary.built_in_nouns(name)} & taken
+        )
+        return Vocabulary(own, tuple(kept))
 
     @property
     def special_tokens(self) -> tuple[str, ...]:

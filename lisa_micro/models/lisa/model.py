@@ -177,7 +177,8 @@ class LisaModel(nn.Module):
         """Prompt embeddings ``(N, D)`` -> number of the concept whose code is nearest to each, among those that the
         reply language names."""
         config = self.config
-        spoken = [n for n, name in enumerate(config.code_names) if name in config.vocabulary.names]
+        names = config.vocabulary.names
+        spoken = [n for n, name in enumerate(config.code_names) if name in names and config.code_number(name) == n]
         codes = self.mask_head.code_book.weight[spoken]
         return [spoken[k] for k in torch.cdist(prompts.float(), codes.float()).argmin(1).tolist()]
 
