@@ -14,7 +14,7 @@ from lisa_micro.language import DEFAULT_VOCABULARY, Vocabulary
 from lisa_micro.measure import particle_properties
 from lisa_micro.measure.tables import particle_table
 from lisa_micro.protocols import History, Progress
-from lisa_micro.results.answer import Segmentation
+from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro.types import InputError, Micrograph
 
 PHRASE = "objects like the example"
@@ -170,3 +170,18 @@ def _segmentation(
 def _in_field(boxes: object, image: Micrograph) -> object:
     """Boxes of the picture in px of its field of view; none stay none."""
     return boxes_in_field(boxes, image) if is_given(boxes) else boxes
+
+
+def like_answer(found: Segmentation, words: str) -> Answer:
+    """The answer that consists of what is alike.
+
+    Args:
+        found: of :meth:`LikeAssistant.segment_like`.
+        words: the condition.
+    """
+    noun = "object" if found.count == 1 else "objects"
+    condition = f" ({found.where})" if found.where else ""
+    if found.count:
+        return Answer(f"Found {found.count} {noun} like the example{condition}.", (found,), prompt=words)
+    text = f"Nothing like the example{condition} was found in this micrograph."
+    return Answer(text, prompt=words, declined=True, notes=found.notes)

@@ -20,7 +20,7 @@ from typing import Any
 from lisa_micro.batch.items import Item, list_items
 from lisa_micro.batch.job import PresetSource, Reading
 from lisa_micro.batch.options import BatchOptions, EngineOptions
-from lisa_micro.batch.requests import Request, WordsRequest
+from lisa_micro.batch.requests import ExemplarRequest, Request, WordsRequest
 from lisa_micro.batch.run import BatchResult, Callbacks, run_batch
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Item",
     "PresetSource",
     "Reading",
+    "ExemplarRequest",
     "Request",
     "WordsRequest",
     "list_items",

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from lisa_micro.assistant.like import like_answer
+from lisa_micro.exemplar import Exemplar
 from lisa_micro.language import check_prompt
 from lisa_micro.protocols import Assistant, Capabilities, TilingMode
 from lisa_micro.results.answer import Answer
@@ -15,8 +17,7 @@ from lisa_micro.types import InputError, Micrograph
 class Request(Protocol):
     """One request. It is sent to worker processes, so it must be picklable.
 
-    A new kind, such as "everything that looks like this example", implements these three members and is passed to
-    :func:`lisa_micro.batch` as it is.
+    A new kind implements these members and is passed to :func:`lisa_micro.batch` as it is.
     """
 
     @property
@@ -82,6 +83,43 @@ class WordsRequest:
     def answer(self, assistant: Assistant, image: Micrograph, tiling: TilingMode) -> Answer:
         """Ask in a conversation of its own, so that no request depends on another."""
         return assistant.open_conversation(image, tiling).ask(self.words)
+
+
+@dataclass(frozen=True, eq=False)
+class ExemplarRequest:
+    """Everything that is like an example, which was learnt on another micrograph.
+
+    Attributes:
+        exemplar: from :func:`lisa_micro.exemplar.read_exemplar`.
+        words: a condition that narrows what is alike, such as ``"larger than 20 nm"``; ``""``: none.
+    """
+
+    exemplar: Exemplar
+    words: str = ""
+
+    @property
+    def title(self) -> str:
+        """The example by the name of its micrograph, and the words."""
+        name = f"all like the example of {self.exemplar.source or 'another micrograph'}"
+        return f"{name}, {self.words}" if self.words else name
+
+    def record(self) -> Mapping[str, object]:
+        """The request as plain JSON values."""
+        return {"kind": "exemplar", "title": self.title, "exemplar": self.exemplar.digest(), "words": self.words}
+
+    def check(self, capabilities: Capabilities, preset: str) -> None:
+        """Check that the model finds what is alike.
+
+        Raises:
+            InputError: it does not.
+        """
+        if not capabilities.exemplars:
+            raise InputError(f"The model {preset!r} cannot find what is like an example; choose another preset.")
+
+    def answer(self, assistant: Assistant, image: Micrograph, tiling: TilingMode) -> Answer:
+        """Find what is alike; the exemplar decides at which scale, and whether in tiles."""
+        found = assistant.segment_like(image, exemplar=self.exemplar, words=self.words)
+        return like_answer(found, self.words)
 
 
 Requests: TypeAlias = str | Request | Sequence[str | Request]

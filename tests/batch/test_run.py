@@ -13,7 +13,11 @@ from batch_images import disc_image, make_folder, marked, tables, write_image
 from batch_stand_in import StandInSource, Thresholding
 
 import lisa_micro as lm
-from lisa_micro.batch import BatchOptions, Callbacks, Reading, WordsRequest
+from lisa_micro.batch import BatchOptions, Callbacks, ExemplarRequest, Reading, WordsRequest
+from lisa_micro.cli.main import main
+from lisa_micro.exemplar import Exemplar, read_exemplar
+from lisa_micro.protocols import Capabilities
+from lisa_micro.results.answer import Segmentation
 from lisa_micro.types import InputError
 
 
@@ -218,3 +222,49 @@ def test_the_function_is_the_package():
     import lisa_micro.batch as package
 
     assert lm.batch is package and callable(package)
+
+
+class Alike(Thresholding):
+    """Finds everything bright, whatever the example."""
+
+    capabilities = Capabilities(words=True, exemplars=True)
+
+    def segment_like(self, image, boxes=None, not_like=None, *, exemplar=None, words="", progress=None):
+        assert exemplar.like == 1 and words == "larger than 5 nm"
+        answer = self.open_conversation(image).ask("particles")
+        return answer.segments[0] if answer.segments else Segmentation(np.zeros(image.shape, np.int32))
+
+
+def example(path):
+    numbers = np.ones((1, 4), np.float32), np.eye(4, dtype=np.float32), np.ones(4, np.float32)
+    exemplar = Exemplar(*numbers, 1, 0, 20.0, 20.0, None, "ab", "film.tif")
+    return exemplar.save(path)
+
+
+def test_an_example_of_one_micrograph_finds_all_alike_in_a_folder(tmp_path):
+    folder = make_folder(tmp_path / "in", 3, 1)
+    request = ExemplarRequest(read_exemplar(example(tmp_path / "example.json")), "larger than 5 nm")
+    how = BatchOptions(report=False)
+    result = lm.batch(folder, request, tmp_path / "out", "serial", assistant=Alike, options=how)
+    by_words = run(folder, tmp_path / "words")
+    assert result.images()["count"].tolist() == by_words.images()["count"].tolist()
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert "all like the example of film.tif, larger than 5 nm" in json.dumps(record)
+
+
+def test_an_example_needs_a_model_that_can(tmp_path):
+    folder = make_folder(tmp_path / "in", 1, 1)
+    request = ExemplarRequest(read_exemplar(example(tmp_path / "example.json")))
+    with pytest.raises(InputError, match="cannot find what is like an example"):
+        run(folder, tmp_path / "out", request)
+
+
+def test_the_command_takes_an_example_or_words(tmp_path, capsys):
+    folder = make_folder(tmp_path / "in", 2, 1)
+    path = example(tmp_path / "example.json")
+    with pytest.raises(SystemExit) as stop:
+        main(["batch", str(folder), "--like", str(path), "--dry-run"])
+    assert stop.value.code == 0 and "all like the example of film.tif" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main(["batch", str(folder), "--dry-run"])
+    assert stop.value.code == 2

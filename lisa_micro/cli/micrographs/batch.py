@@ -20,7 +20,7 @@ from lisa_micro.cli.terminal import list_written, note, notes, print_json
 from lisa_micro.types import InputError
 
 if TYPE_CHECKING:
-    from lisa_micro.batch import BatchOptions, BatchResult, Callbacks
+    from lisa_micro.batch import BatchOptions, BatchResult, Callbacks, Request
 
 EngineChoice = Literal["serial", "processes", "dask"]
 OverlayChoices = Literal["none", "some", "all"]
@@ -31,6 +31,10 @@ PageChoice = Literal["all", "first"]
 class ReadingOptions:
     """How images are read and segmented."""
 
+    like: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Find all that is like the example in a file of segment --save-like."),
+    ] = None
     also: Annotated[
         list[str] | None, typer.Option(metavar="PROMPT", help="A further request about each image; repeatable.")
     ] = None
@@ -83,28 +87,30 @@ class RunOptions:
 
 @grouped
 def batch(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE...", help="Folder, files, pattern in quotes, or - for a list on standard input."
-        ),
-    ],
-    prompt: Annotated[str, typer.Argument(help='What to segment in each image, such as "all particles".')],
     reading: ReadingOptions,
     machine: MachineOptions,
     running: RunOptions,
     model: ModelOptions,
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE...", help="Folder, files, pattern in quotes, or - for a list on standard input."
+        ),
+    ] = None,
+    prompt: Annotated[str, typer.Argument(help='What to segment in each image, such as "all particles".')] = "",
     as_json: AsJson = False,
 ) -> None:
     """Segment many micrographs: tables over all of them, statistics, a report, and a list of what failed."""
     from lisa_micro.batch import run_batch
     from lisa_micro.batch.job import PresetSource
 
+    sources, prompt = _told_apart(sources or [], prompt, bool(reading.like))
     items = _sources(sources)
+    requests = _requests(prompt, reading)
     options = _options(reading, machine, running)
     out = running.out or _default_folder(sources)
     if running.dry_run:
-        _show_plan(items, [prompt, *(reading.also or [])], options, out, as_json)
+        _show_plan(items, requests, options, out, as_json)
         return
     if machine.scheduler is None and machine.slurm is None:
         prepare_language_model(model.preset)
@@ -113,7 +119,7 @@ def batch(
         with _shown() as callbacks:
             result = run_batch(
                 items,
-                [prompt, *(reading.also or [])],
+                requests,
                 out,
                 machine.engine,
                 assistant=PresetSource(_absolute(model.preset), model.device, model.precision, projectors),
@@ -165,16 +171,46 @@ def _options(reading: ReadingOptions, machine: MachineOptions, running: RunOptio
     )
 
 
-def _show_plan(items: list[str], prompts: list[str], options: BatchOptions, out: Path, as_json: bool) -> None:
+def _told_apart(sources: list[str], prompt: str, like: bool) -> tuple[list[str], str]:
+    """Sources and words. With ``--like`` the words may be left out; the last argument is then a source.
+
+    Raises:
+        InputError: nothing to segment, or nothing to ask.
+    """
+    if like and prompt and (not sources or Path(prompt).exists()):
+        sources, prompt = [*sources, prompt], ""
+    if not sources:
+        raise InputError("Give the micrographs and what to segment in them: lisa-micro batch FOLDER WORDS.")
+    return sources, prompt
+
+
+def _requests(prompt: str, reading: ReadingOptions) -> tuple[Request, ...]:
+    """What is asked about every image: words, or what is like an example and satisfies the words.
+
+    Raises:
+        InputError: neither words nor an example, or a file that holds none.
+    """
+    from lisa_micro.batch.requests import ExemplarRequest, as_requests
+    from lisa_micro.exemplar import read_exemplar
+
+    if not reading.like:
+        return as_requests([prompt, *(reading.also or [])])
+    exemplar = read_exemplar(reading.like[0])
+    for path in reading.like[1:]:
+        exemplar = exemplar.joined(read_exemplar(path))
+    return as_requests([ExemplarRequest(exemplar, prompt.strip()), *(reading.also or [])])
+
+
+def _show_plan(
+    items: list[str], requests: tuple[Request, ...], options: BatchOptions, out: Path, as_json: bool
+) -> None:
     """Print what a run would do."""
     from collections import Counter
     from itertools import islice
 
     from lisa_micro.batch import list_items
     from lisa_micro.batch.groups import parse_groups
-    from lisa_micro.batch.requests import as_requests
 
-    requests = as_requests(prompts)
     group_of = parse_groups(options.group_by)
     groups: Counter[str] = Counter()
     files: set[str] = set()

@@ -13,7 +13,6 @@ from lisa_micro.types import InputError
 
 if TYPE_CHECKING:
     from lisa_micro.exemplar import Exemplar
-    from lisa_micro.results.answer import Answer, Segmentation
 
 Like = Annotated[
     list[str] | None,
@@ -87,15 +86,3 @@ def parse_examples(like: list[str] | None, unlike: list[str] | None) -> Examples
             "--unlike needs --like: a box around an object that is meant, or a file written by --save-like."
         )
     return found
-
-
-def like_answer(found: Segmentation, words: str) -> Answer:
-    """The answer that consists of what is alike."""
-    from lisa_micro.results.answer import Answer
-
-    noun = "object" if found.count == 1 else "objects"
-    condition = f" ({found.where})" if found.where else ""
-    if found.count:
-        return Answer(f"Found {found.count} {noun} like the example{condition}.", (found,), prompt=words)
-    text = f"Nothing like the example{condition} was found in this micrograph."
-    return Answer(text, prompt=words, declined=True, notes=found.notes)

@@ -19,7 +19,7 @@ from lisa_micro.cli.loading import (
     show_plots,
     with_segment,
 )
-from lisa_micro.cli.micrographs.like import Examples, LikeOptions, like_answer, parse_examples
+from lisa_micro.cli.micrographs.like import Examples, LikeOptions, parse_examples
 from lisa_micro.cli.options import AsJson, ImageOptions, ModelOptions, OutputOptions, grouped
 from lisa_micro.cli.summary import show_summary
 from lisa_micro.cli.terminal import busy, list_written, print_json, steps
@@ -100,6 +100,8 @@ def segment(
             found = assistant.segment_like(
                 micrograph, like.like, like.unlike, exemplar=like.exemplar, words=words, progress=progress
             )
+        from lisa_micro.assistant.like import like_answer
+
         answer = like_answer(found, words)
     elif words:
         answer = ask(assistant, micrograph, words, prompting.tiles)
