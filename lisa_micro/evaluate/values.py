@@ -15,6 +15,7 @@ from lisa_micro.evaluate.context import Context
 from lisa_micro.evaluate.results import Metric, SuiteResult, share
 from lisa_micro.evaluate.scenes import micrograph_of, scenes
 from lisa_micro.evaluate.wordings import facts_of
+from lisa_micro.execution import Measurement
 from lisa_micro.execution.telling import significant
 from lisa_micro.language import Measure, parse_measure
 from lisa_micro.language.program import parse_program
@@ -121,7 +122,7 @@ def check_value(value: Value, answer: Answer, micrograph: Micrograph) -> dict:
         ``measure``, ``shown``, ``value``, ``expected``, ``by`` (``"labels"``, or ``"table"`` if the labels do not
         determine it) and ``right``.
     """
-    measure, segment = parse_measure(value.measure), segment_of(value, answer)
+    measure, segment = parse_measure(value.measure.removeprefix("list ")), segment_of(value, answer)
     row = {
         "measure": value.measure,
         "shown": value.text,
@@ -130,8 +131,14 @@ def check_value(value: Value, answer: Answer, micrograph: Micrograph) -> dict:
         "by": "labels",
         "right": False,
     }
+    if value.measure.startswith("list "):
+        # its value is the number of its entries, which the text lists
+        count = 0 if segment is None else segment.count
+        return {**row, "expected": float(count), "right": value.value == count}
     if measure is None:
         return row
+    if measure.of_video:
+        return {**row, "expected": math.nan, "right": math.isnan(value.value) and value.text in answer.text}
     depends = measure.prop in _NEIGHBOURS
     if depends and segment is not None and (segment.where or segment.concept == "neck"):
         number = from_table(measure, segment, micrograph)
@@ -265,6 +272,8 @@ def stray_numbers(answer: Answer) -> list[str]:
     known += [text for segment in answer.segments for text in _sizes(segment)]
     if answer.result is not None:
         known += [f"{selection.count} {selection.found}" for selection in answer.result.selections]
+        known += [text for value in answer.result.values for text in _entries(value)]
+        known += [text for plot in answer.plots for series in plot.series for text in _percentiles(series.values)]
     allowed = {float(text) for piece in known for text in _NUMBER.findall(piece)}
     # a point "100,200" is two numbers of one constraint, whatever separates them in the text
     return [text for text in _NUMBER.findall(answer.text) if float(text) not in allowed]
@@ -282,6 +291,21 @@ def _sizes(segment: Segmentation) -> list[str]:
             if len(values):
                 texts += [significant(float(number)) for number in (values.mean(), values.min(), values.max())]
     return texts
+
+
+def _entries(value: Measurement) -> list[str]:
+    """Entries of a list, and the percentage of a share, as a reply tells them."""
+    if value.share and value.number.known:
+        return [significant(100 * value.number.value)]
+    entries = np.zeros(0) if value.entries is None else value.entries
+    return [significant(float(entry)) for entry in entries[np.isfinite(entries)]]
+
+
+def _percentiles(values: np.ndarray) -> list[str]:
+    """What a reply tells of a plot: number of values, D10, D50 and D90."""
+    ordered = np.sort(values)
+    shown = [significant(float(np.quantile(ordered, share))) for share in (0.1, 0.5, 0.9)] if len(ordered) else []
+    return [str(len(ordered)), *shown]
 
 
 def _by_measure(rows: list[dict]) -> list[dict]:
