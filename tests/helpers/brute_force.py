@@ -78,7 +78,9 @@ class Scene:
 
     @cache  # noqa: B019
     def measured(self, concept: str) -> dict[str, np.ndarray]:
-        return concept_properties(self.labels[concept], concept, self.pixels)
+        labels = self.labels.get(concept)
+        labels = np.zeros_like(next(iter(self.labels.values()))) if labels is None else labels
+        return concept_properties(labels, concept, self.pixels)
 
     def value(self, prop: str, concept: str, k: int) -> float:
         spot = self.of(concept)[k]
