@@ -55,3 +55,19 @@ def holds(values: np.ndarray, op: str, limit: float) -> np.ndarray:
     return {
         ">": more & ~equal, ">=": more | equal, "<": less & ~equal, "<=": less | equal, "=": equal,
     }[op]  # fmt: skip
+
+
+def scale_of(prop: str, pixel_size_nm: float | None) -> tuple[float, str]:
+    """What turns px (px2) into the unit in which a property is told, and that unit.
+
+    Args:
+        prop: a key of ``terms.PROPERTIES``.
+        pixel_size_nm: edge of a pixel in nm; None where unknown: px stay px.
+    """
+    dimension = terms.PROPERTIES[prop].dimension
+    if dimension == "none":
+        return 1.0, ""
+    square = "2" if dimension == "area" else ""
+    if pixel_size_nm is None:
+        return 1.0, f"px{square}"
+    return (pixel_size_nm**2 if square else pixel_size_nm), f"nm{square}"

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from lisa_micro.execution.columns import column, statistic
+from lisa_micro.execution.columns import column, scale_of, statistic
 from lisa_micro.execution.filters import Executor, Impossible
 from lisa_micro.execution.results import Measurement, Number, PlotData, Selection, Series
 from lisa_micro.language.clauses import Measure
@@ -108,13 +108,7 @@ class Measurer:
 
     def scale(self, prop: str) -> tuple[float, str]:
         """What turns px (px2) into the unit in which a property is told, and that unit."""
-        dimension = terms.PROPERTIES[prop].dimension
-        if dimension == "none":
-            return 1.0, ""
-        square = "2" if dimension == "area" else ""
-        if self.size is None:
-            return 1.0, f"px{square}"
-        return (self.size**2 if square else self.size), f"nm{square}"
+        return scale_of(prop, self.size)
 
     def _distance(self, operand: Distance) -> Number:
         one, other = self.selections[operand.one - 1], self.selections[operand.other - 1]

@@ -213,8 +213,7 @@ def test_files_that_are_no_exemplar_are_refused_in_one_sentence(assistant, tmp_p
 @pytest.mark.slow
 def test_the_shipped_model_finds_particles_from_one_of_them():
     assistant = lm.load_assistant("micro", device="cpu")
-    if not assistant.capabilities.exemplars:
-        pytest.skip("the shipped preset has no exemplar encoder yet")
+    assert assistant.capabilities.exemplars
     from paths import ROOT
 
     image = lm.read_micrograph(ROOT / "data" / "samples" / "isolated_tem.tif")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lisa_micro.execution import Number, PlotData, Result, Series, number_words, tell
-from lisa_micro.execution.columns import column
+from lisa_micro.execution.columns import column, scale_of
 from lisa_micro.execution.quantities import combined
 from lisa_micro.language import FULL_VOCABULARY, Measure, Vocabulary
 from lisa_micro.language.program import Program, Target, describe, terms
@@ -253,7 +253,7 @@ class _Filler:
 
     def plot(self, slot: Plot) -> PlotData:
         """The numbers of a plot, from the last frame."""
-        video = self.video
+        video, size = self.video, self.video.tracks.pixel_size_nm
         if not slot.kind:
             return PlotData(slot, problem="it was not understood")
         series = []
@@ -267,22 +267,15 @@ class _Filler:
             if any(values is None for values in columns):
                 return PlotData(slot, problem=f"the {slot.prop} was not measured")
             scaled = [
-                values * self._scale(prop)[0]
+                values * scale_of(prop, size)[0]
                 for values, prop in zip(columns, (slot.prop, slot.against), strict=False)
                 if values is not None
             ]
             against = scaled[1] if slot.against else None
             name = f"{question.phrase} in {video.frames.named(video.frames.last)}"
             series.append(Series(number, name, scaled[0], against))
-        against_unit = self._scale(slot.against)[1] if slot.against else ""
-        return PlotData(slot, tuple(series), self._scale(slot.prop)[1], against_unit)
-
-    def _scale(self, prop: str) -> tuple[float, str]:
-        dimension, size = terms.PROPERTIES[prop].dimension, self.video.tracks.pixel_size_nm
-        if dimension == "none":
-            return 1.0, ""
-        power = 2 if dimension == "area" else 1
-        return (1.0 if size is None else size**power), ("px" if size is None else "nm") + "2" * (power == 2)
+        against_unit = scale_of(slot.against, size)[1] if slot.against else ""
+        return PlotData(slot, tuple(series), scale_of(slot.prop, size)[1], against_unit)
 
 
 def _plot_words(data: PlotData, vocabulary: Vocabulary) -> str:
