@@ -81,8 +81,11 @@ class Programs:
         """
         key = f"program/{secrets.token_urlsafe(16)}"
         session = self.sessions.get(key)
-        self._keys = {t: k for t, k in self._keys.items() if self.sessions.by_token(t, touch=False) is not None}
         self._keys[session.token] = key
+        # in place: another thread may open a session meanwhile, which a rebuilt dictionary would lose
+        for token in list(self._keys):
+            if self.sessions.by_token(token, touch=False) is None:
+                self._keys.pop(token, None)
         return {
             "session": session.token,
             "upload": f"/lisa/upload/{session.token}",

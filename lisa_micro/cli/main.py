@@ -82,7 +82,9 @@ def run_command_line(arguments: list[str] | None = None) -> int:
     Args:
         arguments: None: those of the process.
     """
-    return run(lambda: app(args=arguments, prog_name="lisa-micro", standalone_mode=False))
+    given = sys.argv[1:] if arguments is None else arguments
+    # the context keeps the arguments, for commands that note how to repeat them
+    return run(lambda: app(args=given, prog_name="lisa-micro", standalone_mode=False, obj=tuple(given)))
 
 
 def main(arguments: list[str] | None = None) -> None:

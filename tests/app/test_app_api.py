@@ -244,6 +244,25 @@ def test_sessions_of_programs_are_not_those_of_pages():
     sessions.close()
 
 
+def test_a_session_opened_while_another_opens_is_kept(monkeypatch):
+    sessions, queue = Sessions(), JobQueue()
+    programs = Programs(sessions, queue)
+    programs.open()
+    look, meanwhile = sessions.by_token, []
+
+    def look_slowly(token, touch=True):
+        if not touch and not meanwhile:
+            meanwhile.append("")
+            meanwhile[0] = programs.open()["session"]
+        return look(token, touch)
+
+    monkeypatch.setattr(sessions, "by_token", look_slowly)
+    own = programs.open()["session"]
+    assert [programs.session(token).token for token in (own, *meanwhile)] == [own, *meanwhile]
+    queue.close()
+    sessions.close()
+
+
 def test_tables_are_plain_numbers():
     import pandas as pd
 

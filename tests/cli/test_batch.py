@@ -26,7 +26,8 @@ def test_a_folder_gives_tables_and_a_summary(images, tmp_path, capsys):
     assert "4 images with" in shown and "wrote" in shown and "films-batch" in shown
     record = json.loads((tmp_path / "films-batch" / "run.json").read_text())
     assert [one["words"] for one in record["requests"]] == ["all particles", "nothing"]
-    assert record["command"].startswith("lisa-micro ")
+    asked = "films 'all particles' --engine serial --no-report --also nothing"
+    assert record["command"] == f"lisa-micro batch {asked}"
     error = failed(capsys, "batch", "films", "all particles", "--engine", "serial", "--no-report")
     assert "--resume" in error
 

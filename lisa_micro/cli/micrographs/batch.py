@@ -91,6 +91,7 @@ def batch(
     machine: MachineOptions,
     running: RunOptions,
     model: ModelOptions,
+    context: typer.Context,
     sources: Annotated[
         list[str] | None,
         typer.Argument(
@@ -125,7 +126,7 @@ def batch(
                 assistant=PresetSource(_absolute(model.preset), model.device, model.precision, projectors),
                 options=options,
                 callbacks=callbacks,
-                command=shlex.join(["lisa-micro", *sys.argv[1:]]),
+                command=shlex.join(["lisa-micro", *(context.obj or ())]),
             )
     except KeyboardInterrupt:
         note(f"What was done stays in {out}; continue with --resume.")

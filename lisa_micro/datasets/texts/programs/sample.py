@@ -4,12 +4,13 @@ and turns requests of version 1 into it."""
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
 from lisa_micro.datasets.texts import noise
-from lisa_micro.datasets.texts.programs import generator
+from lisa_micro.datasets.texts.programs import generator, variation
 from lisa_micro.datasets.texts.programs.frames import nouns
 from lisa_micro.datasets.texts.programs.written import FILES, PICTURES, Conversation, Exchange, halves, read_line
 from lisa_micro.datasets.texts.replies import Turn
@@ -20,8 +21,12 @@ from lisa_micro.language.program import Program, Refusal, parse_program, render_
 from lisa_micro.language.program.syntax import Flag, Target, Words
 from lisa_micro.language.words import ABSENT
 
-WRITTEN_SHARE = 0.5
+WRITTEN_SHARE = 0.65
 """How often a request is one that was written by hand."""
+OTHER_NOUNS = 0.4
+"""How often the nouns of a written conversation are replaced, in its words and its programs alike."""
+JOINED, AFRESH = 0.12, 0.15
+"""How often a written request is joined with another, or comes after other requests."""
 OTHER_NUMBERS = 0.5
 """How often the numbers of a written conversation are replaced, in its words and its programs alike."""
 _ABSENCE = re.compile(r"There (?:is|are) no (.+?) in this micrograph\.")
@@ -36,14 +41,16 @@ def sample(voice: Voice) -> list[Exchange]:
     train, held = halves(FILES)
     if voice.split == "held_out":
         voice.novel.append("composed")
-    return careless(voice, voice.choose(held if voice.split == "held_out" else train))
+    return typed(voice, varied(voice, held if voice.split == "held_out" else train))
 
 
 def sample_about(voice: Voice, picture: str) -> list[Exchange] | None:
     """A request whose meaning a kind of picture decides (``"polycrystal"``); None where there is none for that kind."""
     train, held = halves((PICTURES,))
     fits = [c for c in (held if voice.split == "held_out" else train) if c.picture in (picture, "any")]
-    return careless(voice, voice.choose(fits)) if any(c.picture == picture for c in fits) else None
+    if not any(c.picture == picture for c in fits):
+        return None
+    return typed(voice, with_other_numbers(voice, voice.choose(fits)))
 
 
 def picture_kinds() -> tuple[str, ...]:
@@ -51,10 +58,26 @@ def picture_kinds() -> tuple[str, ...]:
     return tuple(sorted({c.picture for half in halves((PICTURES,)) for c in half} - {"any"}))
 
 
-def careless(voice: Voice, conversation: Conversation) -> list[Exchange]:
-    """A written conversation, maybe with other numbers, as somebody might type it."""
-    if voice.chance(OTHER_NUMBERS):
-        conversation = renumbered(voice, conversation)
+def varied(voice: Voice, conversations: Sequence[Conversation]) -> Conversation:
+    """One of some written conversations, maybe with other numbers or nouns, beside another request, or after one."""
+    conversation = with_other_numbers(voice, voice.choose(conversations))
+    if voice.chance(OTHER_NOUNS):
+        conversation = variation.other_nouns(voice, conversation)
+    kind = voice.weighted({"alone": 1 - JOINED - AFRESH, "joined": JOINED, "afresh": AFRESH})
+    if kind == "joined":
+        return variation.joined(voice, conversation, with_other_numbers(voice, voice.choose(conversations)))
+    if kind == "afresh":
+        return variation.afresh(voice, voice.choose(conversations), conversation)
+    return conversation
+
+
+def with_other_numbers(voice: Voice, conversation: Conversation) -> Conversation:
+    """A written conversation, half of the time with other numbers."""
+    return renumbered(voice, conversation) if voice.chance(OTHER_NUMBERS) else conversation
+
+
+def typed(voice: Voice, conversation: Conversation) -> list[Exchange]:
+    """A conversation as somebody might type it."""
     out = []
     for exchange in conversation.exchanges:
         unknown = " ".join(r.subject for r in exchange.program.refusals if r.kind == "unknown")
@@ -117,11 +140,12 @@ def as_program(reply: str, own: tuple[Concept, ...] = ()) -> Program:
 
 def conflicts(turn: Turn) -> bool:
     """Whether a turn of version 1 says something else in version 2: precipitates, fibres and so on are concepts now,
-    "with a neck" is a relation to necks, and there are plots and percentages. What "grains" and "holes" are, the
-    picture decides; those that version 1 speaks about show particles, so that these words stay."""
+    "with a neck" is a relation to necks, there are plots and percentages, and what cannot be done has a topic. What
+    "grains" and "holes" are, the picture decides; those that version 1 speaks about show particles, so that these words
+    stay."""
     words, program = turn.user.lower(), as_program(turn.reply)
     unknown = " ".join(refusal.subject.lower() for refusal in program.refusals)
-    if any(noun in words for noun in _precipitates()) or set(unknown.split()) & generator.known_words():
+    if any(noun in words for noun in _precipitates()) or set(map(_stem, unknown.split())) & _known_stems():
         return True
     flags = [
         part.name
@@ -132,7 +156,18 @@ def conflicts(turn: Turn) -> bool:
     ]
     said_by_necks = any(name in ("in contact", "isolated") for name in flags) and ("neck" in words or "bridge" in words)
     plotted = re.search(r"\b(histogram|plot|graph|chart|percent|percentage|per cent)\b", words) is not None
-    return said_by_necks or plotted
+    return said_by_necks or plotted or any(refusal.kind == "cannot" for refusal in program.refusals)
+
+
+def _stem(word: str) -> str:
+    """A word in British spelling, in the singular, without what says its scale."""
+    stem = re.sub(r"^(?:carbon )?(?:nano|micro)", "", word.replace("fiber", "fibre")).removesuffix("s")
+    return stem or word
+
+
+@cache
+def _known_stems() -> frozenset[str]:
+    return frozenset(map(_stem, generator.known_words())) | {"fracture", "fibril"}
 
 
 @cache
