@@ -22,7 +22,7 @@ from lisa_micro.language.program import Program, render_program
 
 FILES = (
     "basics", "ranks", "exclusion", "union", "compare", "places", "sets", "sides", "nested", "values", "plots",
-    "wishes", "concepts", "field",
+    "wishes", "concepts", "field", "nouns", "orders", "declined",
     "unknown", "cannot", "followups", "talks",
 )  # fmt: skip
 """Files of requests that need no picture."""
