@@ -31,7 +31,9 @@ _EXCHANGEABLE = frozenset({
     "new concept", "several targets", "ratio", "difference", "plot of sets", "flag",
 })  # fmt: skip
 """Constructs that every concept of :data:`ROUND` has."""
-_ALONE = re.compile(r"\b(only|just|nothing|alone|else|both|either|instead|rest|others?|those|these|them|their|it|its|former|latter)\b")
+_ALONE = re.compile(
+    r"\b(only|just|nothing|alone|else|both|either|instead|rest|others?|those|these|them|their|it|its|former|latter)\b"
+)
 """Words of a request that needs to stand alone."""
 _JOINS = (
     "{a}, and {b}", "{a} and {b}", "{a}; {b}", "{a}. {b}", "{a}; also {b}", "{a}, also {b}", "{a}. Then {b}", "{a}, then {b}",
@@ -137,7 +139,10 @@ def other_nouns(voice: Voice, conversation: Conversation) -> Conversation:
     exchanges = conversation.exchanges
     named = set().union(*(named_concepts(exchange.user) for exchange in exchanges))
     used = {
-        node.concept for e in exchanges for node in _nodes(e.program) if isinstance(node, Target | Named) and node.concept
+        node.concept
+        for e in exchanges
+        for node in _nodes(e.program)
+        if isinstance(node, Target | Named) and node.concept
     }
     shared = sorted(named & used)
     if not shared or conversation.picture:
