@@ -1,8 +1,8 @@
-"""Variations of written conversations, words and program at once: other nouns, two requests in one, a fresh request after
-others.
+"""Variations of written conversations, words and program at once: other nouns, two requests in one, a fresh request
+after others.
 
-A written line says one thing about one concept. What it says mostly holds for another concept too, beside another request,
-or after one; a model that sees that learns which words decide.
+A written line says one thing about one concept. What it says mostly holds for another concept too, beside another
+request, or after one; a model that sees that learns which words decide.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ _EXCHANGEABLE = frozenset({
 })  # fmt: skip
 """Constructs that every concept of :data:`ROUND` has."""
 _ALONE = re.compile(
-    r"\b(only|just|nothing|alone|else|both|either|instead|rest|others?|those|these|them|their|it|its|former|latter)\b"
+    r"\b(only|just|nothing|alone|else|both|either|instead|rest|others?|those|these|them|their|it|its|former|latter)"
+    r"\b"
 )
 """Words of a request that needs to stand alone."""
 _JOINS = (
-    "{a}, and {b}", "{a} and {b}", "{a}; {b}", "{a}. {b}", "{a}; also {b}", "{a}, also {b}", "{a}. Then {b}", "{a}, then {b}",
-    "{a}. In addition {b}", "{a} - and {b}", "first {a}, second {b}", "{a} + {b}", "two things: {a}; {b}",
+    "{a}, and {b}", "{a} and {b}", "{a}; {b}", "{a}. {b}", "{a}; also {b}", "{a}, also {b}", "{a}. Then {b}",
+    "{a}, then {b}", "{a}. In addition {b}", "{a} - and {b}", "first {a}, second {b}", "{a} + {b}", "two things: {a}; {b}",
 )  # fmt: skip
 _OPENERS = (
     "now ", "ok, ", "next: ", "next ", "new question: ", "something else: ", "and now ", "then ", "thanks. ", "good. ",
@@ -134,7 +135,8 @@ def behind(program: Program, count: int) -> Program:
 def other_nouns(voice: Voice, conversation: Conversation) -> Conversation:
     """A conversation about another concept, or with another name of its own, where that changes nothing else.
 
-    A picture that decides the meaning, a noun that no list has and measures that only one concept has leave it as it is.
+    It stays as it is where a picture decides its meaning, where no list has its noun, and where only its own concept has
+    what is measured.
     """
     exchanges = conversation.exchanges
     named = set().union(*(named_concepts(exchange.user) for exchange in exchanges))

@@ -23,7 +23,7 @@ from lisa_micro.language.program import Program, render_program
 FILES = (
     "basics", "ranks", "exclusion", "union", "compare", "places", "sets", "sides", "nested", "values", "plots",
     "wishes", "concepts", "field", "nouns", "orders", "declined", "sintering", "terse", "questions",
-    "indirect",
+    "indirect", "metals", "relations",
     "unknown", "cannot", "followups", "talks", "fresh",
 )  # fmt: skip
 """Files of requests that need no picture."""
