@@ -38,7 +38,8 @@ _ALONE = re.compile(
 """Words of a request that needs to stand alone."""
 _JOINS = (
     "{a}, and {b}", "{a} and {b}", "{a}; {b}", "{a}. {b}", "{a}; also {b}", "{a}, also {b}", "{a}. Then {b}",
-    "{a}, then {b}", "{a}. In addition {b}", "{a} - and {b}", "first {a}, second {b}", "{a} + {b}", "two things: {a}; {b}",
+    "{a}, then {b}", "{a}. In addition {b}", "{a} - and {b}", "first {a}, second {b}", "{a} + {b}",
+    "two things: {a}; {b}",
 )  # fmt: skip
 _OPENERS = (
     "now ", "ok, ", "next: ", "next ", "new question: ", "something else: ", "and now ", "then ", "thanks. ", "good. ",
@@ -135,8 +136,8 @@ def behind(program: Program, count: int) -> Program:
 def other_nouns(voice: Voice, conversation: Conversation) -> Conversation:
     """A conversation about another concept, or with another name of its own, where that changes nothing else.
 
-    It stays as it is where a picture decides its meaning, where no list has its noun, and where only its own concept has
-    what is measured.
+    It stays as it is where a picture decides its meaning, where no list has its noun, and where only its own concept
+    has what is measured.
     """
     exchanges = conversation.exchanges
     named = set().union(*(named_concepts(exchange.user) for exchange in exchanges))
