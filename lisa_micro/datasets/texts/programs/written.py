@@ -23,8 +23,8 @@ from lisa_micro.language.program import Program, render_program
 FILES = (
     "basics", "ranks", "exclusion", "union", "compare", "places", "sets", "sides", "nested", "values", "plots",
     "wishes", "concepts", "field", "nouns", "orders", "declined", "sintering", "terse", "questions",
-    "indirect", "metals", "relations",
-    "unknown", "cannot", "followups", "talks", "fresh",
+    "indirect", "metals", "relations", "devices", "outside",
+    "unknown", "cannot", "followups", "talks", "fresh", "dialogues",
 )  # fmt: skip
 """Files of requests that need no picture."""
 PICTURES = "pictures"
