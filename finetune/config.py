@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lisa_micro.types import InputError
 from lisa_micro_finetune.adapt.settings import AdaptStage
+from lisa_micro_finetune.cluster.settings import ClusterSettings
 from lisa_micro_finetune.concepts.run import ConceptStage
 from lisa_micro_finetune.schedule import Schedule
 
@@ -177,6 +178,8 @@ STAGES = {
     "tracking": TrackingStage,
     "adapt": AdaptStage,
 }
+CLUSTER = "submitit"
+"""Block of a configuration that says how its run becomes a job; any stage may have it."""
 TrainingStage = VisionStage | ClipStage | LanguageStage | ProgramStage
 """Stages that train on real images and simulated scenes."""
 Stage = VisionStage | ConceptStage | ClipStage | LanguageStage | ProgramStage | TrackingStage | AdaptStage
@@ -206,16 +209,11 @@ def override(data: dict[str, Any], setting: str) -> None:
         raise InputError(f"--set {setting}: the value is not valid YAML.") from error
 
 
-def load_config(path: Path, settings: Sequence[str] = ()) -> Stage:
-    """Read and validate a YAML configuration.
-
-    Args:
-        path: the file.
-        settings: ``KEY=VALUE`` each; they replace what the file says. See :func:`override`.
+def read_config(path: Path, settings: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a YAML configuration and apply settings, without validation.
 
     Raises:
-        InputError: a missing file, invalid YAML, an unknown key or stage, or a value out of range; every problem is
-            listed.
+        InputError: a missing file, invalid YAML, or an unknown stage.
     """
     if not path.is_file():
         raise InputError(f"There is no configuration {path}.")
@@ -228,8 +226,41 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> Stage:
     stage = data.get("stage") if isinstance(data, dict) else None
     if stage not in STAGES:
         raise InputError(f"{path}: unknown stage {stage!r}; choose {', '.join(STAGES)}.")
+    return data
+
+
+def load_config(path: Path, settings: Sequence[str] = ()) -> Stage:
+    """Read and validate a YAML configuration.
+
+    Args:
+        path: the file. Its block ``submitit`` is left to :func:`load_cluster`.
+        settings: ``KEY=VALUE`` each; they replace what the file says. See :func:`override`.
+
+    Raises:
+        InputError: a missing file, invalid YAML, an unknown key or stage, or a value out of range; every problem is
+            listed.
+    """
+    data = read_config(path, settings)
+    data.pop(CLUSTER, None)
     try:
-        return STAGES[stage](**data)
+        return STAGES[data["stage"]](**data)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise InputError(f"{path}: " + "; ".join(lines) + ".") from error
+        raise InputError(_problems(path, error)) from error
+
+
+def load_cluster(path: Path, settings: Sequence[str] = ()) -> ClusterSettings:
+    """Read and validate the block ``submitit`` of a configuration; without one, the defaults.
+
+    Raises:
+        InputError: as :func:`load_config`.
+    """
+    block = read_config(path, settings).get(CLUSTER) or {}
+    try:
+        return ClusterSettings.model_validate(block)
+    except ValidationError as error:
+        raise InputError(_problems(path, error, (CLUSTER,))) from error
+
+
+def _problems(path: Path, error: ValidationError, block: tuple[str, ...] = ()) -> str:
+    lines = [f"{'.'.join(map(str, (*block, *e['loc'])))}: {e['msg']}" for e in error.errors()]
+    return f"{path}: " + "; ".join(lines) + "."

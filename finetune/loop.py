@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from lisa_micro_finetune.checkpoints import BEST, LAST, copy_into, gather_tensor, read_checkpoint, save_checkpoint
+from lisa_micro_finetune.interruption import INTERRUPTION
 from lisa_micro_finetune.processes import OneProcess, Processes
 from lisa_micro_finetune.schedule import Schedule
 
@@ -266,11 +267,15 @@ class Trainer:
             )
             if validated:
                 self.validate()
-            # all processes must decide the same, by the clock of the main one
-            due = self.processes.broadcast(time.monotonic() - saved > schedule.save_every)
-            if validated or due or done == schedule.steps or self.state.stopped:
+            # all processes must decide the same, by the clock and the signals of the main one
+            waited = time.monotonic() - saved > schedule.save_every
+            due, interrupted = self.processes.broadcast((waited, INTERRUPTION.pending))
+            if validated or due or interrupted or done == schedule.steps or self.state.stopped:
                 self.save()
                 saved = time.monotonic()
+            if interrupted:
+                self.log(f"interrupted after step {done}; the checkpoint is written")
+                INTERRUPTION.deliver()
             if self.state.stopped:
                 break
         return self.best_values()

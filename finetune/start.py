@@ -30,6 +30,20 @@ def find_config(config: Path) -> Path:
     raise InputError(f"There is no configuration {config}; give a YAML file, or a shipped name: {', '.join(shipped)}.")
 
 
+def run_folder(config: Path, out: Path | None = None) -> Path:
+    """Return the folder of a run, after creating it: ``out``, or ``runs/NAME`` after the configuration's name.
+
+    Raises:
+        InputError: it cannot be created.
+    """
+    folder = out or Path("runs") / config.stem
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    return folder
+
+
 def start(
     config: Path,
     out: Path | None = None,
@@ -64,11 +78,7 @@ def start(
     if threads:
         torch.set_num_threads(threads)
     keep_memory(256)
-    folder = out or Path("runs") / config.stem
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    folder = run_folder(config, out)
     try:
         from lisa_micro_finetune.run import run_stage
 
