@@ -32,6 +32,7 @@ _PUBLIC = {
     "read_exemplar": "lisa_micro.exemplar",
     "read_labels": "lisa_micro.io",
     "read_micrograph": "lisa_micro.io",
+    "read_stack": "lisa_micro.io.lazy",
     "read_video": "lisa_micro.io",
     "save_answer": "lisa_micro.results",
     "to_unit_range": "lisa_micro.io",

@@ -47,7 +47,7 @@ def list_images(folder: str | Path) -> list[str]:
 
 
 def _images(folder: Path, depth: int) -> Iterator[str]:
-    attributes = _attributes(folder)
+    attributes = attributes_of(folder)
     if "multiscales" in attributes:
         yield str(folder)
         return
@@ -67,7 +67,7 @@ def _images(folder: Path, depth: int) -> Iterator[str]:
             yield from _images(inner, depth + 1)
 
 
-def _attributes(folder: Path) -> dict[str, Any]:
+def attributes_of(folder: Path) -> dict[str, Any]:
     """Attributes of a group: those under ``ome`` in version 0.5."""
     for name in METADATA:
         path = folder / name
@@ -88,7 +88,7 @@ def count_planes(folder: str | Path) -> int:
     Raises:
         InputError: it is no image.
     """
-    path, axes, _ = _finest(Path(folder))
+    path, axes, _ = finest(Path(folder))
     shape = _shape(path)
     return int(np.prod([side for name, side in zip(axes, shape, strict=False) if name not in "xy"], dtype=int))
 
@@ -104,10 +104,10 @@ def _shape(path: Path) -> list[int]:
     raise InputError(f"{path} is no Zarr array.")
 
 
-def _finest(folder: Path) -> tuple[Path, list[str], list[tuple[float, str] | None]]:
+def finest(folder: Path) -> tuple[Path, list[str], list[tuple[float, str] | None]]:
     """Path of the finest array, names of its axes, and (step, unit) of each axis."""
     try:
-        scales = _attributes(folder)["multiscales"][0]
+        scales = attributes_of(folder)["multiscales"][0]
         data = scales["datasets"][0]
         axes = scales.get("axes") or list("tczyx")
         names = [str(axis["name"] if isinstance(axis, dict) else axis) for axis in axes]
@@ -139,7 +139,7 @@ def read_image(folder: Path, page: int) -> Micrograph:
     images = list_images(folder)
     if len(images) > 1:
         raise InputError(f"{folder} holds {len(images)} images; give the path of one of them, such as {images[0]}.")
-    path, axes, steps = _finest(Path(images[0]))
+    path, axes, steps = finest(Path(images[0]))
     count = count_planes(images[0])
     index = check_page(page, count, folder.name)
     try:
@@ -164,7 +164,7 @@ def read_image(folder: Path, page: int) -> Micrograph:
     if axes.index("x") < axes.index("y"):
         plane = plane.T
     pixels, notes = to_plane(plane, folder.name)
-    size = _pixel_size(steps[axes.index("x")], steps[axes.index("y")])
+    size = pixel_size_of(steps[axes.index("x")], steps[axes.index("y")])
     if count > 1:
         notes.append(f"The image has {count} planes; plane {index} is used.")
     return Micrograph(
@@ -177,7 +177,8 @@ def read_image(folder: Path, page: int) -> Micrograph:
     )
 
 
-def _pixel_size(x: tuple[float, str] | None, y: tuple[float, str] | None) -> PixelSize:
+def pixel_size_of(x: tuple[float, str] | None, y: tuple[float, str] | None) -> PixelSize:
+    """Pixel size from the (step, unit) of the axes x and y."""
     if x is None or y is None:
         return PixelSize(None)
     return combine(to_nm(*x), to_nm(*y), "ome")

@@ -113,7 +113,7 @@ def read_rosettasciio(path: Path, page: int) -> Micrograph:
             f"{name} is damaged or cut short ({text[0][:160] if text else type(error).__name__})."
         ) from error
     plane, notes = to_plane(array, name)
-    size = _axes_size(signal["axes"])
+    size = axes_size(signal["axes"])
     if count > 1:
         notes.append(f"The file has {count} frames; frame {index} is used.")
     general = signal.get("metadata", {}).get("General", {})
@@ -122,7 +122,7 @@ def read_rosettasciio(path: Path, page: int) -> Micrograph:
         pixel_size_nm=size.nm,
         source=str(path),
         pixel_size_origin=size.origin,
-        modality=_modality(signal.get("metadata", {})),
+        modality=modality_of_signal(signal.get("metadata", {})),
         notes=(*notes, *size.notes),
         metadata={"format": path.suffix[1:].upper(), "pages": count, "title": general.get("title", "")},
     )
@@ -175,7 +175,8 @@ def read_frame(signal: dict[str, Any], page: int, name: str) -> tuple[np.ndarray
     return np.asarray(data[tuple(selection)]), index, count
 
 
-def _axes_size(axes: list[dict[str, Any]]) -> PixelSize:
+def axes_size(axes: list[dict[str, Any]]) -> PixelSize:
+    """Pixel size from the axes of a signal that holds an image."""
     roles = image_axes(axes)
     assert roles is not None
     y, x = axes[roles[0]], axes[roles[1]]
@@ -189,7 +190,8 @@ def _axes_size(axes: list[dict[str, Any]]) -> PixelSize:
     return size
 
 
-def _modality(metadata: dict[str, Any]) -> str | None:
+def modality_of_signal(metadata: dict[str, Any]) -> str | None:
+    """Imaging mode, as far as the metadata of a signal tells."""
     tem = metadata.get("Acquisition_instrument", {}).get("TEM", {})
     if metadata.get("Acquisition_instrument", {}).get("SEM"):
         return "SEM"
