@@ -85,11 +85,12 @@ class Micrograph:
         pixel_size_nm: edge length of a pixel in nanometres, or ``None`` if unknown.
         source: path of the file, or a description.
         pixel_size_origin: source of the pixel size: ``"user"``, ``"imagej"``, ``"ome"``, ``"fei"``, ``"zeiss"``,
-            ``"side-car file"``, ``"scale bar"``, ``"tiff resolution"``, ``"mrc"``, ``"rosettasciio"``, ``"axes"``,
-            ``"simulator"`` or ``"none"``.
+            ``"tescan"``, ``"jeol"``, ``"olympus"``, ``"tvips"``, ``"gatan"``, ``"side-car file"``,
+            ``"scale bar"``, ``"tiff resolution"``, ``"mrc"``, ``"rosettasciio"``, ``"axes"``, ``"simulator"`` or
+            ``"none"``.
         modality: ``"BF-TEM"``, ``"HAADF-STEM"``, ``"SEM"`` or ``None``.
         notes: what the reader changed or ignored, one sentence each.
-        metadata: further metadata of the file.
+        metadata: further metadata of the file; ``"stage_tilt_deg"`` is the tilt of the stage, where it is stated.
         field: the part of the picture that shows the specimen, XYXY px; ``None``: all of it. A data bar lies outside.
         covers: boxes with letters inside the field, XYXY px, which hide the specimen.
         scale_bar: the scale bar that was read from the picture; ``None``: there is none, or it could not be read.

@@ -1,19 +1,18 @@
 """Pixel size of a TIFF file, whichever microscope or program wrote it.
- Each finder knows one convention and returns the edge length of a pixel in x and y with its unit, or ``None``. They are
-tried from the most to the least reliable: tags of the microscope, OME and ImageJ, and finally the plain resolution
-tags, which usually are a print setting.
+
+The readers of :mod:`lisa_micro.io.tags` each know one convention. They are tried from the most to the least reliable:
+tags of the microscope, OME and ImageJ, and finally the plain resolution tags, which usually are a print setting.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING
 
+from lisa_micro.io.tags import CODES, FINDERS, Edge, Stated
+from lisa_micro.io.tags.stated import lost_tags, rational
 from lisa_micro.io.units import format_length, to_nm, unit_in_nm
 
 if TYPE_CHECKING:
@@ -28,7 +27,11 @@ SCANNER_DPI = (3200.0, 4000.0, 4800.0, 5400.0, 6400.0, 9600.0, 12800.0)
 ANISOTROPY = 0.01
 """Relative difference of the sides of a pixel above which a note is given."""
 
-DM_UNIT_X, DM_UNIT_Y, DM_SCALE_X, DM_SCALE_Y = 65003, 65004, 65009, 65010
+BELIEVABLE_NM = (1e-4, 1e7)
+"""Pixel sizes that metadata can state, 0.1 pm to 1 cm; any other is a broken number."""
+
+TILTED_DEG = 10.0
+"""Tilt of a scanned specimen from which a note says that lengths are foreshortened: by 1.5 % at this one."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,21 @@ class PixelSize:
     nm: float | None
     origin: str = "none"
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TagFacts:
+    """What all tags of a page state together.
+
+    Attributes:
+        size: the pixel size.
+        modality: as in :class:`~lisa_micro.types.Micrograph`, or ``None``.
+        tilt_deg: tilt of the stage in degrees, or ``None``.
+    """
+
+    size: PixelSize
+    modality: str | None = None
+    tilt_deg: float | None = None
 
 
 def combine(x_nm: float | None, y_nm: float | None, origin: str) -> PixelSize:
@@ -66,158 +84,67 @@ def combine(x_nm: float | None, y_nm: float | None, origin: str) -> PixelSize:
     return PixelSize(mean, origin, (note,))
 
 
-Edge = tuple[Any, Any, str]  # x, y, unit
+def believed(size: PixelSize) -> PixelSize:
+    """The pixel size, or none with a note if no microscope can have it."""
+    low, high = BELIEVABLE_NM
+    if size.nm is None or low <= size.nm <= high:
+        return size
+    note = f"Ignored the pixel size of {size.nm:.3g} nm ({size.origin}): no micrograph can have it."
+    return PixelSize(None, "none", (note,))
 
 
-def _rational(page: TiffPage, code: int) -> float | None:
-    """A resolution tag (pixels per unit, as a fraction) as the edge length of a pixel in that unit."""
-    tag = page.tags.get(code)
-    if tag is None:
-        return None
-    try:
-        numerator, denominator = tag.value
-        return float(denominator) / float(numerator)
-    except (TypeError, ValueError, ZeroDivisionError):
-        return None
-
-
-def _fei(tif: TiffFile, page: TiffPage) -> Edge | None:
-    """FEI / Thermo Fisher (SFEG, HELIOS): metres, in [Scan] or the section of the beam.
-
-    Older software writes only the width of the field.
-    """
-    metadata = tif.fei_metadata
-    if not metadata:
-        return None
-    for section in ("Scan", "EScan", "IScan"):
-        values = metadata.get(section) or {}
-        if to_nm(values.get("PixelWidth"), "m") is not None:
-            return values["PixelWidth"], values.get("PixelHeight"), "m"
-    for section, key in (
-        ("Scan", "HorFieldsize"),
-        ("EScan", "HorFieldsize"),
-        ("EBeam", "HFW"),
-        ("IBeam", "HFW"),
-    ):
-        field = to_nm((metadata.get(section) or {}).get(key), "m")
-        raster = (metadata.get("Image") or {}).get("ResolutionX") or page.imagewidth
-        if field is not None and isinstance(raster, int | float) and raster > 0:
-            return field / raster, None, "nm"
-    return None
-
-
-def _zeiss(tif: TiffFile, page: TiffPage) -> Edge | None:
-    """Zeiss SmartSEM (CZ_SEM): a name with value and unit.
-
-    Its older form has only an unnamed list at the head, whose fourth number is the pixel size in metres for a width of
-    1024 pixels.
-    """
-    metadata = tif.sem_metadata
-    if not metadata:
-        return None
-    for key in ("ap_image_pixel_size", "ap_pixel_size"):
-        entry = metadata.get(key)
-        if not isinstance(entry, tuple) or len(entry) < 2:
+def read_tags(tif: TiffFile, page: TiffPage) -> TagFacts:
+    """What the tags of ``page`` of an open TIFF file state; never raises because of metadata."""
+    size, modality, tilt, final = PixelSize(None), None, None, False
+    notes: list[str] = []
+    for origin, finder in FINDERS:
+        stated: Stated | None = None
+        # metadata is often partly broken; another convention may still give the pixel size
+        with contextlib.suppress(Exception):
+            stated = finder(tif, page)
+        if stated is None:
             continue
-        fields: list[Any] = [*entry, ""]
-        value, unit = fields[1], fields[2]
-        if isinstance(value, str):  # the reader did not separate the number from its unit
-            match = re.match(r"\s*([-+.\deE]+)\s*(\S*)", value)
-            if match is None:
-                continue
-            value, unit = match[1], match[2]
-        unit = str(unit)
-        # SmartSEM writes the micro sign in the code page of the microscope's computer; if it cannot be decoded, it
-        # becomes one odd character before the m, unlike any other unit of length
-        if re.fullmatch(r"[^\x21-\x3e\x40-\x7e]m|\?m", unit) and unit_in_nm(unit) is None:
-            unit = "um"
-        if to_nm(value, unit) is not None:
-            return value, value, unit
-    head: tuple[Any, ...] = tuple(metadata.get("") or ())
-    if len(head) > 3 and to_nm(head[3], "m") is not None:
-        edge = head[3] * 1024 / page.imagewidth
-        return edge, edge, "m"
-    return None
-
-
-def _tvips(tif: TiffFile, page: TiffPage) -> Edge | None:
-    """TVIPS EMMENU: nanometres."""
-    metadata = tif.tvips_metadata
-    return (metadata["PixelSizeX"], metadata.get("PixelSizeY"), "nm") if metadata and "PixelSizeX" in metadata else None
-
-
-def _olympus(tif: TiffFile, page: TiffPage) -> Edge | None:
-    """Olympus SIS (iTEM): metres."""
-    metadata = tif.sis_metadata
-    return (metadata["pixelsizex"], metadata.get("pixelsizey"), "m") if metadata and "pixelsizex" in metadata else None
-
-
-def _gatan(tif: TiffFile, page: TiffPage) -> Edge | None:
-    """Gatan DigitalMicrograph's own tags in an exported TIFF; the resolution tags of such files say 72 dpi."""
-    unit, scale = page.tags.valueof(DM_UNIT_X), page.tags.valueof(DM_SCALE_X)
-    if unit is None or scale is None:
-        return None
-    return scale, page.tags.valueof(DM_SCALE_Y), str(unit)
-
-
-def _ome(tif: TiffFile, page: TiffPage) -> Edge | None:
-    """OME-XML: PhysicalSizeX with its unit, micrometres by default."""
-    text = tif.ome_metadata
-    if not text:
-        return None
-    for element in ElementTree.fromstring(text).iter():
-        if element.tag.rsplit("}", 1)[-1] == "Pixels":
-            x, y = element.get("PhysicalSizeX"), element.get("PhysicalSizeY")
-            unit_x, unit_y = element.get("PhysicalSizeXUnit", "µm"), element.get("PhysicalSizeYUnit", "µm")
-            x_nm, y_nm = to_nm(x, unit_x), to_nm(y, unit_y)
-            return (x_nm, y_nm, "nm") if x_nm is not None or y_nm is not None else None
-    return None
-
-
-def _imagej(tif: TiffFile, page: TiffPage) -> Edge | None:
-    """ImageJ: unit in the description, pixels per unit in the resolution tags."""
-    metadata = tif.imagej_metadata
-    if not metadata:
-        return None
-    unit = str(metadata.get("unit", "")).strip()
-    edge_x, edge_y = _rational(page, 282), _rational(page, 283)
-    if not unit or edge_x is None:
-        return None
-    unit_y = metadata.get("yunit")
-    if unit_y and unit_in_nm(str(unit_y)) and edge_y is not None:
-        return to_nm(edge_x, unit), to_nm(edge_y, str(unit_y)), "nm"
-    return edge_x, edge_y, unit
-
-
-_FINDERS: tuple[tuple[str, Callable[[TiffFile, TiffPage], Edge | None]], ...] = (
-    ("fei", _fei),
-    ("zeiss", _zeiss),
-    ("tvips", _tvips),
-    ("olympus", _olympus),
-    ("gatan", _gatan),
-    ("ome", _ome),
-    ("imagej", _imagej),
-)
+        notes += stated.notes
+        final = final or stated.final
+        modality, tilt = modality or stated.modality, stated.tilt_deg if tilt is None else tilt
+        if stated.edge is not None and size.nm is None:
+            size, more = _sized(stated.edge, origin)
+            notes += more
+    with contextlib.suppress(Exception):
+        notes += [
+            f"The tag {code} of the microscope is cut short; it is not used." for code in lost_tags(tif, page, CODES)
+        ]
+    if size.nm is None and not final:
+        plain = plain_resolution(rational(page, 282), rational(page, 283), _resolution_unit(page))
+        size, notes = PixelSize(plain.nm, plain.origin), [*notes, *plain.notes]
+    notes += tilt_notes(modality, tilt) if not any("corrected the picture" in note for note in notes) else ()
+    return TagFacts(PixelSize(size.nm, size.origin, tuple(dict.fromkeys(notes))), modality, tilt)
 
 
 def tiff_pixel_size(tif: TiffFile, page: TiffPage) -> PixelSize:
     """Pixel size of ``page`` of an open TIFF file, with its origin; never raises because of metadata."""
-    notes: list[str] = []
-    for origin, finder in _FINDERS:
-        edge = None
-        # metadata is often partly broken; another convention may still give the pixel size
-        with contextlib.suppress(Exception):
-            edge = finder(tif, page)
-        if edge is None:
-            continue
-        x, y, unit = edge
-        size = combine(to_nm(x, unit), to_nm(y, unit), origin)
-        if size.nm is not None:
-            return PixelSize(size.nm, size.origin, (*notes, *size.notes))
-        if unit.strip().casefold() not in ("", "pixel", "pixels", "px", "none"):
-            notes.append(f"Ignored the file's pixel size in {unit!r}, which is not a unit of length.")
-    plain = plain_resolution(_rational(page, 282), _rational(page, 283), _resolution_unit(page))
-    return PixelSize(plain.nm, plain.origin, (*notes, *plain.notes))
+    return read_tags(tif, page).size
+
+
+def tilt_notes(modality: str | None, tilt_deg: float | None) -> tuple[str, ...]:
+    """The note about lengths on a tilted specimen in a scanning electron microscope; none where it lies flat."""
+    if modality != "SEM" or tilt_deg is None or not TILTED_DEG <= abs(tilt_deg) < 90:
+        return ()
+    short = math.cos(math.radians(tilt_deg))
+    return (
+        f"The stage was tilted by {tilt_deg:.3g}°: across the tilt axis, lengths on the stage's plane appear "
+        f"{short:.2f} times as long.",
+    )
+
+
+def _sized(edge: Edge, origin: str) -> tuple[PixelSize, list[str]]:
+    """The pixel size of an edge, and the notes about it."""
+    x, y, unit = edge
+    size = believed(combine(to_nm(x, unit), to_nm(y, unit), origin))
+    nameless = ("", "pixel", "pixels", "px", "none")
+    if unit_in_nm(unit) is None and unit.strip().casefold() not in nameless:
+        return size, [f"Ignored the file's pixel size in {unit!r}, which is not a unit of length."]
+    return PixelSize(size.nm, size.origin), list(size.notes)
 
 
 def _resolution_unit(page: TiffPage) -> str:

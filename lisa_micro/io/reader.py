@@ -14,9 +14,9 @@ from lisa_micro.io.formats.pictures import read_picture, readable
 from lisa_micro.io.formats.tiff import read_tiff
 from lisa_micro.io.formats.volumes import ROSETTASCIIO, is_mrc, read_mrc, read_rosettasciio
 from lisa_micro.io.memory import MicrographLike, micrograph_from_memory
-from lisa_micro.io.sidecar import sidecar_pixel_size
+from lisa_micro.io.sidecar import AGREEMENT, read_sidecar
 from lisa_micro.io.survey import EVERYTHING, NOTHING, WEAKER_ORIGINS, Looking, surveyed
-from lisa_micro.io.units import check_pixel_size
+from lisa_micro.io.units import check_pixel_size, format_length
 from lisa_micro.types import InputError, Micrograph
 
 TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -44,9 +44,9 @@ def read_micrograph(
     """Read one 2-D image.
 
     The format is recognised by the content of a file, not by its name. Supported: TIFF (8, 16, 32 bit, float, colour,
-    palette, stacks, with the tags of ImageJ, OME, FEI / Thermo Fisher, Zeiss, Gatan, TVIPS and Olympus), PNG, JPEG,
-    BMP, GIF, WebP, PGM and MRC; with the extra ``[formats]`` also DM3, DM4, EMD, SER, EMI and TVIPS, and with
-    ``[zarr]`` OME-Zarr.
+    palette, stacks, with the tags of ImageJ, OME, FEI / Thermo Fisher, Phenom, Zeiss, TESCAN, JEOL, Gatan, TVIPS and
+    Olympus), PNG, JPEG, BMP, GIF, WebP, PGM and MRC; with the extra ``[formats]`` also DM3, DM4, EMD, SER, EMI and
+    TVIPS, and with ``[zarr]`` OME-Zarr.
 
     Args:
         source: path of a file; array ``(H, W)`` or ``(H, W, 1 to 4)`` of any numeric type; HyperSpy signal, xarray
@@ -140,10 +140,21 @@ def _is_ome_zarr(path: Path) -> bool:
 
 
 def _with_sidecar(image: Micrograph, path: Path) -> Micrograph:
-    """The micrograph with the pixel size of its side-car file, where its own tags state none."""
+    """The micrograph with what its side-car file states and its own tags do not; a contradiction is told."""
+    facts = read_sidecar(path, image.shape[1])
+    if image.modality is None and facts.modality is not None:
+        image = replace(image, modality=facts.modality)
+    if facts.tilt_deg is not None and "stage_tilt_deg" not in image.metadata:
+        image = replace(image, metadata={**image.metadata, "stage_tilt_deg": facts.tilt_deg})
+    size = facts.size
     if image.pixel_size_nm is not None and image.pixel_size_origin not in WEAKER_ORIGINS:
-        return image
-    size = sidecar_pixel_size(path, image.shape[1])
+        if size.nm is None or abs(size.nm / image.pixel_size_nm - 1) <= AGREEMENT:
+            return image
+        note = (
+            f"The side-car file states {format_length(size.nm)} per pixel, but the pixel size "
+            f"({image.pixel_size_origin}) is {format_length(image.pixel_size_nm)}; the latter is used."
+        )
+        return replace(image, notes=(*image.notes, note))
     if size.nm is None:
         return replace(image, notes=(*image.notes, *size.notes)) if size.notes else image
     notes = tuple(note for note in image.notes if "print setting" not in note)  # what the side-car file settles

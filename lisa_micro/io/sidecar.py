@@ -1,9 +1,11 @@
-"""Pixel sizes in the text files that microscopes write beside their pictures.
+"""What the text files state that microscopes write beside their pictures.
 
-- Hitachi: ``NAME.txt`` with the section ``[SemImageFile]``; ``PixelSize`` in nm, for the width in ``DataSize``.
+- Hitachi: ``NAME.txt`` with the section ``[SemImageFile]`` or ``[TemImageFile]``; ``PixelSize`` in nm, for the width in
+  ``DataSize``. As read by pynxtools-em.
 - JEOL: ``NAME.txt``; ``$$SM_MICRON_MARKER`` is a length, ``$$SM_MICRON_BAR`` the same in px, for the width in
-  ``$CM_FULL_SIZE``.
-- TESCAN: ``NAME.hdr`` (or ``NAME-tif.hdr``, ``NAME-png.hdr``); ``PixelSizeX`` and ``PixelSizeY`` in metres.
+  ``$CM_FULL_SIZE``. As read by pynxtools-em.
+- TESCAN: ``NAME.hdr`` (or ``NAME-tif.hdr``, ``NAME-png.hdr``); ``PixelSizeX`` and ``PixelSizeY`` in metres, and the
+  other entries of the tag in TESCAN's TIFF files, see :mod:`lisa_micro.io.tags.tescan`.
 """
 
 from __future__ import annotations
@@ -11,40 +13,90 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lisa_micro.io.pixelsize import PixelSize, combine
-from lisa_micro.io.units import to_nm
+from lisa_micro.io.pixelsize import PixelSize, TagFacts, believed, combine, tilt_notes
+from lisa_micro.io.tags import tescan_entries
+from lisa_micro.io.tags.stated import sections
+from lisa_micro.io.units import format_length, to_nm
 
 ORIGIN = "side-car file"
 MOST_BYTES = 1_000_000
 """A text file larger than this is no side-car file."""
+AGREEMENT = 0.03
+"""Two side-car files whose pixel sizes differ by more than this contradict each other."""
+
+Read = tuple[TagFacts, int | None]
+"""What a text states, and the width of the picture that it belongs to, if it states that too."""
 
 
-def sidecar_pixel_size(path: Path, width: int) -> PixelSize:
-    """Pixel size that a side-car file of a picture states; none where there is no such file, or it states none.
+def read_sidecar(path: Path, width: int) -> TagFacts:
+    """What the side-car files of a picture state; nothing where there is none.
 
     Args:
         path: of the picture.
         width: of the picture in px, against which the width in the side-car file is checked.
     """
-    stem = path.with_suffix("")
-    kind = path.suffix.lower().lstrip(".")
-    names = (f"{stem.name}.txt", f"{stem.name}.hdr", f"{stem.name}-{kind}.hdr")
-    for candidate in map(path.with_name, names):
-        text = _text(candidate)
-        if text is None:
+    found: list[tuple[str, TagFacts]] = []
+    for candidate in _candidates(path):
+        facts = _facts(candidate, width)
+        if facts is not None:
+            found.append((candidate.name, facts))
+    if not found:
+        return TagFacts(PixelSize(None))
+    sizes = [(name, facts.size.nm) for name, facts in found if facts.size.nm is not None]
+    first = next((facts for _, facts in found if facts.size.nm is not None), found[0][1])
+    if len(sizes) > 1 and max(nm for _, nm in sizes) > (1 + AGREEMENT) * min(nm for _, nm in sizes):
+        both = " and ".join(f"{format_length(nm)} ({name})" for name, nm in sizes)
+        note = f"The side-car files contradict each other: {both} per pixel; none is used."
+        return TagFacts(PixelSize(None, "none", (note,)), first.modality, first.tilt_deg)
+    return first
+
+
+def sidecar_pixel_size(path: Path, width: int) -> PixelSize:
+    """The pixel size of :func:`read_sidecar`."""
+    return read_sidecar(path, width).size
+
+
+def _candidates(path: Path) -> list[Path]:
+    """Names that a side-car file may have; microscopes' computers do not distinguish capitals."""
+    stem, kind = path.stem, path.suffix.lstrip(".")
+    names = [f"{stem}{suffix}" for suffix in (".txt", ".Txt", ".TXT", ".hdr", ".Hdr", ".HDR")]
+    names += [f"{stem}-{kind.lower()}.hdr", f"{stem}-{kind}.hdr"]
+    found: list[Path] = []
+    for name in dict.fromkeys(names):
+        candidate = path.with_name(name)
+        if candidate != path and not any(_same(candidate, other) for other in found):
+            found.append(candidate)
+    return found
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two names are one file, as on disks that do not distinguish capitals."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _facts(path: Path, width: int) -> TagFacts | None:
+    """What one file states; ``None`` if it is missing or none of the known ones."""
+    text = _text(path)
+    if text is None:
+        return None
+    for read in (_hitachi, _jeol, _tescan):
+        result = read(text)
+        if result is None:
             continue
-        for read in (_hitachi, _jeol, _tescan):
-            size, stated = read(text)
-            if size.nm is None:
-                continue
-            if stated is not None and stated != width:
-                note = (
-                    f"Ignored the pixel size in {candidate.name}: it belongs to a picture of {stated} px in width, "
-                    f"not of {width} px."
-                )
-                return PixelSize(None, "none", (note,))
-            return size
-    return PixelSize(None)
+        facts, stated = result
+        size = believed(facts.size)
+        if size.nm is not None and stated is not None and stated != width:
+            note = (
+                f"Ignored the pixel size in {path.name}: it belongs to a picture of {stated} px in width, not of "
+                f"{width} px."
+            )
+            return TagFacts(PixelSize(None, "none", (note,)))
+        notes = (*size.notes, *tilt_notes(facts.modality, facts.tilt_deg))
+        return TagFacts(PixelSize(size.nm, size.origin, notes), facts.modality, facts.tilt_deg)
+    return None
 
 
 def _text(path: Path) -> str | None:
@@ -66,25 +118,35 @@ def _entry(text: str, name: str, separator: str) -> str | None:
     return match[1] if match else None
 
 
-def _hitachi(text: str) -> tuple[PixelSize, int | None]:
-    if "[SemImageFile]" not in text:
-        return PixelSize(None), None
-    nm = to_nm(_entry(text, "PixelSize", "="), "nm")
+def _sized(nm: float | None) -> PixelSize:
+    return PixelSize(nm, ORIGIN if nm else "none")
+
+
+def _hitachi(text: str) -> Read | None:
+    match = re.search(r"^\s*\[(Sem|Tem)ImageFile\]", text, re.MULTILINE)
+    if match is None:
+        return None
     size = re.match(r"(\d+)\s*x\s*\d+", _entry(text, "DataSize", "=") or "")
-    return PixelSize(nm, ORIGIN if nm else "none"), int(size[1]) if size else None
+    pixel = _sized(to_nm(_entry(text, "PixelSize", "="), "nm"))
+    return TagFacts(pixel, "SEM" if match[1] == "Sem" else None), int(size[1]) if size else None
 
 
-def _jeol(text: str) -> tuple[PixelSize, int | None]:
+def _jeol(text: str) -> Read | None:
     marker = re.match(r"([\d.]+)\s*(\S+)", _entry(text, "$$SM_MICRON_MARKER", r"\s") or "")
     bar = to_nm(_entry(text, "$$SM_MICRON_BAR", r"\s"), "nm")
     if marker is None or bar is None:
-        return PixelSize(None), None
+        return None
     length = to_nm(marker[1], marker[2])
     size = re.match(r"(\d+)\s+\d+", _entry(text, "$CM_FULL_SIZE", r"\s") or "")
-    nm = None if length is None else length / bar
-    return PixelSize(nm, ORIGIN if nm else "none"), int(size[1]) if size else None
+    return TagFacts(_sized(None if length is None else length / bar), "SEM"), int(size[1]) if size else None
 
 
-def _tescan(text: str) -> tuple[PixelSize, int | None]:
-    edges = [to_nm(_entry(text, name, "="), "m") for name in ("PixelSizeX", "PixelSizeY")]
-    return combine(edges[0], edges[1], ORIGIN), None
+def _tescan(text: str) -> Read | None:
+    entries: dict[str, str] = {}
+    for section in sections(text).values():
+        entries |= {key: value for key, value in section.items() if key not in entries}
+    stated = tescan_entries(entries)
+    if stated.edge is None:
+        return None
+    x, y, unit = stated.edge
+    return TagFacts(combine(to_nm(x, unit), to_nm(y, unit), ORIGIN), stated.modality, stated.tilt_deg), None

@@ -57,8 +57,8 @@ def describe(path: Path, micrograph: Micrograph) -> dict[str, Any]:
     Keys: ``file``, ``bytes``, ``width_px``, ``height_px``, ``format``, ``type`` (of the file's pixels), ``pages``,
     ``pixel_size_nm``, ``pixel_size_origin``, ``field_px`` (x0, y0, x1, y1 of what shows the specimen), ``covered_px``
     (boxes with letters in it), ``field_of_view_nm`` (width, height), ``scale_bar`` (``None``, or the bar that was
-    read), ``modality``, ``intensity`` (least and greatest finite one), ``not_finite`` (pixels that are NaN or
-    infinite), ``notes``.
+    read), ``modality``, ``stage_tilt_deg``, ``intensity`` (least and greatest finite one), ``not_finite`` (pixels that
+    are NaN or infinite), ``notes``.
     """
     import numpy as np
 
@@ -81,6 +81,7 @@ def describe(path: Path, micrograph: Micrograph) -> dict[str, Any]:
         "field_of_view_nm": None if nm is None else [wide * nm, high * nm],
         "scale_bar": None if bar is None else asdict(bar),
         "modality": micrograph.modality,
+        "stage_tilt_deg": metadata.get("stage_tilt_deg"),
         "intensity": [float(finite.min()), float(finite.max())] if finite.size else None,
         "not_finite": int(micrograph.pixels.size - finite.size),
         "notes": list(micrograph.notes),
@@ -117,6 +118,7 @@ def as_text(record: dict[str, Any]) -> str:
         "data bar": _data_bar(record),
         "scale bar": "" if bar is None else f"{bar['text']} from x = {bar['x0']:.1f} to {bar['x1']:.1f} px",
         "modality": record["modality"] or "",
+        "stage tilt": "" if record["stage_tilt_deg"] is None else f"{record['stage_tilt_deg']:.4g}°",
         "intensity": "" if record["intensity"] is None else "{:.6g} to {:.6g}".format(*record["intensity"]),
         "not finite": f"{record['not_finite']} pixels are NaN or infinite" if record["not_finite"] else "",
     }

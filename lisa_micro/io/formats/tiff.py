@@ -9,7 +9,7 @@ import numpy as np
 
 from lisa_micro.io.arrays import check_page, check_size, to_plane
 from lisa_micro.io.formats.pictures import open_picture
-from lisa_micro.io.pixelsize import tiff_pixel_size
+from lisa_micro.io.pixelsize import read_tags
 from lisa_micro.types import InputError, Micrograph
 
 _KEPT_METADATA = ("fei_metadata", "sem_metadata", "imagej_metadata", "tvips_metadata", "sis_metadata")
@@ -38,12 +38,14 @@ def read_tiff(path: Path, page: int) -> Micrograph:
             else:
                 array = read_page(tif, directory, path, index)
             array = apply_photometry(array, directory)
-            size = tiff_pixel_size(tif, directory)
+            facts = read_tags(tif, directory)
             metadata = {key: value for key in _KEPT_METADATA if (value := _quietly(tif, key))}
             description = directory.description
             if description:
                 metadata["description"] = description[:10_000]
             metadata["pages"] = count
+            if facts.tilt_deg is not None:
+                metadata["stage_tilt_deg"] = facts.tilt_deg
             dtype = str(directory.dtype)
     except InputError:
         raise
@@ -58,11 +60,11 @@ def read_tiff(path: Path, page: int) -> Micrograph:
     metadata["dtype"] = dtype
     return Micrograph(
         pixels=plane,
-        pixel_size_nm=size.nm,
+        pixel_size_nm=facts.size.nm,
         source=str(path),
-        pixel_size_origin=size.origin,
-        modality=_modality(metadata),
-        notes=(*notes, *size.notes),
+        pixel_size_origin=facts.size.origin,
+        modality=facts.modality,
+        notes=(*notes, *facts.size.notes),
         metadata=metadata,
     )
 
@@ -153,11 +155,3 @@ def apply_photometry(array: np.ndarray, directory: Any) -> np.ndarray:
         top = 2 ** int(directory.bitspersample) - 1
         return (top - array.astype(np.int64)).astype(np.float32)
     return array
-
-
-def _modality(metadata: dict[str, Any]) -> str | None:
-    """Imaging mode, as far as the tags tell: only scanning electron microscopes write tags of their own."""
-    if "sem_metadata" in metadata:
-        return "SEM"
-    fei = metadata.get("fei_metadata") or {}
-    return "SEM" if "EBeam" in fei or "EScan" in fei else None
