@@ -19,6 +19,8 @@ from lisa_micro.large_images import find_in_tiles, tiled_segmenter
 from lisa_micro.models.checkpoints import sha256
 from lisa_micro.models.device import fast_bf16, pick_device
 from lisa_micro.models.lisa.adapter import find_preset, load_folder
+from lisa_micro.models.lisa.base_files import cache_folder
+from lisa_micro.models.lisa.int8 import HAS_KERNEL, int8_pays, to_int8
 from lisa_micro.models.lisa.presets import BASE_MODELS, BETWEEN, SEEING, build_preset
 from lisa_micro.models.memory import keep_memory
 from lisa_micro.models.official_lisa.settings import looks_official
@@ -36,12 +38,14 @@ def load_assistant(
             full preset, or an adapter, which is applied to the preset that it names); an official LISA checkpoint as a
             folder or by its name (``"xinlai/LISA-7B-v1"``); or another name on the hub.
         device: ``"auto"`` (a GPU if there is one, else the CPU), ``"cpu"``, ``"cuda"``, ...
-        precision: of the language model of an official checkpoint: ``"auto"``, ``"fp32"``, ``"bf16"``, ``"fp16"``,
-            ``"8bit"`` or ``"4bit"``.
+        precision: of the language model. ``"auto"`` is the fastest that reads requests as well: bfloat16 where that is
+            fast, else 8-bit weights on a CPU where these are (measured once and kept in the cache folder), else
+            float32. ``"fp32"``, ``"bf16"``, ``"8bit"`` (its weights alone; of ``micro`` and the like on a CPU); of an
+            official checkpoint also ``"fp16"`` and ``"4bit"``.
         projectors: for the larger presets, folder with the parts between towers and language model.
 
     Raises:
-        InputError: an unknown preset or device, parts that are missing or do not fit, or ``precision`` or
+        InputError: an unknown preset or device, parts that are missing or do not fit, or a ``precision`` or
             ``projectors`` for a preset to which they do not apply.
     """
     larger = preset in BASE_MODELS
@@ -53,12 +57,9 @@ def load_assistant(
         )
     if looks_official(folder):
         return load_official_assistant(folder, preset, place, precision)
-    if precision != "auto":
-        raise InputError(
-            f"Preset {preset!r} chooses its precision itself; --precision applies only to official LISA checkpoints."
-        )
-    bf16 = fast_bf16(place)
-    dtype = torch.bfloat16 if bf16 else torch.float32
+    chosen = _choose_precision(precision, preset, place)
+    bf16 = chosen == "bf16"
+    dtype = torch.float32 if chosen == "fp32" else torch.bfloat16
     keep_memory()
     if larger:
         given = None if projectors is None else Path(projectors)
@@ -69,12 +70,31 @@ def load_assistant(
     else:
         model, tokenizer, files = load_folder(folder, dtype)
     model = model.to(place).eval()
+    if chosen == "8bit":
+        to_int8(model.language, keep=model.language.get_output_embeddings())
     if place.type == "cpu":
         for part in (model.sam_tower, model.own_top, model.concept_top):
             if part is not None:
                 _use_channels_last(part)
     engine = Engine(model, tokenizer, place, bf16)
     return Assistant(engine, preset, _fingerprint(files), tiled_segmenter, find_in_tiles)
+
+
+def _choose_precision(name: str, preset: str, place: torch.device) -> str:
+    """Precision of the language model of a preset that is no official checkpoint.
+
+    Raises:
+        InputError: one that it does not have here.
+    """
+    if name == "auto":
+        if fast_bf16(place):
+            return "bf16"
+        return "8bit" if place.type == "cpu" and int8_pays(cache_folder()) else "fp32"
+    if name not in ("fp32", "bf16", "8bit"):
+        raise InputError(f"Preset {preset!r} has no precision {name!r}; choose auto, fp32, bf16 or 8bit.")
+    if name == "8bit" and (place.type != "cpu" or not HAS_KERNEL):
+        raise InputError(f"8-bit weights of preset {preset!r} need a CPU and a torch that has them; choose auto.")
+    return name
 
 
 def _use_channels_last(module: nn.Module) -> None:

@@ -329,9 +329,8 @@ class Engine(LanguageEngine):
 
     def _choose(self, state: Tensor, allowed: np.ndarray, position: int) -> tuple[Choice, int]:
         """The most probable of several allowed tokens."""
-        logits = self.model.logits(state[None])[0].float()
-        among = torch.as_tensor(allowed, device=logits.device)
-        logp = logits[among].log_softmax(0)
+        among = torch.as_tensor(allowed, device=state.device)
+        logp = self.model.logits_among(state, among).log_softmax(0)
         (best, second), order = (values.tolist() for values in logp.topk(2))
         return Choice(position, best, int(allowed[order[1]]), second), int(allowed[order[0]])
 

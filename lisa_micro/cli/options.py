@@ -49,7 +49,7 @@ class ModelOptions:
     device: DeviceName = "auto"
     precision: Annotated[
         PrecisionName,
-        typer.Option(help="Precision of an official LISA's language model; 8bit and 4bit need the extra quant."),
+        typer.Option(help="Precision of the language model; 4bit, and 8bit of an official LISA, need the extra quant."),
     ] = "auto"
     projectors: Annotated[
         Path | None,

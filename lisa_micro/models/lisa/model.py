@@ -160,6 +160,10 @@ class LisaModel(nn.Module):
         """Hidden states -> logits over the vocabulary and the new tokens."""
         return self.new_tokens.logits(states, self.language.get_output_embeddings())
 
+    def logits_among(self, state: Tensor, ids: Tensor) -> Tensor:
+        """Hidden state ``(hidden,)`` -> logits ``(N,)`` of the tokens ``ids``."""
+        return self.new_tokens.logits_among(state, self.language.get_output_embeddings(), ids)
+
     # outlining
 
     def decode_words(self, features: ImageFeatures, states: Tensor) -> MaskOutputs:

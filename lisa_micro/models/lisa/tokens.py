@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+FEW = 4096
+"""Number of tokens from which on the logits of all tokens are computed in place of theirs."""
+
 
 def add_special_tokens(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[str]) -> list[int]:
     """Add the reply language's tokens as single tokens; returns their ids, which follow the vocabulary's last."""
@@ -48,3 +51,13 @@ class NewTokens(nn.Module):
         """Hidden states ``(..., hidden)`` -> logits over vocabulary and new tokens, float32."""
         old = head(hidden)[..., : self.first]
         return torch.cat([old.float(), (hidden @ self.rows.to(hidden.dtype).T).float()], -1)
+
+    def logits_among(self, hidden: Tensor, head: nn.Module, ids: Tensor) -> Tensor:
+        """Hidden state ``(hidden,)`` -> logits ``(N,)`` of N tokens, float32; of a few tokens without reading the rows
+        of all the others."""
+        if len(ids) > FEW or not isinstance(head.weight, Tensor) or not head.weight.is_floating_point():
+            return self.logits(hidden, head)[ids]
+        old_rows = head.weight[ids.clamp(max=self.first - 1)]
+        new_rows = self.rows.to(old_rows.dtype)[(ids - self.first).clamp(min=0)]
+        rows = torch.where((ids >= self.first).unsqueeze(-1), new_rows, old_rows)
+        return (rows @ hidden.to(rows.dtype)).float()
