@@ -75,7 +75,7 @@ class Context:
         data: folder of the data sets; ``None`` for that of the environment variable ``LISA_MICRO_DATA``.
         limit: number of images, scenes or requests; ``None`` for the number of each suite.
         seed: seed of everything that is drawn at random.
-        prompts: file of requests with expected replies, for the suite ``language``.
+        prompts: file of requests with expected replies, for the suites ``language``, ``programs`` and ``wordings``.
         progress: shows progress; nothing is shown if ``None``.
         defects: exceptions raised by the assistant, one sentence each, at most :data:`MOST_DEFECTS`.
         asked, raised: number of requests, and of those that raised an exception.

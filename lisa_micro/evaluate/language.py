@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lisa_micro.datasets.texts import SuiteItem, held_out_suite
 from lisa_micro.datasets.texts.programs.sample import as_program
@@ -18,6 +18,7 @@ from lisa_micro.types import InputError
 ITEMS = 400
 SCENES = 4
 FOLLOW_UP = "follow-up"
+T = TypeVar("T")
 
 
 def language(context: Context) -> SuiteResult:
@@ -202,6 +203,20 @@ def read_prompts(path: Path) -> list[SuiteItem]:
     Raises:
         InputError: unreadable or invalid; the message has the number of the entry.
     """
+    return read_entries(path, _item, "'say' and 'expect'")
+
+
+def read_entries(path: Path, convert: Callable[[object], T], keys: str) -> list[T]:
+    """Read a YAML file that holds a list of mappings.
+
+    Args:
+        path: the file.
+        convert: makes something of one entry; raises ``ValueError`` or ``TypeError`` for an invalid one.
+        keys: the keys that a mapping needs, as in a message.
+
+    Raises:
+        InputError: unreadable or invalid; the message has the number of the entry.
+    """
     import yaml
 
     try:
@@ -209,11 +224,11 @@ def read_prompts(path: Path) -> list[SuiteItem]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"The requests in {path} cannot be read: {str(error).splitlines()[0]}.") from error
     if not isinstance(entries, list) or not entries:
-        raise InputError(f"{path} holds no list of requests; each is a mapping with 'say' and 'expect'.")
+        raise InputError(f"{path} holds no list of requests; each is a mapping with {keys}.")
     items = []
     for number, entry in enumerate(entries, start=1):
         try:
-            items.append(_item(entry))
+            items.append(convert(entry))
         except (TypeError, ValueError) as error:
             raise InputError(f"{path}, request {number}: {error}.") from error
     return items

@@ -35,8 +35,9 @@ class EvaluationSettings:
             ``LISA_MICRO_DATA``.
         limit: number of images, scenes or requests, instead of the number of each suite.
         seed: seed of everything that is drawn at random: wordings, requests.
-        prompts: YAML file of requests for the suite ``language``
-            (:func:`lisa_micro.evaluate.language.read_prompts`).
+        prompts: YAML file of requests, for the suites ``language`` and ``programs``
+            (:func:`lisa_micro.evaluate.language.read_prompts`) or ``wordings``
+            (:func:`lisa_micro.evaluate.meanings.read_meanings`).
     """
 
     preset: str = "micro"
@@ -86,7 +87,8 @@ def evaluate(
         if dataset is not None:
             data_root(dataset, folder)
     if prompts is not None:
-        read_prompts(prompts)
+        for read in {SUITES[name].read_file or read_prompts for name in names}:
+            read(prompts)
     context = Context(
         load=lambda: assistant if assistant is not None else _load(settings.preset, settings.device),
         preset=settings.preset,

@@ -23,6 +23,7 @@ SuiteName = Literal[
     "language",
     "programs",
     "pairs",
+    "wordings",
     "declines",
     "scene",
     "concepts",
@@ -64,7 +65,9 @@ class SuiteOptions:
     )
     limit: Annotated[int | None, typer.Option(help="Number of images, scenes or requests, instead of all.")] = None
     seed: Seed = 0
-    prompts: Annotated[Path | None, typer.Option(help="YAML file of requests for the suite language.")] = None
+    prompts: Annotated[
+        Path | None, typer.Option(help="YAML file of requests for the suites language, programs and wordings.")
+    ] = None
     device: DeviceName = "auto"
 
 
