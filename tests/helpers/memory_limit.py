@@ -1,23 +1,26 @@
-"""Pytest hooks that bound the memory of the test process and name the tests that need it.
+"""Pytest hooks that bound the memory of the test processes and name the tests that need it.
 
-The peak resident memory is measured for each test. If one exceeds the limit, the run fails at its end, and the tests
-with the highest peaks are listed with the memory that they added.
+The peak resident memory is measured for each test. If the peaks of all processes together exceed the limit, the run
+fails at its end, and the tests with the highest peaks are listed with the memory that they added.
 """
 
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import gc
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 LIMIT_GB = 4.0
 _SHOWN = 5
-_KEY = pytest.StashKey["list[Usage]"]()
+_KEY = pytest.StashKey["dict[str, list[Usage]]"]()
+"""Name of a process, ``""`` for this one -> what its tests needed."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,30 @@ def return_freed_memory() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--memory-limit", type=float, default=LIMIT_GB, metavar="GB", help="most resident memory of the test process"
+        "--memory-limit", type=float, default=LIMIT_GB, metavar="GB", help="most resident memory of the test processes"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_KEY] = []
+    config.stash[_KEY] = {}
+    if config.pluginmanager.has_plugin("xdist"):
+        config.pluginmanager.register(Collector(config))
+
+
+class Collector:
+    """Takes over what the worker processes of pytest-xdist measured.
+
+    Args:
+        config: of the process that they report to.
+    """
+
+    def __init__(self, config: pytest.Config):
+        self.config = config
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        measured = getattr(node, "workeroutput", {}).get("memory", ())
+        self.config.stash[_KEY][node.gateway.id] = [Usage(*values) for values in measured]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -76,30 +97,53 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     try:
         return (yield)
     finally:
-        item.config.stash[_KEY].append(Usage(item.nodeid, before, memory_gb("VmHWM"), memory_gb("VmRSS")))
+        usage = Usage(item.nodeid, before, memory_gb("VmHWM"), memory_gb("VmRSS"))
+        item.config.stash[_KEY].setdefault("", []).append(usage)
         if nextitem is None or nextitem.path != item.path:
             return_freed_memory()
 
 
-def worst(config: pytest.Config) -> list[Usage]:
-    """Tests above the limit, the highest peak first."""
-    limit = config.getoption("--memory-limit")
-    return sorted((use for use in config.stash[_KEY] if use.peak > limit), key=lambda use: -use.peak)
+def peaks(config: pytest.Config) -> list[Usage]:
+    """The test with the highest peak of each process."""
+    return [max(used, key=lambda use: use.peak) for used in config.stash[_KEY].values() if used]
+
+
+def too_much(config: pytest.Config) -> bool:
+    """Whether the processes together needed more than the limit, each at its peak."""
+    return sum(use.peak for use in peaks(config)) > config.getoption("--memory-limit")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if worst(session.config) and session.exitstatus == pytest.ExitCode.OK:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:  # a worker: whoever collects decides
+        used = session.config.stash[_KEY].get("", [])
+        chosen = {*sorted(used, key=_peak)[:_SHOWN], *sorted(used, key=_added)[:_SHOWN]}
+        output["memory"] = [dataclasses.astuple(use) for use in chosen]
+    elif too_much(session.config) and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    used = config.stash[_KEY]
-    if used:
-        terminalreporter.write_line(f"peak memory of the test process: {max(use.peak for use in used):.2f} GB")
-    above = worst(config)
-    if above:
+    found = peaks(config)
+    if len(found) == 1:
+        terminalreporter.write_line(f"peak memory of the test process: {found[0].peak:.2f} GB")
+    elif found:
+        each = " + ".join(f"{use.peak:.2f}" for use in found)
+        total = sum(use.peak for use in found)
+        terminalreporter.write_line(f"peak memory of the test processes: {each} = {total:.2f} GB")
+    if too_much(config):
         limit = config.getoption("--memory-limit")
         terminalreporter.section(f"memory above {limit:g} GB", red=True)
-        growing = sorted(used, key=lambda use: use.before - use.peak)[:_SHOWN]
-        for use in dict.fromkeys((*above[:_SHOWN], *growing)):
+        used = [use for measured in config.stash[_KEY].values() for use in measured]
+        for use in dict.fromkeys((*sorted(used, key=_peak)[:_SHOWN], *sorted(used, key=_added)[:_SHOWN])):
             terminalreporter.write_line(str(use))
+
+
+def _peak(use: Usage) -> float:
+    """Sorts the highest peak first."""
+    return -use.peak
+
+
+def _added(use: Usage) -> float:
+    """Sorts the test that added most first."""
+    return use.before - use.peak
