@@ -11,6 +11,7 @@ EXTRAS = {
     "plotly": "app",
     "accelerate": "train",
     "tensorboard": "train",
+    "submitit": "train",
     "bitsandbytes": "quant",
     "rsciio": "formats",
     "h5py": "formats",

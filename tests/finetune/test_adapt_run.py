@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import shutil
 import signal
@@ -27,6 +28,7 @@ from lisa_micro.sim import simulate_scene
 from lisa_micro.types import InputError
 from lisa_micro_finetune.adapt.runner import run_adapt
 from lisa_micro_finetune.checkpoints import save_checkpoint
+from lisa_micro_finetune.cluster.submit import submit, wait
 from lisa_micro_finetune.config import load_config
 
 CHECKOUT = ROOT
@@ -105,6 +107,29 @@ def test_a_killed_run_resumes_to_the_same_weights(place, uninterrupted, tmp_path
     for kind in ("parameters", "average"):
         for name, value in whole[kind].items():
             torch.testing.assert_close(resumed[kind][name], value, atol=1e-6, rtol=0)
+    for name, value in read_state(uninterrupted / "adapter" / "adapter.safetensors").items():
+        torch.testing.assert_close(read_state(out / "adapter" / "adapter.safetensors")[name], value, atol=1e-6, rtol=0)
+
+
+def test_a_job_that_its_scheduler_interrupts_goes_on_to_the_same_weights(place, uninterrupted, tmp_path):
+    pytest.importorskip("submitit", reason="the extra [train] is missing")
+    processes = pytest.importorskip("psutil", reason="the extra [batch] is missing")
+    # no checkpoint but the one that the signal causes; a time limit so short counts as reached whenever a signal comes
+    limits = ("schedule.save_every=1000", "submitit={executor: local, timeout_min: 9, requeues: 1}")
+    out = tmp_path / "job"
+    job, _ = submit(CONFIG, out, settings(place, *limits), place["cache"], "cpu", threads=1)
+    log = out / "log.jsonl"
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and not job.done():
+        if log.is_file() and len(log.read_text().splitlines()) >= 3:
+            for task in processes.Process(int(job.job_id)).children():
+                task.send_signal(signal.SIGUSR2)
+            break
+        time.sleep(0.01)
+    wait(job)
+    text = job.stdout()
+    step = int(re.search(r"interrupted after step (\d); the checkpoint is written", text)[1])
+    assert 0 < step < 8 and f"resuming from step {step}" in text and "(0 remaining timeouts)" in text
     for name, value in read_state(uninterrupted / "adapter" / "adapter.safetensors").items():
         torch.testing.assert_close(read_state(out / "adapter" / "adapter.safetensors")[name], value, atol=1e-6, rtol=0)
 

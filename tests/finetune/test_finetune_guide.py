@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
+from fake_slurm import put_slurm
 from own_records import write_images, write_own
 from paths import ROOT
 from tiny_preset import write_preset
@@ -26,6 +27,7 @@ from lisa_micro.cli import main as cli
 from lisa_micro.cli import terminal
 from lisa_micro.sim import simulate_scene
 from lisa_micro_finetune.__main__ import main as train
+from lisa_micro_finetune.cluster.settings import ClusterSettings
 from lisa_micro_finetune.copy_config import main as copy_config
 
 GUIDE = ROOT / "docs" / "finetune.md"
@@ -66,6 +68,7 @@ def place(tmp_path, monkeypatch) -> Path:
     my_shells(tmp_path / "my-shells")
     write_own(tmp_path / "corrections")
     write_preset(tmp_path / "tiny")
+    put_slurm(tmp_path / "bin", monkeypatch)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -125,6 +128,15 @@ def test_the_guide_has_ten_commands_and_names_existing_settings():
         assert target.startswith("http") or (GUIDE.parent / target).exists(), target
 
 
+def test_the_guide_lists_every_setting_of_jobs():
+    text = GUIDE.read_text(encoding="utf-8").split("## A job of a cluster")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    named = {key for row in rows for key in re.findall(r"`(\w+)`", row)}
+    shipped = yaml.safe_load((ROOT / "finetune" / "configs" / "adapt.yaml").read_text())["submitit"]
+    assert named == shipped.keys() == ClusterSettings.model_fields.keys()
+    assert ClusterSettings(**shipped) == ClusterSettings()
+
+
 def test_a_shipped_configuration_is_copied_once(tmp_path, capsys):
     path = tmp_path / "mine.yaml"
     assert copy_config(["adapt", str(path)]) == 0
@@ -148,5 +160,6 @@ def test_every_command_of_the_guide_runs(place, capsys):
         assert "after" in metrics and "forgetting" in metrics, run
     evaluated = json.loads((place / "out/evaluated/judgement.json").read_text())
     assert set(evaluated) == {"tiny", "runs/mine/adapter"} and (place / "out/evaluated/cases.png").is_file()
+    assert "partition=gpu" in (place / "runs/job/jobs/42_submission.sh").read_text()
     assert (place / "out/scan_1/answer.json").is_file() and (place / "my-preset/lora.safetensors").is_file()
     shutil.rmtree(place / "runs")
