@@ -46,6 +46,7 @@ _PUBLIC = {
     "compare_prompts": "lisa_micro.evaluate.comparison",
     "compare_wordings": "lisa_micro.evaluate.comparison",
     "segment_large": "lisa_micro.large_images",
+    "segment_plane": "lisa_micro.large_images.planes",
     "Tracks": "lisa_micro.video.tracks",
     "track": "lisa_micro.video.track",
 }

@@ -220,8 +220,8 @@ class Conversation(BaseConversation[ImageView]):
         self.answers[-1] = answer
         return answer
 
-    def _executed(self, view: ImageView, cache: KVCache, reply: RawReply, program: Program, clock: Clock) -> Answer:
-        """Segment what a program refers to, and execute it."""
+    def _prompts(self, cache: KVCache, reply: RawReply, program: Program) -> tuple[list[str], dict[str, torch.Tensor]]:
+        """The concept of each target, and a [SEG] state ``(hidden,)`` for each concept that a program refers to."""
         engine = self._engine
         targets = program.targets[: len(reply.states)]
         nearest = engine.nearest_concept(reply.states)
@@ -230,6 +230,12 @@ class Conversation(BaseConversation[ImageView]):
         further = [concept for concept in concepts_in(program) if concept not in states]
         if further:
             states |= dict(zip(further, engine.concept_states(cache, further), strict=True))
+        return named, states
+
+    def _executed(self, view: ImageView, cache: KVCache, reply: RawReply, program: Program, clock: Clock) -> Answer:
+        """Segment what a program refers to, and execute it."""
+        engine = self._engine
+        named, states = self._prompts(cache, reply, program)
         how, found = "", {}
         if states:
             concepts = list(states)

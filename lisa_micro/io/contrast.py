@@ -28,7 +28,19 @@ def to_unit_range(pixels: np.ndarray, low: float = 0.3, high: float = 99.7) -> n
     array = np.asarray(pixels)
     if array.size == 0:
         return np.zeros(array.shape, dtype=np.float32)
-    bottom, top = _limits(array, low, high)
+    return scaled_between(array, *limits(array, low, high))
+
+
+def scaled_between(array: np.ndarray, bottom: float, top: float) -> np.ndarray:
+    """Scale intensities so that ``bottom`` becomes 0 and ``top`` 1, as :func:`to_unit_range` does with its own limits.
+
+    Args:
+        array: ``(H, W)`` or ``(H, W, C)``, any real type.
+        bottom, top: from :func:`limits`; equal ones are those of a constant image.
+
+    Returns:
+        float32 of the same shape, 0..1.
+    """
     # the limits are float64, since the range of a float32 image may exceed that of float32
     span = top - bottom
     if not span > 0:
@@ -47,7 +59,7 @@ def to_unit_range(pixels: np.ndarray, low: float = 0.3, high: float = 99.7) -> n
     return np.clip(result, 0.0, 1.0, out=result)
 
 
-def _limits(array: np.ndarray, low: float, high: float) -> tuple[float, float]:
+def limits(array: np.ndarray, low: float = 0.3, high: float = 99.7) -> tuple[float, float]:
     """The two percentiles of the finite pixels; equal for a constant image."""
     sample = array
     if array.size > MAX_SAMPLES:

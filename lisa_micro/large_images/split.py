@@ -149,23 +149,40 @@ class LargeView(ImageView):
         Returns:
             ``(H, W)`` int32 labels 1..n, and for necks the columns ``neck_width`` (px) and ``neck_ratio``.
         """
-        if concept == "neck":
-            candidates, necks = neck_labels(self.particles)
-            keep = means(candidates, probability) >= SUPPORT["neck"]
-            measured = {
-                "neck_width": np.array([2 * neck.x_px for neck in necks[: len(keep)]], float)[keep],
-                "neck_ratio": np.array([neck.x_over_R for neck in necks[: len(keep)]], float)[keep],
-            }
-            return renumbered(candidates, keep), measured
-        if concept == "agglomerate":
-            candidates = agglomerate_labels(self.particles)
-        else:
-            candidates = enclosed_background(self.particles)
-            if not candidates.any():  # nothing is enclosed: take the mask beside the particles
-                candidates, count = ndimage.label((probability > 127) & (self.particles == 0))
-                boxes = ndimage.find_objects(candidates)
-                areas = [np.count_nonzero(candidates[box] == k) for k, box in enumerate(boxes, 1)]
-                return renumbered(candidates, np.array(areas, int).reshape(count) >= MIN_PORE_PX), {}
-        if SUPPORT[concept] > 0:
-            return renumbered(candidates, means(candidates, probability) >= SUPPORT[concept]), {}
-        return candidates, {}
+        return structures(concept, self.particles, probability)
+
+
+def structures(
+    concept: str, particles: np.ndarray, probability: np.ndarray, beside: bool | None = None
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Necks, pores or agglomerates of particles.
+
+    Args:
+        particles: ``(H, W)`` int32, 1..n.
+        probability: ``(H, W)`` uint8, the mask that the words prompted.
+        beside: whether pores are the mask beside the particles, or what the particles enclose; ``None``: the former
+            where nothing is enclosed.
+
+    Returns:
+        ``(H, W)`` int32 labels 1..n, and for necks the columns ``neck_width`` (px) and ``neck_ratio``.
+    """
+    if concept == "neck":
+        candidates, necks = neck_labels(particles)
+        keep = means(candidates, probability) >= SUPPORT["neck"]
+        measured = {
+            "neck_width": np.array([2 * neck.x_px for neck in necks[: len(keep)]], float)[keep],
+            "neck_ratio": np.array([neck.x_over_R for neck in necks[: len(keep)]], float)[keep],
+        }
+        return renumbered(candidates, keep), measured
+    if concept == "agglomerate":
+        candidates = agglomerate_labels(particles)
+    else:
+        candidates = np.zeros(particles.shape, np.int32) if beside else enclosed_background(particles)
+        if beside or (beside is None and not candidates.any()):
+            candidates, count = ndimage.label((probability > 127) & (particles == 0))
+            boxes = ndimage.find_objects(candidates)
+            areas = [np.count_nonzero(candidates[box] == k) for k, box in enumerate(boxes, 1)]
+            return renumbered(candidates, np.array(areas, int).reshape(count) >= MIN_PORE_PX), {}
+    if SUPPORT[concept] > 0:
+        return renumbered(candidates, means(candidates, probability) >= SUPPORT[concept]), {}
+    return candidates, {}

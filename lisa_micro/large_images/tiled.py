@@ -9,13 +9,12 @@ constraints and values refer to the whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from scipy import ndimage
-from scipy.special import expit
 
 from lisa_micro.assistant.concept_labels import (
     REGIONS,
@@ -36,11 +35,11 @@ from lisa_micro.assistant.targets import (
     renumbered,
 )
 from lisa_micro.assistant.tiling import TileSize
-from lisa_micro.geometry import boxes_from_labels, feathered_tiles, tiles
+from lisa_micro.geometry import boxes_from_labels, tiles
 from lisa_micro.io import to_unit_range
 from lisa_micro.large_images.split import LargeView, separate_large
+from lisa_micro.large_images.stitching import Steps, Stitched, TileDecoder, stitch
 from lisa_micro.measure.structures import concept_properties
-from lisa_micro.models.lisa.instances import SplitConfig
 from lisa_micro.models.lisa.mask_head import MaskOutputs
 from lisa_micro.models.lisa.model import ImageFeatures
 from lisa_micro.protocols import Progress
@@ -49,142 +48,21 @@ from lisa_micro.types import CONCEPTS
 HALO_SHARE = 0.15
 """Default halo as a share of the tile's side."""
 
-Steps = Callable[[int, int], None]
-"""Progress of one stage: (steps done, steps in total)."""
-TileDecoder = Callable[[ImageFeatures, np.ndarray], Sequence[tuple[MaskOutputs, int, int]]]
-"""Features of a tile and its pixels ``(h, w)`` in 0..1 -> for each prompt: outputs of the decoder, number k of the
-prompt in them, and number of maps that are needed (3: all, 1: the mask alone)."""
 
-
-@dataclass(frozen=True, eq=False)
-class Stitched:
-    """Maps of the whole micrograph for one prompt.
-
-    Attributes:
-        maps: ``(3, H, W)`` uint8 mask, distance, border (or ``(1, H, W)``: the mask alone); 255 stands for 1.
-        outers: ``(T, 4)`` y0, y1, x0, x1 of the tiles, halo included.
-        presence: ``(T,)`` 0..1.
-        score: 0..1, predicted quality: mean of the tiles, weighted by the area of the mask in them.
-        scale: px of the maps per px that the tower saw, at least 1.
-    """
-
-    maps: np.ndarray
-    outers: np.ndarray
-    presence: np.ndarray
-    score: float
-    scale: float
-
-    @property
-    def split(self) -> SplitConfig:
-        """How instances are separated in the maps."""
-        return SplitConfig().scaled(self.scale)
-
-    def presence_at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """``(n,)`` highest presence of the tiles that hold the points ``x, y`` (px)."""
-        y0, y1, x0, x1 = self.outers.T[:, :, None]
-        inside = (y0 <= y) & (y < y1) & (x0 <= x) & (x < x1)  # (T, n)
-        return np.where(inside, self.presence[:, None], 0.0).max(axis=0, initial=0.0)
-
-
-def suggested_tile(view: ImageView, work_side: int) -> int:
+def suggested_tile(view: ImageView, work_side: int, reduced: int = 1) -> int:
     """Side of a tile, px, that holds a typical particle: the largest at which the tower sees full resolution, or a
     larger one (which the tower sees scaled down) where half of the particles found in the whole are too large for it.
 
     Args:
         work_side: px, largest side that the tower sees at full resolution.
+        reduced: px of the micrograph per px of the view.
     """
     boxes = boxes_from_labels(view.particles)
     if not len(boxes):
         return work_side
-    scale = max(view.features.shape) / max(view.particles.shape)
+    scale = reduced * max(view.features.shape) / max(view.particles.shape)
     extent = float(np.median((boxes[:, 2:] - boxes[:, :2]).max(axis=1))) * scale
     return max(work_side, int(np.ceil(extent / (2 * HALO_SHARE) / 64)) * 64)
-
-
-class _GrowingMaps:
-    """Maps of the whole, filled row by row of tiles. Rows that later tiles still add to are float32 sums; finished rows
-    are uint8."""
-
-    def __init__(self, channels: int, shape: tuple[int, int]):
-        self.maps = np.zeros((channels, *shape), np.uint8)
-        self.sums, self.top = np.zeros((channels, 0, shape[1]), np.float32), 0
-
-    def add(self, weighted: np.ndarray, outer: tuple[int, int, int, int]) -> None:
-        """Add a tile.
-
-        Args:
-            weighted: ``(C, h, w)`` maps of the tile, 0..255, times their weight. Tiles come row by row.
-            outer: y0, y1, x0, x1 of the tile.
-        """
-        y0, y1, x0, x1 = outer
-        if y0 > self.top or not self.sums.shape[1]:
-            rest = self._settle(y0)
-            self.sums = np.zeros((len(self.maps), y1 - y0, self.maps.shape[2]), np.float32)
-            self.sums[:, : rest.shape[1]] = rest
-            self.top = y0
-        self.sums[:, :, x0:x1] += weighted
-
-    def _settle(self, until: int) -> np.ndarray:
-        """Finish the rows above ``until``; return the sums of the others."""
-        done = min(max(until - self.top, 0), self.sums.shape[1])
-        np.rint(self.sums[:, :done], out=self.sums[:, :done])
-        self.maps[:, self.top : self.top + done] = np.clip(self.sums[:, :done], 0, 255)
-        return self.sums[:, done:]
-
-    def finish(self) -> np.ndarray:
-        """``(C, H, W)`` uint8."""
-        self._settle(self.maps.shape[1])
-        return self.maps
-
-
-def stitch(
-    engine: Engine,
-    unit: np.ndarray,
-    decode: TileDecoder,
-    tile: int,
-    halo: int,
-    step: Steps | None = None,
-) -> list[Stitched]:
-    """Decode every tile and blend the maps.
-
-    Args:
-        engine: the model.
-        unit: ``(H, W)`` float32 in 0..1.
-        decode: decodes all prompts in one tile.
-        tile, halo: px.
-        step: called after each tile.
-
-    Returns:
-        one entry for each prompt.
-    """
-    parts = list(feathered_tiles(unit.shape, tile, halo))
-    growing: list[_GrowingMaps] = []
-    presence, quality, weight, scale = [], [], [], 1.0
-    for number, (part, down, across) in enumerate(parts):
-        pixels = part.read(unit)
-        features = engine.encode(pixels, tokens=False)
-        scale = max(scale, max(features.shape) / max(features.work))
-        decoded = decode(features, pixels)
-        growing = growing or [_GrowingMaps(channels, unit.shape) for _, _, channels in decoded]
-        share = 255 * down[:, None] * across[None]
-        for whole, (out, k, channels) in zip(growing, decoded, strict=True):
-            stack = torch.stack([out.mask[k], out.distance[k], out.border[k]][:channels])
-            weighted = expit(engine.on_micrograph(stack, features, pixels.shape)) * share
-            weight.append(float((weighted[0] > 127).sum()))
-            whole.add(weighted, part.outer)
-            presence.append(float(expit(float(out.presence[k]))))
-            quality.append(float(expit(float(out.iou[k]))))
-        if step:
-            step(number + 1, len(parts))
-    maps = [whole.finish() for whole in growing]
-    outers = np.array([part.outer for part, _, _ in parts])
-    found = []
-    for k, whole in enumerate(maps):
-        of = slice(k, None, len(maps))
-        weights = np.array(weight[of]) + 1e-6
-        score = float(np.average(quality[of], weights=weights))
-        found.append(Stitched(whole, outers, np.array(presence[of]), score, scale))
-    return found
 
 
 def stage(progress: Progress | None, name: str) -> Steps | None:
@@ -211,6 +89,15 @@ def segment_maps(
         step: called after each tile.
         apart: whether bodies beyond particles get the maps that separate them, too.
     """
+    return stitch(engine, unit, word_decoder(engine, states, concepts, apart), *size, step)
+
+
+def word_decoder(engine: Engine, states: torch.Tensor, concepts: Sequence[str], apart: bool = True) -> TileDecoder:
+    """Decodes every target in a tile, followed by all particles where particles define a target.
+
+    Args:
+        states, concepts, apart: as for :func:`segment_maps`.
+    """
     custom = [engine.vocabulary.own_concept(concept) is not None for concept in concepts]
     channels = [
         3 if concept == "particle" or (apart and not own and is_new(concept) and needs_border(concept)) else 1
@@ -225,7 +112,7 @@ def segment_maps(
             decoded.append((engine.decode_concept(features, CONCEPTS.index("particle")), 0, 3))
         return decoded
 
-    return stitch(engine, unit, decode, *size, step)
+    return decode
 
 
 def new_labels(stitched: Stitched, concept: str, mask_from: float, presence_from: float) -> np.ndarray:

@@ -91,7 +91,7 @@ def save_answer(
         writers[f"labels{number}.tif"] = partial(write_labels, labels=labels, pixel_size_nm=image.pixel_size_nm)
     writers["instances.csv"] = lambda path: instances_table(segments).to_csv(path, index=False)
     writers["coco.json"] = lambda path: write_json(path, coco(segments, image))
-    writers |= _plot_writers(answer)
+    writers |= plot_writers(answer)
     record = answer_record(
         answer,
         image,
@@ -116,7 +116,8 @@ def plot_files(answer: Answer) -> list[tuple[str, str] | None]:
     ]
 
 
-def _plot_writers(answer: Answer) -> dict[str, Callable[[Path], object]]:
+def plot_writers(answer: Answer) -> dict[str, Callable[[Path], object]]:
+    """Names of the pictures and tables of the plots of an answer, each with what writes it."""
     writers: dict[str, Callable[[Path], object]] = {}
     for plot, names in zip(answer.plots, plot_files(answer), strict=True):
         if names is not None:

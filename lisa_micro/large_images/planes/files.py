@@ -1,0 +1,142 @@
+"""Files of an answer about a plane, written part by part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lisa_micro.io.files import ANSWER_FILES, check_output, results_in, write_files, write_json
+from lisa_micro.io.lazy import CompactLabels
+from lisa_micro.large_images.planes.answer import PlaneAnswer
+from lisa_micro.results.export import answer_record, plot_writers
+from lisa_micro.viz.overlay import draw_overlay
+
+TILE = 512
+"""px: side of a tile of a label file."""
+
+
+def save_plane(
+    found: PlaneAnswer,
+    folder: str | os.PathLike[str],
+    *,
+    details: Mapping[str, Any] | None = None,
+    force: bool = False,
+) -> list[Path]:
+    """Write all files of an answer about a plane; see :meth:`PlaneAnswer.save`."""
+    folder = check_output(folder, force)
+    plane, overview = found.plane, found.overview
+    writers: dict[str, Callable[[Path], object]] = {"overlay.png": partial(_write_overlay, found=found)}
+    for k, segment in enumerate(found.segments):
+        writers["labels.tif" if k == 0 else f"labels_{k + 1}.tif"] = partial(
+            write_label_tiles, labels=segment.labels, pixel_size_nm=plane.pixel_size_nm
+        )
+    writers["instances.csv"] = partial(_write_table, found=found)
+    writers |= plot_writers(found.answer)
+    # the record of an answer takes sizes from the micrograph; those of the plane replace those of the overview
+    record = answer_record(found.answer, replace(overview.micrograph, pixel_size_nm=plane.pixel_size_nm))
+    record |= {
+        "segments": [
+            {
+                "segment": k,
+                "target": segment.target,
+                "concept": segment.concept,
+                "phrase": segment.phrase,
+                "where": segment.where,
+                "score": segment.score,
+                "presence": segment.presence,
+                "instances": segment.count,
+                "values": [
+                    {"measure": one.measure, "value": one.value, "unit": one.unit, "text": one.text}
+                    for one in found.answer.values
+                    if one.target == segment.target
+                ],
+            }
+            for k, segment in enumerate(found.segments, 1)
+        ],
+        "image": record["image"]
+        | {
+            "width_px": plane.shape[1],
+            "height_px": plane.shape[0],
+            "field_px": [0, 0, plane.shape[1], plane.shape[0]],
+            "page": plane.number,
+            "place": dict(zip(plane.layout.axes, plane.place, strict=True)),
+            "notes": plane.notes,
+            "overview_px_per_px": overview.step,
+        },
+        **(details or {}),
+    }
+    writers["answer.json"] = lambda path: write_json(path, record)
+    stale = set(results_in(folder, ANSWER_FILES))
+    written = write_files(folder, writers)
+    for entry in stale - set(written):
+        entry.unlink(missing_ok=True)
+    return written
+
+
+def write_label_tiles(path: Path, labels: CompactLabels, pixel_size_nm: float | None = None) -> None:
+    """Write labels as a TIFF in compressed tiles that ImageJ and QuPath open calibrated in nm.
+
+    Args:
+        path: file to write. labels: instances; stored as uint16, or as uint32 above 65535.
+        pixel_size_nm: edge length of a pixel; ``None`` leaves the image uncalibrated.
+    """
+    import tifffile
+
+    dtype = np.uint16 if labels.count <= np.iinfo(np.uint16).max else np.uint32
+
+    def parts() -> Iterator[np.ndarray]:
+        for y in range(0, labels.shape[0], TILE):
+            for x in range(0, labels.shape[1], TILE):
+                part = np.zeros((TILE, TILE), dtype)
+                found = labels.read(y, y + TILE, x, x + TILE)
+                part[: found.shape[0], : found.shape[1]] = found
+                yield part
+
+    tifffile.imwrite(
+        path,
+        parts(),
+        shape=labels.shape,
+        dtype=dtype,
+        bigtiff=labels.shape[0] * labels.shape[1] * np.dtype(dtype).itemsize > 2**31,
+        tile=(TILE, TILE),
+        compression="zlib",
+        photometric="minisblack",
+        metadata=None,
+        description="ImageJ=1.54f\nunit=nm\n" if pixel_size_nm else None,
+        resolution=None if pixel_size_nm is None else (1 / pixel_size_nm, 1 / pixel_size_nm),
+        resolutionunit=1,
+        software="lisa-micro",
+    )
+
+
+def _write_overlay(path: Path, found: PlaneAnswer) -> None:
+    from PIL import Image
+
+    image = found.overview.micrograph
+    labels = [_reduced(segment.labels, found.overview.step, image.shape) for segment in found.segments]
+    names = [segment.phrase or segment.concept for segment in found.segments]
+    picture = draw_overlay(image, labels or np.zeros(image.shape, np.int32), image.pixel_size_nm, names or None)
+    Image.fromarray(picture).save(path, format="PNG")
+
+
+def _reduced(labels: CompactLabels, step: int, shape: tuple[int, int]) -> np.ndarray:
+    return labels.sampled(step)[: shape[0], : shape[1]]
+
+
+def _write_table(path: Path, found: PlaneAnswer) -> None:
+    import pandas as pd
+
+    tables = []
+    for k, segment in enumerate(found.segments, 1):
+        table = segment.table().copy()
+        table.insert(0, "segment", k)
+        table.insert(1, "concept", segment.concept)
+        tables.append(table)
+    empty = pd.DataFrame(columns=["segment", "concept", "label"])
+    (pd.concat(tables, ignore_index=True) if tables else empty).to_csv(path, index=False)
