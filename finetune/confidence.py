@@ -2,7 +2,8 @@
 
 Requests in held-out wordings, composed ones and those of version 1, are read on a simulated scene. A logistic function
 of the log-probabilities of the chosen tokens is fitted to whether the replies are right, and written into
-``config.json`` of WEIGHTS.
+``config.json`` of WEIGHTS, with the confidence below which a reply asks back: the lowest one that leaves a given share
+of all composed requests answered wrongly without asking.
 """
 
 from __future__ import annotations
@@ -35,11 +36,20 @@ _PRIOR = 1e-2  # weight of the squared coefficients, which keeps them finite whe
 
 
 class Read(NamedTuple):
-    """One request as it was read: sum and smallest of the log-probabilities, and whether the reply is right."""
+    """One request as it was read.
+
+    Attributes:
+        total, worst: sum and smallest of the log-probabilities.
+        right: whether the reply is right.
+        composed: whether the request is a composed one.
+        refused: whether the reply refuses.
+    """
 
     total: float
     worst: float
     right: bool
+    composed: bool = True
+    refused: bool = False
 
 
 def read_all(assistant: Assistant, composed: list[SuiteItem], simple: list[SuiteItem]) -> list[Read]:
@@ -55,7 +65,8 @@ def read_all(assistant: Assistant, composed: list[SuiteItem], simple: list[Suite
                 assistant.engine.prefill_turn(cache, said, reply, first=number == 0)
             written, _ = assistant.engine.generate(cache, assistant.readable(item.prompt)[0], first=not item.history)
             row = score_program(item, written.raw, measures) if is_composed else score_reply(item, written.raw)
-            found.append(Read(*doubt_of(written.choices), right=bool(row["right"])))
+            refused = bool(row.get("refused"))
+            found.append(Read(*doubt_of(written.choices), bool(row["right"]), is_composed, refused))
     return found
 
 
@@ -92,27 +103,50 @@ def wrong_share(read: list[Read], calibration: Confidence, share: float = MOST_C
     return float(np.mean([not read[k].right for k in order]))
 
 
+def asking_from(read: list[Read], calibration: Confidence, silent: float) -> float:
+    """The lowest confidence from which on the composed requests that are answered wrongly, without a refusal and
+    without asking, are at most a share ``silent`` of all composed ones."""
+    composed = [one for one in read if one.composed]
+    wrong = [not one.right and not one.refused for one in composed]
+    confident = sorted(confidences([one for one, bad in zip(composed, wrong, strict=True) if bad], calibration))
+    most = int(silent * len(composed))
+    if len(confident) <= most:
+        return 0.0
+    # just above the most confident of those that have to ask, to the four digits that are kept
+    return min(1.0, (np.floor(confident[len(confident) - most - 1] * 1e4) + 1) / 1e4)
+
+
 def main() -> int:
     """Exit code 0 on success, 2 where the weights cannot be loaded."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("weights", type=Path)
     parser.add_argument("--composed", type=int, default=300, help="number of composed requests")
     parser.add_argument("--simple", type=int, default=200, help="number of requests of version 1")
-    parser.add_argument("--unsure", type=float, default=0.5, help="confidence below which a reply asks back")
+    parser.add_argument(
+        "--silent", type=float, default=0.04, help="share of composed requests that may be wrong without asking back"
+    )
     args = parser.parse_args()
     try:
         assistant = load_assistant(str(args.weights))
         if not isinstance(assistant, Assistant):
             raise InputError(f"{args.weights} does not write the reply language.")
         read = read_all(assistant, held_out_programs(args.composed, SEED), held_out_suite(args.simple, SEED))
-        calibration = fit(read[::2], args.unsure)
+        calibration = fit(read[::2])
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     other = read[1::2]
     shares = {f"{share:.0%}": round(wrong_share(other, calibration, share), 4) for share in (0.5, MOST_CONFIDENT, 1.0)}
     print(f"{calibration}; on the other half ({len(other)}) wrong among the most confident {shares}")
-    calibration = fit(read, args.unsure)
+    limit = asking_from(read[::2], calibration, args.silent)
+    composed = [one for one in other if one.composed]
+    sure = confidences(composed, calibration) >= limit
+    silent = float(np.mean([not r.right and not r.refused and s for r, s in zip(composed, sure, strict=True)]))
+    print(
+        f"asking below {limit:.3f}: composed ones there silently wrong {silent:.3f}, asked about {1 - sure.mean():.3f}"
+    )
+    calibration = fit(read)
+    calibration = fit(read, asking_from(read, calibration, args.silent))
     config = json.loads((args.weights / "config.json").read_text())
     config["confidence"] = calibration.model_dump()
     write_files(args.weights, {"config.json": lambda path: write_json(path, config)})

@@ -11,8 +11,9 @@ from typing import Generic
 import numpy as np
 import torch
 
+from lisa_micro.assistant.confidence import confidence_of
 from lisa_micro.assistant.conversation import BaseConversation, Conversation, ConversationStart
-from lisa_micro.assistant.engine import Engine, LanguageEngine
+from lisa_micro.assistant.engine import Engine, LanguageEngine, RawReply
 from lisa_micro.assistant.exemplars import ExemplarFinder, TiledFinder
 from lisa_micro.assistant.field import FieldConversation, answer_in_field, view_of
 from lisa_micro.assistant.prepare import ImageCache, PreparedImage, View, readable_prompt
@@ -138,11 +139,19 @@ class LanguageAssistant(PromptedAssistant, Generic[View]):
         Raises:
             InputError: an empty prompt.
         """
+        return self.written(image, prompt, history).raw
+
+    def written(self, image: MicrographLike, prompt: str, history: History = ()) -> RawReply:
+        """The reply to a request as the language model wrote it, without segmenting anything; arguments and errors as
+        of :meth:`parse`."""
         cache = self.prepared(as_micrograph(image)).cache.fork()
         for number, (request, reply) in enumerate(history):
             self._language.prefill_turn(cache, request, reply, first=number == 0)
-        generated, _ = self._language.generate(cache, self.readable(prompt)[0], first=not history)
-        return generated.raw
+        return self._language.generate(cache, self.readable(prompt)[0], first=not history)[0]
+
+    def doubts(self, reply: RawReply) -> bool:
+        """Whether an answer with this reply would say how the request was understood, and ask back."""
+        return False
 
 
 class Assistant(LanguageAssistant[ImageView]):
@@ -175,6 +184,12 @@ class Assistant(LanguageAssistant[ImageView]):
     def weights_sha256(self) -> str:
         """Fingerprint of the trained parts, hexadecimal."""
         return self._sha256
+
+    def doubts(self, reply: RawReply) -> bool:
+        """Whether an answer with this reply would say how the request was understood, and ask back."""
+        calibration = self.engine.model.config.confidence
+        confidence = confidence_of(reply.choices, calibration)
+        return calibration is not None and confidence is not None and confidence < calibration.unsure
 
     @property
     def capabilities(self) -> Capabilities:

@@ -28,7 +28,7 @@ def programs(context: Context) -> SuiteResult:
     """Evaluate held-out composed requests, and those of a file if one is given.
 
     A reply is right if its program selects the same instances and measures the same numbers as the expected one on
-    every scene; it is silently wrong if it does something else without refusing.
+    every scene; it is silently wrong if it does something else without refusing and without asking back.
 
     Raises:
         InputError: the file of requests cannot be used.
@@ -44,8 +44,8 @@ def programs(context: Context) -> SuiteResult:
             step()
             if item.history and not context.reads_history:
                 continue
-            raw = context.read(picture, item.prompt, item.history)
-            rows.append({"from": source, **score_program(item, raw, measures)})
+            raw, doubted = context.read_doubting(picture, item.prompt, item.history)
+            rows.append({"from": source, **score_program(item, raw, measures, doubted)})
     metrics: list[Metric] = []
     tables: dict[str, Sequence[Row]] = {}
     for source, prefix in (("held out", ""), ("file", "file_")):
@@ -76,8 +76,15 @@ def held_out_programs(n: int, seed: int = 0) -> list[SuiteItem]:
     return list(found.values())
 
 
-def score_program(item: SuiteItem, raw: str, measures: Sequence[Measures]) -> dict[str, Any]:
-    """Compare a raw reply with the expected program, by its text and on scenes."""
+def score_program(item: SuiteItem, raw: str, measures: Sequence[Measures], doubted: bool = False) -> dict[str, Any]:
+    """Compare a raw reply with the expected program, by its text and on scenes.
+
+    Args:
+        item: the request and its program.
+        raw: the reply.
+        measures: of the scenes.
+        doubted: whether the answer says how the request was understood, and asks back.
+    """
     read = parse_program(raw)
     verdict = judge(item.expected, read, measures)
     return {
@@ -85,7 +92,8 @@ def score_program(item: SuiteItem, raw: str, measures: Sequence[Measures]) -> di
         "prompt": item.prompt,
         "right": verdict.right,
         "refused": verdict.refused,
-        "silently wrong": verdict.silently_wrong,
+        "asks back": doubted,
+        "silently wrong": verdict.silently_wrong and not doubted,
         "outside": bool(item.expected.refusals),
         "expected": render_program(item.expected),
         "read": render_program(read),
@@ -127,9 +135,19 @@ def _metrics(rows: list[dict[str, Any]], prefix: str) -> list[Metric]:
             f"{prefix}silently_wrong",
             f"{where}: silently wrong",
             share([row["silently wrong"] for row in inside]),
-            "Share of the requests inside the language to which another question was answered without a refusal.",
+            "Share of the requests inside the language to which another question was answered without a refusal and "
+            "without saying how the request was understood.",
             0.04,
             0.005,
+            lower=True,
+            unit="%",
+            n=len(inside),
+        ),
+        Metric(
+            f"{prefix}right_doubted",
+            f"{where}: right, but asked back",
+            share([row["right"] and row["asks back"] for row in inside]),
+            "Share of the requests inside the language that were understood rightly, and told to be unsure.",
             lower=True,
             unit="%",
             n=len(inside),
@@ -158,6 +176,7 @@ def _by_kind(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "n": len(chosen),
                 "right": round(share([row["right"] for row in chosen]), 3),
                 "refused": sum(row["refused"] for row in chosen),
+                "asks back": sum(row["asks back"] for row in chosen),
                 "silently wrong": sum(row["silently wrong"] for row in chosen),
             }
         )

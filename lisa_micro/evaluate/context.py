@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from lisa_micro.assistant.engine import RawReply
 from lisa_micro.results.answer import Answer
 from lisa_micro.types import InputError, Micrograph
 
@@ -63,6 +64,19 @@ class Parsing(Protocol):
     @property
     def parse(self) -> Callable[..., str]:
         """``parse(micrograph, prompt)`` or ``parse(micrograph, prompt, history=...)``."""
+
+
+@runtime_checkable
+class Doubting(Protocol):
+    """An assistant that knows when it is unsure."""
+
+    @property
+    def written(self) -> Callable[..., RawReply]:
+        """``written(micrograph, prompt, history)``: the reply as the language model wrote it."""
+
+    @property
+    def doubts(self) -> Callable[[RawReply], bool]:
+        """Whether an answer with a reply would say how the request was understood, and ask back."""
 
 
 @dataclass
@@ -145,6 +159,19 @@ class Context:
         parse = assistant.parse
         extra = {"history": tuple(history)} if history else {}
         return self._guarded(prompt, lambda: parse(micrograph, prompt, **extra), "")
+
+    def read_doubting(self, micrograph: Micrograph, prompt: str, history: History = ()) -> tuple[str, bool]:
+        """:meth:`read`, and whether the assistant is unsure about it; one that cannot tell is sure."""
+        assistant = self.assistant
+        if not isinstance(assistant, Doubting):
+            return self.read(micrograph, prompt, history), False
+        written, doubts = assistant.written, assistant.doubts
+
+        def read() -> tuple[str, bool]:
+            reply = written(micrograph, prompt, tuple(history))
+            return reply.raw, doubts(reply)
+
+        return self._guarded(prompt, read, ("", False))
 
     @property
     def reads_history(self) -> bool:

@@ -9,7 +9,7 @@ from lisa_micro.assistant.confidence import confidence_of, doubt_of, forks
 from lisa_micro.assistant.engine import Choice
 from lisa_micro.models.lisa.config import Confidence
 from lisa_micro.types import InputError
-from lisa_micro_finetune.confidence import Read, confidences, fit, wrong_share
+from lisa_micro_finetune.confidence import Read, asking_from, confidences, fit, wrong_share
 
 
 def simulated(n: int, seed: int = 0) -> list[Read]:
@@ -34,6 +34,22 @@ def test_the_most_confident_are_wrong_less_often():
     calibration = fit(read)
     shares = [wrong_share(read, calibration, share) for share in (0.3, 0.6, 1.0)]
     assert shares[0] < shares[1] < shares[2] == pytest.approx(np.mean([not one.right for one in read]))
+
+
+@pytest.mark.parametrize("silent", [0.0, 0.02, 0.1])
+def test_those_that_are_wrong_without_asking_are_as_few_as_wanted(silent):
+    read = simulated(600)
+    calibration = fit(read)
+    limit = asking_from(read, calibration, silent)
+    told = confidences(read, calibration)
+
+    def quiet(threshold):
+        return np.mean([not one.right and at >= threshold for one, at in zip(read, told, strict=True)])
+
+    assert quiet(limit) <= silent < quiet(limit - 0.02)
+    assert asking_from([one._replace(refused=True) for one in read], calibration, silent) == 0
+    plain = [one._replace(composed=False) for one in read]
+    assert asking_from(plain + read, calibration, silent) == limit
 
 
 def test_replies_that_are_all_right_give_finite_coefficients():
