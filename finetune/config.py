@@ -126,6 +126,7 @@ class ProgramStage(_Strict):
         materials: simulated scenes of each other kind of material.
         views: augmented views per image.
         prompt_weight: weight of the distance of a [SEG] to its class embedding.
+        kind_weight: weight of the distance of the image tokens to a word for the kind of image.
         fast_lr: learning-rate factor of projectors and new tokens.
     """
 
@@ -142,6 +143,7 @@ class ProgramStage(_Strict):
     materials: int = Field(0, ge=0)
     views: int = Field(1, gt=0)
     prompt_weight: float = 1.0
+    kind_weight: float = Field(0.0, ge=0)
     fast_lr: float = 3.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 

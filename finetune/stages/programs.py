@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,6 +43,8 @@ from lisa_micro_finetune.stages.language import (
 
 LIKE = {PLOT: VALUE, END_PLOT: END_VALUE, UNKNOWN: ABSENT, CANNOT: ABSENT}
 """The token of version 1 near whose row a token of version 2 starts."""
+TEMPERATURE = 0.07
+"""Of the cosines between image tokens and words for kinds of images."""
 
 
 def build(stage: ProgramStage, device: torch.device, bf16: bool) -> tuple[LisaModel, ChatFormat]:
@@ -98,6 +101,51 @@ def load_rows(model: LisaModel, chat: ChatFormat, rows: Tensor, tokens: tuple[st
             own[number] = known[LIKE[token]] + spread * noise
 
 
+class KindWords(NamedTuple):
+    """Words for the kinds of images, which the image tokens shall resemble.
+
+    Attributes:
+        embeddings: ``(K, hidden)``, mean embeddings of the names of K kinds, or of kinds that go together.
+        of_row: ``(rows,)`` long, number of the kind of each row of the pooled features, -1 where it is not known.
+    """
+
+    embeddings: Tensor
+    of_row: Tensor
+
+    def distance(self, tokens: Tensor, rows: Tensor) -> Tensor:
+        """How little the image tokens tell the kind of image.
+
+        Args:
+            tokens: ``(B, N, hidden)`` image tokens of the CLIP tower.
+            rows: ``(B,)`` rows of the pooled features.
+
+        Returns:
+            cross-entropy of the kinds by the cosine of their words and the mean token.
+        """
+        kinds = self.of_row[rows].to(tokens.device)
+        known = kinds >= 0
+        if not bool(known.any()):
+            return tokens.new_zeros(())
+        mean = F.normalize(tokens[known].float().mean(1), dim=-1)
+        cosine = mean @ F.normalize(self.embeddings, dim=-1).T
+        return F.cross_entropy(cosine / TEMPERATURE, kinds[known])
+
+
+@torch.no_grad()
+def kind_words(model: LisaModel, chat: ChatFormat, pictures: Pictures) -> KindWords:
+    """The words for the kinds of some images."""
+    names = sorted({kinds for kinds in pictures.kinds if kinds})
+    rows = max(row for rows in pictures.rows for row in rows) + 1
+    of_row = torch.full((rows,), -1)
+    for kinds, own in zip(pictures.kinds, pictures.rows, strict=True):
+        if kinds:
+            of_row[list(own)] = names.index(kinds)
+    words = [
+        torch.tensor(chat.tokenizer(" " + " ".join(kinds), add_special_tokens=False)["input_ids"]) for kinds in names
+    ]
+    return KindWords(torch.stack([model.embed(ids).float().mean(0) for ids in words]), of_row)
+
+
 def make_step(
     model: LisaModel,
     features: dict,
@@ -105,11 +153,14 @@ def make_step(
     prompt_weight: float,
     device: torch.device,
     bf16: bool,
+    words: KindWords | None = None,
+    kind_weight: float = 0.0,
 ) -> Callable[[MixedBatch], tuple[Tensor, dict[str, float]]]:
     """Make the function from a batch to its loss and metrics.
 
     The loss is the cross-entropy of the programs plus ``prompt_weight`` times the distance of the projected state of
-    each [SEG] to the class embedding of its concept.
+    each [SEG] to the class embedding of its concept, plus ``kind_weight`` times :meth:`KindWords.distance`: what kind
+    of image it is decides meanings, and a word for it is what a language model reads most easily.
 
     Args:
         model: has class embeddings of all concepts in the batches.
@@ -118,11 +169,15 @@ def make_step(
         prompt_weight: weight of the distance.
         device: device to compute on.
         bf16: whether to compute in bfloat16.
+        words: of the kinds of images; None: the last term is left out.
+        kind_weight: weight of that term.
     """
     class_embeddings = model.mask_head.code_book.weight.detach().to(device)
 
-    def half(batch: LanguageBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Summed cross-entropy, (number of tokens, number of correct ones), and the distance of the prompts."""
+    def half(batch: LanguageBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Summed cross-entropy, (number of tokens, number of correct ones), the distance of the prompts and of the
+        kinds of images."""
+        kind = torch.zeros((), device=device)
         ids, labels = batch.ids.to(device), batch.labels.to(device)
         embeddings = model.embed(ids)
         if int(batch.image[0]) != NO_IMAGE:
@@ -132,6 +187,8 @@ def make_step(
                 pooled=True,
             )
             embeddings = image_slots(embeddings, tokens, image_start)
+            if words is not None and model.config.towers != "sam":
+                kind = words.distance(tokens[:, : model.config.clip_side**2], batch.image)
         states = model.states(embeddings, use_cache=False)
         wanted = labels != IGNORE
         logits, truth = model.logits(states[wanted]).float(), labels[wanted]
@@ -144,21 +201,23 @@ def make_step(
             projected = model.seg_projector(states[seg[:, 0], seg[:, 1] - shift]).float()
             far, others, _ = prompt_terms(projected, batch.concept.to(device), class_embeddings)
             prompt = (far + OTHERS * others).mean()
-        return language, torch.stack([wanted.sum(), right]), prompt
+        return language, torch.stack([wanted.sum(), right]), prompt, kind
 
     def step(batch: MixedBatch) -> tuple[Tensor, dict[str, float]]:
         cast = torch.autocast(device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
         with cast:
             halves = [half(part) for part in (batch.images, batch.texts) if part is not None]
-        counted = torch.stack([counts for _, counts, _ in halves]).sum(0)
-        language = torch.stack([summed for summed, _, _ in halves]).sum() / counted[0]
-        prompt = torch.stack([term for _, _, term in halves]).mean()
+        counted = torch.stack([counts for _, counts, _, _ in halves]).sum(0)
+        language = torch.stack([summed for summed, _, _, _ in halves]).sum() / counted[0]
+        prompt = torch.stack([term for _, _, term, _ in halves]).mean()
+        kind = torch.stack([term for _, _, _, term in halves]).sum()
         metrics = {
             "words": float(language.detach()),
             "token": float(counted[1] / counted[0]),
             "far": float(prompt.detach()),
+            "kind": float(kind.detach()),
         }
-        return language + prompt_weight * prompt, metrics
+        return language + prompt_weight * prompt + kind_weight * kind, metrics
 
     return step
 
@@ -213,13 +272,16 @@ def run_programs(stage: ProgramStage, folder: Path, cache: Path, device_name: st
         schedule.seed,
     )
     maker = MixedMaker(chat, image_token_count(model.config), mixture, pictures, model.config.vocabulary)
+    words = kind_words(model, chat, pictures) if sources and stage.kind_weight else None
     model.to(device)
+    if words is not None:
+        words = KindWords(words.embeddings.to(device), words.of_row)
     image_start = len(chat.user_ids("", first=True)[0])
     began = time.monotonic()
     values = run_loop(
         model,
         maker,
-        make_step(model, features, image_start, stage.prompt_weight, device, bf16),
+        make_step(model, features, image_start, stage.prompt_weight, device, bf16, words, stage.kind_weight),
         schedule,
         folder,
         groups=[(FAST, stage.fast_lr)],

@@ -21,7 +21,7 @@ from lisa_micro_finetune.data.programs import (  # noqa: E402
     Pictures,
     encode_exchanges,
 )
-from lisa_micro_finetune.stages.programs import make_step  # noqa: E402
+from lisa_micro_finetune.stages.programs import kind_words, make_step  # noqa: E402
 
 IMAGE_TOKENS = 5
 
@@ -158,6 +158,35 @@ def test_a_step_learns_programs_with_and_without_images(tiny):
         optimiser.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] - 0.15
-    assert set(figures) == {"words", "token", "far"} and 0 <= figures["token"] <= 1
+    assert set(figures) == {"words", "token", "far", "kind"} and figures["kind"] == 0 and 0 <= figures["token"] <= 1
     alone, _ = make_step(model, {}, start, 0.1, torch.device("cpu"), False)(batch._replace(images=None))
     assert torch.isfinite(alone)
+
+
+def test_image_tokens_learn_to_tell_the_kind_of_image(tiny):
+    model, chat = tiny
+    start = len(chat.user_ids("", True)[0])
+    given = pictures()
+    shown = Pictures(given.facts, given.rows, given.weights, [("polycrystal",), ("fibres",)])
+    words = kind_words(model, chat, shown)
+    assert words.of_row.tolist() == [1, 1, 0, 0] and words.embeddings.shape[0] == 2
+    assert kind_words(model, chat, given).of_row.tolist() == [0, 0, -1, -1]
+    torch.manual_seed(3)
+    features = {
+        "clip": torch.randn(4, 1, model.clip_projector.norm.normalized_shape[0]).half(),
+        "sam": torch.randn(4, 1, model.sam_projector.norm.normalized_shape[0]).half(),
+    }
+    step = make_step(model, features, start, 0.1, torch.device("cpu"), False, words, 1.0)
+    maker = MixedMaker(chat, 2, Mixture(2, 1, longest=700), shown, DEFAULT_VOCABULARY)
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-2)
+    for number in range(16):
+        loss, _ = step(maker(number))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    rows = torch.arange(4)
+    with torch.no_grad():
+        tokens = model.image_tokens(features["clip"].float(), features["sam"].float(), pooled=True)[:, :1]
+        assert float(words.distance(tokens, rows)) < 0.1
+        assert float(words.distance(tokens.flip(0), rows)) > 1
+        assert float(kind_words(model, chat, given).distance(tokens[2:], rows[2:])) == 0
