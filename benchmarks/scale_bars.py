@@ -2,9 +2,12 @@
 
     python benchmarks/scale_bars.py --pictures 500 --without 200 --out scale_bars.json
 
-A pixel size is right within 2 % of the one that the bar states, wrong beyond, and otherwise not given. Real pictures
-are used where ``LISA_MICRO_DATA`` names the folder of data sets (``scalebars`` and ``emps``); what those of EMPS show
-was read by eye (``scale_bars_emps.csv``: file, length in nm, ends of the bar in px).
+What is read of the simulated pictures is kept beside the report (``scale_bars.jsonl``); the same command continues from
+there, and a changed reader needs another ``--out``. ``--first`` chooses other pictures, such as some whose failures may
+be looked at before the reader is changed. A pixel size is right within 2 % of the one that the bar states, wrong
+beyond, and otherwise not given. Real pictures are used where ``LISA_MICRO_DATA`` names the folder of data sets
+(``scalebars`` and ``emps``); what those of EMPS show was read by eye (``scale_bars_emps.csv``: file, length in nm, ends
+of the bar in px).
 """
 
 from __future__ import annotations
@@ -40,30 +43,60 @@ def verdict(reading: Reading, truth_nm: float | None) -> str:
     return "right" if abs(reading.scale.pixel_size_nm / truth_nm - 1) <= TOLERANCE else "wrong"
 
 
-def simulated(count: int, reader: TextReader, deadline: float) -> dict[str, object]:
-    """Simulated pictures with a bar."""
-    total, styles, wrong, seconds = Counter(), {}, [], []
-    banners = Counter()
-    for seed in range(FIRST_SEED, FIRST_SEED + count):
+Row = dict[str, object]
+
+
+def simulated(seeds: range, reader: TextReader, deadline: float, journal: Path) -> dict[str, object]:
+    """Simulated pictures with a bar; those in the journal are not read again.
+
+    Args:
+        seeds: one for each picture. deadline: of ``time.monotonic()``, after which no picture is begun.
+        journal: JSON Lines, one picture each, to which what is read is appended.
+    """
+    rows: dict[int, Row] = {}
+    if journal.is_file():
+        rows = {int(row["seed"]): row for row in map(json.loads, journal.read_text().splitlines())}
+    for seed in seeds:
         if time.monotonic() > deadline:
             break
-        picture = simulate_burnt_in(seed)
-        start = time.process_time()
-        grey = grey_levels(picture.pixels)
-        field = find_covered(grey).field
-        reading = read_scale_bar(grey, reader)
-        seconds.append(time.process_time() - start)
-        result = verdict(reading, picture.pixel_size_nm)
-        total[result] += 1
-        styles.setdefault(picture.style, Counter())[result] += 1
-        if result == "wrong":
-            assert reading.scale is not None
-            wrong.append([seed, picture.style, picture.text, reading.scale.text, *picture.ends, reading.scale.x0,
-                          reading.scale.x1])  # fmt: skip
-        there, found = picture.field[3] < picture.pixels.shape[0], field[3] < picture.pixels.shape[0]
-        banners["found" if there and found else "missed" if there else "claimed" if found else "none"] += 1
-    return {"results": total, "styles": styles, "wrong": wrong, "banners": banners,
-            "CPU seconds, median and 90 %": _spread(seconds)}  # fmt: skip
+        if seed not in rows:
+            rows[seed] = _row(seed, reader)
+            with journal.open("a") as file:
+                file.write(json.dumps(rows[seed]) + "\n")
+    return _summary([rows[seed] for seed in seeds if seed in rows])
+
+
+def _row(seed: int, reader: TextReader) -> Row:
+    """What is drawn in a simulated picture, and what was read."""
+    picture = simulate_burnt_in(seed)
+    start = time.process_time()
+    grey = grey_levels(picture.pixels)
+    field = find_covered(grey).field
+    reading = read_scale_bar(grey, reader)
+    seconds = time.process_time() - start
+    there, found = picture.field[3] < picture.pixels.shape[0], field[3] < picture.pixels.shape[0]
+    scale = reading.scale
+    return {
+        "seed": seed, "style": picture.style, "text": picture.text, "letter px": round(picture.letter_px, 1),
+        "font": picture.font, "ends": list(picture.ends), "result": verdict(reading, picture.pixel_size_nm),
+        "read": None if scale is None else [scale.text, scale.x0, scale.x1], "notes": list(reading.notes),
+        "banner": "found" if there and found else "missed" if there else "claimed" if found else "none",
+        "seconds": round(seconds, 3),
+    }  # fmt: skip
+
+
+def _summary(rows: list[Row]) -> dict[str, object]:
+    styles: dict[str, Counter[str]] = {}
+    for row in rows:
+        styles.setdefault(str(row["style"]), Counter())[str(row["result"])] += 1
+    return {
+        "results": Counter(str(row["result"]) for row in rows),
+        "styles": styles,
+        "wrong": [row for row in rows if row["result"] == "wrong"],
+        "not read": [row["seed"] for row in rows if row["result"] == "none"],
+        "banners": Counter(str(row["banner"]) for row in rows),
+        "CPU seconds, median and 90 %": _spread([float(str(row["seconds"])) for row in rows]),
+    }
 
 
 def without(count: int, reader: TextReader, deadline: float) -> dict[str, object]:
@@ -135,6 +168,7 @@ def main() -> None:
     """Run all parts and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=500, help="simulated pictures with a bar")
+    parser.add_argument("--first", type=int, default=FIRST_SEED, help="seed of the first simulated picture")
     parser.add_argument("--without", type=int, default=200, help="pictures without a bar")
     parser.add_argument("--minutes", type=float, default=60.0, help="stop each part after this time")
     parser.add_argument("--out", type=Path, default=Path("scale_bars.json"))
@@ -143,9 +177,11 @@ def main() -> None:
     if reader is None:
         raise SystemExit('Reading scale bars needs rapidocr and onnxruntime; run: pip install "lisa-micro[scalebar]"')
     report: dict[str, object] = {"real": real(reader)}
-    for name, part, count in (("without", without, options.without), ("simulated", simulated, options.pictures)):
-        report[name] = part(count, reader, time.monotonic() + 60 * options.minutes)
-        options.out.write_text(json.dumps(report, indent=1, default=list) + "\n")
+    report["without"] = without(options.without, reader, time.monotonic() + 60 * options.minutes)
+    journal = options.out.with_suffix(".jsonl")
+    seeds = range(options.first, options.first + options.pictures)
+    report["simulated"] = simulated(seeds, reader, time.monotonic() + 60 * options.minutes, journal)
+    options.out.write_text(json.dumps(report, indent=1, default=list) + "\n")
     print(json.dumps(report, indent=1))
 
 

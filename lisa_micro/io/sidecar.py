@@ -51,11 +51,6 @@ def read_sidecar(path: Path, width: int) -> TagFacts:
     return first
 
 
-def sidecar_pixel_size(path: Path, width: int) -> PixelSize:
-    """The pixel size of :func:`read_sidecar`."""
-    return read_sidecar(path, width).size
-
-
 def _candidates(path: Path) -> list[Path]:
     """Names that a side-car file may have; microscopes' computers do not distinguish capitals."""
     stem, kind = path.stem, path.suffix.lstrip(".")

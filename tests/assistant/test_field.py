@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lisa_micro.assistant.field import (
     FieldConversation,
@@ -13,10 +14,12 @@ from lisa_micro.assistant.field import (
     points_in_field,
     view_of,
 )
+from lisa_micro.io import Looking, read_micrograph
 from lisa_micro.measure import particle_properties
 from lisa_micro.measure.tables import particle_table
 from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro.results.summary import summarise_segments
+from lisa_micro.sim.burnt_in import simulate_burnt_in
 from lisa_micro.types import BurntInScale, InputError, Micrograph
 
 
@@ -72,6 +75,28 @@ def test_the_area_fraction_refers_to_the_field(image):
     answer = FieldConversation(Inner(view_of(image)), image).ask("particles")
     (row,) = summarise_segments(answer.segments)
     assert row.area_fraction == pytest.approx(30 * 20 / (90 * 120))
+
+
+class Threshold(Inner):
+    """A conversation that finds whatever is brighter than a grey value."""
+
+    def ask(self, prompt):
+        labels = (self.image.pixels > 110).astype(np.int32)
+        return Answer("Some.", (Segmentation(labels, concept="particle", image=self.image),), prompt, image=self.image)
+
+
+@pytest.mark.parametrize("seed", [31, 32, 33])
+def test_the_area_fraction_of_a_picture_with_its_data_bar_is_that_of_the_picture_cut_by_hand(tmp_path, seed):
+    drawn = simulate_burnt_in(seed, banner=True)
+    height, (_, _, _, bottom) = drawn.pixels.shape[0], drawn.field
+    assert bottom < 0.97 * height
+    fractions = []
+    for name, pixels in (("whole.png", drawn.pixels), ("cut.png", drawn.pixels[:bottom])):
+        Image.fromarray(pixels).save(tmp_path / name)
+        read = read_micrograph(tmp_path / name, looking=Looking(scale_bar=False))
+        answer = FieldConversation(Threshold(view_of(read)), read).ask("particles")
+        fractions.append(summarise_segments(answer.segments)[0].area_fraction)
+    assert fractions[0] == pytest.approx(fractions[1], rel=0.01)
 
 
 def test_boxes_and_points_are_given_on_the_picture(image):

@@ -23,6 +23,8 @@ FLAT_SHARE = 0.3
 """Least share of a row of a data bar that has its background's grey value."""
 EDGE_SHARE = 0.5
 """Least share of the columns in which the grey value changes at the inner edge of a data bar."""
+LINE_CONTRAST = 24.0
+"""Grey levels by which a line that closes a data bar differs from the specimen."""
 FRAME = 6
 """px: a frame or a line of another grey value around a data bar is at most this wide."""
 
@@ -123,7 +125,22 @@ def _band_of(part: np.ndarray, level: float, limit: int) -> int:
     end = start + int((~inside[start:]).argmax()) if not inside[start:].all() else len(inside)
     for height in _edges(part, flat, min(end + 3, limit, len(part) - 4)):
         if _has_letters(part[start:height], flat[start:height], tolerance):
-            return height
+            return height + _line(part, height)
+    return 0
+
+
+def _line(part: np.ndarray, height: int) -> int:
+    """Rows of a line over the whole width that closes a data bar of ``height`` rows; 0 without one.
+
+    Three quarters of its last row are lighter, or darker, than three quarters of the rows beyond, and the rows before
+    it are so too, or of one grey value. Rows that scaling has mixed with the line or the data bar count as its own.
+    """
+    for rows in range(min(FRAME, len(part) - height - 3), 0, -1):
+        low, first, third, high = np.percentile(part[height : height + rows], (2, 25, 75, 98), axis=1)
+        dark, light = np.percentile(part[height + rows : height + rows + 3], (25, 75))
+        apart = (first >= light + LINE_CONTRAST) | (third <= dark - LINE_CONTRAST)
+        if apart[-1] and (apart | (high - low <= LINE_CONTRAST)).all():
+            return rows
     return 0
 
 
