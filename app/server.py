@@ -15,11 +15,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lisa_micro.types import InputError
+from lisa_micro.viz.browser import grey_png
 from lisa_micro_app.handlers import safe_suffix, sample_path, shown_name
 from lisa_micro_app.limits import MIB, Limits
 from lisa_micro_app.state.batch_files import keep
 from lisa_micro_app.state.session import Session, Sessions, Upload
-from lisa_micro_app.views.masks import grey_png
 from lisa_micro_app.views.video_frames import served
 
 UPLOAD_KINDS = ("image", "truth", "video", "batch", "exemplar")

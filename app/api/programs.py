@@ -23,6 +23,7 @@ from lisa_micro.results.export import reading_record
 from lisa_micro.types import InputError, Micrograph
 from lisa_micro.viz import draw_overlay
 from lisa_micro.viz.answer_plots import plot_png, plot_record, plot_table
+from lisa_micro.viz.browser import png
 from lisa_micro_app import handlers
 from lisa_micro_app.jobs import JobQueue
 from lisa_micro_app.limits import Limits
@@ -32,7 +33,6 @@ from lisa_micro_app.state import video_files as video_open
 from lisa_micro_app.state.conversation import Turn, choose_picture, choose_turn
 from lisa_micro_app.state.session import Session, Sessions
 from lisa_micro_app.views.comparison import comparison_view
-from lisa_micro_app.views.masks import png
 
 NO_SESSION = "There is no such session, or it has ended; open a new one with open_session."
 _MAX_ROWS = 5000

@@ -8,14 +8,15 @@ from typing import Any
 
 import gradio as gr
 
+from lisa_micro.viz.browser import viewer_script, viewer_style
 from lisa_micro_app.jobs import JobQueue
 from lisa_micro_app.limits import STATIC
 from lisa_micro_app.state.session import Session, Sessions
 
 SCRIPTS = (
-    "lisa.js", "stage.js", "viewer.js", "talk.js", "correct.js", "like.js", "frames.js", "video.js", "batch.js",
+    "lisa.js", "viewer.js", "talk.js", "correct.js", "like.js", "frames.js", "video.js", "batch.js",
 )  # fmt: skip
-"""Scripts in the order of their dependencies."""
+"""Scripts in the order of their dependencies, after those of :mod:`lisa_micro.viz.browser`."""
 QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 """Settings of all events: the page shows its own progress, and :class:`lisa_micro_app.jobs.JobQueue` is the queue."""
 
@@ -41,12 +42,12 @@ def theme() -> gr.themes.Base:
 
 def page_css() -> str:
     """The style sheet."""
-    return (STATIC / "lisa.css").read_text(encoding="utf-8")
+    return viewer_style() + (STATIC / "lisa.css").read_text(encoding="utf-8")
 
 
 def page_head() -> str:
     """The scripts, inline, so that they are loaded before any part is mounted."""
-    scripts = "\n".join((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    scripts = "\n".join([viewer_script(), *((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS)])
     light = "document.addEventListener('DOMContentLoaded', () => new MutationObserver(() => document.body.classList"
     light += ".remove('dark')).observe(document.body, { attributes: true, attributeFilter: ['class'] }));"
     return f'<meta name="color-scheme" content="light"><script>{scripts}\n{light}</script>'

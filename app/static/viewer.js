@@ -1,7 +1,7 @@
 /* The micrograph with its masks, and the micrograph to draw boxes on. */
 (() => {
   "use strict";
-  const { Stage, el, icon, iconButton, on, tell, send } = window.lisaMicro.parts;
+  const { Stage, el, icon, iconButton, layerControls, on, tell, send, zoomButtons } = window.lisaMicro.parts;
 
   /* A place to drop or choose a file; triggers `event` with the key of the upload. */
   const fileInput = (trigger, event, kind, { accept, say }) => {
@@ -34,12 +34,7 @@
     return state;
   };
 
-  const zoomButtons = (stage) => el("div", { class: "lm-group" },
-    iconButton("plus", "Zoom in", () => stage.zoom(1.4)),
-    iconButton("minus", "Zoom out", () => stage.zoom(1 / 1.4)),
-    iconButton("fit", "Fit the whole image", () => stage.fit()));
-
-  Object.assign(window.lisaMicro.parts, { fileInput, zoomButtons });
+  Object.assign(window.lisaMicro.parts, { fileInput });
 
   window.lisaMicro.kinds.viewer = (root, trigger) => {
     const hidden = new Set();
@@ -73,46 +68,26 @@
     const nothing = el("div", { class: "lm-nothing", hidden: true });
     stage.root.append(nothing);
 
-    const mode = (value, text) => el("button", { class: "lm-button", type: "button", "data-mode": value, onclick: () => {
-      stage.mode = value;
-      modes.querySelectorAll("button").forEach((b) => b.setAttribute("aria-pressed", b.dataset.mode === value));
-      stage.repaint();
-    }, "aria-pressed": String(value === "fill") }, text);
-    const modes = el("div", { class: "lm-group lm-joined" }, mode("fill", "Fill"), mode("outline", "Outline"));
-    const opacity = el("input", { type: "range", min: "0.05", max: "1", step: "0.05", value: "0.45", "aria-label": "Opacity of the masks", oninput: (event) => {
-      stage.opacity = Number(event.target.value);
-      stage.repaint();
-    } });
-    const legend = el("div", { class: "lm-legend" });
-    const display = el("div", { class: "lm-row lm-display" }, legend, el("div", { class: "lm-group" }, modes, el("label", { class: "lm-opacity" }, "Opacity", opacity)));
+    const controls = layerControls(stage, {
+      onShow: (layer) => hidden[layer.visible ? "delete" : "add"](layer.id),
+      onColour: (layer, number, done) => {
+        const change = { turn: view.turn, layer: number, colour: layer.colour };
+        if (done) trigger("recolour", change);
+        else tell("colour", change);
+      },
+    });
 
     const samples = el("div", { class: "lm-samples" });
     const drop = el("button", { class: "lm-drop", type: "button", onclick: () => files.open() }, icon("upload"),
       el("b", {}, "Drop a micrograph here, or click to choose a file"),
       el("span", {}, "TIFF, PNG, JPEG, MRC, DM3, DM4, EMD, SER. Files stay in this app and are removed when you close the page."));
     const empty = el("div", { class: "lm-empty" }, drop, el("div", { class: "lm-or" }, "or try a sample"), samples);
-    const full = el("div", { class: "lm-full", hidden: true }, top, stage.root, display, notes);
+    const full = el("div", { class: "lm-full", hidden: true }, top, stage.root, controls.root, notes);
     const strip = el("div", { class: "lm-strip", hidden: true }, thumbs);
     root.append(message, empty, full, strip, files.input);
 
     const sampleCard = (sample) => el("button", { class: "lm-sample", type: "button", "data-sample": sample.name, onclick: () => trigger("sample", { name: sample.name }) },
       el("img", { src: `/lisa/sample/${encodeURIComponent(sample.name)}.png`, alt: "", loading: "lazy" }), el("span", {}, sample.title));
-
-    const drawLegend = () => {
-      legend.replaceChildren(...stage.layers.map((layer, k) => {
-        const eye = el("button", { class: "lm-eye", type: "button", title: "Show or hide", "aria-label": `Show or hide ${layer.phrase}`, "aria-pressed": String(layer.visible), onclick: () => {
-          layer.visible = !layer.visible;
-          hidden[layer.visible ? "delete" : "add"](layer.id);
-          drawLegend();
-          stage.draw();
-        } }, icon(layer.visible ? "eye" : "hidden"));
-        const colour = el("input", { type: "color", value: layer.colour, title: "Colour", "aria-label": `Colour of ${layer.phrase}`,
-          oninput: (event) => { layer.colour = event.target.value; stage.paint(layer); stage.draw(); tell("colour", { turn: view.turn, layer: k, colour: layer.colour }); },
-          onchange: (event) => trigger("recolour", { turn: view.turn, layer: k, colour: event.target.value }) });
-        return el("span", { class: `lm-layer${layer.visible ? "" : " lm-off"}` }, colour, el("span", {}, `${layer.phrase} (${layer.count})`), eye);
-      }));
-      modes.parentElement.hidden = !stage.layers.length;
-    };
 
     return async (value) => {
       view = value;
@@ -142,7 +117,7 @@
       } catch (error) {
         say(error.message, true);
       }
-      drawLegend();
+      controls.draw();
     };
   };
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lisa_micro.results.quantities import BODY, NECK, Quantity, header, quantities, unit_of
 from lisa_micro.viz.answer_plots import bin_edges
 from lisa_micro_app.state.conversation import Turn
-from lisa_micro_app.views.tables import BODY, NECK, Quantity, header, quantities, unit_of, values_of
+from lisa_micro_app.views.tables import values_of
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lisa_micro.results.quantities import number
 from lisa_micro.viz import draw_overlay
+from lisa_micro.viz.browser import png
 from lisa_micro_app.handlers import Pending
 from lisa_micro_app.limits import Limits
 from lisa_micro_app.state.pages import Compared
 from lisa_micro_app.state.session import Session
-from lisa_micro_app.views.masks import image_view, png
-from lisa_micro_app.views.tables import number
+from lisa_micro_app.views.masks import image_view
 
 _PICTURE_PX = 1400
 

@@ -1,9 +1,8 @@
-"""Measurements as text: tables with units, lines for one instance, and summaries."""
+"""Measurements as text: tables with units, and summaries."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
 import numpy as np
@@ -11,95 +10,7 @@ import pandas as pd
 
 from lisa_micro.measure import column
 from lisa_micro.results.answer import Segmentation
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A measured property.
-
-    Attributes:
-        key: for :func:`lisa_micro.measure.column`.
-        name: for display.
-        dimension: ``"length"``, ``"area"`` or ``""``.
-    """
-
-    key: str
-    name: str
-    dimension: str = ""
-
-
-BODY = (
-    Quantity("diameter", "diameter", "length"),
-    Quantity("area", "area", "area"),
-    Quantity("length", "length", "length"),
-    Quantity("width", "width", "length"),
-    Quantity("circularity", "circularity"),
-    Quantity("aspect_ratio", "aspect ratio"),
-    Quantity("intensity", "mean intensity"),
-    Quantity("contacts", "contacts"),
-    Quantity("touches_border", "at border"),
-)
-NECK = (
-    Quantity("neck_width", "neck width", "length"),
-    Quantity("neck_ratio", "x/R"),
-    Quantity("area", "area", "area"),
-    Quantity("length", "length", "length"),
-    Quantity("width", "width", "length"),
-    Quantity("touches_border", "at border"),
-)
-HOVERED = 4
-"""Number of measurements shown beside the pointer."""
-_UNITS = {"length": {"nm": "nm", "px": "px"}, "area": {"nm": "nm²", "px": "px²"}, "": {"nm": "", "px": ""}}
-
-
-def quantities(segment: Segmentation) -> tuple[Quantity, ...]:
-    """The measured properties of a segment's instances, the most important first."""
-    table, unit = segment.table(), unit_of(segment)
-    candidates = NECK if segment.concept == "neck" else BODY
-    return tuple(q for q in candidates if column(q.key, unit) in table)
-
-
-def unit_of(segment: Segmentation) -> str:
-    """``"nm"`` if the pixel size is known, else ``"px"``."""
-    return "px" if segment.pixel_size_nm is None else "nm"
-
-
-def header(quantity: Quantity, unit: str) -> str:
-    """The column header of a property, such as ``diameter (nm)``."""
-    shown = _UNITS[quantity.dimension][unit]
-    return f"{quantity.name} ({shown})" if shown else quantity.name
-
-
-def number(value: SupportsFloat) -> str:
-    """Format a number for a table: four significant digits, an exponent only from 1e7; booleans as yes or no."""
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    value = float(value)
-    if not math.isfinite(value):
-        return "–"
-    if value == int(value) and abs(value) < 1e6:
-        return str(int(value))
-    digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:.{min(digits, 6)}f}" if abs(value) < 1e7 else f"{value:.3e}"
-
-
-def instance_lines(segment: Segmentation, most: int = 5000) -> dict[str, list[list[str]]]:
-    """The measurements shown beside the pointer, ``[[name, value with unit], ...]`` by instance number.
-
-    Args:
-        segment: whose instances.
-        most: maximum number of instances.
-    """
-    table, unit = segment.table(), unit_of(segment)
-    if table.empty:
-        return {}
-    shown = quantities(segment)[:HOVERED]
-    lines: dict[str, list[list[str]]] = {}
-    for row in table.head(most).to_dict("records"):
-        lines[str(int(row["label"]))] = [
-            [q.name, f"{number(row[column(q.key, unit)])} {_UNITS[q.dimension][unit]}".rstrip()] for q in shown
-        ]
-    return lines
+from lisa_micro.results.quantities import Quantity, header, number, quantities, unit_of, unit_text
 
 
 def table_view(layers: list[tuple[str, str, Segmentation]], most: int) -> dict[str, Any]:
@@ -164,7 +75,7 @@ def summary(segment: Segmentation) -> list[list[str]]:
     main = next(iter(quantities(segment)), None)
     if main is None or segment.concept == "substrate":
         return lines
-    values, unit = values_of(segment, main.key), _UNITS[main.dimension][unit_of(segment)]
+    values, unit = values_of(segment, main.key), unit_text(main, unit_of(segment))
     if len(values):
         spread = f" ± {number(values.std(ddof=1))}" if len(values) > 1 else ""
         d10, d50, d90 = np.percentile(values, [10, 50, 90])

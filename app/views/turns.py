@@ -7,11 +7,12 @@ from typing import Any
 
 from lisa_micro.io import format_length
 from lisa_micro.results.answer import Answer
+from lisa_micro.viz.browser import grey_png
 from lisa_micro_app.handlers import SAMPLE_TITLES, Pending, sample_names
 from lisa_micro_app.limits import Limits
 from lisa_micro_app.state.conversation import State, Turn
 from lisa_micro_app.state.session import Session
-from lisa_micro_app.views.masks import grey_png, image_view, layer_views
+from lisa_micro_app.views.masks import image_view, layer_views
 from lisa_micro_app.views.replies import doubt_view, plot_names, reply_parts
 from lisa_micro_app.views.tables import summary, table_view
 

@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lisa_micro.measure import column
+from lisa_micro.results.quantities import number
 from lisa_micro.types import InputError
+from lisa_micro.viz.browser import labels_png
 from lisa_micro_app.state.session import Session
-from lisa_micro_app.views.masks import labels_png
-from lisa_micro_app.views.tables import number
 
 if TYPE_CHECKING:
     from lisa_micro.video.tracks import Tracks

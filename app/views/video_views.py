@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lisa_micro.io import format_length
 from lisa_micro.measure import column
+from lisa_micro.results.quantities import number
 from lisa_micro.viz.movie import EVENT_COLOURS
 from lisa_micro.viz.plots import KIND_STYLES, best_pairs
 from lisa_micro_app.handlers import Pending
@@ -16,7 +17,6 @@ from lisa_micro_app.state.clip import Clip, Run
 from lisa_micro_app.state.conversation import hex_colour
 from lisa_micro_app.state.video_files import SAMPLES
 from lisa_micro_app.state.video_run import Progress, unfinished
-from lisa_micro_app.views.tables import number
 from lisa_micro_app.views.turns import ORIGINS
 
 if TYPE_CHECKING:

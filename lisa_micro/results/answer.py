@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +12,16 @@ import numpy as np
 
 from lisa_micro.execution import PlotData, Result
 from lisa_micro.results.html import result_html
+from lisa_micro.results.plotting import plot_of
+from lisa_micro.results.viewer import NOTEBOOK_BYTES, NOTEBOOK_SIDE, SHOWN_SIDE, answer_page, framed, show
 from lisa_micro.types import InputError, Micrograph, Value
-from lisa_micro.viz.answer_plots import colours_by_target, plot_png, plot_title
+from lisa_micro.viz.answer_plots import colours_by_target, plot_figure, plot_png, plot_title
 from lisa_micro.viz.overlay import segment_colours
 from lisa_micro.viz.thumbnail import overlay_thumbnail
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from lisa_micro.io.memory import MicrographLike
 
@@ -86,12 +89,21 @@ class Segmentation:
         mean = float(np.sqrt(4 * areas / np.pi).mean()) if len(areas) else float("nan")
         return (mean, "px") if self.pixel_size_nm is None else (mean * self.pixel_size_nm, "nm")
 
+    def show(self, longest: int = SHOWN_SIDE) -> None:
+        """Show the micrograph with the masks; see :meth:`Answer.show`."""
+        _show([self], self.image, longest)
+
+    def plot(self, prop: str = "diameter", kind: str = "histogram", against: str = "") -> Figure:
+        """Plot a property of the instances; see :meth:`Answer.plot`."""
+        return plot_figure(plot_of([self], prop, kind, against))
+
     def __repr__(self) -> str:
         return f"<Segmentation: {_summary(self)}, shape {self.labels.shape}, score {self.score:.2f}>"
 
     def _repr_html_(self) -> str:
-        picture = _thumbnail([self], self.image)
-        return result_html(self.phrase or self.concept, [_summary(self), *self.notes], picture, self.table())
+        facts = [_summary(self), *self.notes]
+        picture, viewer = _thumbnail([self], self.image), _viewer([self], self.image)
+        return result_html(self.phrase or self.concept, facts, picture, self.table(), viewer=viewer)
 
 
 @dataclass(frozen=True)
@@ -189,6 +201,38 @@ class Answer:
             raise InputError("The answer holds no micrograph; give it as image=...")
         return save(self, about, path, format)
 
+    def show(self, longest: int = SHOWN_SIDE) -> None:
+        """Show the micrograph with the masks: zoom, pan, masks to show and hide, number and size of instances.
+
+        In a notebook the viewer appears below the cell, otherwise in a web browser. It works without a network.
+
+        Args:
+            longest: longer side of the picture, px; a larger micrograph is scaled down to it.
+
+        Raises:
+            InputError: the answer has no segments, or a size below 1 px.
+        """
+        if not self.segments:
+            raise InputError(f"There is nothing to show: {self.text}")
+        _show(self.segments, self.image, longest)
+
+    def plot(self, prop: str = "diameter", kind: str = "histogram", against: str = "") -> Figure:
+        """Plot a property of the instances, one series for each segment, in the colours of the overlay.
+
+        Args:
+            prop: the property, such as ``"diameter"``, ``"area"``, ``"neck width"`` or ``"circularity"``.
+            kind: ``"histogram"`` or ``"cumulative"``, which mark D10, D50 and D90, or ``"scatter"``.
+            against: the horizontal property of a scatter plot.
+
+        Returns:
+            a figure of matplotlib, which a notebook shows and ``savefig`` saves.
+
+        Raises:
+            InputError: an unknown property or kind, or a property that was not measured.
+        """
+        data = plot_of(self.segments, prop, kind, against)
+        return plot_figure(data, self.plot_colours(data))
+
     def __repr__(self) -> str:
         text = self.text if len(self.text) <= _SHOWN_CHARACTERS else self.text[: _SHOWN_CHARACTERS - 3] + "..."
         parts = [repr(text), *(_summary(segment) for segment in self.segments)]
@@ -198,19 +242,20 @@ class Answer:
 
     def _repr_html_(self) -> str:
         picture = _thumbnail(self.segments, self.image) if self.segments else None
+        viewer = _viewer(self.segments, self.image) if self.segments else ""
         table = self.segments[0].table() if self.segments else None
         facts = [*(_summary(segment) for segment in self.segments), *self.notes]
         if self.alternative is not None:
             facts.append(f"Did you mean {self.alternative.text}?")
         plots = [(plot_title(plot), plot_png(plot, self.plot_colours(plot))) for plot in self.plots if not plot.problem]
-        return result_html(self.text, facts, picture, table, plots)
+        return result_html(self.text, facts, picture, table, plots, viewer)
 
     def plot_colours(self, plot: PlotData) -> list[str]:
         """``#rrggbb`` of the series of one of the plots: those of their segments in the overlay."""
         colours = segment_colours(len(self.segments))
         known = {
-            segment.target: "#{:02x}{:02x}{:02x}".format(*colour)
-            for segment, colour in zip(self.segments, colours, strict=True)
+            segment.target or k: "#{:02x}{:02x}{:02x}".format(*colour)
+            for k, (segment, colour) in enumerate(zip(self.segments, colours, strict=True), start=1)
         }
         return colours_by_target(plot, known)
 
@@ -221,8 +266,20 @@ def _summary(segment: Segmentation) -> str:
     return f"{segment.count} x {segment.concept}" + (f", mean diameter {size:.3g} {unit}" if size == size else "")
 
 
-def _thumbnail(segments: tuple[Segmentation, ...] | list[Segmentation], image: Micrograph | None) -> bytes:
+def _thumbnail(segments: Sequence[Segmentation], image: Micrograph | None) -> bytes:
     labels = [segment.labels for segment in segments]
     pixels = None if image is None or image.shape != labels[0].shape else image.pixels
     names = [segment.phrase or segment.concept for segment in segments]
     return overlay_thumbnail(labels, pixels, segments[0].pixel_size_nm, names)
+
+
+def _viewer(segments: Sequence[Segmentation], image: Micrograph | None) -> str:
+    return framed(answer_page(segments, image, NOTEBOOK_SIDE, NOTEBOOK_BYTES))
+
+
+def _show(segments: Sequence[Segmentation], image: Micrograph | None, longest: int) -> None:
+    if longest < 1:
+        raise InputError(f"The picture's longer side must be at least 1 px, not {longest}.")
+    still = _thumbnail(segments, image)
+    html = result_html("", [], still, None, viewer=framed(answer_page(segments, image, longest)))
+    show(html, answer_page(segments, image, longest, alone=True))

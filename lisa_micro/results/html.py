@@ -1,4 +1,4 @@
-"""HTML representation of results for notebooks: a title, facts, a small picture and the head of a table."""
+"""HTML representation of results for notebooks: a title, facts, the viewer or a small picture, the head of a table."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def result_html(
     picture: bytes | None,
     table: pd.DataFrame | None,
     plots: Sequence[tuple[str, bytes]] = (),
+    viewer: str = "",
 ) -> str:
     """HTML for ``_repr_html_`` of a result.
 
@@ -31,14 +32,16 @@ def result_html(
         picture: PNG file, for example from :func:`lisa_micro.viz.thumbnail.overlay_thumbnail`.
         table: its first :data:`MAX_ROWS` rows and :data:`MAX_COLUMNS` columns are shown; what is omitted is stated.
         plots: title and PNG file of each plot, shown below the picture.
+        viewer: HTML of the interactive viewer that takes the place of the picture where scripts run; see
+            :func:`lisa_micro.results.viewer.framed`.
 
     Returns:
         a ``<div>`` that needs no further files. Text is escaped.
     """
-    parts = [f"<strong>{html.escape(title)}</strong>"]
+    parts = [f"<strong>{html.escape(title)}</strong>"] if title else []
     parts += [f"<div>{html.escape(fact)}</div>" for fact in facts]
     if picture is not None:
-        parts.append(_image("overlay", picture))
+        parts.append(f"<div>{_image('overlay', picture)}{viewer}</div>")
     parts += [_image(name, plot) for name, plot in plots]
     if table is not None and len(table):
         shown = table.iloc[:MAX_ROWS, :MAX_COLUMNS]

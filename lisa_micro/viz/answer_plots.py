@@ -113,9 +113,10 @@ def plot_figure(data: PlotData, colours: Sequence[str] | None = None) -> Figure:
         a figure of matplotlib. Histograms and cumulative distributions mark D10, D50 and D90.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.0, 4.4), dpi=120, layout="constrained")
+    from lisa_micro.viz.notebook_figure import NotebookFigure
+
+    figure = NotebookFigure(figsize=(7.0, 4.4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     if data.problem or not any(len(series.values) for series in data.series):

@@ -15,6 +15,7 @@ from PIL import Image
 from stand_in_app import StandIn, squares
 
 from lisa_micro.types import InputError
+from lisa_micro.viz.browser import display_shape, labels_png, shades
 from lisa_micro_app import exports, handlers
 from lisa_micro_app.state import comparison as comparing
 from lisa_micro_app.state import conversation as state
@@ -22,7 +23,6 @@ from lisa_micro_app.views import comparison as comparison_views
 from lisa_micro_app.views import tables
 from lisa_micro_app.views import turns as views
 from lisa_micro_app.views.charts import bin_edges, chart_choices, distribution
-from lisa_micro_app.views.masks import display_shape, labels_png, shades
 
 STAND_IN = StandIn
 

@@ -150,6 +150,7 @@ def test_what_the_wheel_holds(wheel):
         "lisa_micro/weights/deaot-t/deaot.safetensors",
         "lisa_micro/datasets/texts/asks.yaml",
         "lisa_micro_app/static/lisa.js",
+        "lisa_micro/viz/static/stage.js",
         "lisa_micro_finetune/configs/adapt.yaml",
         "lisa_micro_samples/sintering_tem.tif",
     ):

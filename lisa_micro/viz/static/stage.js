@@ -44,8 +44,9 @@
 
   
   class Stage {
-    constructor({ onHover, onPick, onBoxes } = {}) {
-      Object.assign(this, { onHover, onPick, onBoxes });
+    /* `modestWheel`: the wheel zooms after a click on the image or with Ctrl, and scrolls the page otherwise */
+    constructor({ onHover, onPick, onBoxes, modestWheel } = {}) {
+      Object.assign(this, { onHover, onPick, onBoxes, modestWheel });
       this.canvas = el("canvas", { class: "lm-canvas", tabindex: "0", role: "img" });
       this.tip = el("div", { class: "lm-tip", hidden: true });
       this.bar = el("div", { class: "lm-scalebar", hidden: true }, el("span"), el("i"));
@@ -284,7 +285,7 @@
       const canvas = this.canvas;
       let drag = null;
       canvas.addEventListener("wheel", (event) => {
-        if (!this.info) return;
+        if (!this.info || (this.modestWheel && !event.ctrlKey && document.activeElement !== canvas)) return;
         event.preventDefault();
         this.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0016)), this.place(event).px);
       }, { passive: false });
