@@ -29,6 +29,8 @@ _PUBLIC = {
     "as_micrograph": "lisa_micro.io",
     "batch": "lisa_micro.batch",
     "draw_overlay": "lisa_micro.viz",
+    "labels_signal": "lisa_micro.results.signals",
+    "outline_markers": "lisa_micro.results.signals",
     "read_exemplar": "lisa_micro.exemplar",
     "read_labels": "lisa_micro.io",
     "read_micrograph": "lisa_micro.io",
