@@ -42,6 +42,7 @@ _PUBLIC = {
     "measure_particles": "lisa_micro.measure",
     "simulate_scene": "lisa_micro.sim",
     "simulate_sintering": "lisa_micro.sim",
+    "simulate_volume": "lisa_micro.sim.volumes",
     "build_segmenter": "lisa_micro.models.segmenters",
     "build_tracker": "lisa_micro.models.trackers",
     "load_assistant": "lisa_micro.loading",
@@ -51,6 +52,9 @@ _PUBLIC = {
     "segment_plane": "lisa_micro.large_images.planes",
     "Tracks": "lisa_micro.video.tracks",
     "track": "lisa_micro.video.track",
+    "Volume": "lisa_micro.volumes",
+    "link_slices": "lisa_micro.volumes",
+    "segment_volume": "lisa_micro.volumes",
 }
 
 __all__ = ["__version__", *_PUBLIC]

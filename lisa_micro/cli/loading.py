@@ -53,12 +53,25 @@ def what_to_look_for(field: str | None, no_banner: bool, no_scale_bar: bool) -> 
     return Looking(numbers, not no_banner, not no_scale_bar)
 
 
+def page_of(options: ImageOptions) -> int | str:
+    """The page that is asked for: a number, a name or a place."""
+    text = options.page.strip()
+    return int(text) if text.lstrip("+-").isdecimal() else text
+
+
 def read_image(options: ImageOptions) -> Micrograph:
     """Read a micrograph; what the reader notes is printed on the standard error stream."""
     from lisa_micro.io import read_micrograph
+    from lisa_micro.io.lazy import read_stack
+    from lisa_micro.io.lazy.opening import is_omezarr
 
     looking = what_to_look_for(options.field, options.no_banner, options.no_scale_bar)
-    micrograph = read_micrograph(options.image, options.pixel_size, options.page, looking)
+    page = page_of(options)
+    if options.channel is None and isinstance(page, int) and not is_omezarr(options.image):
+        micrograph = read_micrograph(options.image, options.pixel_size, page, looking)
+    else:
+        with read_stack(options.image, options.pixel_size, missing=options.missing_chunks) as stack:
+            micrograph = stack.plane(page, options.channel).micrograph(looking)
     notes(micrograph.notes)
     return micrograph
 
@@ -177,7 +190,7 @@ class Origin:
     assistant: Assistant | WordlessAssistant
     preset: str
     micrograph: Micrograph
-    page: int = 0
+    page: int | str = 0
 
     def save(
         self,

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16", "8bit", "4bit"]
+MissingChunks = Literal["error", "fill"]
 ModalityName = Literal["BF-TEM", "HAADF-STEM", "SEM"]
 
 PixelSize = Annotated[
@@ -61,9 +62,21 @@ class ModelOptions:
 class ImageOptions:
     """Which micrograph is read."""
 
-    image: Annotated[Path, typer.Argument(help="Micrograph: TIFF, PNG, JPEG, MRC, DM3, DM4, EMD, SER ...")]
+    image: Annotated[Path, typer.Argument(help="Micrograph: TIFF, PNG, JPEG, MRC, DM3, DM4, EMD, SER, OME-Zarr ...")]
     pixel_size: PixelSize = None
-    page: Annotated[int, typer.Option(help="Page of a stack, from 0; negative numbers count from the end.")] = 0
+    page: Annotated[
+        str,
+        typer.Option(
+            metavar="PAGE",
+            help="Page of a stack: its number from 0 (negative numbers count from the end), its name, or its place, "
+            "such as z=12 or t=3,z=12.",
+        ),
+    ] = "0"
+    channel: Annotated[str | None, typer.Option(help="Channel of a stack, by name or number from 0.")] = None
+    missing_chunks: Annotated[
+        MissingChunks,
+        typer.Option(help="A chunk of OME-Zarr that has no file: an error, or filled with the array's fill value."),
+    ] = "error"
     field: FieldOfView = None
     no_banner: NoBanner = False
     no_scale_bar: NoScaleBar = False

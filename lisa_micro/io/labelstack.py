@@ -22,13 +22,21 @@ class LabelStackWriter:
     Args:
         path: the file; an existing one is replaced.
         pixel_size_nm, frame_time_s: ``None`` leaves the stack uncalibrated in space or time.
+        slices: whether the images are slices along z instead of frames.
+        step_nm: distance of the slices; it is written if the pixel size is known as well.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], pixel_size_nm: float | None = None, frame_time_s: float | None = None
+        self,
+        path: str | os.PathLike[str],
+        pixel_size_nm: float | None = None,
+        frame_time_s: float | None = None,
+        slices: bool = False,
+        step_nm: float | None = None,
     ) -> None:
         self.path, self.count = Path(path), 0
         self._pixel_size, self._interval = pixel_size_nm, frame_time_s
+        self._along, self._step = "slices" if slices else "frames", step_nm
         self._dtype: type = np.uint16
         self._shape: tuple[int, ...] | None = None
         self._open()
@@ -74,8 +82,9 @@ class LabelStackWriter:
         self.count += 1
 
     def _description(self, frames: int) -> str:
-        lines = ["ImageJ=1.54f", f"images={frames}", f"frames={frames}"]
+        lines = ["ImageJ=1.54f", f"images={frames}", f"{self._along}={frames}"]
         lines += ["unit=nm"] if self._pixel_size is not None else []
+        lines += [f"spacing={self._step!r}"] if self._pixel_size is not None and self._step is not None else []
         lines += [f"finterval={self._interval!r}", "tunit=sec"] if self._interval is not None else []
         return "\n".join([*lines, "loop=false", ""])
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lisa_micro.cli.loading import Origin, load_preset, read_image, show_alternative, show_notes, show_plots
+from lisa_micro.cli.loading import (
+    Origin,
+    load_preset,
+    page_of,
+    read_image,
+    show_alternative,
+    show_notes,
+    show_plots,
+)
 from lisa_micro.cli.options import Force, ImageOptions, ModelOptions, grouped
 from lisa_micro.cli.summary import show_summary
 from lisa_micro.cli.terminal import busy, complain
@@ -40,7 +48,7 @@ def chat(
     if out is not None:
         check_output(out / "1", force)
     assistant = load_preset(model)
-    origin = Origin(assistant, model.preset, micrograph, source.page)
+    origin = Origin(assistant, model.preset, micrograph, page_of(source))
     conversation = assistant.chat(micrograph)
     answer: Answer | None = None
     interactive = sys.stdin.isatty()

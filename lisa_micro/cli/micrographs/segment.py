@@ -12,6 +12,7 @@ from lisa_micro.cli.loading import (
     Origin,
     ask,
     load_prompted,
+    page_of,
     parse_boxes,
     read_image,
     show_alternative,
@@ -20,9 +21,11 @@ from lisa_micro.cli.loading import (
     with_segment,
 )
 from lisa_micro.cli.micrographs.like import Examples, LikeOptions, parse_examples
+from lisa_micro.cli.micrographs.stacks import StackOptions, open_stack, segment_stack
 from lisa_micro.cli.options import AsJson, ImageOptions, ModelOptions, OutputOptions, grouped
 from lisa_micro.cli.summary import show_summary
 from lisa_micro.cli.terminal import busy, list_written, print_json, steps
+from lisa_micro.cli.terminal import notes as show
 from lisa_micro.types import InputError
 
 Tiles = Literal["auto", "off", "tiled", "cascade"]  # the values of TilingMode, which would bring NumPy into --help
@@ -64,6 +67,7 @@ def segment(
     source: ImageOptions,
     prompting: PromptOptions,
     examples: LikeOptions,
+    stacks: StackOptions,
     model: ModelOptions,
     output: OutputOptions,
     prompt: Annotated[str, typer.Argument(help='What to segment, such as "all sintering necks".')] = "",
@@ -88,6 +92,16 @@ def segment(
     formats = check_formats(export)
     words, notes = check_prompt(prompt, needed=not (prompting.box or prompting.everything or like))
     boxes = parse_boxes(prompting.box or [])
+    stack = open_stack(source, stacks)
+    if stack is not None:
+        if like or boxes or prompting.everything or prompting.segmenter or prompting.tiles != "auto":
+            raise InputError(
+                "A volume, or a plane that is read part by part, is segmented by words alone; leave out --box, "
+                "--everything, --like, --segmenter and --tiles."
+            )
+        show(notes)
+        segment_stack(stack, source, stacks, words, model, output, formats, as_json)
+        return
     micrograph = read_image(source)
     if boxes:
         repaired, remarks = check_boxes(boxes, micrograph.shape)
@@ -112,7 +126,7 @@ def segment(
             answer = with_segment(answer, assistant.segment_everything(micrograph), words)
     assert answer is not None  # check_prompt saw to it that there are words or boxes, or that everything is wanted
     answer = replace(answer, notes=(*notes, *answer.notes))
-    origin = Origin(assistant, model.preset, micrograph, source.page)
+    origin = Origin(assistant, model.preset, micrograph, page_of(source))
     written = origin.save(answer, folder, output.force, boxes or None, more=like.record() if like else None)
     if like and examples.save_like is not None:
         learnt = assistant.learn_exemplar(micrograph, like.like, like.unlike, exemplar=like.exemplar)

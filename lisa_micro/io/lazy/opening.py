@@ -100,12 +100,41 @@ def read_stack(
     return Stack(opened, name, known.nm, known.origin, step, notes)
 
 
+def is_omezarr(path: Path) -> bool:
+    """Whether a path is a Zarr folder."""
+    return _is_folder(path) and metadata_file(path) is not None
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path is a folder; one that cannot be looked up is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def reads_parts(path: Path) -> bool:
+    """Whether parts of the planes of a path can be read; pictures such as PNG and folders of images are read whole.
+
+    Raises:
+        InputError: missing, empty or unreadable.
+    """
+    if is_omezarr(path):
+        return True
+    if _is_folder(path):
+        return False
+    head = file_head(path)
+    if head[:4] in TIFF_MAGIC or path.suffix.lower() in ROSETTASCIIO:
+        return True
+    return not head.startswith(PICTURE_MAGIC) and is_mrc(path, head)
+
+
 def _open(source: Any, image: int | str | None, missing: str) -> tuple[Opened, str]:
     if not isinstance(source, str | os.PathLike):
         return _memory(source), "array"
     path = Path(source)
-    if path.is_dir():
-        if metadata_file(path) is not None:
+    if _is_folder(path):
+        if is_omezarr(path):
             return open_omezarr(path, image, missing), str(path)
         return _folder(path), str(path)
     head = file_head(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -12,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from lisa_micro.io.files import ANSWER_FILES, check_output, results_in, write_files, write_json
-from lisa_micro.io.lazy import CompactLabels
+from lisa_micro.io.lazy import CompactLabels, Plane
 from lisa_micro.large_images.planes.answer import PlaneAnswer
 from lisa_micro.results.export import answer_record, plot_writers
+from lisa_micro.results.formats.parts import Part, Parts, write_parts
 from lisa_micro.viz.overlay import draw_overlay
 
 TILE = 512
@@ -113,6 +115,35 @@ def write_label_tiles(path: Path, labels: CompactLabels, pixel_size_nm: float | 
         resolutionunit=1,
         software="lisa-micro",
     )
+
+
+def write_omezarr(found: PlaneAnswer, path: Path) -> Path:
+    """Write the plane and its labels as OME-Zarr 0.5, part by part. A folder of that name is replaced.
+
+    Raises:
+        InputError: the package zarr is missing, or the plane is damaged.
+    """
+    plane = found.plane
+    draft = path.with_name(f".{path.name}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    names: dict[str, Parts] = {}
+    for segment in found.segments:
+        name = segment.concept if segment.concept not in names else f"{segment.concept}-{len(names) + 1}"
+        names[name] = Parts(partial(_part_of, segment.labels), plane.shape, np.dtype(np.int32))
+    try:
+        image = Parts(partial(_part_of, plane), plane.shape, np.dtype(np.float32))
+        write_parts(draft, image, names, (plane.pixel_size_nm, plane.pixel_size_nm), Path(plane.source).stem)
+        if path.is_dir():
+            shutil.rmtree(path)
+        draft.replace(path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return path
+
+
+def _part_of(whole: Plane | CompactLabels, part: Part) -> np.ndarray:
+    rows, columns = part
+    return whole.read(rows.start, rows.stop, columns.start, columns.stop)
 
 
 def _write_overlay(path: Path, found: PlaneAnswer) -> None:
