@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from lisa_micro.assistant.engine import Choice
+from lisa_micro.assistant.choices import Choice
 from lisa_micro.models.lisa.config import Confidence
 
 
@@ -36,8 +36,3 @@ def confidence_of(choices: Sequence[Choice], calibration: Confidence | None) -> 
         return None
     doubt = doubt_of(choices)
     return float(expit(calibration.intercept + calibration.total * doubt.total + calibration.worst * doubt.worst))
-
-
-def forks(choices: Sequence[Choice]) -> list[Choice]:
-    """The choices at which another reply could begin, the closest decision first."""
-    return sorted(choices, key=lambda choice: choice.logp - choice.other_logp)

@@ -11,7 +11,8 @@ from typing import Generic
 import torch
 
 from lisa_micro.assistant.answering import answer_of
-from lisa_micro.assistant.confidence import confidence_of, forks
+from lisa_micro.assistant.choices import forks
+from lisa_micro.assistant.confidence import confidence_of
 from lisa_micro.assistant.engine import CONTEXT_TOKENS, Engine, KVCache, RawReply
 from lisa_micro.assistant.measuring import FoundMeasures
 from lisa_micro.assistant.prepare import ImageCache, PreparedImage, View, readable_prompt

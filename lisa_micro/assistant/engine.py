@@ -6,13 +6,14 @@ import contextlib
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lisa_micro.assistant.choices import Choice, forks, total
 from lisa_micro.assistant.grammars import Grammar, grammar_for
 from lisa_micro.language import Vocabulary
 from lisa_micro.language.words import SEG
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedTokenizerBase
 
 MAX_REPLY_TOKENS = 96
+SURE = -0.3
+"""Log-probability of a reply from which on no other one is looked for."""
+FORKS = 4
+"""Decisions at which another reply is tried where the first one is less sure."""
 CONTEXT_TOKENS = 4096
 """Longest KV cache. A longer conversation starts over with its last turns; the base model reads up to 8192 tokens."""
 
@@ -45,21 +50,6 @@ class KVCache:
     def fork(self) -> KVCache:
         """An independent copy, so that several conversations can start from one prefilled image."""
         return KVCache(copy.deepcopy(self.layers), self.length, list(self.pending))
-
-
-class Choice(NamedTuple):
-    """A token that the language model chose among several that the grammar allowed.
-
-    Attributes:
-        position: of the token in the reply, from 0.
-        logp: log-probability of the token among the allowed ones.
-        other: second most probable token. other_logp: its log-probability.
-    """
-
-    position: int
-    logp: float
-    other: int
-    other_logp: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +211,8 @@ class LanguageEngine(ABC):
 
 
 class Engine(LanguageEngine):
-    """Runs a model that writes the reply language. Decoding is greedy and held to the grammar.
+    """Runs a model that writes the reply language. Decoding is held to the grammar; it is greedy, and where the reply
+    is not sure it is tried again from the closest decisions: the most probable reply as a whole is taken.
 
     Args:
         model, device, bf16: see :class:`LanguageEngine`.
@@ -237,6 +228,28 @@ class Engine(LanguageEngine):
         self.code_names: tuple[str, ...] = model.config.code_names
         self.state_before_seg = model.config.seg_state == "before"
         self.seg_id = self.chat.special[SEG]
+
+    @torch.inference_mode()
+    def generate(self, cache: KVCache, text: str, first: bool) -> tuple[RawReply, int]:
+        """As :meth:`LanguageEngine.generate`; the most probable of the replies that were tried."""
+        reply, start = super().generate(cache, text, first)
+        if total(reply.choices) >= SURE:
+            return reply, start
+        best, tried = reply, False
+        for fork in forks(reply.choices)[:FORKS]:
+            if fork.other == self.chat.end:
+                continue
+            before = [choice for choice in reply.choices if choice.position < fork.position]
+            taken = Choice(fork.position, fork.other_logp, reply.ids[fork.position], fork.logp)
+            if total(before) + taken.logp <= total(best.choices):
+                continue  # what follows can only make it less probable
+            other, tried = self.regenerate(cache, start, [*reply.ids[: fork.position], fork.other]), True
+            choices = (*before, taken, *other.choices)
+            if total(choices) > total(best.choices):
+                best = replace(other, choices=choices)
+        if tried:
+            best = replace(self._read_ids(cache, start, best.ids), choices=best.choices)
+        return best, start
 
     @torch.inference_mode()
     def regenerate(self, cache: KVCache, start: int, beginning: Sequence[int]) -> RawReply:
@@ -262,8 +275,10 @@ class Engine(LanguageEngine):
             start: length of the cache before the reply.
             raw: text with special tokens.
         """
+        return self._read_ids(cache, start, self.chat.reply_ids(raw)[:-1])
+
+    def _read_ids(self, cache: KVCache, start: int, ids: list[int]) -> RawReply:
         self.crop(cache, start)
-        ids = self.chat.reply_ids(raw)[:-1]
         with self.autocast():
             states = self._prefill_ids(cache, ids)
         cache.pending = [self.chat.end]

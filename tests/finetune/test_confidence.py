@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lisa_micro.assistant.confidence import confidence_of, doubt_of, forks
-from lisa_micro.assistant.engine import Choice
+from lisa_micro.assistant.choices import Choice, forks
+from lisa_micro.assistant.confidence import confidence_of, doubt_of
 from lisa_micro.models.lisa.config import Confidence
 from lisa_micro.types import InputError
 from lisa_micro_finetune.confidence import Read, asking_from, confidences, fit, wrong_share

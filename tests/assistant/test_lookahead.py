@@ -1,0 +1,69 @@
+"""Where a reply is not sure, the most probable one as a whole is taken."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from lisa_micro.assistant.choices import Choice, total
+from lisa_micro.assistant.engine import Engine, KVCache, LanguageEngine, RawReply
+
+END = 0
+
+
+def reply(ids, *choices):
+    return RawReply(" ".join(map(str, ids)), list(ids), torch.zeros(0, 2), choices=tuple(Choice(*c) for c in choices))
+
+
+class Scripted(Engine):
+    """Writes replies that are given: the first one, and one for each beginning."""
+
+    def __init__(self, first, others):
+        self.first, self.others, self.asked, self.kept = first, others, [], []
+        self.chat = SimpleNamespace(end=END)
+
+    def regenerate(self, cache, start, beginning):
+        self.asked.append(tuple(beginning))
+        return self.others[tuple(beginning)]
+
+    def _read_ids(self, cache, start, ids):
+        self.kept.append(list(ids))
+        return reply(ids)
+
+
+@pytest.fixture
+def answer(monkeypatch):
+    monkeypatch.setattr(LanguageEngine, "generate", lambda self, cache, text, first: (self.first, 7))
+
+    def ask(first, others):
+        engine = Scripted(first, others)
+        best, start = engine.generate(KVCache(None), "words", True)
+        assert start == 7
+        return engine, best
+
+    return ask
+
+
+def test_a_sure_reply_is_taken_at_once(answer):
+    first = reply([1, 2], (0, -0.1, 5, -2.4))
+    engine, best = answer(first, {})
+    assert best is first and engine.asked == engine.kept == []
+
+
+def test_another_beginning_whose_rest_is_more_certain_wins(answer):
+    first = reply([1, 2, 3], (0, -0.6, 5, -0.9), (2, -2.0, 6, -2.1))
+    other = reply([5, 8], (1, -0.2, 9, -3.0))
+    engine, best = answer(first, {(5,): other})
+    assert engine.asked == [(5,)]  # from position 2 on nothing can get better than the first reply
+    assert best.ids == [5, 8] and engine.kept == [[5, 8]]
+    assert total(best.choices) == pytest.approx(-1.1)
+    assert best.choices[0] == Choice(0, -0.9, 1, -0.6)
+
+
+def test_the_first_reply_stays_where_no_other_is_more_probable(answer):
+    first = reply([1, 2, 3], (0, -0.6, 5, -0.9), (2, -1.0, END, -1.0))
+    engine, best = answer(first, {(5,): reply([5, 4], (1, -3.0, 9, -3.1))})
+    assert best.ids == [1, 2, 3] and best.choices == first.choices
+    assert engine.asked == [(5,)] and engine.kept == [[1, 2, 3]]  # the conversation goes on from it
