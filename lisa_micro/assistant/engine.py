@@ -240,7 +240,8 @@ class Engine(LanguageEngine):
             if fork.other == self.chat.end:
                 continue
             before = [choice for choice in reply.choices if choice.position < fork.position]
-            taken = Choice(fork.position, fork.other_logp, reply.ids[fork.position], fork.logp)
+            left = [*reply.ids, self.chat.end][fork.position]  # the last choice may be to end
+            taken = Choice(fork.position, fork.other_logp, left, fork.logp)
             if total(before) + taken.logp <= total(best.choices):
                 continue  # what follows can only make it less probable
             other, tried = self.regenerate(cache, start, [*reply.ids[: fork.position], fork.other]), True

@@ -62,6 +62,12 @@ def test_another_beginning_whose_rest_is_more_certain_wins(answer):
     assert best.choices[0] == Choice(0, -0.9, 1, -0.6)
 
 
+def test_a_reply_may_go_on_where_the_first_one_ended(answer):
+    first = reply([1], (0, -0.1, 5, -3.0), (1, -0.8, 4, -0.7))
+    _, best = answer(first, {(1, 4): reply([1, 4, 3], (2, 0.0, 9, -9.0))})
+    assert best.ids == [1, 4, 3] and best.choices[1] == Choice(1, -0.7, END, -0.8)
+
+
 def test_the_first_reply_stays_where_no_other_is_more_probable(answer):
     first = reply([1, 2, 3], (0, -0.6, 5, -0.9), (2, -1.0, END, -1.0))
     engine, best = answer(first, {(5,): reply([5, 4], (1, -3.0, 9, -3.1))})
