@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +20,7 @@ from lisa_micro.io.units import to_nm
 from lisa_micro.napari.layers import RECORD, Place
 from lisa_micro.types import InputError, Micrograph
 
-TRANSFORM = ("scale", "translate", "rotate", "shear", "affine", "units")
+TRANSFORM = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 """Keyword arguments that put a result where its image layer is."""
 ORIGIN = "axes"
 """Origin of a pixel size that was read from the scale and the units of a layer."""
@@ -195,11 +194,6 @@ def frames_of(film: Film) -> VideoStream:
             nm, time = nm or facts.pixel_size_nm, time or facts.frame_time_s
     video = read_video(film.data, nm, time)
     return VideoStream(film.path or film.name, video.facts, video.frames)
-
-
-def source_name(image: Micrograph, film: Film) -> str:
-    """Name of a micrograph for a person: of its file, or of its layer."""
-    return Path(image.source).name if film.path else film.name
 
 
 def boxes_of(shapes: ShapesLayer, layer: ImageLayer) -> np.ndarray:

@@ -56,7 +56,7 @@ class Place:
 
 
 def scaled(pixel_size_nm: float | None, frame_time_s: float | None = None, frames: bool = False) -> dict[str, Any]:
-    """Scale and units of layers.
+    """Scale and units of layers, and the names of the axes of frames.
 
     Args:
         pixel_size_nm: edge of a pixel; ``None``: pixels.
@@ -70,7 +70,11 @@ def scaled(pixel_size_nm: float | None, frame_time_s: float | None = None, frame
         return {"scale": scale, "units": units}
     known = frame_time_s is not None
     first = float(frame_time_s) if frame_time_s is not None else 1.0
-    return {"scale": (first, *scale), "units": ("s" if known else "pixel", *units)}
+    return {
+        "scale": (first, *scale),
+        "units": ("s" if known else "pixel", *units),
+        "axis_labels": ("t", "y", "x"),
+    }
 
 
 def image_layer(image: Micrograph, name: str) -> LayerData:
@@ -167,8 +171,8 @@ def _event_layer(events: pd.DataFrame, transform: Mapping[str, Any]) -> LayerDat
         "features": {"kind": events["kind"].to_list(), **ids},
         "text": {"string": "{kind}: {before} to {after}", "color": "yellow", "anchor": "lower_left", "size": 10},
         "symbol": "ring",
-        "size": 1,  # of all axes, frames too; on the screen a point is larger
-        "canvas_size_limits": (14, 14),
+        "size": 12,
+        "face_color": "transparent",
         "border_color": "yellow",
         **transform,
     }

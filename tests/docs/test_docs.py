@@ -33,7 +33,7 @@ GUIDES = (
     "export",
 )
 BLOCK = re.compile(r"```(console|python)\n(.*?)```", re.DOTALL)
-TESTED_ELSEWHERE = {"finetune", "data-format", "api", "benchmark", "training", "asking", "tracking", "python"}
+TESTED_ELSEWHERE = {"finetune", "data-format", "api", "benchmark", "training", "asking", "tracking", "python", "napari"}
 """Pages with commands that need more than a sample: tests of their own run them, or they are a reference."""
 
 

@@ -280,6 +280,13 @@ def test_layers_get_the_pixel_size_of_a_file_that_napari_opened_without(app, mes
     widget.panel.pixel_size.setText("2")
     run(widget, widget.ask, "segment all particles")
     assert viewer.layers[-1].features["area_nm2"][1] == pytest.approx(100 * 4)
+    assert all(layer.scale[-1] == 2 for layer in viewer.layers)  # the user's word counts for all of them
+    viewer.add_image(np.zeros(SHAPE, np.float32), scale=(7, 7), units=("nm", "nm"), name="other")
+    viewer.layers.selection.active = viewer.layers[0]
+    widget.panel.pixel_size.setText("3")
+    run(widget, widget.ask, "segment all particles")
+    assert viewer.layers[0].scale[-1] == 2  # another image has a scale of its own
+    assert viewer.layers[-1].features["area_nm2"][1] == pytest.approx(100 * 9)
 
 
 def test_corrected_labels_are_measured_again(panel, viewer):
@@ -308,6 +315,14 @@ def test_results_are_saved_as_they_are_in_the_layers(panel, viewer, messages, tm
     viewer.layers.clear()
     opened = viewer.open(tmp_path / "out", plugin="lisa-micro")
     assert [one.name for one in opened] == ["overlay", "particles"] and opened[1].data.max() == 2
+    # the same through napari's own menu
+    viewer.layers.save(tmp_path / "menu", plugin="lisa-micro")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "menu" / "instances.csv").iloc[:, :10], table.iloc[:, :10])
+    viewer.layers.selection = {opened[1]}
+    viewer.layers.save(tmp_path / "menu.tif", selected=True, plugin="lisa-micro")
+    assert (
+        lm.read_labels(tmp_path / "menu.tif").pixel_size_nm == pytest.approx(NM) and (tmp_path / "menu.csv").is_file()
+    )
 
 
 @pytest.mark.slow

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import re
+import shutil
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from paths import ROOT
 
 import lisa_micro as lm
 from lisa_micro.results import Answer, Segmentation
@@ -140,3 +143,19 @@ def test_hyperspy_itself(tmp_path):
     film.add_marker(hs.plot.markers.Polygons(**lm.outline_markers(film, answer())), permanent=True)
     film.save(tmp_path / "film.hspy")
     assert len(hs.load(tmp_path / "film.hspy").metadata.Markers) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_example_of_the_page_runs(tmp_path, monkeypatch):
+    hs = pytest.importorskip("hyperspy.api", reason="HyperSpy (GPL-3) is not installed")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    shutil.copyfile(ROOT / "data" / "samples" / "sintering_tem.tif", tmp_path / "film.tif")
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "napari.md").read_text(encoding="utf-8"), re.DOTALL)
+    made: dict = {}
+    exec(compile(block, "napari.md", "exec"), made)
+    assert isinstance(made["labels"], hs.signals.Signal2D) and made["labels"].data.max() == 16  # as simulated
+    assert len(made["film"].metadata.Markers) == 1 and made["answer"].segments[0].pixel_size_nm == pytest.approx(0.2)
