@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,10 @@ from lisa_micro_finetune.start import start
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
+
+
+REQUEUED_IN = 15.0
+"""Seconds after which the main process has surely requeued an interrupted job."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ class TrainingJob:
         return DelayedSubmission(self)
 
 
-def _wait_for_the_end(*_: object, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Wait until the scheduler ends this process: ending it now could end the main one before it is requeued."""
-    while True:
-        sleep(1.0)
+def _wait_for_the_end(*_: object) -> None:
+    """End this process after the main one has requeued the job: ending it at once could end the main one before."""
+    time.sleep(REQUEUED_IN)
+    # not sys.exit: the process group of torch would wait for the main process
+    os._exit(0)
