@@ -40,7 +40,7 @@ def check_page(page: int, count: int, name: str) -> int:
     return int(page) % count
 
 
-def to_plane(array: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
+def to_plane(array: np.ndarray, name: str, limited: bool = True) -> tuple[np.ndarray, list[str]]:
     """Convert an image to one float32 channel.
 
     Colour becomes luminance (Rec. 601; equal channels keep their exact value) and alpha is dropped. Of a complex image
@@ -49,6 +49,7 @@ def to_plane(array: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     Args:
         array: ``(H, W)`` or ``(H, W, C)`` of any numeric type.
         name: name of the image for messages.
+        limited: whether sides are limited to :data:`MAX_SIDE`; parts of larger planes are not.
 
     Returns:
         ``(H, W)`` float32, and notes on what was changed.
@@ -59,7 +60,8 @@ def to_plane(array: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     notes: list[str] = []
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] < 1):
         raise InputError(f"{name} is not a 2-D image: its shape is {array.shape}.")
-    check_size(array.shape[0], array.shape[1], name)
+    if limited:
+        check_size(array.shape[0], array.shape[1], name)
     if array.dtype.names:  # rosettasciio and HyperSpy give colour as a structured type
         array = np.stack([array[field] for field in array.dtype.names], axis=-1)
     if array.dtype.kind not in "biufc":

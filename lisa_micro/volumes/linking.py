@@ -8,6 +8,7 @@ import numpy as np
 
 from lisa_micro.io.units import check_pixel_size, check_positive
 from lisa_micro.types import InputError
+from lisa_micro.volumes.dividing import divided
 from lisa_micro.volumes.measures import VolumeMeasures
 from lisa_micro.volumes.sections import WAIST, SliceLinker
 from lisa_micro.volumes.volume import Slices, Volume, paint
@@ -31,7 +32,8 @@ def link_slices(
         step_nm: distance of neighbouring slices in nm.
         gap: number of slices in which an object may be missed; its shape there is interpolated.
         waist: objects are divided where their radius falls to this share of the maxima on both sides, as where two
-            particles touch one above the other; ``None``: never.
+            particles touch one above the other, and sections that hold two objects of a neighbouring slice where they
+            have a waist; ``None``: neither.
         least_slices: objects in fewer slices are left out.
         concept: what the instances are.
 
@@ -53,6 +55,8 @@ def link_slices(
     if not kept:
         raise InputError("There are no slices to link; give label images (H, W), one for each slice.")
     linker = SliceLinker(gap)
+    if waist is not None:
+        kept = list(divided(list(divided(kept))[::-1]))[::-1]
     for labels in kept:
         linker.add(labels)
     links = linker.finish(waist, least_slices)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,9 +19,10 @@ from lisa_micro.language.program import parse_program
 from lisa_micro.protocols import Assistant, FrameDetector, Progress, TilingMode
 from lisa_micro.types import InputError
 from lisa_micro.volumes.detect import SliceDetector, slice_detector
+from lisa_micro.volumes.dividing import divided
 from lisa_micro.volumes.measures import VolumeMeasures, sphere_diameter, with_units
 from lisa_micro.volumes.sections import WAIST, SliceLinker
-from lisa_micro.volumes.volume import Volume, paint
+from lisa_micro.volumes.volume import Slices, Volume, paint
 
 COMPACT = ("particle", "satellite", "core", "precipitate")
 """Concepts whose objects have no waist, so that one tells where two of them meet."""
@@ -81,22 +82,21 @@ def segment_volume(
     planes = opened.slices(how.page, how.channel)
     detector = slice_detector(assistant, words, how.tiling)
     folder = TemporaryDirectory(prefix=".lisa-micro-volume-", dir=how.scratch)
-    linker = SliceLinker(how.gap)
-    with LabelStackWriter(Path(folder.name) / "sections.tif") as writer:
-        for number, plane in enumerate(planes):
-            labels = detector.detect(plane.micrograph(), number).labels
-            linker.add(labels)
-            writer.append(labels)
-            if progress:
-                progress("Segmenting slices", number + 1, len(planes))
+    linker, temporary = SliceLinker(how.gap), Path(folder.name)
+    found = _detected(detector, planes, progress)
+    sections: Slices = _stored(found, temporary / "sections.tif")
     concept = detector.state.concept
     waist = (WAIST if concept in COMPACT else None) if how.waist is None else how.waist or None
+    if waist is not None:
+        forwards = _stored(divided(_each(sections)), temporary / "forwards.tif")
+        backwards = _stored(divided(_each(_Backwards(forwards))), temporary / "backwards.tif")
+        sections = _Backwards(backwards)
+    for labels in _each(sections):
+        linker.add(labels)
     links = linker.finish(waist, how.least_slices)
     measures = VolumeMeasures(links.count)
-    path = Path(folder.name) / "objects.tif"
-    with LabelStackWriter(path) as writer:
-        for labels in measures.watch(paint(links, LabelStack(Path(folder.name) / "sections.tif"))):
-            writer.append(labels)
+    path = temporary / "objects.tif"
+    _stored(measures.watch(paint(links, sections)), path)
     properties, notes = measures.finish(), list(detector.state.notes)
     keep, more = _selected(assistant, detector, properties, opened, planes[0].shape)
     notes += more
@@ -135,13 +135,42 @@ def segment_volume(
     return replace(volume, text=_text(volume, detector))
 
 
+class _Backwards:
+    """Slices in reverse order."""
+
+    def __init__(self, slices: Slices):
+        self._slices = slices
+
+    def __len__(self) -> int:
+        return len(self._slices)
+
+    def __getitem__(self, k: int) -> np.ndarray:
+        return self._slices[len(self._slices) - 1 - k]
+
+
+def _each(slices: Slices) -> Iterator[np.ndarray]:
+    return (slices[k] for k in range(len(slices)))
+
+
+def _detected(detector: FrameDetector, planes: Sequence[Plane], progress: Progress | None) -> Iterator[np.ndarray]:
+    for number, plane in enumerate(planes):
+        yield detector.detect(plane.micrograph(), number).labels
+        if progress:
+            progress("Segmenting slices", number + 1, len(planes))
+
+
+def _stored(slices: Iterable[np.ndarray], path: Path) -> LabelStack:
+    with LabelStackWriter(path) as writer:
+        for labels in slices:
+            writer.append(labels)
+    return LabelStack(path)
+
+
 def _renumbered(labels: LabelStack, keep: np.ndarray, path: Path) -> Path:
     """Write the objects that are kept, numbered 1..n."""
     numbers = np.zeros(len(keep) + 1, np.int32)
     numbers[1:][keep] = np.arange(1, int(keep.sum()) + 1)
-    with LabelStackWriter(path) as writer:
-        for one in labels:
-            writer.append(numbers[one])
+    _stored((numbers[one] for one in labels), path)
     return path
 
 

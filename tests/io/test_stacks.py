@@ -176,6 +176,8 @@ def test_planes_above_the_limit_of_micrographs_are_read_in_parts(tmp_path):
         plane = stack.plane()
         assert plane.shape == (20, 40_000)
         assert plane[3:4, 39_990:40_000].tolist() == [[(3 + x) % 251 for x in range(39_990, 40_000)]]
+        whole = np.concatenate([band for _, band in plane.bands()])
+        assert (whole == (np.arange(20)[:, None] + np.arange(40_000)) % 251).all()
         with pytest.raises(InputError, match="above the limit of 16384"):
             plane.micrograph()
 
@@ -224,6 +226,7 @@ def test_damaged_zarr_and_tiff_are_one_sentence(tmp_path):
     assert (plane[0:32, 0:90] == STACK[0, 0][:32]).all()  # the others are read
     with pytest.raises(InputError, match=r"The chunk 1.2 of .* is missing"):
         plane[30:40, 60:90]
+    assert any("have no file, such as" in note for note in lm.read_micrograph(path).notes)
     filled = lm.read_stack(path, missing="fill").plane()[30:40, 60:90]
     assert (filled[2:, 4:] == 0).all() and (filled[:2] == STACK[0, 0][30:32, 60:90]).all()
     (path / "0" / chunk.relative_to(path / "0").as_posix().replace("1.2", "0.0").replace("1/2", "0/0")).write_bytes(

@@ -90,6 +90,21 @@ def test_particles_one_above_the_other_are_divided_at_the_neck_between_them():
     assert lm.link_slices(column_of(*noisy)).count == 1
 
 
+def test_sections_segmented_as_one_are_divided_as_in_the_slices_beside():
+    y, x = np.ogrid[:60, :90]
+    one, other = (np.hypot(x - centre, y - 30) <= 14 for centre in (32, 56))
+    apart = np.where(x < 44, one, 2 * other)
+    merged = (apart > 0).astype(int)
+    slices = np.stack([apart, merged, merged, merged, apart])
+    volume = lm.link_slices(slices)
+    assert volume.count == 2 and matched(volume.labels, np.stack([apart] * 5)).tolist() == [1, 2]
+    disc = (np.hypot(x - 44, y - 30) <= 20).astype(int)  # no waist: one body, whatever the slice beside shows
+    assert (
+        lm.link_slices(np.stack([np.where(x < 44, disc, 2 * disc), disc, disc])).labels[1:].max(axis=(1, 2)).min() > 0
+    )
+    assert len(np.unique(lm.link_slices(np.stack([np.where(x < 44, disc, 2 * disc), disc])).labels[1])) == 2
+
+
 def test_a_missed_slice_is_filled_with_the_shape_between():
     whole = column_of(6, 8, 9, 10, 9, 8, 6)
     missed = whole.copy()

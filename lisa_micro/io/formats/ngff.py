@@ -155,6 +155,7 @@ def read_image(folder: Path, page: int) -> Micrograph:
             chosen[k] = int(number)
         rows, columns = array.shape[axes.index("y")], array.shape[axes.index("x")]
         check_size(rows, columns, folder.name)
+        absent = missing_chunk(path, array, chosen)
         plane = np.asarray(array[tuple(chosen)])
         dtype = str(array.dtype)
     except InputError:
@@ -165,6 +166,8 @@ def read_image(folder: Path, page: int) -> Micrograph:
         plane = plane.T
     pixels, notes = to_plane(plane, folder.name)
     size = pixel_size_of(steps[axes.index("x")], steps[axes.index("y")])
+    if absent is not None:
+        notes.append(f"Chunks of the image have no file, such as {absent}; they are {array.fill_value} throughout.")
     if count > 1:
         notes.append(f"The image has {count} planes; plane {index} is used.")
     return Micrograph(
@@ -175,6 +178,24 @@ def read_image(folder: Path, page: int) -> Micrograph:
         notes=(*notes, *size.notes),
         metadata={"format": "OME-Zarr", "pages": count, "dtype": dtype},
     )
+
+
+def missing_chunk(path: Path, array: Any, part: list[Any]) -> str | None:
+    """The first chunk of a part of an array that has no file; ``None``: all have.
+
+    Args:
+        path: of the array. array: opened with zarr.
+        part: an index or a slice for each axis.
+    """
+    spans = []
+    for one, side, whole in zip(part, array.shards or array.chunks, array.shape, strict=True):
+        low, high, _ = one.indices(whole) if isinstance(one, slice) else (one, one + 1, 1)
+        spans.append((low // side, -(-high // side)))
+    for offset in np.ndindex(*[stop - start for start, stop in spans]):
+        key = array.metadata.encode_chunk_key(tuple(start + k for k, (start, _) in zip(offset, spans, strict=True)))
+        if not (path / key).is_file():
+            return str(key)
+    return None
 
 
 def pixel_size_of(x: tuple[float, str] | None, y: tuple[float, str] | None) -> PixelSize:

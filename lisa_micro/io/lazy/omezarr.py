@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lisa_micro.extras import missing_extra
-from lisa_micro.io.formats.ngff import attributes_of, finest, list_images, pixel_size_of
+from lisa_micro.io.formats.ngff import attributes_of, finest, list_images, missing_chunk, pixel_size_of
 from lisa_micro.io.lazy.layout import Layout, Opened, Place
 from lisa_micro.io.units import to_nm
 from lisa_micro.types import InputError
@@ -32,7 +32,7 @@ def open_omezarr(path: Path, image: int | str | None, missing: str) -> Opened:
         raise missing_extra("Reading OME-Zarr", "zarr") from error
     try:
         array = zarr.open_array(str(data), mode="r")
-        shape, dtype, chunks = tuple(array.shape), array.dtype, array.shards or array.chunks
+        shape, dtype = tuple(array.shape), array.dtype
     except Exception as error:  # zarr raises many types of errors on damaged metadata
         raise InputError(f"{data} is no readable Zarr array ({type(error).__name__}).") from error
     if len(shape) != len(axes):
@@ -58,8 +58,12 @@ def open_omezarr(path: Path, image: int | str | None, missing: str) -> Opened:
         for k, number in zip(others, place, strict=True):
             part[k] = number
         part[y], part[x] = rows, columns
-        if missing == "error":
-            _check_chunks(data, array, chunks, part)
+        absent = missing_chunk(data, array, part) if missing == "error" else None
+        if absent is not None:
+            raise InputError(
+                f"The chunk {absent} of {data} is missing; copy the data again, or, if empty chunks were left out on "
+                f'purpose, read them as {array.fill_value} with missing="fill" (--missing-chunks fill).'
+            )
         found = np.asarray(array[tuple(part)])
         return found if y < x else found.T
 
@@ -78,25 +82,6 @@ def _chosen(path: Path, image: int | str | None) -> str:
     if str(image).isdecimal() and int(image) < len(images):
         return images[int(image)]
     raise InputError(f"{path.name} has no image {image!r}; it has {len(images)}, such as {names[0]}.")
-
-
-def _check_chunks(data: Path, array: Any, chunks: tuple[int, ...], part: list[Any]) -> None:
-    """Check that the chunks of a part have files.
-
-    Raises:
-        InputError: one of them has none.
-    """
-    spans = []
-    for one, side in zip(part, chunks, strict=True):
-        low, high = (one.start, one.stop) if isinstance(one, slice) else (one, one + 1)
-        spans.append((low // side, -(-high // side)))
-    for offset in np.ndindex(*[stop - start for start, stop in spans]):
-        key = array.metadata.encode_chunk_key(tuple(start + k for k, (start, _) in zip(offset, spans, strict=True)))
-        if not (data / key).is_file():
-            raise InputError(
-                f"The chunk {key} of {data} is missing; copy the data again, or, if the file leaves out empty chunks, "
-                f'read them as {array.fill_value} with missing="fill" (--missing-chunks fill).'
-            )
 
 
 def _channels(folder: Path, count: int) -> tuple[str, ...]:

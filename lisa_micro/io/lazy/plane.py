@@ -72,7 +72,7 @@ class Plane:
                 f"Plane {self.number} of {self._name} is damaged or cut short at rows {rows.start} to {rows.stop - 1} "
                 f"({reason})."
             ) from error
-        return to_plane(array, self._name)[0]
+        return to_plane(array, self._name, limited=False)[0]
 
     @property
     def _name(self) -> str:
