@@ -28,6 +28,7 @@ GUIDES = (
     "boxes-and-points",
     "find-alike",
     "large-images",
+    "stacks",
     "compare",
     "scale-bars",
     "export",
