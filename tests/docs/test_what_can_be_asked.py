@@ -16,7 +16,7 @@ ROWS = ROW.findall((ROOT / "docs" / "what-can-be-asked.md").read_text(encoding="
 
 @pytest.fixture(scope="module")
 def ask():
-    assistant = lisa_micro.load_assistant("micro", device="cpu")
+    assistant = lisa_micro.load_assistant("micro", device="cpu", precision="fp32")
     image = lisa_micro.read_micrograph(ROOT / "data" / "samples" / "sintering_tem.tif")
     return lambda request: describe(parse_program(assistant.parse(image, request)))
 
