@@ -99,9 +99,6 @@ def test_sections_segmented_as_one_are_divided_as_in_the_slices_beside():
     volume = lm.link_slices(slices)
     assert volume.count == 2 and matched(volume.labels, np.stack([apart] * 5)).tolist() == [1, 2]
     disc = (np.hypot(x - 44, y - 30) <= 20).astype(int)  # no waist: one body, whatever the slice beside shows
-    assert (
-        lm.link_slices(np.stack([np.where(x < 44, disc, 2 * disc), disc, disc])).labels[1:].max(axis=(1, 2)).min() > 0
-    )
     assert len(np.unique(lm.link_slices(np.stack([np.where(x < 44, disc, 2 * disc), disc])).labels[1])) == 2
 
 

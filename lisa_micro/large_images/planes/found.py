@@ -104,7 +104,8 @@ def find_instances(
             for concept, store, score in zip(concepts, stores, scores, strict=False)
         ]
     count = len(list(tiles(shape, *size)))
-    return found, f"Segmented in {count} tiles of {size[0]} px with a halo of {size[1]} px, read part by part."
+    how = f"{count} tiles of {size[0]} px with a halo of {size[1]} px" if count > 1 else "one tile"
+    return found, f"Segmented in {how}, read part by part."
 
 
 def _instances(
