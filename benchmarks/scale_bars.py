@@ -16,19 +16,24 @@ import argparse
 import csv
 import json
 import os
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from lisa_micro.io import read_micrograph
 from lisa_micro.io.formats.pictures import read_picture
 from lisa_micro.io.scalebar.banner import find_covered, grey_levels
 from lisa_micro.io.scalebar.reading import Reading, read_scale_bar
 from lisa_micro.io.scalebar.text import TextReader, text_reader
+from lisa_micro.results.summary import summarise_segments
 from lisa_micro.sim.burnt_in import simulate_burnt_in
 
 TOLERANCE = 0.02
+AREA_TOLERANCE = 0.01
 FIRST_SEED = 700_000
 BY_EYE = Path(__file__).with_name("scale_bars_emps.csv")
 ReadBar = dict[str, float]
@@ -154,6 +159,31 @@ def real(reader: TextReader) -> dict[str, object]:
     return out
 
 
+def areas(count: int) -> dict[str, object]:
+    """Area fractions of the particles of pictures with a data bar against those of the same pictures cut by hand."""
+    from lisa_micro import load_assistant
+
+    assistant = load_assistant("micro")
+    differences, skipped = [], 0
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(FIRST_SEED + 200_000, FIRST_SEED + 200_000 + count):
+            picture = simulate_burnt_in(seed, bar=False, banner=True)
+            fractions = []
+            for name, pixels in (("whole", picture.pixels), ("cut", picture.pixels[: picture.field[3]])):
+                path = Path(folder) / f"{name}.png"
+                Image.fromarray(pixels).save(path)
+                answer = assistant.ask(read_micrograph(path), "segment all particles")
+                fractions.append(summarise_segments(answer.segments)[0].area_fraction if answer.segments else 0.0)
+            if fractions[1] == 0:  # no particles in this picture
+                skipped += fractions[0] == 0
+                differences += [] if fractions[0] == 0 else [1.0]
+            else:
+                differences.append(abs(fractions[0] / fractions[1] - 1))
+    within = int(np.count_nonzero(np.array(differences) <= AREA_TOLERANCE))
+    return {"within 1 %": within, "of": len(differences), "without particles": skipped,
+            "largest difference": max(differences, default=0.0)}  # fmt: skip
+
+
 def _read(path: Path, reader: TextReader) -> Reading:
     return read_scale_bar(grey_levels(read_picture(path, 0).pixels), reader)
 
@@ -170,6 +200,9 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=500, help="simulated pictures with a bar")
     parser.add_argument("--first", type=int, default=FIRST_SEED, help="seed of the first simulated picture")
     parser.add_argument("--without", type=int, default=200, help="pictures without a bar")
+    parser.add_argument(
+        "--areas", type=int, default=0, help="pictures with a data bar whose area fractions are compared"
+    )
     parser.add_argument("--minutes", type=float, default=60.0, help="stop each part after this time")
     parser.add_argument("--out", type=Path, default=Path("scale_bars.json"))
     options = parser.parse_args()
@@ -178,6 +211,8 @@ def main() -> None:
         raise SystemExit('Reading scale bars needs rapidocr and onnxruntime; run: pip install "lisa-micro[scalebar]"')
     report: dict[str, object] = {"real": real(reader)}
     report["without"] = without(options.without, reader, time.monotonic() + 60 * options.minutes)
+    if options.areas:
+        report["areas"] = areas(options.areas)
     journal = options.out.with_suffix(".jsonl")
     seeds = range(options.first, options.first + options.pictures)
     report["simulated"] = simulated(seeds, reader, time.monotonic() + 60 * options.minutes, journal)

@@ -2,60 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import ndimage
 
-from lisa_micro.types import Box
+from lisa_micro.io.scalebar.bar import FAINTEST, LONGEST_SHARE, Bar
+from lisa_micro.io.scalebar.ticks import tick_rows
 
 LEAST_CONTRAST = 30.0
 """Grey levels by which a bar differs from what is above and below it."""
-FAINTEST = 150.0
-"""Least grey level of a light bar; 255 less this is the largest of a dark one."""
 LEAST_SHARE = 0.025
 """Least length of a bar as a share of the width of the picture."""
-LONGEST_SHARE = 0.85
-"""Longest bar as a share of the width: a longer stroke is a frame or the edge of a data bar."""
 THICKEST_SHARE = 0.05
 """Thickest bar as a share of the height of the picture."""
 SLIMMEST = 2.6
 """Least ratio of length to thickness."""
-TICKS = 11
-"""Number of ticks in a row that stands for a length."""
-LEAST_TICKS = 7
-"""Number of them that have to be found one by one."""
-
-
-@dataclass(frozen=True)
-class Bar:
-    """What may be a scale bar.
-
-    Attributes:
-        x0, x1: its ends, px from the left edge of the picture, between pixels.
-        y0, y1: its upper and lower edge.
-        light: whether it is lighter than its surroundings.
-        kind: ``"bar"``, ``"ticks"``, or ``"halves"`` of a bar with its length in between.
-        score: contrast with the surroundings over the spread of its grey value; the larger, the likelier.
-    """
-
-    x0: float
-    x1: float
-    y0: int
-    y1: int
-    light: bool
-    kind: str = "bar"
-    score: float = 0.0
-
-    @property
-    def length(self) -> float:
-        """px."""
-        return self.x1 - self.x0
-
-    @property
-    def box(self) -> Box:
-        """XYXY px."""
-        return int(np.floor(self.x0)), self.y0, int(np.ceil(self.x1)), self.y1
 
 
 def find_bars(grey: np.ndarray) -> list[Bar]:
@@ -68,7 +28,7 @@ def find_bars(grey: np.ndarray) -> list[Bar]:
     for light in (True, False):
         image = grey if light else 255 - grey
         strokes = _distinct(_strokes(image, light))
-        found += strokes + _halves(strokes, grey.shape[1]) + _tick_rows(image, light)
+        found += strokes + _halves(strokes, grey.shape[1]) + tick_rows(image, light)
     return _distinct(found)
 
 
@@ -90,7 +50,7 @@ def _strokes(image: np.ndarray, light: bool) -> list[Bar]:
     bright = image >= FAINTEST
     masks = [bright & (hat >= contrast) for contrast in (LEAST_CONTRAST, 80.0, 150.0)]
     # on a bright ground only the grey value tells the bar, which is as bright as the picture gets
-    masks.append(image >= 248)
+    masks += [image >= 248, image >= 253]
     for mask in masks:
         # only runs of at least `least` px along a row are kept
         runs = _runs(mask, least)
@@ -157,10 +117,10 @@ def _stroke(image: np.ndarray, mask: np.ndarray, place: tuple[slice, slice], thi
     if not max(10.0, SLIMMEST * (bottom - top)) <= x1 - x0 <= LONGEST_SHARE * image.shape[1]:
         return None
     # between end ticks the length counts from middle to middle, as Zeiss's pixel sizes show
-    ticks = [_end_tick(image, top, bottom, end, step, contrast) for end, step in ((x0, 1), (x1, -1))]
-    if all(ticks):
-        x0, x1 = x0 + ticks[0] / 2, x1 - ticks[1] / 2
-    return Bar(x0, x1, top, bottom, light, score=contrast / (spread + 4))
+    left, right = (_end_tick(image, top, bottom, end, step, contrast) for end, step in ((x0, 1), (x1, -1)))
+    if left and right:
+        x0, x1 = x0 + left / 2, x1 - right / 2
+    return Bar(x0, x1, top, bottom, light, score=contrast / (spread + 4), ticks=(left, right))
 
 
 def _end_tick(image: np.ndarray, top: int, bottom: int, end: float, step: int, contrast: float) -> float:
@@ -202,20 +162,24 @@ def _profile(image: np.ndarray, top: int, bottom: int, columns: slice) -> tuple[
 def ends_of(image: np.ndarray, rows: slice, columns: slice, contrast: float) -> tuple[float, float] | None:
     """Ends of a light bar to a fraction of a pixel, where its profile is half-way between bar and surroundings.
 
+    A bar was drawn: it has its grey value up to its end, and the ground begins within two pixels.
+
     Args:
         image: ``(H, W)``. rows, columns: of the bar, approximately. contrast: with what is above and below it.
 
     Returns:
-        px from the left edge of the picture; ``None`` if the ground beyond an end is as light as the bar, so that its
-        end cannot be told.
+        px from the left edge of the picture; ``None`` if the ground beyond an end is as light as the bar, or turns so
+        gradually, so that its end cannot be told.
     """
     middle = (rows.start + rows.stop) // 2
     inner_rows = image[middle : middle + 1] if rows.stop - rows.start < 3 else image[rows.start + 1 : rows.stop - 1]
     profile = inner_rows.mean(axis=0)
     level = float(np.median(profile[columns]))
-    inset = min(6, (columns.stop - columns.start) // 4)
-    noise = float(np.median(np.abs(profile[columns] - level))) / 0.6745
-    within = level - max(12.0, 4 * noise)
+    inset = (columns.stop - columns.start) // 4
+    # white clips its noise, so only what is below the level tells it
+    deviation = float(np.median(np.abs(profile[columns] - level))) / 0.6745
+    noise = max(deviation, level - _quantile(profile[columns], 0.16))
+    within = level - max(12.0, min(20.0, 0.15 * contrast), 4 * noise)
     found = []
     for at, step in ((columns.start + inset, -1), (columns.stop - 1 - inset, 1)):
         line = profile[at::step] if step > 0 else profile[: at + 1][::-1]  # from inside the bar outwards
@@ -224,7 +188,12 @@ def ends_of(image: np.ndarray, rows: slice, columns: slice, contrast: float) -> 
         reach = int(below.argmax()) if below.any() else len(line)
         beyond = line[reach + 1 : reach + 6]
         ground = _quantile(beyond, 0.25) if len(beyond) else 0.0
-        if ground > level - max(15.0, 0.35 * contrast, 6 * noise):
+        drop = level - ground
+        if drop < max(15.0, 6 * noise):
+            return None
+        # on a ground that is almost as light, only a sharp end can be told
+        sharp = len(beyond) and line[max(0, reach - 5) : max(1, reach - 1)].mean() > level - max(4.0, 3 * noise)
+        if drop < max(60.0, 0.35 * contrast) and not (sharp and beyond[0] <= level - 0.6 * drop):
             return None
         k = at + step * (reach - 1)
         half = (level + ground) / 2
@@ -248,108 +217,13 @@ def _halves(bars: list[Bar], width: int) -> list[Bar]:
             if abs((a.y0 + a.y1) - (b.y0 + b.y1)) > 3 or not 0 < gap < 0.5 * width:
                 continue
             if abs(a.length - b.length) <= max(3.0, 0.08 * a.length) and gap > 3 * (a.y1 - a.y0):
-                found.append(
-                    Bar(a.x0, b.x1, min(a.y0, b.y0), max(a.y1, b.y1), a.light, "halves", min(a.score, b.score))
-                )
+                # one of the two outer ticks may be hidden by the specimen
+                left, right = a.ticks[0] or b.ticks[1], b.ticks[1] or a.ticks[0]
+                inset = (0.0, 0.0) if a.ticks[1] or b.ticks[0] else (left / 2, right / 2)
+                rows = min(a.y0, b.y0), max(a.y1, b.y1)
+                score = min(a.score, b.score)
+                found.append(Bar(a.x0 + inset[0], b.x1 - inset[1], *rows, a.light, "halves", score, gap=(a.x1, b.x0)))
     return [bar for bar in found if bar.length <= LONGEST_SHARE * width]
-
-
-# --------------------------------------------------------------------------------------------------- rows of ticks
-
-
-def _tick_rows(image: np.ndarray, light: bool) -> list[Bar]:
-    """Rows of light vertical ticks at equal distances."""
-    height, width = image.shape
-    thick = 9
-    hat = image - ndimage.maximum_filter1d(ndimage.minimum_filter1d(image, thick, axis=1), thick, axis=1)
-    marks, count = ndimage.label((hat >= 60) & (image >= FAINTEST))
-    if not LEAST_TICKS <= count <= 20_000:
-        return []
-    ticks = []
-    for number, (rows, columns) in enumerate(ndimage.find_objects(marks), 1):
-        high, wide = rows.stop - rows.start, columns.stop - columns.start
-        if 3 <= high <= 0.06 * height and wide <= 5 and high >= 1.2 * wide:
-            piece = marks[rows, columns] == number
-            if piece.mean() >= 0.75:
-                ticks.append((rows.start, rows.stop, columns.start, columns.stop))
-    if len(ticks) < LEAST_TICKS:
-        return []
-    table = np.array(ticks)
-    middle = (table[:, 0] + table[:, 1]) / 2
-    found: list[Bar] = []
-    # ticks are aligned at their middles, their upper or their lower ends
-    for aligned in (middle, table[:, 0], table[:, 1]):
-        for line in np.unique(aligned.round()):
-            group = table[np.abs(aligned - line) <= 1]
-            if LEAST_TICKS <= len(group) <= 200:
-                found += _even_rows(image, group, light)
-    return [bar for bar in found if bar.length <= LONGEST_SHARE * width]
-
-
-def _even_rows(image: np.ndarray, ticks: np.ndarray, light: bool) -> list[Bar]:
-    """The row of :data:`TICKS` ticks at equal distances, most of which are among ``(n, 4)`` ticks (y0, y1, x0, x1)."""
-    place = np.array([_tick_centre(image, *(int(v) for v in row)) for row in ticks])
-    order = np.argsort(place)
-    place, ticks = place[order], ticks[order]
-    best: list[tuple[int, int]] = []
-    for i in range(len(place) - LEAST_TICKS + 1):
-        for j in range(i + 1, min(i + 4, len(place))):
-            run = _run(place, i, j)
-            if len(run) > len(best):
-                best = run
-    if len(best) < LEAST_TICKS:
-        return []
-    numbers, members = np.array([n for n, _ in best]), [k for _, k in best]
-    step, start = (float(v) for v in np.polyfit(numbers, place[members], 1))
-    y0, y1 = (int(np.median(ticks[members, k])) for k in (0, 1))
-    profile = image[y0:y1].mean(axis=0)
-    first, last = 0, int(numbers[-1])
-    while _has_tick(profile, start + step * (first - 1), step):
-        first -= 1
-    while _has_tick(profile, start + step * (last + 1), step):
-        last += 1
-    if last - first != TICKS - 1:
-        return []
-    rows = int(ticks[members, 0].min()), int(ticks[members, 1].max())
-    return [Bar(start + step * first, start + step * last, *rows, light, "ticks", score=50.0)]
-
-
-def _run(place: np.ndarray, i: int, j: int) -> list[tuple[int, int]]:
-    """The ticks that continue ticks i and j at the same distance, as (number in the row, index); single ones may be
-    missing. ``place``: ``(n,)`` px, ascending."""
-    run = [(0, i), (1, j)]
-    if place[j] - place[i] < 3:
-        return run
-    while True:
-        number, last = run[-1]
-        step = (place[last] - place[i]) / number
-        for ahead in (1, 2):
-            k = int(np.abs(place - (place[last] + ahead * step)).argmin())
-            if k > last and abs(place[k] - (place[last] + ahead * step)) <= max(1.3, 0.06 * step):
-                run.append((number + ahead, k))
-                break
-        else:
-            return run
-
-
-def _has_tick(profile: np.ndarray, at: float, step: float) -> bool:
-    """Whether the mean of the rows has a peak at a place, against the gaps on both sides of it."""
-    if at < 0 or at >= len(profile):
-        return False
-    near = profile[max(0, int(at - 1.5)) : int(at + 1.5) + 1]
-    half = max(2.0, step / 2)
-    gaps = [profile[int(x)] for x in (at - half, at + half) if 0 <= x < len(profile)]
-    return bool(len(near) and near.max() - max(gaps) > 50)
-
-
-def _tick_centre(image: np.ndarray, y0: int, y1: int, x0: int, x1: int) -> float:
-    """Middle of a tick, weighted by its contrast, px from the left edge of the picture."""
-    left, right = max(x0 - 2, 0), min(x1 + 2, image.shape[1])
-    profile = image[y0:y1, left:right].mean(axis=0)
-    weight = np.clip(profile - (profile.min() + 0.25 * np.ptp(profile)), 0, None)
-    if weight.sum() <= 0:
-        return (x0 + x1) / 2
-    return float((weight * (np.arange(left, right) + 0.5)).sum() / weight.sum())
 
 
 def _distinct(bars: list[Bar]) -> list[Bar]:

@@ -11,13 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lisa_micro.io.scalebar.bars import Bar, find_bars
+from lisa_micro.io.scalebar.bar import Bar
+from lisa_micro.io.scalebar.bars import find_bars
 from lisa_micro.io.scalebar.lengths import clean_text, parse_length, printed_pixel_size
+from lisa_micro.io.scalebar.nearby import between, completed, is_clipped, lines_in, resized
 from lisa_micro.io.scalebar.text import TextLine, TextReader
 from lisa_micro.types import Box, BurntInScale
 
 LARGEST_SIDE = 1600
 """px: a larger picture is scaled down by a whole number before bars are searched."""
+USUAL_SHARE = 0.1
+"""Share of the width of the picture from which a bar has a usual length; shorter ones are looked at later."""
 MOST_BARS = 14
 """Candidates whose surroundings are looked at, the best first."""
 MOST_REGIONS = 3
@@ -26,6 +30,10 @@ AGREEMENT = 0.03
 """Two pixel sizes that differ by more than this contradict each other."""
 COARSEST_NM = 30_000.0
 """Pixels larger than this belong to no micrograph: the unit was misread (mm for nm)."""
+STROKE = 0.55
+"""Longest stroke of a letter as a share of the height of its line."""
+LETTERS_SHARE = (0.05, 0.5)
+"""Share of the box of a line that its letters cover."""
 LEAST_CERTAINTY = 0.6
 """Least certainty of a reading."""
 
@@ -48,14 +56,12 @@ class Reading:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A bar and the text that may be its length. gap: distance in heights of the text; same_ink: both are light, or
-    both dark."""
+    """A bar and the text that may be its length. gap: distance in heights of the text."""
 
     bar: Bar
     line: TextLine
     nm: float
     gap: float
-    same_ink: bool
 
     @property
     def pixel_size(self) -> float:
@@ -81,9 +87,14 @@ def read_scale_bar(grey: np.ndarray, reader: TextReader) -> Reading:
             continue
         for margin, scale in ((0, 3.0), (1, 1.5)):
             part = region.small if margin == 0 else region.large
-            found = _lines(picture, part, scale, reader)
+            found = lines_in(picture, part, scale, reader)
             lines += found
-            fresh = [pair for bar in bars for line in found if (pair := _paired(bar, line, small)) is not None]
+            whole = [line for line in found if not is_clipped(line.box, part, picture.shape)]
+            whole += between([bar.gap for bar in bars if bar.gap is not None], whole, picture, reader)
+            fresh = [pair for bar in bars for line in whole if (pair := _paired(bar, line, small)) is not None]
+            if not fresh and margin:
+                more = completed(whole, picture, reader)
+                fresh = [pair for bar in bars for line in more if (pair := _paired(bar, line, small)) is not None]
             if fresh:
                 pairs += fresh
                 break
@@ -92,7 +103,9 @@ def read_scale_bar(grey: np.ndarray, reader: TextReader) -> Reading:
 
 def likely_bars(grey: np.ndarray) -> list[Bar]:
     """The candidates that have marks like letters beside them, the best first."""
-    bars = sorted(find_bars(grey), key=lambda bar: -bar.score)[:MOST_BARS]
+    wide = USUAL_SHARE * grey.shape[1]
+    # strokes of letters are short
+    bars = sorted(find_bars(grey), key=lambda bar: -bar.score * min(1.0, bar.length / wide))[:MOST_BARS]
     return [bar for bar in bars if _letters_near(grey, bar)]
 
 
@@ -149,9 +162,10 @@ def _letters_near(grey: np.ndarray, bar: Bar) -> bool:
 
     x0, y0, x1, y1 = _around(bar, grey.shape, False)
     part = grey[y0:y1, x0:x1]
-    for light in (bar.light, not bar.light):
+    level = _level(grey, bar)
+    for light, least in (*((bar.light, level - below) for below in (100, 60, 25, 8)), (not bar.light, 190.0)):
         image = part if light else 255 - part
-        marks, count = ndimage.label(image >= max(150.0, _level(grey, bar) - 60 if light == bar.light else 190.0))
+        marks, count = ndimage.label(image >= max(150.0, least))
         if not 2 <= count <= 3000:
             continue
         boxes = [
@@ -168,31 +182,12 @@ def _letters_near(grey: np.ndarray, bar: Bar) -> bool:
 
 def _level(grey: np.ndarray, bar: Bar) -> float:
     """Grey value of a bar, inverted if it is dark."""
-    value = float(np.median(grey[bar.y0 : bar.y1, max(0, int(bar.x0) + 1) : max(1, int(bar.x1) - 1)]))
-    return value if bar.light else 255 - value
+    part = grey[bar.y0 : bar.y1, max(0, int(bar.x0) + 1) : max(1, int(bar.x1) - 1)]
+    part = part if bar.light else 255 - part
+    return float(np.median(part) if bar.kind == "bar" else np.percentile(part, 95))
 
 
 # ------------------------------------------------------------------------------------------------ bars and texts
-
-
-def _lines(picture: np.ndarray, part: Box, scale: float, reader: TextReader) -> list[TextLine]:
-    """Lines in a part of the picture, which is enlarged before it is read; boxes in px of the picture."""
-    x0, y0, x1, y1 = part
-    scale = min(scale, 1200 / max(x1 - x0, y1 - y0))
-    enlarged = _resized(picture[y0:y1, x0:x1], scale)
-    lines = []
-    for line in reader.lines(enlarged):
-        a, b, c, d = (v / scale for v in line.box)
-        lines.append(TextLine((int(x0 + a), int(y0 + b), round(x0 + c), round(y0 + d)), line.text, line.certainty))
-    return lines
-
-
-def _resized(picture: np.ndarray, scale: float) -> np.ndarray:
-    from PIL import Image
-
-    height, width = picture.shape
-    size = max(8, round(width * scale)), max(8, round(height * scale))
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
 
 
 def _paired(bar: Bar, line: TextLine, grey: np.ndarray) -> _Pair | None:
@@ -203,34 +198,49 @@ def _paired(bar: Bar, line: TextLine, grey: np.ndarray) -> _Pair | None:
     x0, y0, x1, y1 = line.box
     tall = max(4, y1 - y0)
     middle = (y0 + y1) / 2
-    within = x0 - 2 < bar.x0 and bar.x1 < x1 + 2 and y0 - 2 < bar.y0 and bar.y1 < y1 + 2
-    if bar.kind == "bar" and within and bar.length < 0.8 * (x1 - x0):
-        return None  # a stroke of one of its letters
+    within, about = (
+        x0 - slack < bar.x0 and bar.x1 < x1 + slack and y0 - slack < bar.y0 and bar.y1 < y1 + slack
+        for slack in (2.0, 0.2 * tall)
+    )
+    dash = bar.kind == "bar" and DASHED.search(line.text) is not None and _is_the_dash(bar, line, grey)
+    stroke = (within and bar.length < 0.8 * (x1 - x0) and not dash) or (about and bar.length < STROKE * tall)
+    if bar.kind == "bar" and stroke:
+        return None  # of one of its letters
     across = max(bar.x0 - x1, x0 - bar.x1, 0.0)
     gap = max(y0 - bar.y1, bar.y0 - y1, 0.0)
-    beside = bar.y0 - 0.6 * tall <= middle <= bar.y1 + 0.6 * tall
+    beside = bar.y0 - 0.4 * tall <= middle <= bar.y1 + 0.4 * tall
     if bar.kind == "halves":
         # the text stands in the gap; where it was read together with the halves, its box covers them
         if not (beside and bar.x0 < (x0 + x1) / 2 < bar.x1 and bar.length > 0.8 * (x1 - x0)):
             return None
-    elif beside and DASHED.search(line.text):
+    elif beside and DASHED.search(line.text) and not dash:
         return None  # the text was read together with the halves of a bar
+    elif beside and bar.length < 1.2 * tall:
+        return None  # a stroke of a letter that was not read
     elif beside:
-        if across <= 0 and not -0.4 * tall < min(abs(middle - bar.y0), abs(middle - bar.y1)):
-            return None
-        if across > 2.0 * tall or (across > 0 and _continues(bar, line, grey)):
+        apart = not x0 <= (bar.x0 + bar.x1) / 2 <= x1
+        if across > 2.0 * tall or (apart and _continues(bar, line, grey, bar.x0 + bar.x1 < x0 + x1)):
             return None
     elif gap > 1.6 * tall or across > 1.2 * tall or not bar.x0 - 1.2 * tall < (x0 + x1) / 2 < bar.x1 + 1.2 * tall:
         return None
-    return _Pair(bar, line, nm, (gap + across) / tall, _is_light(grey, line.box) == bar.light)
+    return _Pair(bar, line, nm, (gap + across) / tall) if _same_ink(bar, line.box, grey) else None
 
 
-def _continues(bar: Bar, line: TextLine, grey: np.ndarray) -> bool:
-    """Whether a stroke like the bar goes on beyond the text: then the bar is only half of one."""
+def _is_the_dash(bar: Bar, line: TextLine, grey: np.ndarray) -> bool:
+    """Whether a bar beside its length was read as the dash before or behind it, and is no half of a bar."""
+    text = line.text.strip()
+    before, behind = DASHED.match(text) is not None, DASHED.match(text[-1:]) is not None
+    right = bar.x0 + bar.x1 < line.box[0] + line.box[2]  # the text stands to the right of the bar
+    alone = len(DASHED.findall(text)) == 1 and (before if right else behind)
+    return alone and not _continues(bar, line, grey, right)
+
+
+def _continues(bar: Bar, line: TextLine, grey: np.ndarray, right: bool) -> bool:
+    """Whether a stroke like the bar goes on beyond the text, at its right or left: then the bar is half of one."""
     x0, y0, x1, y1 = line.box
     image = grey if bar.light else 255 - grey
     reach = 20 + (y1 - y0)
-    start, stop = (x1 - 4, x1 + reach) if bar.x1 <= (x0 + x1) / 2 else (x0 - reach, x0 + 4)
+    start, stop = (x1 - 4, x1 + reach) if right else (x0 - reach, x0 + 4)
     beyond = image[bar.y0 : bar.y1, max(0, start) : max(0, stop)]
     if not beyond.size:
         return False
@@ -238,15 +248,21 @@ def _continues(bar: Bar, line: TextLine, grey: np.ndarray) -> bool:
     return bool(np.convolve(ink, np.ones(10), "valid").max(initial=0) >= 10)
 
 
-def _is_light(grey: np.ndarray, box: Box) -> bool:
-    """Whether letters are lighter than their ground, which is most of the rim of their box."""
+def _same_ink(bar: Bar, box: Box, grey: np.ndarray) -> bool:
+    """Whether letters and bar are both light or both dark.
+
+    The rim of the box of the letters mostly is ground; or they cover a share of the box with the grey value of the bar.
+    """
     x0, y0, x1, y1 = box
     part = grey[max(0, y0 - 1) : y1 + 1, max(0, x0 - 1) : x1 + 1]
     if part.size == 0:
-        return True
+        return False
     rim = np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])
     ground = float(np.median(rim))
-    return bool(part.max() - ground > ground - part.min())
+    if bool(part.max() - ground > ground - part.min()) == bar.light:
+        return True
+    share = float(((part if bar.light else 255 - part) >= _level(grey, bar) - 40).mean())
+    return LETTERS_SHARE[0] <= share <= LETTERS_SHARE[1]
 
 
 # ------------------------------------------------------------------------------------------------------ decision
@@ -311,8 +327,6 @@ def _best_of(own: list[_Pair]) -> _Pair | None:
         kind = [pair for pair in own if pair.bar.kind == wanted]
         if kind:
             return max(kind, key=lambda pair: pair.bar.score)
-    if any(pair.same_ink for pair in own):
-        own = [pair for pair in own if pair.same_ink]
     own.sort(key=lambda pair: pair.gap)
     first = own[0]
     for other in own[1:]:
@@ -330,7 +344,7 @@ def _confirmed(pair: _Pair, picture: np.ndarray, reader: TextReader) -> bool:
     for pad, height, inverted in ((0.15, 48, False), (0.3, 64, True), (0.05, 40, False)):
         p = max(1, round(pad * tall))
         part = picture[max(0, y0 - p) : y1 + p, max(0, x0 - 2 * p) : x1 + 2 * p]
-        part = _resized(part, height / part.shape[0])
+        part = resized(part, height / part.shape[0])
         text, certainty = reader.read(255 - part if inverted else part)
         nm = parse_length(text)
         if nm == pair.nm:

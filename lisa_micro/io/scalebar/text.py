@@ -14,6 +14,10 @@ from lisa_micro.types import Box
 
 THREADS = 2
 """Threads of a reader; its networks are small."""
+MOST_LINES = 30
+"""Lines of a picture that are read, the largest ones."""
+LEAST_CERTAINTY = 0.3
+"""Lines that are less certain are not returned."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,6 @@ class RapidReader:
                 "Global.log_level": "critical",
                 "Global.use_cls": False,
                 "Global.max_side_len": 4000,
-                "Global.text_score": 0.3,
                 "Det.limit_type": "max",
                 "Det.limit_side_len": 4000,
                 "EngineConfig.onnxruntime.intra_op_num_threads": THREADS,
@@ -91,11 +94,22 @@ class RapidReader:
 
     def lines(self, picture: np.ndarray) -> list[TextLine]:
         """See :meth:`TextReader.lines`."""
-        found = self._run(picture, True)
-        if found.boxes is None or found.txts is None:
-            return []
+        colour = _in_colour(picture)
+        boxes: Any
+        found: Any  # rapidocr returns one of several types, depending on what is asked
+        with self._lock:
+            detected: Any = self._engine(colour, use_det=True, use_cls=False, use_rec=False)
+            boxes = detected.boxes
+            if boxes is None or not len(boxes):
+                return []
+            if len(boxes) > MOST_LINES:  # a texture, in which letters are larger than what else is found
+                order = np.argsort([-np.prod(np.ptp(corners, axis=0)) for corners in boxes])
+                boxes = boxes[order[:MOST_LINES]]
+            found = self._engine.recognize_txt(self._engine.crop_text_regions(colour, boxes))
         lines = []
-        for corners, text, certainty in zip(found.boxes, found.txts, found.scores, strict=True):
+        for corners, text, certainty in zip(boxes, found.txts, found.scores, strict=True):
+            if certainty < LEAST_CERTAINTY or not str(text).strip():
+                continue
             x0, y0 = np.floor(np.min(corners, axis=0)).astype(int)
             x1, y1 = np.ceil(np.max(corners, axis=0)).astype(int)
             lines.append(TextLine((int(x0), int(y0), int(x1), int(y1)), str(text), float(certainty)))
@@ -103,12 +117,13 @@ class RapidReader:
 
     def read(self, line: np.ndarray) -> tuple[str, float]:
         """See :meth:`TextReader.read`."""
-        found = self._run(line, False)
+        with self._lock:
+            found: Any = self._engine(_in_colour(line), use_det=False, use_cls=False, use_rec=True)
         if not found.txts:
             return "", 0.0
         return str(found.txts[0]), float(found.scores[0])
 
-    def _run(self, picture: np.ndarray, find: bool) -> Any:
-        colour = np.repeat(np.ascontiguousarray(picture)[..., None], 3, axis=2)
-        with self._lock:
-            return self._engine(colour, use_det=find, use_cls=False, use_rec=True)
+
+def _in_colour(picture: np.ndarray) -> np.ndarray:
+    """``(H, W)`` as ``(H, W, 3)``, as rapidocr wants it."""
+    return np.repeat(np.ascontiguousarray(picture)[..., None], 3, axis=2)

@@ -1,0 +1,137 @@
+"""Bars where they are hard to tell: on bright ground, as rows of ticks, in two halves, beside letters."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from lisa_micro.io.scalebar.bars import find_bars
+from lisa_micro.io.scalebar.reading import read_scale_bar
+from lisa_micro.io.scalebar.text import TextLine
+from lisa_micro.scale_bar import load_font
+
+rng = np.random.default_rng(5)
+
+
+def canvas(level=110, shape=(300, 480)):
+    image = Image.fromarray(np.clip(rng.normal(level, 6, shape), 0, 255).astype(np.uint8))
+    return image, ImageDraw.Draw(image)
+
+
+def box(draw, x0, y0, x1, y1, fill=255):
+    draw.rectangle((x0, y0, x1 - 1, y1 - 1), fill=fill)
+
+
+def best(image, kind="bar", near=None):
+    bars = [bar for bar in find_bars(np.asarray(image, np.float32)) if bar.kind == kind]
+    if near is not None:
+        bars = [bar for bar in bars if abs(bar.y0 - near) < 5]
+    return max(bars, key=lambda bar: bar.length, default=None)
+
+
+class Reader:
+    """A reader that finds given lines in the first part that it sees, and nothing later."""
+
+    def __init__(self, *lines, again=None):
+        self.known, self.again = list(lines), again
+
+    def lines(self, image):
+        found, self.known = [TextLine(box, text, 0.95) for box, text in self.known], []
+        return found
+
+    def read(self, line):
+        return self.again, 0.95
+
+
+@pytest.mark.parametrize("ground", [150, 200, 225])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_an_end_on_a_bright_ground_is_found_where_it_is(ground, side):
+    image, draw = canvas()
+    draw.ellipse((60, 200, 140, 280) if side == "left" else (260, 200, 340, 280), fill=ground)
+    box(draw, 100, 238, 300, 244)
+    bar = best(image, near=238)
+    assert (bar.x0, bar.x1) == (pytest.approx(100, abs=0.5), pytest.approx(300, abs=0.5))
+
+
+def test_a_bar_that_fades_into_its_ground_has_no_end():
+    image, draw = canvas()
+    ramp = np.asarray(image).copy()
+    ramp[230:252, 200:400] = np.linspace(255, 110, 200).astype(np.uint8)
+    image = Image.fromarray(ramp)
+    box(ImageDraw.Draw(image), 100, 238, 202, 244)
+    assert best(image, near=238) is None
+
+
+@pytest.mark.parametrize("step", [8, 15.4, 25])
+@pytest.mark.parametrize("hidden", [(), (4,), (3, 7)])
+def test_a_row_of_eleven_ticks(step, hidden):
+    image, draw = canvas()
+    places = [round(40 + k * step) for k in range(11)]
+    for k, x in enumerate(places):
+        if k not in hidden:
+            box(draw, x, 240 - (8 if k % 5 == 0 else 5), x + 2, 240 + (8 if k % 5 == 0 else 5))
+    bar = best(image, "ticks")
+    assert (bar.x0, bar.x1) == (pytest.approx(41, abs=0.8), pytest.approx(41 + 10 * step, abs=0.8))
+
+
+@pytest.mark.parametrize("count", [9, 10, 12, 21])
+def test_other_numbers_of_ticks_stand_for_no_length(count):
+    image, draw = canvas()
+    for k in range(count):
+        box(draw, 30 + 18 * k, 234, 32 + 18 * k, 246)
+    assert best(image, "ticks") is None
+
+
+def test_letters_are_no_ticks():
+    image, draw = canvas(0)
+    words = "EHT = 10.00 kV   WD = 5.0 mm   Signal A = InLens   Mag = 10.00 K X"
+    draw.text((5, 250), words, font=load_font("DejaVuSans.ttf", 13), fill=255)
+    assert best(image, "ticks") is None
+
+
+@pytest.mark.parametrize("ticks", [False, True])
+def test_two_halves_count_from_the_middle_of_their_end_ticks(ticks):
+    image, draw = canvas()
+    box(draw, 100, 240, 160, 243)
+    box(draw, 240, 240, 300, 243)
+    if ticks:
+        box(draw, 100, 234, 104, 249)
+        box(draw, 296, 234, 300, 249)
+    bar = best(image, "halves")
+    inset = 2 if ticks else 0
+    assert (bar.x0, bar.x1) == (pytest.approx(100 + inset, abs=0.4), pytest.approx(300 - inset, abs=0.4))
+
+
+def scene(words="200 nm", letter=20):
+    image, draw = canvas()
+    box(draw, 200, 260, 300, 265)
+    draw.text((250, 254), words, font=load_font("DejaVuSans.ttf", letter), fill=255, anchor="mb")
+    return np.asarray(image, np.float32)
+
+
+def parts(scale=3.0):
+    """Boxes of the number and the unit in the part of :func:`scene` that is enlarged and read, in its px."""
+    unit = 400 / 512  # see _around
+    x0, y0 = 200 - 70 * unit, 260 - 34 * unit
+    number, unit_box = (212, 239, 250, 255), (256, 239, 288, 255)
+    return [
+        tuple(int((v - o) * scale) for v, o in zip(one, (x0, y0, x0, y0), strict=True)) for one in (number, unit_box)
+    ]
+
+
+def test_a_number_and_its_unit_that_are_read_apart_are_one_length():
+    number, unit = parts()
+    reading = read_scale_bar(scene(), Reader((number, "200"), (unit, "nm"), again="200 nm"))
+    assert reading.scale is not None and reading.scale.pixel_size_nm == pytest.approx(2.0, rel=0.01)
+    # the same pieces the other way round are no length
+    assert read_scale_bar(scene(), Reader((number, "nm"), (unit, "200"), again="200 nm")).scale is None
+
+
+def test_a_bar_and_letters_of_the_opposite_ink_do_not_belong_together():
+    image, draw = canvas(200)
+    box(draw, 200, 260, 300, 265, fill=0)
+    draw.rectangle((190, 228, 310, 256), fill=60)
+    draw.text((250, 254), "200 nm", font=load_font("DejaVuSans.ttf", 20), fill=255, anchor="mb")
+    number, unit = parts()
+    whole = (number[0], number[1], unit[2], unit[3])
+    reading = read_scale_bar(np.asarray(image, np.float32), Reader((whole, "200 nm"), again="200 nm"))
+    assert reading.scale is None
