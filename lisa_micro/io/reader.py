@@ -45,8 +45,8 @@ def read_micrograph(
 
     The format is recognised by the content of a file, not by its name. Supported: TIFF (8, 16, 32 bit, float, colour,
     palette, stacks, with the tags of ImageJ, OME, FEI / Thermo Fisher, Phenom, Zeiss, TESCAN, JEOL, Gatan, TVIPS and
-    Olympus), PNG, JPEG, BMP, GIF, WebP, PGM and MRC; with the extra ``[formats]`` also DM3, DM4, EMD, SER, EMI and
-    TVIPS, and with ``[zarr]`` OME-Zarr.
+    Olympus), PNG, JPEG, BMP, GIF, WebP, PGM and MRC; with the extra ``[formats]`` also DM3, DM4, EMD, SER, EMI,
+    TVIPS and Bruker's BCF, and with ``[zarr]`` OME-Zarr.
 
     Args:
         source: path of a file; array ``(H, W)`` or ``(H, W, 1 to 4)`` of any numeric type; HyperSpy signal, xarray

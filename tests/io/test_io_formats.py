@@ -1,5 +1,5 @@
-"""Formats of electron microscopes: MRC, and through rosettasciio EMD, DM3, DM4 and SER. The DM and SER files
-are put together here byte by byte, from what is publicly known of the formats."""
+"""Formats of electron microscopes: MRC, and through rosettasciio EMD, DM3, DM4, SER and BCF. The DM, SER and BCF files
+are put together byte by byte, from what is publicly known of the formats."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import mrcfile
 import numpy as np
 import pytest
+from bruker_map import bcf
 from digital_micrograph import DMWriter
 
 from lisa_micro.io import read_micrograph
@@ -142,6 +143,25 @@ def test_emd(tmp_path):
     (tmp_path / "cut.emd").write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match="damaged"):
         read_micrograph(tmp_path / "cut.emd")
+
+
+# ------------------------------------------------------------------------------ Bruker, made here
+
+
+@pytest.mark.parametrize(("kilovolt", "modality"), [(15.0, "SEM"), (200.0, None)])
+def test_the_micrograph_of_a_bruker_map(tmp_path, kilovolt, modality):
+    pytest.importorskip("rsciio")
+    picture = rng.integers(0, 4000, (60, 90)).astype(np.uint16)  # of several chunks
+    (tmp_path / "a.bcf").write_bytes(bcf(picture, 0.05, 36.0, kilovolt))
+    image = read_micrograph(tmp_path / "a.bcf")
+    np.testing.assert_array_equal(image.pixels, picture)
+    assert (image.pixel_size_nm, image.pixel_size_origin) == (pytest.approx(50.0), "rosettasciio")
+    assert image.modality == modality and image.metadata["stage_tilt_deg"] == 36.0
+    (tmp_path / "a.bcf").write_bytes(bcf(picture, None))
+    assert read_micrograph(tmp_path / "a.bcf").pixel_size_nm is None
+    (tmp_path / "a.bcf").write_bytes(bcf(picture)[:6000])
+    with pytest.raises(InputError, match="damaged or cut short"):
+        read_micrograph(tmp_path / "a.bcf")
 
 
 def test_a_missing_extra_is_told_with_the_command(tmp_path, monkeypatch):

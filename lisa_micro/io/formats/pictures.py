@@ -94,7 +94,7 @@ def read_picture(path: Path, page: int) -> Micrograph:
 
 def readable() -> str:
     """Formats that :func:`lisa_micro.read_micrograph` reads, for messages."""
-    return "TIFF, PNG, JPEG, BMP, GIF, WebP, PGM, MRC, DM3, DM4, EMD, SER, TVIPS"
+    return "TIFF, PNG, JPEG, BMP, GIF, WebP, PGM, MRC, DM3, DM4, EMD, SER, TVIPS, BCF"
 
 
 def picture_array(picture: Image.Image) -> np.ndarray:

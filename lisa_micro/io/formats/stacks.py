@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,8 +121,7 @@ def rosettasciio_stack(path: Path) -> tuple[Facts, Frames]:
 def _signal(path: Path) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        reader = importlib.import_module(f"rsciio.{volumes.ROSETTASCIIO[path.suffix.lower()]}")
-        signal = volumes.largest_image(reader.file_reader(str(path), lazy=True))
+        signal = volumes.largest_image(volumes.signals_in(path))
     assert signal is not None  # its first frame was read
     return signal
 

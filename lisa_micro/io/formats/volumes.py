@@ -1,4 +1,4 @@
-"""Read MRC with mrcfile, and DM3, DM4, EMD, SER, EMI and TVIPS with rosettasciio (extra ``[formats]``)."""
+"""Read MRC with mrcfile, and DM3, DM4, EMD, SER, EMI, TVIPS and Bruker's BCF with rosettasciio (``[formats]``)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from lisa_micro.io.arrays import check_page, check_size, to_plane
 from lisa_micro.io.pixelsize import PixelSize, combine
+from lisa_micro.io.tags.stated import tilt_in_degrees
 from lisa_micro.io.units import to_nm
 from lisa_micro.types import InputError, Micrograph
 
@@ -24,8 +25,11 @@ ROSETTASCIIO = {
     ".ser": "tia",
     ".emi": "tia",
     ".tvips": "tvips",
+    ".bcf": "bruker",
 }
 """File suffix -> module of rosettasciio; imported only when such a file is read (it is under GPL-3)."""
+_OPTIONS: dict[str, dict[str, Any]] = {".bcf": {"select_type": "image"}}
+"""File suffix -> further arguments of its reader: of Bruker's maps only the micrographs are needed, not the spectra."""
 
 
 def is_mrc(path: Path, head: bytes) -> bool:
@@ -79,7 +83,7 @@ def read_mrc(path: Path, page: int) -> Micrograph:
 
 
 def read_rosettasciio(path: Path, page: int) -> Micrograph:
-    """Read the image of a DM3, DM4, EMD, SER, EMI or TVIPS file.
+    """Read the image of a DM3, DM4, EMD, SER, EMI, TVIPS or BCF file.
 
     Of several images the largest is read, and of a stack the frame ``page``.
 
@@ -91,15 +95,13 @@ def read_rosettasciio(path: Path, page: int) -> Micrograph:
         importlib.import_module("rsciio")
         # it prints warnings (mostly about packages that would make it faster) to the standard output
         logging.getLogger("rsciio").setLevel(logging.ERROR)
-        reader = importlib.import_module(f"rsciio.{ROSETTASCIIO[path.suffix.lower()]}")
+        importlib.import_module(f"rsciio.{ROSETTASCIIO[path.suffix.lower()]}")
     except ImportError as error:
         raise _missing(path) from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # lazily, so that only the requested frame of a stack or 4-D data set is loaded
-            signals = reader.file_reader(str(path), lazy=True)
-            signal = largest_image(signals)
+            signal = largest_image(signals_in(path))
             if signal is None:
                 raise InputError(f"{name} holds no image (spectra and line profiles cannot be segmented).")
             array, index, count = read_frame(signal, page, name)
@@ -117,6 +119,10 @@ def read_rosettasciio(path: Path, page: int) -> Micrograph:
     if count > 1:
         notes.append(f"The file has {count} frames; frame {index} is used.")
     general = signal.get("metadata", {}).get("General", {})
+    metadata = {"format": path.suffix[1:].upper(), "pages": count, "title": general.get("title", "")}
+    tilt = tilt_in_degrees(signal.get("original_metadata", {}).get("Stage", {}).get("Tilt"))  # Bruker's, in degrees
+    if tilt is not None:
+        metadata["stage_tilt_deg"] = tilt
     return Micrograph(
         pixels=plane,
         pixel_size_nm=size.nm,
@@ -124,8 +130,18 @@ def read_rosettasciio(path: Path, page: int) -> Micrograph:
         pixel_size_origin=size.origin,
         modality=modality_of_signal(signal.get("metadata", {})),
         notes=(*notes, *size.notes),
-        metadata={"format": path.suffix[1:].upper(), "pages": count, "title": general.get("title", "")},
+        metadata=metadata,
     )
+
+
+def signals_in(path: Path) -> list[dict[str, Any]]:
+    """The signals of a file of one of the formats in :data:`ROSETTASCIIO`.
+
+    They are read lazily, so that only the requested frame of a stack or 4-D data set is loaded.
+    """
+    suffix = path.suffix.lower()
+    reader = importlib.import_module(f"rsciio.{ROSETTASCIIO[suffix]}")
+    return list(reader.file_reader(str(path), lazy=True, **_OPTIONS.get(suffix, {})))
 
 
 def _missing(path: Path) -> InputError:

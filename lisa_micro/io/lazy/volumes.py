@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lisa_micro.extras import missing_extra
-from lisa_micro.io.formats.volumes import ROSETTASCIIO, axes_size, image_axes, modality_of_signal
+from lisa_micro.io.formats.volumes import ROSETTASCIIO, axes_size, image_axes, modality_of_signal, signals_in
 from lisa_micro.io.lazy.layout import Layout, Opened, Place, plain_rows
 from lisa_micro.io.pixelsize import combine
 from lisa_micro.io.units import to_nm, unit_in_nm
@@ -69,13 +69,13 @@ def open_rosettasciio(path: Path, image: int | str | None) -> Opened:
     module = ROSETTASCIIO[path.suffix.lower()]
     try:
         logging.getLogger("rsciio").setLevel(logging.ERROR)
-        reader = importlib.import_module(f"rsciio.{module}")
+        importlib.import_module(f"rsciio.{module}")
     except ImportError as error:
         raise missing_extra(f"Reading {path.suffix} files", "rsciio") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            signals = reader.file_reader(str(path), lazy=True)
+            signals = signals_in(path)
     except ImportError as error:  # EMD files need h5py, which rosettasciio imports only for them
         raise missing_extra(f"Reading {path.suffix} files", "h5py") from error
     except Exception as error:
