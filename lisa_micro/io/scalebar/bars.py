@@ -14,6 +14,8 @@ LEAST_SHARE = 0.025
 """Least length of a bar as a share of the width of the picture."""
 THICKEST_SHARE = 0.05
 """Thickest bar as a share of the height of the picture."""
+UNSURE = 0.02
+"""Share of the length of a bar that a tick at only one of its ends may have."""
 SLIMMEST = 2.6
 """Least ratio of length to thickness."""
 
@@ -28,8 +30,14 @@ def find_bars(grey: np.ndarray) -> list[Bar]:
     for light in (True, False):
         image = grey if light else 255 - grey
         strokes = _distinct(_strokes(image, light))
-        found += strokes + _halves(strokes, grey.shape[1]) + tick_rows(image, light)
+        found += [bar for bar in strokes if not _is_unsure(bar)]
+        found += _halves(strokes, grey.shape[1]) + tick_rows(image, light)
     return _distinct(found)
+
+
+def _is_unsure(bar: Bar) -> bool:
+    """Whether a bar has a tick at one end only: the other may be hidden, or this one be a part of the specimen."""
+    return min(bar.ticks) == 0 and max(bar.ticks) > UNSURE * bar.length
 
 
 # ---------------------------------------------------------------------------------------------------- filled bars
@@ -138,10 +146,18 @@ def _end_tick(image: np.ndarray, top: int, bottom: int, end: float, step: int, c
         beside = image[rows][:, columns]
         if not beside.size:
             continue
-        ink = beside.mean(axis=0) > level - 0.5 * contrast
-        width = int((~ink).argmax()) if not ink.all() else 9
-        widths.append(width if 0 < width <= 6 else 0)
-    return float(max(widths, default=0))
+        profile = beside.mean(axis=0)
+        ink = profile > level - 0.5 * contrast
+        start = int(ink.argmax())  # scaling may have mixed the first column with the ground
+        width = int((~ink[start:]).argmax())
+        if start > 1 or not 0 < width <= 6:
+            widths.append(0.0)
+            continue
+        stop = start + width
+        ground = float(profile[stop : stop + 3].min())
+        share = np.clip((profile[max(0, start - 1) : stop + 1] - ground) / max(level - ground, 1.0), 0, 1)
+        widths.append(float(share.sum()))
+    return max(widths, default=0.0)
 
 
 def _profile(image: np.ndarray, top: int, bottom: int, columns: slice) -> tuple[float, float]:

@@ -56,6 +56,23 @@ def completed(lines: list[TextLine], picture: np.ndarray, reader: TextReader) ->
     return found
 
 
+def widened(lines: list[TextLine], picture: np.ndarray, reader: TextReader) -> list[TextLine]:
+    """Lengths that reach the edge of what was read, read again with what surrounds them."""
+    found = []
+    height, width = picture.shape
+    for line in lines:
+        x0, y0, x1, y1 = line.box
+        tall = y1 - y0
+        if parse_length(line.text) is None or tall < 6:
+            continue
+        box = (max(0, x0 - tall), max(0, y0 - tall // 4), min(width, x1 + tall), min(height, y1 + tall // 4))
+        part = picture[box[1] : box[3], box[0] : box[2]]
+        text, certainty = reader.read(resized(part, 64 / part.shape[0]))
+        if parse_length(text) is not None:
+            found.append(TextLine(line.box, text, certainty))
+    return found
+
+
 def between(
     gaps: list[tuple[float, float]], lines: list[TextLine], picture: np.ndarray, reader: TextReader
 ) -> list[TextLine]:

@@ -14,7 +14,7 @@ import numpy as np
 from lisa_micro.io.scalebar.bar import Bar
 from lisa_micro.io.scalebar.bars import find_bars
 from lisa_micro.io.scalebar.lengths import clean_text, parse_length, printed_pixel_size
-from lisa_micro.io.scalebar.nearby import between, completed, is_clipped, lines_in, resized
+from lisa_micro.io.scalebar.nearby import between, completed, is_clipped, lines_in, resized, widened
 from lisa_micro.io.scalebar.text import TextLine, TextReader
 from lisa_micro.types import Box, BurntInScale
 
@@ -85,15 +85,17 @@ def read_scale_bar(grey: np.ndarray, reader: TextReader) -> Reading:
     for region, near in _regions(bars, picture.shape):
         if pairs and near[0].score < 0.6 * pairs[0].bar.score:
             continue
+        clipped: list[TextLine] = []
         for margin, scale in ((0, 3.0), (1, 1.5)):
             part = region.small if margin == 0 else region.large
             found = lines_in(picture, part, scale, reader)
             lines += found
             whole = [line for line in found if not is_clipped(line.box, part, picture.shape)]
+            clipped += [line for line in found if line not in whole]
             whole += between([bar.gap for bar in bars if bar.gap is not None], whole, picture, reader)
             fresh = [pair for bar in bars for line in whole if (pair := _paired(bar, line, small)) is not None]
             if not fresh and margin:
-                more = completed(whole, picture, reader)
+                more = completed(whole, picture, reader) + widened(clipped, picture, reader)
                 fresh = [pair for bar in bars for line in more if (pair := _paired(bar, line, small)) is not None]
             if fresh:
                 pairs += fresh
@@ -327,6 +329,9 @@ def _best_of(own: list[_Pair]) -> _Pair | None:
         kind = [pair for pair in own if pair.bar.kind == wanted]
         if kind:
             return max(kind, key=lambda pair: pair.bar.score)
+    # a bar much shorter than its length is written is seldom one
+    sure = [pair.bar.score * min(1.0, pair.bar.length / (pair.line.box[2] - pair.line.box[0])) for pair in own]
+    own = [pair for pair, value in zip(own, sure, strict=True) if value > 0.35 * max(sure)]
     own.sort(key=lambda pair: pair.gap)
     first = own[0]
     for other in own[1:]:
