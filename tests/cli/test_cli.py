@@ -55,9 +55,9 @@ def test_how_a_model_is_loaded_is_said_on_the_command_line(monkeypatch, image, t
     assert loaded == [("xinlai/LISA-7B-v1", {"device": "cpu", "precision": "4bit", "projectors": tmp_path})] * 2
 
 
-def test_micro_takes_neither_precision_nor_projectors(image, tmp_path, capsys):
+def test_micro_takes_neither_four_bits_nor_projectors(image, tmp_path, capsys):
     command = ("segment", image, "outline the particle", "--out", tmp_path / "out")
-    assert "official LISA checkpoints" in failed(capsys, *command, "--precision", "4bit")
+    assert "has no precision '4bit'; choose auto" in failed(capsys, *command, "--precision", "4bit")
     assert "smollm2-360m and smollm2-1.7b" in failed(capsys, *command, "--projectors", tmp_path)
 
 

@@ -175,7 +175,7 @@ def test_a_copy_is_kept():
         StandInDataArray(np.zeros(3), ("x",)),
         StandInTensor(np.zeros((2, 3, 4, 5))),
     ],
-    ids=str,
+    ids=lambda source: type(source).__name__,  # the same in every process
 )
 def test_other_input_is_refused_in_one_sentence(source):
     with pytest.raises(InputError) as error:
