@@ -56,6 +56,8 @@ def _entries(raw: bytes) -> tuple[dict[str, str], bool]:
             break
     if not texts:  # some versions write the text alone
         texts, whole = [raw], True
+    if not whole:  # the last line may be half a number
+        texts[-1] = texts[-1].rpartition(b"\n")[0]
     entries: dict[str, str] = {}
     for text in texts:
         for section in sections(text.replace(b"\x00", b"").decode("utf-8", "replace")).values():
