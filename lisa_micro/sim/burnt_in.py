@@ -278,7 +278,7 @@ class _Page:
             font=self.font_name,
             letter_px=self.letter * scale,
             ends=(first, last),
-            field=(0, 0, image.size[0], round(self.bottom * scale)),
+            field=(0, 0, image.size[0], round(self.bottom * image.size[1] / self.height)),
             jpeg=quality,
             noise=noise,
         )
