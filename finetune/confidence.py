@@ -55,22 +55,19 @@ class Read(NamedTuple):
 def read_all(assistant: Assistant, composed: list[SuiteItem], simple: list[SuiteItem]) -> list[Read]:
     """Read requests on one simulated scene. Composed ones are right by what they do, the others by their meaning."""
     scene = scene_with_everything(FIRST_SEED)
-    prepared = assistant.prepared(micrograph_of(scene))
+    picture = micrograph_of(scene)
     measures = [measures_of(scene)]
     found = []
     for items, is_composed in ((composed, True), (simple, False)):
         for item in items:
-            cache = prepared.cache.fork()
-            for number, (said, reply) in enumerate(item.history):
-                assistant.engine.prefill_turn(cache, said, reply, first=number == 0)
-            written, _ = assistant.engine.generate(cache, assistant.readable(item.prompt)[0], first=not item.history)
+            written = assistant.written(picture, item.prompt, item.history)
             row = score_program(item, written.raw, measures) if is_composed else score_reply(item, written.raw)
             refused = bool(row.get("refused"))
             found.append(Read(*doubt_of(written.choices), bool(row["right"]), is_composed, refused))
     return found
 
 
-def fit(read: list[Read], unsure: float = 0.5) -> Confidence:
+def fit(read: list[Read]) -> Confidence:
     """Fit the calibration by maximum likelihood, with a weak prior.
 
     Raises:
@@ -87,9 +84,7 @@ def fit(read: list[Read], unsure: float = 0.5) -> Confidence:
         return float(likelihood.sum() + _PRIOR * (weights[1:] ** 2).sum())
 
     intercept, total, worst = minimize(loss, np.array([1.0, 0.5, 0.5]), method="L-BFGS-B").x.tolist()
-    return Confidence(
-        intercept=round(intercept, 4), total=round(total, 4), worst=round(worst, 4), unsure=round(unsure, 4)
-    )
+    return Confidence(intercept=round(intercept, 4), total=round(total, 4), worst=round(worst, 4))
 
 
 def confidences(read: list[Read], calibration: Confidence) -> np.ndarray:
@@ -113,7 +108,7 @@ def asking_from(read: list[Read], calibration: Confidence, silent: float) -> flo
     if len(confident) <= most:
         return 0.0
     # just above the most confident of those that have to ask, to the four digits that are kept
-    return min(1.0, (np.floor(confident[len(confident) - most - 1] * 1e4) + 1) / 1e4)
+    return min(1.0, float(np.floor(confident[len(confident) - most - 1] * 1e4) + 1) / 1e4)
 
 
 def main() -> int:
@@ -146,7 +141,7 @@ def main() -> int:
         f"asking below {limit:.3f}: composed ones there silently wrong {silent:.3f}, asked about {1 - sure.mean():.3f}"
     )
     calibration = fit(read)
-    calibration = fit(read, asking_from(read, calibration, args.silent))
+    calibration = calibration.model_copy(update={"unsure": asking_from(read, calibration, args.silent)})
     config = json.loads((args.weights / "config.json").read_text())
     config["confidence"] = calibration.model_dump()
     write_files(args.weights, {"config.json": lambda path: write_json(path, config)})

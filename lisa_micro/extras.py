@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from lisa_micro.types import InputError
@@ -30,6 +31,14 @@ EXTRAS = {
 """Import name of a package -> the extra that installs it."""
 
 _DISTRIBUTIONS = {"rsciio": "rosettasciio", "dask_jobqueue": "dask-jobqueue", "xlsxwriter": "XlsxWriter"}
+
+
+def release() -> str:
+    """The installed version of lisa-micro, for records of runs; ``""`` in a checkout that is not installed."""
+    try:
+        return version("lisa-micro")
+    except PackageNotFoundError:
+        return ""
 
 
 def missing_extra(what: str, module: str) -> InputError:

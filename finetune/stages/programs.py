@@ -127,7 +127,7 @@ class KindWords(NamedTuple):
         if not bool(known.any()):
             return tokens.new_zeros(())
         mean = F.normalize(tokens[known].float().mean(1), dim=-1)
-        cosine = mean @ F.normalize(self.embeddings, dim=-1).T
+        cosine = mean @ F.normalize(self.embeddings.to(mean), dim=-1).T
         return F.cross_entropy(cosine / TEMPERATURE, kinds[known])
 
 
@@ -274,8 +274,6 @@ def run_programs(stage: ProgramStage, folder: Path, cache: Path, device_name: st
     maker = MixedMaker(chat, image_token_count(model.config), mixture, pictures, model.config.vocabulary)
     words = kind_words(model, chat, pictures) if sources and stage.kind_weight else None
     model.to(device)
-    if words is not None:
-        words = KindWords(words.embeddings.to(device), words.of_row)
     image_start = len(chat.user_ids("", first=True)[0])
     began = time.monotonic()
     values = run_loop(

@@ -11,7 +11,7 @@ from typing import Generic
 import numpy as np
 import torch
 
-from lisa_micro.assistant.confidence import confidence_of
+from lisa_micro.assistant.confidence import confidence_of, is_unsure
 from lisa_micro.assistant.conversation import BaseConversation, Conversation, ConversationStart
 from lisa_micro.assistant.engine import Engine, LanguageEngine, RawReply
 from lisa_micro.assistant.exemplars import ExemplarFinder, TiledFinder
@@ -188,8 +188,7 @@ class Assistant(LanguageAssistant[ImageView]):
     def doubts(self, reply: RawReply) -> bool:
         """Whether an answer with this reply would say how the request was understood, and ask back."""
         calibration = self.engine.model.config.confidence
-        confidence = confidence_of(reply.choices, calibration)
-        return calibration is not None and confidence is not None and confidence < calibration.unsure
+        return is_unsure(confidence_of(reply.choices, calibration), calibration)
 
     @property
     def capabilities(self) -> Capabilities:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 from scipy.special import expit
 
-from lisa_micro.assistant.choices import Choice
+from lisa_micro.assistant.choices import Choice, total
 from lisa_micro.models.lisa.config import Confidence
 
 
@@ -26,8 +25,7 @@ class Doubt(NamedTuple):
 
 def doubt_of(choices: Sequence[Choice]) -> Doubt:
     """Sum up the choices of a reply; without any, nothing is in doubt."""
-    logps = [choice.logp for choice in choices]
-    return Doubt(float(np.sum(logps)), min(logps, default=0.0))
+    return Doubt(float(total(choices)), min((choice.logp for choice in choices), default=0.0))
 
 
 def confidence_of(choices: Sequence[Choice], calibration: Confidence | None) -> float | None:
@@ -36,3 +34,8 @@ def confidence_of(choices: Sequence[Choice], calibration: Confidence | None) -> 
         return None
     doubt = doubt_of(choices)
     return float(expit(calibration.intercept + calibration.total * doubt.total + calibration.worst * doubt.worst))
+
+
+def is_unsure(confidence: float | None, calibration: Confidence | None) -> bool:
+    """Whether an answer says how the request was understood, and asks back; never without calibration."""
+    return confidence is not None and calibration is not None and confidence < calibration.unsure

@@ -12,8 +12,8 @@ import torch
 
 from lisa_micro.assistant.answering import answer_of
 from lisa_micro.assistant.choices import forks
-from lisa_micro.assistant.confidence import confidence_of
-from lisa_micro.assistant.engine import CONTEXT_TOKENS, Engine, KVCache, RawReply
+from lisa_micro.assistant.confidence import confidence_of, is_unsure
+from lisa_micro.assistant.engine import CONTEXT_TOKENS, FORKS, Engine, KVCache, RawReply
 from lisa_micro.assistant.measuring import FoundMeasures
 from lisa_micro.assistant.prepare import ImageCache, PreparedImage, View, readable_prompt
 from lisa_micro.assistant.targets import ImageView, TargetSegmenter, is_present
@@ -25,8 +25,6 @@ from lisa_micro.types import InputError, Micrograph
 
 REPEATED_TURNS = 3
 """Number of last turns that are prefilled when a conversation starts over."""
-FORKS = 4
-"""Decisions at which another reading is looked for."""
 
 
 class Clock:
@@ -164,13 +162,13 @@ class Conversation(BaseConversation[ImageView]):
         program = parse_program(reply.raw, engine.vocabulary)
         calibration = engine.model.config.confidence
         confidence = confidence_of(reply.choices, calibration)
-        other = None
-        if confidence is not None and calibration is not None and confidence < calibration.unsure:
+        other, unsure = None, is_unsure(confidence, calibration)
+        if unsure:
             other = self._second_reading(cache, start, reply, program)
             reply = engine.read_reply(cache, start, reply.raw)
         clock.lap("language")
         answer = self._executed(prepared.view, cache, reply, program, clock)
-        if other is None and (confidence is None or calibration is None or confidence >= calibration.unsure):
+        if not unsure:
             return replace(answer, confidence=confidence)
         told = answer.understood and answer.refusal not in ("unknown", "cannot")  # these say it in their first words
         text = f"{UNDERSTOOD}{answer.understood}. {answer.text}" if told else answer.text
@@ -184,7 +182,7 @@ class Conversation(BaseConversation[ImageView]):
             ids = [*reply.ids[: choice.position], choice.other]
             if choice.other == engine.chat.end:
                 continue
-            raw = engine.regenerate(cache, start, ids).raw
+            raw = reply.others.get(tuple(ids)) or engine.regenerate(cache, start, ids).raw
             other = parse_program(raw, engine.vocabulary)
             text = describe(other, engine.vocabulary)
             if text and not same_program(program, other):

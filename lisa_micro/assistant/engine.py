@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,7 +28,7 @@ MAX_REPLY_TOKENS = 96
 SURE = -0.3
 """Log-probability of a reply from which on no other one is looked for."""
 FORKS = 4
-"""Decisions at which another reply is tried where the first one is less sure."""
+"""Decisions at which another reply is tried where the first one is less sure, and another reading looked for."""
 CONTEXT_TOKENS = 4096
 """Longest KV cache. A longer conversation starts over with its last turns; the base model reads up to 8192 tokens."""
 
@@ -62,6 +62,7 @@ class RawReply:
         states: ``(S, hidden)`` float32 hidden states of S [SEG] tokens.
         from_request: number of the first states that belong to [SEG] in the request; the others belong to the reply.
         choices: the tokens that were chosen and not forced; empty where the model keeps no record of them.
+        others: beginnings from which other replies were written meanwhile -> these replies.
     """
 
     raw: str
@@ -69,6 +70,7 @@ class RawReply:
     states: Tensor
     from_request: int = 0
     choices: tuple[Choice, ...] = ()
+    others: Mapping[tuple[int, ...], str] = field(default_factory=dict)
 
 
 class Chat(Protocol):
@@ -235,7 +237,7 @@ class Engine(LanguageEngine):
         reply, start = super().generate(cache, text, first)
         if total(reply.choices) >= SURE:
             return reply, start
-        best, tried = reply, False
+        best, others = reply, {}
         for fork in forks(reply.choices)[:FORKS]:
             if fork.other == self.chat.end:
                 continue
@@ -244,12 +246,14 @@ class Engine(LanguageEngine):
             taken = Choice(fork.position, fork.other_logp, left, fork.logp)
             if total(before) + taken.logp <= total(best.choices):
                 continue  # what follows can only make it less probable
-            other, tried = self.regenerate(cache, start, [*reply.ids[: fork.position], fork.other]), True
+            beginning = (*reply.ids[: fork.position], fork.other)
+            other = self.regenerate(cache, start, beginning)
+            others[beginning] = other.raw
             choices = (*before, taken, *other.choices)
             if total(choices) > total(best.choices):
                 best = replace(other, choices=choices)
-        if tried:
-            best = replace(self._read_ids(cache, start, best.ids), choices=best.choices)
+        if others:
+            best = replace(self._read_ids(cache, start, best.ids), choices=best.choices, others=others)
         return best, start
 
     @torch.inference_mode()

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from lisa_micro.extras import release
 from lisa_micro.geometry import boxes_from_labels, rle_from_labels
 from lisa_micro.io.files import ANSWER_FILES, check_output, results_in, write_files, write_json
 from lisa_micro.io.labels import write_labels
@@ -236,12 +237,6 @@ def answer_record(
     details: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Content of ``answer.json``: enough to repeat and to check the run."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        release = version("lisa-micro")
-    except PackageNotFoundError:  # a checkout that is not installed
-        release = ""
     height, width = image.shape
     return {
         "prompt": answer.prompt,
@@ -273,7 +268,7 @@ def answer_record(
         },
         "preset": preset,
         "weights_sha256": weights_sha256,
-        "version": release,
+        "version": release(),
         "seconds": answer.seconds,
         **(details or {}),
     }
@@ -284,11 +279,29 @@ def reading_record(reading: Reading | None) -> dict[str, str] | None:
     return None if reading is None else {"raw": reading.raw, "text": reading.text}
 
 
-def _segment_record(i: int, segment: Segmentation, answer: Answer) -> dict[str, Any]:
-    # by the number of the target, since some targets of a reply may have no segment
-    values = [value for value in answer.values if value.target == segment.target]
+class Segment(Protocol):
+    """What is told of a segment, however its labels are kept; see :class:`lisa_micro.results.answer.Segmentation`."""
+
+    @property
+    def target(self) -> int: ...
+    @property
+    def concept(self) -> str: ...
+    @property
+    def phrase(self) -> str: ...
+    @property
+    def where(self) -> str: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def presence(self) -> float: ...
+    @property
+    def count(self) -> int: ...
+
+
+def segment_facts(number: int, segment: Segment) -> dict[str, Any]:
+    """What ``answer.json`` tells of segment ``number``, from 1, but for its outlines and values."""
     return {
-        "segment": i + 1,
+        "segment": number,
         "target": segment.target,
         "concept": segment.concept,
         "phrase": segment.phrase,
@@ -296,8 +309,19 @@ def _segment_record(i: int, segment: Segmentation, answer: Answer) -> dict[str, 
         "score": segment.score,
         "presence": segment.presence,
         "instances": segment.count,
+    }
+
+
+def values_about(answer: Answer, target: int) -> list[dict[str, Any]]:
+    """The values about a target as plain data; by its number, since some targets of a reply may have no segment."""
+    return [_value_record(value) for value in answer.values if value.target == target]
+
+
+def _segment_record(i: int, segment: Segmentation, answer: Answer) -> dict[str, Any]:
+    return {
+        **segment_facts(i + 1, segment),
         "boxes_px": boxes_from_labels(segment.labels).astype(int),
-        "values": [_value_record(value) for value in values],
+        "values": values_about(answer, segment.target),
         "notes": segment.notes,
     }
 

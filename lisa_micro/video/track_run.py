@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
 from lisa_micro.assistant.conversation import Clock
+from lisa_micro.extras import release
 from lisa_micro.io import LabelStack, LabelStackWriter, check_output
 from lisa_micro.io.video import VideoStream
 from lisa_micro.protocols import Detections, FrameDetector, Tracker
@@ -260,10 +260,6 @@ class _Run:
         return tuple(dict.fromkeys(notes))
 
     def _record(self, result: Tracks, seconds: dict[str, float]) -> dict[str, object]:
-        try:
-            release = version("lisa-micro")
-        except PackageNotFoundError:  # run from a folder without being installed
-            release = ""
         facts, state = self.video.facts, self.detector.state
         name, weights = ("overlap", "") if self.tracker is None else (self.tracker.name, self.tracker.weights_sha256)
         kinds = result.events["kind"].value_counts()
@@ -292,6 +288,6 @@ class _Run:
             "identities": len(result.lineage),
             "events": {str(kind): int(number) for kind, number in kinds.items()},
             "frames_resumed": self.resumed,
-            "version": release,
+            "version": release(),
             "seconds": seconds,
         }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
+from lisa_micro.extras import release
 from lisa_micro.io import LabelStackWriter, check_output, write_files, write_json
 from lisa_micro.io.lazy import Plane
 from lisa_micro.results.formats.parts import Part, Parts, write_parts
@@ -38,10 +37,6 @@ def save_volume(volume: Volume, folder: str | os.PathLike[str], force: bool = Fa
 
 def record_of(volume: Volume) -> dict[str, object]:
     """Content of ``volume.json``."""
-    try:
-        release = version("lisa-micro")
-    except PackageNotFoundError:  # a checkout that is not installed
-        release = ""
     depth, height, width = volume.shape
     return {
         "reply": volume.text,
@@ -53,7 +48,7 @@ def record_of(volume: Volume) -> dict[str, object]:
         "height_px": height,
         "pixel_size_nm": volume.pixel_size_nm,
         "step_nm": volume.step_nm,
-        "version": release,
+        "version": release(),
         **volume.record,
     }
 
@@ -100,25 +95,17 @@ def write_omezarr(volume: Volume, path: Path) -> Path:
     planes = volume.planes
     assert planes  # a volume of a stack has them
     steps = (volume.step_nm, volume.pixel_size_nm, volume.pixel_size_nm)
-    draft = path.with_name(f".{path.name}.part")
-    shutil.rmtree(draft, ignore_errors=True)
 
     def read_labels(part: Part) -> np.ndarray:
         return np.stack([np.asarray(volume.slices[k], np.int32)[part[1:]] for k in range(part[0].start, part[0].stop)])
 
-    try:
-        write_parts(
-            draft,
-            Parts(partial(_read_planes, planes), volume.shape, np.dtype(np.float32)),
-            {volume.concept: Parts(read_labels, volume.shape, np.dtype(np.int32))},
-            steps,
-            Path(planes[0].source).stem or "stack",
-        )
-        if path.is_dir():
-            shutil.rmtree(path)
-        draft.replace(path)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    write_parts(
+        path,
+        Parts(partial(_read_planes, planes), volume.shape, np.dtype(np.float32)),
+        {volume.concept: Parts(read_labels, volume.shape, np.dtype(np.int32))},
+        steps,
+        Path(planes[0].source).stem or "stack",
+    )
     return path
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -18,17 +17,12 @@ import zipfile
 import numpy as np
 import pytest
 import tifffile
+from browsers import NEEDS_CHROMIUM, PATIENCE, launched
 from paths import ROOT
 from PIL import Image
 from stand_in_app import StandIn, film, squares
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
-]
-PATIENCE = 60_000
-"""Timeout, ms, for slow machines."""
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +46,8 @@ def url():
 
 @pytest.fixture(scope="module")
 def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install playwright")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +233,9 @@ def test_words_against_boxes_with_truth_and_its_download(page, tmp_path):
     page.click("#lm-compare")
     page.wait_for_selector("p.lm-verdict")
     assert page.locator("#lm-outcome figure").count() == 4
-    assert page.locator("#lm-outcome img").evaluate_all("all => all.every(i => i.complete && i.naturalWidth > 0)")
+    page.wait_for_function(
+        "[...document.querySelectorAll('#lm-outcome img')].every((image) => image.complete && image.naturalWidth > 0)"
+    )
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, squares((48, 64)).astype(np.uint8))
     give(page, buffer.getvalue(), "truth.tif", "truth")

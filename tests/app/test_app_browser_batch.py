@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import io
-import shutil
 import zipfile
 
-import pytest
 from app_server import running
 from batch_images import disc_image
 from batch_stand_in import Thresholding
+from browsers import NEEDS_CHROMIUM, PATIENCE, launched
 from PIL import Image
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
-]
-PATIENCE = 60_000
+pytestmark = NEEDS_CHROMIUM
 
 
 def picture(seed: int, name: str) -> dict[str, object]:
@@ -27,15 +21,13 @@ def picture(seed: int, name: str) -> dict[str, object]:
 
 
 def test_files_are_dropped_run_and_downloaded(tmp_path):
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install playwright")
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as packed:
         for k in range(3):
             packed.writestr(f"annealed/<b>{k}.png", picture(k, "")["buffer"])
     zipped = {"name": "lab.zip", "mimeType": "application/zip", "buffer": archive.getvalue()}
     defects, asked = [], []
-    with running(lambda: Thresholding(0.3)) as url, api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with running(lambda: Thresholding(0.3)) as url, launched() as browser:
         page = browser.new_context(viewport={"width": 1440, "height": 1000}, accept_downloads=True).new_page()
         page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: defects.append(str(error)))
@@ -66,5 +58,4 @@ def test_files_are_dropped_run_and_downloaded(tmp_path):
         assert download.value.suggested_filename == "report.html"
         page.click("#lm-batch button:has-text('Remove all')")
         page.wait_for_selector("#lm-batch [data-count='0']", state="attached")
-        browser.close()
     assert defects == [] and [one for one in asked if not one.startswith((url, "data:", "blob:"))] == []

@@ -10,15 +10,13 @@ import numpy as np
 import pytest
 import tifffile
 from app_server import running
+from browsers import NEEDS_CHROMIUM, PATIENCE
 from stand_in_app import squares
-from test_app_browser import CHROMIUM, PATIENCE, ask, at, browser, context, layers, opened  # noqa: F401  (fixtures)
+from test_app_browser import ask, at, browser, context, layers, opened  # noqa: F401  (fixtures)
 
 from lisa_micro.datasets.readers import read_record_folder
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
-]
+pytestmark = NEEDS_CHROMIUM
 STAGE = "#lm-correct"
 
 

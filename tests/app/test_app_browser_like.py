@@ -6,13 +6,11 @@ import json
 
 import pytest
 from app_server import running
+from browsers import NEEDS_CHROMIUM, PATIENCE
 from stand_in_app import SQUARES
-from test_app_browser import CHROMIUM, PATIENCE, at, browser, context, give, opened  # noqa: F401  (fixtures)
+from test_app_browser import at, browser, context, give, opened  # noqa: F401  (fixtures)
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
-]
+pytestmark = NEEDS_CHROMIUM
 STAGE = "#lm-like"
 
 

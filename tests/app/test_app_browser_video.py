@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 import urllib.error
 import urllib.request
 import zipfile
 
 import pytest
+from browsers import NEEDS_CHROMIUM, PATIENCE, launched
 from stand_in_video import FRAMES, Watching, movie, stack
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
-]
-PATIENCE = 60_000
+pytestmark = NEEDS_CHROMIUM
 STAGE = "#lm-video .lm-stage"
 
 
@@ -43,11 +38,8 @@ def served():
 
 @pytest.fixture(scope="module")
 def context():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install playwright")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with launched() as browser:
         yield browser.new_context(viewport={"width": 1440, "height": 1000}, accept_downloads=True)
-        browser.close()
 
 
 @pytest.fixture

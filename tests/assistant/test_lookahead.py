@@ -60,6 +60,7 @@ def test_another_beginning_whose_rest_is_more_certain_wins(answer):
     assert best.ids == [5, 8] and engine.kept == [[5, 8]]
     assert total(best.choices) == pytest.approx(-1.1)
     assert best.choices[0] == Choice(0, -0.9, 1, -0.6)
+    assert best.others == {(5,): "5 8"}  # another reading that begins so is not written a second time
 
 
 def test_a_reply_may_go_on_where_the_first_one_ended(answer):

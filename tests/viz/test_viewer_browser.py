@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
 import webbrowser
 
 import numpy as np
 import pytest
+from browsers import NEEDS_CHROMIUM, PATIENCE, launched
 
 import lisa_micro as lm
 from lisa_micro.measure import measure_particles
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
-]
-PATIENCE = 60_000
-"""Timeout, ms, for slow machines."""
+pytestmark = NEEDS_CHROMIUM
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +30,8 @@ def answer() -> lm.Answer:
 
 @pytest.fixture(scope="module")
 def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: pip install playwright")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

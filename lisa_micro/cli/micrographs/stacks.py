@@ -16,7 +16,6 @@ from lisa_micro.types import InputError
 
 if TYPE_CHECKING:
     from lisa_micro.io.lazy import Plane, Stack
-    from lisa_micro.large_images.planes import PlaneAnswer
 
 
 @dataclass(frozen=True)
@@ -102,6 +101,7 @@ def _plane(
 ) -> None:
     from lisa_micro.io import check_output
     from lisa_micro.large_images.planes import segment_plane
+    from lisa_micro.large_images.planes.files import write_omezarr
 
     folder = check_output(output.folder(source.image), output.force)
     notes(plane.notes)
@@ -111,23 +111,22 @@ def _plane(
     details = {"preset": assistant.preset or model.preset, "weights_sha256": assistant.weights_sha256}
     written = found.save(folder, details={**details, "device": str(assistant.device)}, force=output.force)
     if formats:
-        written.append(_write_plane(found, folder / "image.zarr"))
+        written.append(write_omezarr(found, folder / "image.zarr"))
     notes(found.notes)
     if plane.pixel_size_nm is None and found.segments:
         note("The pixel size is unknown, so sizes are in px; give it with --pixel-size NM.")
+    _tell(found.text, folder / "answer.json", written, as_json)
+
+
+def _tell(text: str, record: Path, written: list[Path], as_json: bool) -> None:
+    """Show what was found and written; ``record``: the file with the facts, which are all that is printed as JSON."""
     if as_json:
-        record = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
-        print_json({**record, "files": [str(path) for path in written]})
+        facts = json.loads(record.read_text(encoding="utf-8"))
+        print_json({**facts, "files": [str(path) for path in written]})
         return
-    print(found.text)
+    print(text)
     show_plots(written)
     list_written(written)
-
-
-def _write_plane(found: PlaneAnswer, path: Path) -> Path:
-    from lisa_micro.large_images.planes.files import write_omezarr
-
-    return write_omezarr(found, path)
 
 
 def _volume(
@@ -155,9 +154,4 @@ def _volume(
     if formats:
         written.append(write_omezarr(volume, folder / "image.zarr"))
     notes(volume.notes)
-    if as_json:
-        record = json.loads((folder / "volume.json").read_text(encoding="utf-8"))
-        print_json({**record, "files": [str(path) for path in written]})
-        return
-    print(volume.text)
-    list_written(written)
+    _tell(volume.text, folder / "volume.json", written, as_json)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,7 @@ import numpy as np
 from lisa_micro.io.files import ANSWER_FILES, check_output, results_in, write_files, write_json
 from lisa_micro.io.lazy import CompactLabels, Plane
 from lisa_micro.large_images.planes.answer import PlaneAnswer
-from lisa_micro.results.export import answer_record, plot_writers
+from lisa_micro.results.export import answer_record, plot_writers, segment_facts, values_about
 from lisa_micro.results.formats.parts import Part, Parts, write_parts
 from lisa_micro.viz.overlay import draw_overlay
 
@@ -44,21 +43,7 @@ def save_plane(
     record = answer_record(found.answer, replace(overview.micrograph, pixel_size_nm=plane.pixel_size_nm))
     record |= {
         "segments": [
-            {
-                "segment": k,
-                "target": segment.target,
-                "concept": segment.concept,
-                "phrase": segment.phrase,
-                "where": segment.where,
-                "score": segment.score,
-                "presence": segment.presence,
-                "instances": segment.count,
-                "values": [
-                    {"measure": one.measure, "value": one.value, "unit": one.unit, "text": one.text}
-                    for one in found.answer.values
-                    if one.target == segment.target
-                ],
-            }
+            segment_facts(k, segment) | {"values": values_about(found.answer, segment.target)}
             for k, segment in enumerate(found.segments, 1)
         ],
         "image": record["image"]
@@ -124,20 +109,12 @@ def write_omezarr(found: PlaneAnswer, path: Path) -> Path:
         InputError: the package zarr is missing, or the plane is damaged.
     """
     plane = found.plane
-    draft = path.with_name(f".{path.name}.part")
-    shutil.rmtree(draft, ignore_errors=True)
     names: dict[str, Parts] = {}
     for segment in found.segments:
         name = segment.concept if segment.concept not in names else f"{segment.concept}-{len(names) + 1}"
         names[name] = Parts(partial(_part_of, segment.labels), plane.shape, np.dtype(np.int32))
-    try:
-        image = Parts(partial(_part_of, plane), plane.shape, np.dtype(np.float32))
-        write_parts(draft, image, names, (plane.pixel_size_nm, plane.pixel_size_nm), Path(plane.source).stem)
-        if path.is_dir():
-            shutil.rmtree(path)
-        draft.replace(path)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    image = Parts(partial(_part_of, plane), plane.shape, np.dtype(np.float32))
+    write_parts(path, image, names, (plane.pixel_size_nm, plane.pixel_size_nm), Path(plane.source).stem)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -45,7 +46,7 @@ def write_parts(
     """Write an image as a pyramid, and below ``labels`` one pyramid for each label image.
 
     Args:
-        path: folder that is written.
+        path: folder that is written; it appears complete or not at all, and replaces one of that name.
         image: ``(H, W)`` or ``(Z, H, W)``.
         labels: name -> labels of the same shape.
         steps_nm: size of a pixel or distance of slices along each axis in nm; ``None``: unknown.
@@ -55,6 +56,18 @@ def write_parts(
         InputError: the package zarr is missing.
     """
     require("Writing OME-Zarr", "zarr")
+    draft = path.with_name(f".{path.name}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        _write(draft, image, labels, steps_nm, name)
+        if path.is_dir():
+            shutil.rmtree(path)
+        draft.replace(path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _write(path: Path, image: Parts, labels: Mapping[str, Parts], steps_nm: Sequence[float | None], name: str) -> None:
     import zarr
 
     root = zarr.open_group(str(path), mode="w", zarr_format=3)

@@ -161,7 +161,7 @@ def conflicts(turn: Turn) -> bool:
 
 def _stem(word: str) -> str:
     """A word in British spelling, in the singular, without what says its scale."""
-    stem = re.sub(r"^(?:carbon )?(?:nano|micro)", "", word.replace("fiber", "fibre")).removesuffix("s")
+    stem = re.sub(r"^(?:nano|micro)", "", word.replace("fiber", "fibre")).removesuffix("s")
     return stem or word
 
 

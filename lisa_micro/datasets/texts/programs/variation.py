@@ -172,9 +172,8 @@ def other_nouns(voice: Voice, conversation: Conversation) -> Conversation:
 
 def _exchangeable(exchange: Exchange) -> bool:
     flags = {node.name for node in _nodes(exchange.program) if isinstance(node, Flag)}
-    measures = {node.measure.prop for node in _nodes(exchange.program) if isinstance(node, Measured)}
     own = {"contacts", "gap", "neck width", "neck radius", "neck ratio"}
-    props = measures | {getattr(node, "prop", None) for node in _nodes(exchange.program)}
+    props = {getattr(node, "prop", None) for node in _nodes(exchange.program)}
     return constructs_of(exchange.program) <= _EXCHANGEABLE and flags <= {"touching border"} and not props & own
 
 
