@@ -127,6 +127,9 @@ class ProgramStage(_Strict):
         views: augmented views per image.
         prompt_weight: weight of the distance of a [SEG] to its class embedding.
         kind_weight: weight of the distance of the image tokens to a word for the kind of image.
+        kind_steps: steps in which the projector of the CLIP tower learns that distance alone, before all else.
+        back_batch: programs of a step that are followed by the request that they answer.
+        back_weight: weight of the cross-entropy of these requests.
         fast_lr: learning-rate factor of projectors and new tokens.
     """
 
@@ -144,6 +147,9 @@ class ProgramStage(_Strict):
     views: int = Field(1, gt=0)
     prompt_weight: float = 1.0
     kind_weight: float = Field(0.0, ge=0)
+    kind_steps: int = Field(0, ge=0)
+    back_batch: int = Field(0, ge=0)
+    back_weight: float = Field(0.0, ge=0)
     fast_lr: float = 3.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 

@@ -61,7 +61,7 @@ class Labelled:
 def write_labelled(path: Path, source: Labelled) -> None:
     """Write atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part.npz")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part.npz")
     meaning = {
         "name": source.name,
         "kind": source.kind,

@@ -33,10 +33,12 @@ class MixedBatch(NamedTuple):
     Attributes:
         images: conversations with an image; None if there are none.
         texts: conversations without an image; their ``image`` is :data:`NO_IMAGE`.
+        back: programs, each followed by the request that it answers, which has the loss; None if there are none.
     """
 
     images: LanguageBatch | None
     texts: LanguageBatch
+    back: LanguageBatch | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Mixture:
             image; the rest are of version 1.
         version_1_share: fraction of the conversations without an image that are of version 1.
         seed: seed of the draws.
+        back_batch: number of programs that are followed by their request.
     """
 
     image_batch: int
@@ -62,6 +65,7 @@ class Mixture:
     composed_share: float = 0.0
     version_1_share: float = 0.0
     seed: int = 0
+    back_batch: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ class MixedMaker:
         self.pictures = pictures or Pictures()
         self.numbers = {name: number for number, name in enumerate(vocabulary.names)}
         self.seg = chat.special[SEG]
-        self._group: tuple[int, list[list[Example]], list[list[Example]]] | None = None
+        self._group: tuple[int, list[list[Example]], list[list[Example]], list[list[Example]]] | None = None
 
     def __call__(self, step: int) -> MixedBatch:
         number = step // self.group
@@ -141,10 +145,11 @@ class MixedMaker:
             rng = np.random.default_rng((self.mixture.seed, 17, number))
             count = self.mixture.image_batch if len(self.pictures.facts) else 0
             images = self._batches(self.about_image, count, rng)
-            self._group = number, images, self._batches(self.text, self.mixture.text_batch, rng)
-        _, images, texts = self._group
+            texts = self._batches(self.text, self.mixture.text_batch, rng)
+            self._group = number, images, texts, self._batches(self.way_back, self.mixture.back_batch, rng)
+        _, images, texts, back = self._group
         k = step % self.group
-        return MixedBatch(collate(images[k]) if images else None, collate(texts[k]))
+        return MixedBatch(collate(images[k]) if images else None, collate(texts[k]), collate(back[k]) if back else None)
 
     def _batches(
         self, draw: Callable[[np.random.Generator], Example], count: int, rng: np.random.Generator
@@ -159,14 +164,27 @@ class MixedMaker:
     def text(self, rng: np.random.Generator) -> Example:
         """Draw a conversation without an image."""
         while True:
-            exchanges: list[Exchange] | None
-            if rng.random() < self.mixture.version_1_share:
-                exchanges = self.of_version_1(ANY_SCENE, rng)
-            else:
-                exchanges = sample(Voice(rng))
-            example = None if exchanges is None else self.example(exchanges, 0, NO_IMAGE)
+            example = self.example(self._any_exchanges(rng), 0, NO_IMAGE)
             if example is not None:
                 return example
+
+    def way_back(self, rng: np.random.Generator) -> Example:
+        """Draw a program with the request that it answers, the first one of a conversation."""
+        while True:
+            first = self._any_exchanges(rng)[0]
+            reply, words = self.chat.back_ids(first.reply, first.user)
+            if len(reply) + len(words) <= self.mixture.longest:
+                labels = [IGNORE] * (len(reply) - 1) + words + [IGNORE]
+                return Example(reply + words, labels, NO_IMAGE, [], [])
+
+    def _any_exchanges(self, rng: np.random.Generator) -> list[Exchange]:
+        """Draw a conversation that needs no image, of either version."""
+        if rng.random() < self.mixture.version_1_share:
+            while True:
+                exchanges = self.of_version_1(ANY_SCENE, rng)
+                if exchanges is not None:
+                    return exchanges
+        return sample(Voice(rng))
 
     def about_image(self, rng: np.random.Generator) -> Example:
         """Draw a conversation with an image: from version 1, or one whose words depend on the kind of image."""

@@ -38,7 +38,7 @@ class Source:
 def write_source(path: Path, source: Source) -> None:
     """Write atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part.npz")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part.npz")
     arrays = {f"label_{c}": source.labels[c].astype(np.int16) for c in source.labels}
     np.savez_compressed(
         temporary,

@@ -158,7 +158,7 @@ def test_a_step_learns_programs_with_and_without_images(tiny):
         optimiser.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] - 0.15
-    assert set(figures) == {"words", "token", "far", "kind"} and figures["kind"] == 0 and 0 <= figures["token"] <= 1
+    assert set(figures) == {"words", "token", "far", "kind", "back"} and figures["kind"] == 0 and 0 <= figures["token"] <= 1
     alone, _ = make_step(model, {}, start, 0.1, torch.device("cpu"), False)(batch._replace(images=None))
     assert torch.isfinite(alone)
 

@@ -25,6 +25,8 @@ class ChatFormat:
         self._opening = self._ids(f"{START}user\n")
         self._again = self._ids(f"\n{START}user\n")
         self._closing = self._ids(f"{END}\n{START}assistant\n")
+        self._program = self._ids(f"{START}program\n")
+        self._said = self._ids(f"{END}\n{START}user\n")
 
     @property
     def writes_programs(self) -> bool:
@@ -56,6 +58,11 @@ class ChatFormat:
     def reply_ids(self, reply: str) -> list[int]:
         """Ids of a reply as the model must write it, with the end of the turn."""
         return [*self._ids(reply), self.end]
+
+    def back_ids(self, reply: str, words: str) -> tuple[list[int], list[int]]:
+        """Ids of the way back, from a reply to the request that it answers: ``<|im_start|>program\\n`` reply
+        ``<|im_end|>\\n<|im_start|>user\\n``, and words ``<|im_end|>``."""
+        return self._program + self._ids(reply) + self._said, [*self._ids(self.clean(words)), self.end]
 
     def text(self, ids: list[int]) -> str:
         """Ids of a reply -> text, special tokens of the reply language as text, end of turn left out."""
