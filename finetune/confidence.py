@@ -1,9 +1,9 @@
 """``python -m lisa_micro_finetune.confidence WEIGHTS``: calibrate the confidence of replies.
 
 Requests in held-out wordings, composed ones and those of version 1, are read on a simulated scene. A logistic function
-of the log-probabilities of the chosen tokens is fitted to whether the replies are right, and written into
-``config.json`` of WEIGHTS, with the confidence below which a reply asks back: the lowest one that leaves a given share
-of all composed requests answered wrongly without asking.
+of the log-probabilities of the chosen tokens, and of how far the replies that were tried agree, is fitted to whether
+the replies are right, and written into ``config.json`` of WEIGHTS, with the confidence below which a reply asks back:
+the lowest one that leaves a given share of all composed requests answered wrongly without asking.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import expit
 
 from lisa_micro.assistant.assistant import Assistant
-from lisa_micro.assistant.confidence import doubt_of
+from lisa_micro.assistant.confidence import Doubt, doubt_of
 from lisa_micro.datasets.texts import SuiteItem, held_out_suite
 from lisa_micro.evaluate.composed import held_out_programs, measures_of, score_program
 from lisa_micro.evaluate.language import score_reply
@@ -39,14 +38,13 @@ class Read(NamedTuple):
     """One request as it was read.
 
     Attributes:
-        total, worst: sum and smallest of the log-probabilities.
+        doubt: what the confidence depends on.
         right: whether the reply is right.
         composed: whether the request is a composed one.
         refused: whether the reply refuses.
     """
 
-    total: float
-    worst: float
+    doubt: Doubt
     right: bool
     composed: bool = True
     refused: bool = False
@@ -63,7 +61,7 @@ def read_all(assistant: Assistant, composed: list[SuiteItem], simple: list[Suite
             written = assistant.written(picture, item.prompt, item.history)
             row = score_program(item, written.raw, measures) if is_composed else score_reply(item, written.raw)
             refused = bool(row.get("refused"))
-            found.append(Read(*doubt_of(written.choices), bool(row["right"]), is_composed, refused))
+            found.append(Read(doubt_of(written), bool(row["right"]), is_composed, refused))
     return found
 
 
@@ -75,7 +73,7 @@ def fit(read: list[Read]) -> Confidence:
     """
     if not read:
         raise InputError("No request was read, so that there is nothing to calibrate with.")
-    design = np.array([(1.0, one.total, one.worst) for one in read])
+    design = np.array([(1.0, *one.doubt) for one in read])
     right = np.array([one.right for one in read], float)
 
     def loss(weights: np.ndarray) -> float:
@@ -83,13 +81,14 @@ def fit(read: list[Read]) -> Confidence:
         likelihood = right * np.logaddexp(0, -score) + (1 - right) * np.logaddexp(0, score)
         return float(likelihood.sum() + _PRIOR * (weights[1:] ** 2).sum())
 
-    intercept, total, worst = minimize(loss, np.array([1.0, 0.5, 0.5]), method="L-BFGS-B").x.tolist()
-    return Confidence(intercept=round(intercept, 4), total=round(total, 4), worst=round(worst, 4))
+    names = ("intercept", *Doubt._fields)
+    best = minimize(loss, np.array([1.0, 0.5, 0.5, 0.5]), method="L-BFGS-B").x.tolist()
+    return Confidence(**{name: round(value, 4) for name, value in zip(names, best, strict=True)})
 
 
 def confidences(read: list[Read], calibration: Confidence) -> np.ndarray:
     """``(n,)`` confidence of each reply."""
-    return expit([calibration.intercept + calibration.total * r.total + calibration.worst * r.worst for r in read])
+    return np.array([one.doubt.confidence(calibration) for one in read])
 
 
 def wrong_share(read: list[Read], calibration: Confidence, share: float = MOST_CONFIDENT) -> float:

@@ -318,9 +318,8 @@ def run_programs(stage: ProgramStage, folder: Path, cache: Path, device_name: st
     maker = MixedMaker(chat, image_token_count(model.config), mixture, pictures, model.config.vocabulary)
     words = kind_words(model, chat, pictures) if sources and stage.kind_weight else None
     if words is not None and stage.kind_steps:
-        print(
-            f"image tokens: cross-entropy of kinds {teach_kinds(model, features['clip'], words, stage.kind_steps):.3f}"
-        )
+        left = teach_kinds(model, features["clip"], words, stage.kind_steps)
+        print(f"image tokens: cross-entropy of kinds {left:.3f}", flush=True)
     model.to(device)
     image_start = len(chat.user_ids("", first=True)[0])
     began = time.monotonic()

@@ -188,7 +188,7 @@ class Assistant(LanguageAssistant[ImageView]):
     def doubts(self, reply: RawReply) -> bool:
         """Whether an answer with this reply would say how the request was understood, and ask back."""
         calibration = self.engine.model.config.confidence
-        return is_unsure(confidence_of(reply.choices, calibration), calibration)
+        return is_unsure(confidence_of(reply, calibration), calibration)
 
     @property
     def capabilities(self) -> Capabilities:

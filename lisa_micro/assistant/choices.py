@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import NamedTuple
+
+import numpy as np
+from scipy.special import logsumexp
 
 
 class Choice(NamedTuple):
@@ -29,3 +32,19 @@ def total(choices: Iterable[Choice]) -> float:
 def forks(choices: Sequence[Choice]) -> list[Choice]:
     """The choices at which another reply could begin, the closest decision first."""
     return sorted(choices, key=lambda choice: choice.logp - choice.other_logp)
+
+
+def best_of(scores: Sequence[float], meanings: Sequence[Hashable]) -> tuple[int, float]:
+    """The best of several replies to the same request.
+
+    Args:
+        scores: of each reply, logarithmic.
+        meanings: what each reply means; replies that mean the same support each other.
+
+    Returns:
+        its number, and the log-probability of its meaning among those of all.
+    """
+    given = np.asarray(scores, float)
+    best = int(given.argmax())
+    same = np.array([meaning == meanings[best] for meaning in meanings])
+    return best, float(logsumexp(given[same]) - logsumexp(given))

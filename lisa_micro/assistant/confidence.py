@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from scipy.special import expit
 
-from lisa_micro.assistant.choices import Choice, total
+from lisa_micro.assistant.choices import total
 from lisa_micro.models.lisa.config import Confidence
+
+if TYPE_CHECKING:
+    from lisa_micro.assistant.engine import RawReply
 
 
 class Doubt(NamedTuple):
@@ -17,23 +19,28 @@ class Doubt(NamedTuple):
     Attributes:
         total: sum of the log-probabilities of the chosen tokens.
         worst: smallest of them.
+        agreement: log-probability of what the reply means among the replies that were tried.
     """
 
     total: float
     worst: float
+    agreement: float = 0.0
+
+    def confidence(self, calibration: Confidence) -> float:
+        """Calibrated probability that the request was understood rightly."""
+        score = calibration.total * self.total + calibration.worst * self.worst + calibration.agreement * self.agreement
+        return float(expit(calibration.intercept + score))
 
 
-def doubt_of(choices: Sequence[Choice]) -> Doubt:
+def doubt_of(reply: RawReply) -> Doubt:
     """Sum up the choices of a reply; without any, nothing is in doubt."""
-    return Doubt(float(total(choices)), min((choice.logp for choice in choices), default=0.0))
+    worst = min((choice.logp for choice in reply.choices), default=0.0)
+    return Doubt(float(total(reply.choices)), worst, reply.agreement)
 
 
-def confidence_of(choices: Sequence[Choice], calibration: Confidence | None) -> float | None:
+def confidence_of(reply: RawReply, calibration: Confidence | None) -> float | None:
     """Calibrated probability that a request was understood rightly; ``None`` without calibration."""
-    if calibration is None:
-        return None
-    doubt = doubt_of(choices)
-    return float(expit(calibration.intercept + calibration.total * doubt.total + calibration.worst * doubt.worst))
+    return None if calibration is None else doubt_of(reply).confidence(calibration)
 
 
 def is_unsure(confidence: float | None, calibration: Confidence | None) -> bool:

@@ -161,7 +161,7 @@ class Conversation(BaseConversation[ImageView]):
         reply, start = engine.generate(cache, prompt, first=cache.length == prepared.cache.length)
         program = parse_program(reply.raw, engine.vocabulary)
         calibration = engine.model.config.confidence
-        confidence = confidence_of(reply.choices, calibration)
+        confidence = confidence_of(reply, calibration)
         other, unsure = None, is_unsure(confidence, calibration)
         if unsure:
             other = self._second_reading(cache, start, reply, program)

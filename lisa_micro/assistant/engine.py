@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lisa_micro.assistant.choices import Choice, forks, total
+from lisa_micro.assistant.choices import Choice, best_of, forks, total
 from lisa_micro.assistant.grammars import Grammar, grammar_for
 from lisa_micro.language import Vocabulary
+from lisa_micro.language.program import parse_program, render_program
 from lisa_micro.language.words import SEG
 from lisa_micro.models.lisa.chat import ChatFormat
 from lisa_micro.models.lisa.mask_head import MaskOutputs
@@ -29,6 +30,8 @@ SURE = -0.3
 """Log-probability of a reply from which on no other one is looked for."""
 FORKS = 4
 """Decisions at which another reply is tried where the first one is less sure, and another reading looked for."""
+FAR = 2.0
+"""How much less probable than the best reply another one may become, where requests judge replies too."""
 CONTEXT_TOKENS = 4096
 """Longest KV cache. A longer conversation starts over with its last turns; the base model reads up to 8192 tokens."""
 
@@ -63,6 +66,7 @@ class RawReply:
         from_request: number of the first states that belong to [SEG] in the request; the others belong to the reply.
         choices: the tokens that were chosen and not forced; empty where the model keeps no record of them.
         others: beginnings from which other replies were written meanwhile -> these replies.
+        agreement: log-probability of what the reply means among all replies that were tried; 0 if none was.
     """
 
     raw: str
@@ -71,6 +75,7 @@ class RawReply:
     from_request: int = 0
     choices: tuple[Choice, ...] = ()
     others: Mapping[tuple[int, ...], str] = field(default_factory=dict)
+    agreement: float = 0.0
 
 
 class Chat(Protocol):
@@ -230,31 +235,70 @@ class Engine(LanguageEngine):
         self.code_names: tuple[str, ...] = model.config.code_names
         self.state_before_seg = model.config.seg_state == "before"
         self.seg_id = self.chat.special[SEG]
+        self.way_back = model.config.way_back
 
     @torch.inference_mode()
     def generate(self, cache: KVCache, text: str, first: bool) -> tuple[RawReply, int]:
-        """As :meth:`LanguageEngine.generate`; the most probable of the replies that were tried."""
+        """As :meth:`LanguageEngine.generate`; the best of the replies that were tried: the most probable one, where the
+        model learnt the way back together with how probable the request is for the reply."""
         reply, start = super().generate(cache, text, first)
         if total(reply.choices) >= SURE:
             return reply, start
-        best, others = reply, {}
+        weight = self.way_back if first else 0.0
+        tried, others = self._try_others(cache, start, reply, FAR if weight else 0.0)
+        if not others:
+            return reply, start
+        scores = [total(one.choices) for one in tried]
+        if weight:
+            requested = self.request_logp([one.raw for one in tried], text)
+            scores = [score + weight * logp for score, logp in zip(scores, requested, strict=True)]
+        best, agreement = best_of(scores, [self._meaning(one.raw) for one in tried])
+        chosen = self._read_ids(cache, start, tried[best].ids)
+        return replace(chosen, choices=tried[best].choices, others=others, agreement=agreement), start
+
+    def _try_others(
+        self, cache: KVCache, start: int, reply: RawReply, far: float
+    ) -> tuple[list[RawReply], dict[tuple[int, ...], str]]:
+        """Try a reply again from its closest decisions, where that can come out at most ``far`` less probable.
+
+        Returns:
+            all replies, the given one first, and the others by the beginnings that were tried.
+        """
+        tried, others = [reply], {}
+        highest = total(reply.choices)
         for fork in forks(reply.choices)[:FORKS]:
             if fork.other == self.chat.end:
                 continue
             before = [choice for choice in reply.choices if choice.position < fork.position]
             left = [*reply.ids, self.chat.end][fork.position]  # the last choice may be to end
             taken = Choice(fork.position, fork.other_logp, left, fork.logp)
-            if total(before) + taken.logp <= total(best.choices):
+            if total(before) + taken.logp <= highest - far:
                 continue  # what follows can only make it less probable
             beginning = (*reply.ids[: fork.position], fork.other)
             other = self.regenerate(cache, start, beginning)
             others[beginning] = other.raw
-            choices = (*before, taken, *other.choices)
-            if total(choices) > total(best.choices):
-                best = replace(other, choices=choices)
-        if others:
-            best = replace(self._read_ids(cache, start, best.ids), choices=best.choices, others=others)
-        return best, start
+            tried.append(replace(other, choices=(*before, taken, *other.choices)))
+            highest = max(highest, total(tried[-1].choices))
+        return tried, others
+
+    def _meaning(self, raw: str) -> str:
+        return render_program(parse_program(raw, self.vocabulary), self.vocabulary)
+
+    @torch.inference_mode()
+    def request_logp(self, replies: Sequence[str], words: str) -> list[float]:
+        """Log-probability of a user's words given each of some replies, as the way back was trained."""
+        pairs = [self.chat.back_ids(reply, words) for reply in replies]
+        longest = max(len(given) + len(said) for given, said in pairs)
+        ids = torch.zeros(len(pairs), longest, dtype=torch.long, device=self.device)
+        for row, (given, said) in zip(ids, pairs, strict=True):
+            row[: len(given) + len(said)] = torch.tensor([*given, *said])
+        with self.autocast():
+            states = self.model.states(self.model.embed(ids), use_cache=False)
+        found = []
+        for own, (given, said) in zip(states, pairs, strict=True):
+            logp = self.model.logits(own[len(given) - 1 : len(given) + len(said) - 1]).float().log_softmax(-1)
+            found.append(float(logp.gather(1, torch.tensor(said, device=self.device)[:, None]).sum()))
+        return found
 
     @torch.inference_mode()
     def regenerate(self, cache: KVCache, start: int, beginning: Sequence[int]) -> RawReply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -20,9 +21,16 @@ def reply(ids, *choices):
 class Scripted(Engine):
     """Writes replies that are given: the first one, and one for each beginning."""
 
-    def __init__(self, first, others):
+    def __init__(self, first, others, requested=None):
         self.first, self.others, self.asked, self.kept = first, others, [], []
         self.chat = SimpleNamespace(end=END)
+        self.way_back, self.requested = (0.0, {}) if requested is None else (0.5, requested)
+
+    def _meaning(self, raw):
+        return raw
+
+    def request_logp(self, replies, words):
+        return [self.requested[reply] for reply in replies]
 
     def regenerate(self, cache, start, beginning):
         self.asked.append(tuple(beginning))
@@ -37,9 +45,9 @@ class Scripted(Engine):
 def answer(monkeypatch):
     monkeypatch.setattr(LanguageEngine, "generate", lambda self, cache, text, first: (self.first, 7))
 
-    def ask(first, others):
-        engine = Scripted(first, others)
-        best, start = engine.generate(KVCache(None), "words", True)
+    def ask(first, others, requested=None, is_first=True):
+        engine = Scripted(first, others, requested)
+        best, start = engine.generate(KVCache(None), "words", is_first)
         assert start == 7
         return engine, best
 
@@ -74,3 +82,28 @@ def test_the_first_reply_stays_where_no_other_is_more_probable(answer):
     engine, best = answer(first, {(5,): reply([5, 4], (1, -3.0, 9, -3.1))})
     assert best.ids == [1, 2, 3] and best.choices == first.choices
     assert engine.asked == [(5,)] and engine.kept == [[1, 2, 3]]  # the conversation goes on from it
+
+
+def test_a_request_judges_the_replies_to_it(answer):
+    first = reply([1, 2], (0, -0.6, 5, -0.9))
+    others = {(5,): reply([5, 8], (1, -0.2, 9, -3.0))}
+    requested = {"1 2": -20.0, "5 8": -17.0}
+    _, best = answer(first, others, requested)
+    assert best.ids == [5, 8] and total(best.choices) == pytest.approx(-1.1)
+    assert best.agreement == pytest.approx(-math.log1p(math.exp(-1.0)))  # -1.1 - 8.5 against -0.6 - 10
+    engine, best = answer(first, others, {"1 2": -17.0, "5 8": -17.5})
+    assert best.ids == [1, 2] and engine.kept == [[1, 2]]
+
+
+def test_replies_that_are_a_little_less_probable_are_tried_where_requests_judge(answer):
+    first = reply([1, 2, 3], (0, -0.6, 5, -0.9), (2, -2.0, 6, -2.1))
+    others = {(5,): reply([5, 8], (1, -0.2, 9, -3.0)), (1, 2, 6): reply([1, 2, 6])}
+    engine, best = answer(first, others, {"1 2 3": -9.0, "5 8": -9.0, "1 2 6": 0.0})
+    assert engine.asked == [(1, 2, 6), (5,)] and best.ids == [1, 2, 6]
+
+
+def test_in_a_conversation_requests_do_not_judge(answer):
+    first = reply([1, 2], (0, -0.6, 5, -0.7))
+    others = {(5,): reply([5, 8], (1, -0.2, 9, -3.0))}
+    _, best = answer(first, others, {"1 2": -20.0, "5 8": 0.0}, is_first=False)
+    assert best.ids == [1, 2]

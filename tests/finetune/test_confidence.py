@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from lisa_micro.assistant.choices import Choice, forks
-from lisa_micro.assistant.confidence import confidence_of, doubt_of
+from lisa_micro.assistant.choices import Choice, best_of, forks
+from lisa_micro.assistant.confidence import Doubt, confidence_of, doubt_of
+from lisa_micro.assistant.engine import RawReply
 from lisa_micro.models.lisa.config import Confidence
 from lisa_micro.types import InputError
 from lisa_micro_finetune.confidence import Read, asking_from, confidences, fit, wrong_share
@@ -17,7 +19,7 @@ def simulated(n: int, seed: int = 0) -> list[Read]:
     rng = np.random.default_rng(seed)
     totals = -rng.exponential(2.0, n)
     right = rng.random(n) < 1 / (1 + np.exp(-(3 + 1.5 * totals)))
-    return [Read(float(t), float(t) * 0.7, bool(r)) for t, r in zip(totals, right, strict=True)]
+    return [Read(Doubt(float(t), float(t) * 0.7), bool(r)) for t, r in zip(totals, right, strict=True)]
 
 
 def test_confidence_is_the_share_of_right_replies():
@@ -53,9 +55,9 @@ def test_those_that_are_wrong_without_asking_are_as_few_as_wanted(silent):
 
 
 def test_replies_that_are_all_right_give_finite_coefficients():
-    calibration = fit([Read(-0.1 * k, -0.1, True) for k in range(20)])
+    calibration = fit([Read(Doubt(-0.1 * k, -0.1), True) for k in range(20)])
     assert all(np.isfinite([calibration.intercept, calibration.total, calibration.worst]))
-    assert confidences([Read(0, 0, True)], calibration)[0] > 0.9
+    assert confidences([Read(Doubt(0, 0), True)], calibration)[0] > 0.9
 
 
 def test_nothing_to_calibrate_with():
@@ -63,10 +65,32 @@ def test_nothing_to_calibrate_with():
         fit([])
 
 
+def test_agreement_among_tried_replies_counts():
+    rng = np.random.default_rng(3)
+    agreement = -rng.exponential(1.0, 3000)
+    right = rng.random(3000) < 1 / (1 + np.exp(-(2 + 2 * agreement)))
+    read = [Read(Doubt(-1.0, -0.7, float(a)), bool(r)) for a, r in zip(agreement, right, strict=True)]
+    calibration = fit(read)
+    assert 1.7 < calibration.agreement < 2.3
+    assert wrong_share(read, calibration, 0.5) < 0.6 * wrong_share(read, calibration, 1.0)
+
+
 def test_the_closest_decision_comes_first():
     choices = [Choice(0, -0.1, 5, -2.5), Choice(3, -0.6, 7, -0.9), Choice(5, -0.01, 9, -6.0)]
     assert [choice.position for choice in forks(choices)] == [3, 0, 5]
-    assert doubt_of(choices) == (pytest.approx(-0.71), -0.6) and doubt_of([]) == (0.0, 0.0)
+    reply = RawReply("", [], torch.zeros(0, 1), choices=tuple(choices), agreement=-0.5)
+    assert doubt_of(reply) == (pytest.approx(-0.71), -0.6, -0.5)
+    assert doubt_of(RawReply("", [], torch.zeros(0, 1))) == (0.0, 0.0, 0.0)
+    assert confidence_of(reply, None) is None
     calibration = Confidence(intercept=3, total=1, worst=0)
-    assert confidence_of(choices, None) is None
-    assert confidence_of(choices, calibration) == pytest.approx(1 / (1 + np.exp(-2.29)))
+    assert confidence_of(reply, calibration) == pytest.approx(1 / (1 + np.exp(-2.29)))
+    asked = Confidence(intercept=3, total=1, worst=0, agreement=2)
+    assert confidence_of(reply, asked) == pytest.approx(1 / (1 + np.exp(-1.29)))
+
+
+def test_replies_that_mean_the_same_support_each_other():
+    best, agreement = best_of([-1.0, -1.2, -1.1], ["a", "b", "b"])
+    assert best == 0 and agreement == pytest.approx(-1.0 - np.log(np.exp([-1.0, -1.2, -1.1]).sum()))
+    best, agreement = best_of([-1.0, -0.9, -1.1], ["a", "b", "b"])
+    assert best == 1 and agreement == pytest.approx(np.log(np.exp([-0.9, -1.1]).sum() / np.exp([-1, -0.9, -1.1]).sum()))
+    assert best_of([-3.0], ["a"]) == (0, 0.0)

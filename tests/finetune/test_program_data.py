@@ -21,7 +21,7 @@ from lisa_micro_finetune.data.programs import (  # noqa: E402
     Pictures,
     encode_exchanges,
 )
-from lisa_micro_finetune.stages.programs import kind_words, make_step  # noqa: E402
+from lisa_micro_finetune.stages.programs import kind_words, make_step, teach_kinds  # noqa: E402
 
 IMAGE_TOKENS = 5
 
@@ -77,7 +77,7 @@ def test_a_step_has_conversations_with_and_without_images(chat):
     assert sum(b.images.ids.shape[0] for b in batches) == 4 * 3
     assert sum(b.texts.ids.shape[0] for b in batches) == 4 * 8
     assert (batch.texts.image == NO_IMAGE).all() and (batch.images.image >= 0).all()
-    for half in batch:
+    for half in (batch.images, batch.texts):
         seg = chat.special["[SEG]"]
         assert all(half.ids[row, position] == seg for row, position in half.seg.tolist())
         assert int((half.ids == seg).sum()) == len(half.seg) == len(half.concept)
@@ -158,9 +158,44 @@ def test_a_step_learns_programs_with_and_without_images(tiny):
         optimiser.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] - 0.15
-    assert set(figures) == {"words", "token", "far", "kind", "back"} and figures["kind"] == 0 and 0 <= figures["token"] <= 1
+    assert (
+        set(figures) == {"words", "token", "far", "kind", "back"}
+        and figures["kind"] == 0
+        and 0 <= figures["token"] <= 1
+    )
     alone, _ = make_step(model, {}, start, 0.1, torch.device("cpu"), False)(batch._replace(images=None))
     assert torch.isfinite(alone)
+
+
+def test_the_way_back_has_a_loss_on_the_words_alone(tiny):
+    model, chat = tiny
+    maker = MixedMaker(chat, 2, Mixture(0, 2, longest=600, back_batch=3), vocabulary=DEFAULT_VOCABULARY)
+    batch = maker(1).back
+    assert batch is not None and (batch.image == NO_IMAGE).all() and not len(batch.seg)
+    for ids, labels in zip(batch.ids.tolist(), batch.labels.tolist(), strict=True):
+        wanted = [k for k, label in enumerate(labels) if label != IGNORE]
+        said = [labels[k] for k in wanted]
+        assert wanted == list(range(wanted[0], wanted[0] + len(wanted))) and said[-1] == chat.end
+        assert ids[wanted[0] + 1 : wanted[0] + 1 + len(said)] == said
+        text = chat.text(ids[: wanted[0] + 1])
+        assert text.startswith("<|im_start|>program") and text.endswith("\n<|im_start|>user\n")
+    start = len(chat.user_ids("", True)[0])
+    step = make_step(model, {}, start, 0.1, torch.device("cpu"), False, back_weight=0.5)
+    loss, figures = step(maker(1))
+    without, _ = step(maker(1)._replace(back=None))
+    assert figures["back"] > 0 and float((loss - without).detach()) == pytest.approx(0.5 * figures["back"], rel=1e-4)
+
+
+def test_the_projector_learns_the_kinds_of_images_first(tiny):
+    model, chat = tiny
+    given = pictures()
+    shown = Pictures(given.facts, given.rows, given.weights, [("polycrystal",), ("fibres",)])
+    words = kind_words(model, chat, shown)
+    torch.manual_seed(5)
+    features = torch.randn(4, 1, model.clip_projector.norm.normalized_shape[0])
+    assert teach_kinds(model, features.half(), words, 60, lr=1e-2) < 0.2
+    with torch.no_grad():
+        assert float(words.distance(model.clip_projector.project(features), torch.arange(4))) < 0.2
 
 
 def test_image_tokens_learn_to_tell_the_kind_of_image(tiny):

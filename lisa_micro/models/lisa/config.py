@@ -49,6 +49,7 @@ class Confidence(BaseModel):
 
     Attributes:
         intercept, total, worst: coefficients of 1, of the sum of the log-probabilities and of the smallest of them.
+        agreement: coefficient of the log-probability of what the reply means among the replies that were tried.
         unsure: confidence below which a reply says how the request was understood, and offers another reading.
     """
 
@@ -56,6 +57,7 @@ class Confidence(BaseModel):
     intercept: float
     total: float
     worst: float
+    agreement: float = 0.0
     unsure: float = Field(0.5, ge=0, le=1)
 
 
@@ -94,6 +96,8 @@ class LisaConfig(BaseModel):
             has changed nothing for the others. own_top: whether that decoder sees through a top-down path of its own
             (``own_top``) too.
         confidence: calibration of the confidence of a reply; ``None``: it is not known.
+        way_back: among replies that are tried, the weight of the log-probability of the request given the reply; 0
+            where the language model did not learn it.
         lora: the adapter.
         trained: what the weights were trained with, for the record.
     """
@@ -121,6 +125,7 @@ class LisaConfig(BaseModel):
     own_decoder: tuple[str, ...] = ()
     own_top: bool = False
     confidence: Confidence | None = None
+    way_back: float = Field(0.0, ge=0)
     lora: LoraSettings = LoraSettings()
     trained: dict = {}
 
