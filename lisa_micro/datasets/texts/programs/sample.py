@@ -21,7 +21,7 @@ from lisa_micro.language.program import Program, Refusal, parse_program, render_
 from lisa_micro.language.program.syntax import Flag, Target, Words
 from lisa_micro.language.words import ABSENT
 
-WRITTEN_SHARE = 0.65
+WRITTEN_SHARE = 0.75
 """How often a request is one that was written by hand."""
 OTHER_NOUNS = 0.4
 """How often the nouns of a written conversation are replaced, in its words and its programs alike."""

@@ -24,6 +24,7 @@ FILES = (
     "basics", "ranks", "exclusion", "union", "compare", "places", "sets", "sides", "nested", "values", "plots",
     "wishes", "concepts", "field", "nouns", "orders", "declined", "sintering", "terse", "questions",
     "indirect", "metals", "relations", "devices", "outside",
+    "same_plain", "same_composed", "orderings", "logic", "neighbourhood", "everyday", "border",
     "unknown", "cannot", "followups", "talks", "fresh", "dialogues",
 )  # fmt: skip
 """Files of requests that need no picture."""
