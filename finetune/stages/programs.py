@@ -45,6 +45,8 @@ LIKE = {PLOT: VALUE, END_PLOT: END_VALUE, UNKNOWN: ABSENT, CANNOT: ABSENT}
 """The token of version 1 near whose row a token of version 2 starts."""
 TEMPERATURE = 0.07
 """Of the cosines between image tokens and words for kinds of images."""
+KIND_BATCH = 128
+"""Images of a step in which the projector learns their kinds alone."""
 
 
 def build(stage: ProgramStage, device: torch.device, bf16: bool) -> tuple[LisaModel, ChatFormat]:
@@ -147,7 +149,7 @@ def kind_words(model: LisaModel, chat: ChatFormat, pictures: Pictures) -> KindWo
 
 
 def teach_kinds(model: LisaModel, features: Tensor, words: KindWords, steps: int, lr: float = 1e-3) -> float:
-    """Train the projector of the CLIP tower alone to tell the kinds of images, all images at once.
+    """Train the projector of the CLIP tower alone to tell the kinds of images, :data:`KIND_BATCH` images a step.
 
     Args:
         model: the model, on the CPU.
@@ -161,15 +163,16 @@ def teach_kinds(model: LisaModel, features: Tensor, words: KindWords, steps: int
     """
     projector = model.clip_projector
     assert projector is not None
-    rows = torch.arange(len(words.of_row))
-    given = features[rows].float()
+    known = (words.of_row >= 0).nonzero()[:, 0]
+    # noise of a fifth of the spread, so that a few hundred images are not learnt by heart
+    noise = 0.2 * features[known].float().std((0, 1))
     optimiser = torch.optim.AdamW(projector.parameters(), lr, weight_decay=0.05)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     loss = torch.zeros(())
     for _ in range(steps):
-        # noise of a fifth of the spread, so that a few hundred images are not learnt by heart
-        noisy = given + 0.2 * given.std((0, 1)) * torch.randn_like(given)
-        loss = words.distance(projector.project(noisy), rows)
+        rows = known[torch.randint(len(known), (KIND_BATCH,))]
+        given = features[rows].float()
+        loss = words.distance(projector.project(given + noise * torch.randn_like(given)), rows)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
