@@ -24,7 +24,7 @@ from lisa_micro.io.formats.pictures import open_picture
 from lisa_micro.io.formats.tiff import read_page, read_virtual, virtual_stack
 from lisa_micro.io.formats.volumes import ROSETTASCIIO, is_mrc
 from lisa_micro.io.pixelsize import tiff_pixel_size
-from lisa_micro.io.reader import TIFF_MAGIC, file_head, read_micrograph
+from lisa_micro.io.reader import TIFF_MAGIC, file_head, read_plain
 from lisa_micro.types import InputError, Micrograph
 
 LabelKind: TypeAlias = Literal["auto", "instances", "mask"]
@@ -197,9 +197,9 @@ def _read_file(path: Path, page: int) -> tuple[np.ndarray, Micrograph]:
     if head[:4] in TIFF_MAGIC:
         return _read_tiff(path, page)
     if path.suffix.lower() in ROSETTASCIIO or is_mrc(path, head):
-        image = read_micrograph(path, page=page)
+        image = read_plain(path, page=page)
         return image.pixels, image
-    image = read_micrograph(path, page=page)
+    image = read_plain(path, page=page)
     with open_picture(path) as picture:
         picture.seek(page % int(image.metadata.get("pages", 1)))
         array = np.array(picture)  # of a palette image the indices

@@ -7,7 +7,7 @@ from pathlib import Path
 from lisa_micro.io.formats.ngff import count_planes, metadata_file
 from lisa_micro.io.formats.tiff import virtual_stack
 from lisa_micro.io.formats.volumes import ROSETTASCIIO, is_mrc
-from lisa_micro.io.reader import PICTURE_MAGIC, TIFF_MAGIC, file_head, read_micrograph
+from lisa_micro.io.reader import PICTURE_MAGIC, TIFF_MAGIC, file_head, read_plain
 from lisa_micro.types import InputError
 
 SINGLE_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
@@ -15,7 +15,7 @@ SINGLE_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"P1", b"P2", b"P3", b"P4", 
 
 
 def count_pages(path: Path) -> int:
-    """Number of images that :func:`lisa_micro.read_micrograph` offers as pages of a file.
+    """Number of images that :func:`lisa_micro.read_plain` offers as pages of a file.
 
     Pixels are read only of formats without a header of their own for it (DM3, DM4, EMD, SER ...).
 
@@ -28,12 +28,12 @@ def count_pages(path: Path) -> int:
     if head[:4] in TIFF_MAGIC:
         return _tiff_pages(path)
     if path.suffix.lower() in ROSETTASCIIO:
-        return int(read_micrograph(path).metadata.get("pages", 1))
+        return int(read_plain(path).metadata.get("pages", 1))
     if head.startswith(SINGLE_MAGIC):
         return 1
     if not head.startswith(PICTURE_MAGIC) and is_mrc(path, head):
         return _mrc_sections(path)
-    return int(read_micrograph(path).metadata.get("pages", 1))
+    return int(read_plain(path).metadata.get("pages", 1))
 
 
 def _tiff_pages(path: Path) -> int:

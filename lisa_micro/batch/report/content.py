@@ -17,7 +17,7 @@ import numpy as np
 from lisa_micro.batch.analysis import OutlyingImage, Tables, Topic
 from lisa_micro.geometry import resize_long_side
 from lisa_micro.io.labels import read_labels
-from lisa_micro.io.reader import read_micrograph
+from lisa_micro.io.reader import read_plain
 from lisa_micro.language import FULL_VOCABULARY
 from lisa_micro.measure.statistics.bootstrap import RESAMPLES
 from lisa_micro.measure.statistics.comparison import PERMUTATIONS
@@ -171,7 +171,7 @@ def _draw(place: Path, record: dict[str, Any]) -> bytes:
     labels = [read_labels(path, kind="instances").pixels for path in sorted(place.glob("labels_1_*.tif"))]
     shape = (record["height_px"], record["width_px"])
     try:
-        pixels = read_micrograph(record["path"], page=record["page"]).pixels
+        pixels = read_plain(record["path"], page=record["page"]).pixels
     except InputError:
         pixels = np.zeros(shape, np.float32)
     if pixels.shape != shape:  # another file of the same name
