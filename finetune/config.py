@@ -131,6 +131,8 @@ class ProgramStage(_Strict):
         back_batch: programs of a step that are followed by the request that they answer.
         back_weight: weight of the cross-entropy of these requests.
         fast_lr: learning-rate factor of projectors and new tokens.
+        compiled: whether torch compiles the layers of the language model, which takes minutes and a C++ compiler, and
+            makes a step on a CPU with matrix units two to three times as fast.
     """
 
     stage: Literal["programs"]
@@ -150,6 +152,7 @@ class ProgramStage(_Strict):
     kind_steps: int = Field(0, ge=0)
     back_batch: int = Field(0, ge=0)
     back_weight: float = Field(0.0, ge=0)
+    compiled: bool = False
     fast_lr: float = 3.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 

@@ -324,6 +324,9 @@ def run_programs(stage: ProgramStage, folder: Path, cache: Path, device_name: st
         left = teach_kinds(model, features["clip"], words, stage.kind_steps)
         print(f"image tokens: cross-entropy of kinds {left:.3f}", flush=True)
     model.to(device)
+    if stage.compiled:
+        for layer in model.language.get_base_model().model.layers:
+            layer.compile(dynamic=True)
     image_start = len(chat.user_ids("", first=True)[0])
     began = time.monotonic()
     values = run_loop(
