@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lisa_micro.io.units import check_pixel_size
+from lisa_micro.measure.growth_check import misfit
 from lisa_micro.measure.growth_fit import LEAST_FRAMES, Problem, allowance, band, fit_law
 from lisa_micro.types import InputError
 
@@ -135,7 +136,8 @@ def pair_growth(
         growth rate of x, and its standard error; from 3 frames); ``frames`` (in contact), ``frames_used``,
         ``first_frame, last_frame, first_s, last_s`` (used), ``x_first_px, x_last_px, x_over_R_last`` (medians of up to
         3 used frames at either end); ``note`` (remarks on a fit); ``why`` (reason why there is no fit, ``""``
-        otherwise). With a pixel size also ``R_nm``, ``x_last_nm``, ``speed_nm_per_s``, ``speed_se_nm_per_s``.
+        otherwise; :mod:`lisa_micro.measure.growth_check` says which fits are refused). With a pixel size also ``R_nm``,
+        ``x_last_nm``, ``speed_nm_per_s``, ``speed_se_nm_per_s``.
         Undetermined numbers are NaN.
 
     Raises
@@ -374,6 +376,11 @@ def _grow(
     if not slope > 2 * error:
         return found | {"why": "x does not grow beyond its scatter"}
     fit = fit_law(time_s, x, radius, options.level, options.offset_sd_px, bounds, options.drift_sd_px)
+    parts = {"n": fit.n, "t0_s": fit.t0, "rate_per_s": _exp(fit.log_rate), "offset_px": fit.offset}
+    curve = growth_curve(found | parts | {"drift_px": fit.drift}, time_s)
+    reason = misfit(time_s, x, x - radius * curve, fit.weights)
+    if reason:
+        return found | {"why": reason}
     if not math.isfinite(fit.n_interval[1]):
         notes.append("n has no upper limit: too little of the growth was seen")
     # the scatter about a straight line includes curvature; the scatter about the law is the error of the data

@@ -6,12 +6,14 @@ are in seconds if known, otherwise in frames. :mod:`lisa_micro.viz.plots_html` g
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lisa_micro.measure.growth import growth_band, growth_curve
+from lisa_micro.measure.growth_fit import LEAST_FRAMES
 from lisa_micro.measure.motion import numbers, sizes_over_time, unit_of
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ KIND_STYLES: dict[str, tuple[str, str, str]] = {
 """Kind of event -> colour, marker in matplotlib, marker in plotly."""
 BLUE, RED, GREY = "#3b75af", "#c0392b", "#444444"
 _PANELS = 6
+_TITLE_CHARACTERS = 36
 
 
 def times_of(table: pd.DataFrame) -> tuple[np.ndarray, str]:
@@ -106,8 +109,16 @@ def best_pairs(pairs: pd.DataFrame, count: int | None = None) -> pd.DataFrame:
     return fitted.iloc[order[:count]]
 
 
+def refused_pairs(pairs: pd.DataFrame, count: int | None = None) -> pd.DataFrame:
+    """Pairs with enough frames, but no fit, those with the most frames first; ``why`` has the reason."""
+    refused = pairs[~np.isfinite(pairs["n"]) & (pairs["frames_used"] >= LEAST_FRAMES)]
+    return refused.sort_values("frames_used", ascending=False, kind="stable").iloc[:count]
+
+
 def exponent_text(row: Any) -> str:
-    """``n = 5.1 (4.6 to 5.8)``."""
+    """``n = 5.1 (4.6 to 5.8)``, or why there is no n."""
+    if not np.isfinite(row["n"]):
+        return f"no fit: {row['why']}"
     high = f"{row['n_high']:.3g}" if np.isfinite(row["n_high"]) else "no limit"
     return f"n = {row['n']:.3g} ({row['n_low']:.3g} to {high})"
 
@@ -120,7 +131,7 @@ def pair_rows(necks: pd.DataFrame, a: int, b: int) -> pd.DataFrame:
 
 
 def ratio_rows(necks: pd.DataFrame, row: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of one fitted pair: times, x / R with the fitted R, and whether the fit used the frame."""
+    """Of one pair: times, x / R with the R of the fit, and whether the fit used the frame."""
     rows = pair_rows(necks, row["a"], row["b"])
     ratio = rows["x_px"] / row["R_px"] if "x_px" in rows else rows["x_nm"] / row["R_nm"]
     used = (rows["frame"] >= row["first_frame"]) & (rows["frame"] <= row["last_frame"])
@@ -136,20 +147,24 @@ def fit_times(row: Any, times: np.ndarray, used: np.ndarray) -> np.ndarray:
 def growth_figure(necks: pd.DataFrame, pairs: pd.DataFrame, chosen: Iterable[tuple[int, int]] | None = None) -> Figure:
     """x / R against time for up to six pairs: measured values, fit, and the band of all curves within the interval.
 
+    A pair whose fit was refused has its measured values and the reason.
+
     Args:
         necks, pairs: see :func:`lisa_micro.viz.plot_files.save_plots`.
-        chosen: pairs to show; by default the six with the most certain n.
+        chosen: pairs to show; by default the six with the most certain n. Refused ones come last.
 
     Raises:
         InputError: a column is missing.
     """
+    import pandas as pd
+
     figure = _figure(8.0, 5.4)
-    if chosen is None:
-        shown = best_pairs(pairs, _PANELS)
-    else:
+    if chosen is not None:
         wanted = {(min(pair), max(pair)) for pair in chosen}
-        fitted = pairs[np.isfinite(pairs["n"])]
-        shown = fitted[[pair in wanted for pair in zip(fitted["a"], fitted["b"], strict=True)]].head(_PANELS)
+        pairs = pairs[[pair in wanted for pair in zip(pairs["a"], pairs["b"], strict=True)]]
+    fitted = best_pairs(pairs, _PANELS) if chosen is None else pairs[np.isfinite(pairs["n"])].head(_PANELS)
+    refused = refused_pairs(pairs, _PANELS - len(fitted))
+    shown = pd.concat([fitted, refused]) if len(refused) else fitted
     if len(shown) == 0:
         _nothing(figure.add_subplot(), "no neck whose growth could be fitted")
         return figure
@@ -157,13 +172,15 @@ def growth_figure(necks: pd.DataFrame, pairs: pd.DataFrame, chosen: Iterable[tup
     grid = figure.subplots(-(-len(shown) // columns), columns, squeeze=False, sharey=True).ravel()
     for axes, (_, row) in zip(grid, shown.iterrows(), strict=False):
         times, ratio, used = ratio_rows(necks, row)
-        fine = fit_times(row, times, used)
-        low, high = growth_band(necks, row, fine)
         axes.plot(times[~used], ratio[~used], ".", color="#a8a8a8", markersize=4, label="not used")
         axes.plot(times[used], ratio[used], ".", color=BLUE, markersize=4.5, label="measured")
-        axes.fill_between(fine, low, high, color=RED, alpha=0.22, linewidth=0, label="95 % interval")
-        axes.plot(fine, growth_curve(row, fine), color=RED, linewidth=1.5, label="fit")
-        axes.set_title(f"{int(row['a'])} and {int(row['b'])}\n{exponent_text(row)}", fontsize=9.5)
+        if np.isfinite(row["n"]):
+            fine = fit_times(row, times, used)
+            low, high = growth_band(necks, row, fine)
+            axes.fill_between(fine, low, high, color=RED, alpha=0.22, linewidth=0, label="95 % interval")
+            axes.plot(fine, growth_curve(row, fine), color=RED, linewidth=1.5, label="fit")
+        words = textwrap.fill(exponent_text(row), _TITLE_CHARACTERS)
+        axes.set_title(f"{int(row['a'])} and {int(row['b'])}\n{words}", fontsize=9.5)
         _plain(axes)
     for axes in grid[len(shown) :]:
         axes.set_axis_off()

@@ -21,6 +21,7 @@ from lisa_micro.viz.plots import (
     fit_times,
     lives,
     ratio_rows,
+    refused_pairs,
     times_of,
 )
 
@@ -98,44 +99,60 @@ def sizes_page(tracks: pd.DataFrame, name: str = "diameter") -> Figure:
 
 
 def growth_page(necks: pd.DataFrame, pairs: pd.DataFrame) -> Figure:
-    """As :func:`lisa_micro.viz.plots.growth_figure`, for all fitted pairs; the most certain ones are switched on."""
+    """As :func:`lisa_micro.viz.plots.growth_figure`, for all pairs; the most certain ones are switched on."""
+    import pandas as pd
     from plotly.graph_objects import Figure
 
     figure = Figure()
-    for number, (_, row) in enumerate(best_pairs(pairs).iterrows()):
+    shown = pd.concat([one for one in (best_pairs(pairs), refused_pairs(pairs)) if len(one)] or [pairs.iloc[:0]])
+    for number, (_, row) in enumerate(shown.iterrows()):
         times, ratio, used = ratio_rows(necks, row)
-        fine = fit_times(row, times, used)
-        low, high = growth_band(necks, row, fine)
         colour = _COLOURS[number % len(_COLOURS)]
         name = f"{int(row['a'])} and {int(row['b'])}: {exponent_text(row)}"
         common: dict[str, Any] = {"legendgroup": name, "visible": True if number < _SHOWN else "legendonly"}
-        seen = np.isfinite(low) & np.isfinite(high)
-        red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
-        figure.add_scatter(
-            x=np.concatenate([fine[seen], fine[seen][::-1]]),
-            y=np.concatenate([low[seen], high[seen][::-1]]),
-            fill="toself",
-            fillcolor=f"rgba({red},{green},{blue},0.18)",
-            line={"width": 0},
-            hoverinfo="skip",
-            showlegend=False,
-            **common,
-        )
-        figure.add_scatter(x=fine, y=growth_curve(row, fine), line={"color": colour}, name=name, mode="lines", **common)
+        fitted = bool(np.isfinite(row["n"]))
+        if fitted:
+            _add_fit(figure, necks, row, fit_times(row, times, used), colour, name, common)
         figure.add_scatter(
             x=times,
             y=ratio,
             mode="markers",
             marker={"size": 5, "color": colour, "opacity": np.where(used, 0.8, 0.25)},
-            showlegend=False,
+            showlegend=not fitted,
             name=name,
             hovertemplate="t = %{x:.4g} s: x/R = %{y:.3f}<extra></extra>",
             **common,
         )
-    title = (
-        "Growth of necks: x / R, fit and 95 % interval" if len(figure.data) else "No neck whose growth could be fitted"
-    )
+    title = "Growth of necks: x / R, fit and 95 % interval"
+    if not np.isfinite(shown["n"]).any():
+        title = "No neck whose growth could be fitted"
     return _layout(figure, title, "time (s)", "x / R", 560).update_yaxes(rangemode="tozero")
+
+
+def _add_fit(
+    figure: Figure,
+    necks: pd.DataFrame,
+    row: Any,
+    fine: np.ndarray,
+    colour: str,
+    name: str,
+    common: dict[str, Any],
+) -> None:
+    """Add the curve of a fitted pair, and the band of its interval, at the times ``fine``."""
+    low, high = growth_band(necks, row, fine)
+    seen = np.isfinite(low) & np.isfinite(high)
+    red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
+    figure.add_scatter(
+        x=np.concatenate([fine[seen], fine[seen][::-1]]),
+        y=np.concatenate([low[seen], high[seen][::-1]]),
+        fill="toself",
+        fillcolor=f"rgba({red},{green},{blue},0.18)",
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
+        **common,
+    )
+    figure.add_scatter(x=fine, y=growth_curve(row, fine), line={"color": colour}, name=name, mode="lines", **common)
 
 
 def timeline_page(tracks: pd.DataFrame, events: pd.DataFrame) -> Figure:

@@ -26,6 +26,7 @@ import numpy as np
 from lisa_micro.assistant import values
 from lisa_micro.language.words import PROPERTIES, WHOLE_MEASURES
 from lisa_micro.measure import pair_growth
+from lisa_micro.measure.growth_check import MISFIT
 from lisa_micro.types import Value
 from lisa_micro.video.questions.frames import Properties, needs_masks
 from lisa_micro.video.questions.lineage import Pair, descendants
@@ -286,9 +287,14 @@ def measure_exponent(video: VideoMeasurements, question: Question) -> Measured:
     fitted = table[table["why"] == ""]
     if not len(fitted):
         why, count = Counter(table["why"]).most_common(1)[0]
+        if len(table) == 1:
+            return none(question, f"The growth of the neck could not be fitted: {why}.", notes)
         return none(question, f"None of the {len(table)} necks could be fitted ({count}: {why}).", notes)
     n = fitted["n"].to_numpy(float)
     fits = f"{len(fitted)} of {len(table)} necks could be fitted"
+    refused = int(table["why"].str.startswith(MISFIT).sum())
+    if refused:
+        fits += f" (of {refused} the curve misses the frames)"
     if len(fitted) == 1:
         low, high = (float(fitted[name].iloc[0]) for name in ("n_low", "n_high"))
         upper = "has no upper limit" if math.isinf(high) else f"ends at {values.significant(high)}"
