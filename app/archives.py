@@ -7,8 +7,10 @@ import shutil
 import zipfile
 from pathlib import Path
 
+from lisa_micro.io import Looking
 from lisa_micro.types import InputError
 from lisa_micro_app.handlers import safe_suffix, shown_name
+from lisa_micro_app.state.conversation import AS_READ
 
 MAX_INPUT_BYTES = 256 * 1024 * 1024
 """Largest input file that is packed into an archive; the user has the file anyway."""
@@ -62,12 +64,18 @@ def missing_input(name: str) -> str:
     return f"# input/{name} is not in the archive: copy your own file there"
 
 
-def command_options(preset: str = "micro", pixel_size_nm: float | None = None) -> str:
+def command_options(preset: str = "micro", pixel_size_nm: float | None = None, looking: Looking = AS_READ) -> str:
     """Options of ``lisa-micro`` that differ from its defaults, each with a leading space.
 
     Args:
         preset: of the assistant.
         pixel_size_nm: as given by the user.
+        looking: how the micrograph was read.
     """
     options = "" if preset == "micro" else f" --preset {shlex.quote(preset)}"
-    return options if pixel_size_nm is None else f"{options} --pixel-size {pixel_size_nm:.12g}"
+    if pixel_size_nm is not None:
+        options += f" --pixel-size {pixel_size_nm:.12g}"
+    if looking.mark is not None:
+        ends = ",".join(repr(float(value)) for value in looking.mark.ends)
+        options += f" --scale-bar {shlex.quote(f'{ends},{looking.mark.length}')}"
+    return options if looking.scale_bar else f"{options} --no-scale-bar"

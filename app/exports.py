@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from lisa_micro.io import write_json, write_labels
+from lisa_micro.io import Looking, write_json, write_labels
 from lisa_micro.results import save_answer
 from lisa_micro.types import InputError
 from lisa_micro_app.archives import SCRIPT_HEAD, command_options, copy_input, plain_name, zip_folder
@@ -18,10 +18,11 @@ from lisa_micro_app.state.session import Session
 
 
 def group_turns(state: State) -> list[list[Turn]]:
-    """Group turns by micrograph and pixel size, in the order of their first turns; one command repeats each group."""
-    groups: dict[tuple[str, float | None], list[Turn]] = {}
+    """Group turns by micrograph, pixel size and scale bar, in the order of their first turns; one command repeats each
+    group."""
+    groups: dict[tuple[str, float | None, Looking], list[Turn]] = {}
     for turn in state.turns:
-        groups.setdefault((turn.picture, turn.given_nm), []).append(turn)
+        groups.setdefault((turn.picture, turn.given_nm, turn.looking), []).append(turn)
     return list(groups.values())
 
 
@@ -51,7 +52,7 @@ def chat_command(turns: Sequence[Turn], image: str, out: str, preset: str) -> st
     # a line "?" takes the other reading of the request before it, as the button in the page does
     lines = [line for turn in turns for line in (turn.answer.prompt, *["?"] * (turn.readings % 2))]
     prompts = " ".join(map(shlex.quote, lines))
-    options = command_options(preset, turns[0].given_nm)
+    options = command_options(preset, turns[0].given_nm, turns[0].looking)
     return f"printf '%s\\n' {prompts} | lisa-micro chat {shlex.quote(image)} --out {shlex.quote(out)}{options} --force"
 
 
@@ -102,7 +103,7 @@ def pack(session: Session, preset: str, weights_sha256: str | None, device: str 
 
 def _corrections(session: Session, turns: Sequence[Turn], root: Path, folder: str, name: str) -> list[str]:
     """Write the logs of accepted corrections; return the commands that replay them."""
-    options = command_options(pixel_size_nm=turns[0].given_nm)
+    options = command_options(pixel_size_nm=turns[0].given_nm, looking=turns[0].looking)
     lines = []
     for k, turn in enumerate(turns, 1):
         for before, log in write_logs(session, turn, root / folder / str(k)):
@@ -128,7 +129,7 @@ def pack_comparison(session: Session, compared: Compared, preset: str) -> Path:
     try:
         comparison, name = compared.comparison, plain_name(compared.name)
         comparison.save(root / "comparison")
-        options = command_options(preset, compared.given_nm)
+        options = command_options(preset, compared.given_nm, compared.looking)
         if compared.boxes:
             write_json(root / "boxes.json", compared.boxes)
             options += " --boxes boxes.json"

@@ -54,7 +54,7 @@ def pack_alike(session: Session, found: FoundAlike, queue: JobQueue) -> Path:
         name = plain_name(picture.name)
         comment = copy_input(picture.path, root / "input" / name)
         words = f" {shlex.quote(found.words)}" if found.words else ""
-        options = command_options(assistant.preset, picture.given_nm)
+        options = command_options(assistant.preset, picture.given_nm, picture.looking)
         command = f"lisa-micro segment input/{name}{words} --like {EXEMPLAR_FILE}{options} --out again --force\n"
         (root / "repeat.sh").write_text("\n".join(filter(None, [SCRIPT_HEAD, comment, command])), encoding="utf-8")
         return zip_folder(root, session.new_file(".zip"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 from typing import Any, TypeVar
 
-from lisa_micro.io import read_micrograph
+from lisa_micro.io import Looking, read_micrograph
 from lisa_micro.io.units import check_pixel_size
 from lisa_micro.language import check_prompt
 from lisa_micro.protocols import Assistant, Conversation
@@ -20,12 +20,13 @@ from lisa_micro_app.errors import still_answering
 from lisa_micro_app.jobs import Job, JobQueue
 from lisa_micro_app.limits import SAMPLES, Limits
 from lisa_micro_app.state.conversation import (
+    AS_READ,
     Picture,
     State,
     choose_picture,
     with_picture,
-    with_pixel_size,
     with_reading,
+    with_scale,
     with_turn,
     without_last,
 )
@@ -77,20 +78,22 @@ def sample_path(name: object) -> Path:
     return SAMPLES / f"{name}.tif"
 
 
-def read_picture(path: Path, name: str, key: str) -> Picture:
+def read_picture(path: Path, name: str, key: str, looking: Looking = AS_READ, given_nm: float | None = None) -> Picture:
     """Read a micrograph that a user sent.
 
     Args:
         path: of the file.
         name: the user's name of the file, which notes and errors show in place of the path.
         key: names the micrograph within the session.
+        looking: what is looked for in the picture.
+        given_nm: pixel size as typed by the user, or ``None``.
 
     Raises:
         InputError: it cannot be read.
     """
     name = shown_name(name)
     try:
-        micrograph = read_micrograph(path)
+        micrograph = read_micrograph(path, given_nm, looking=looking)
     except InputError as error:
         raise InputError(_without_path(str(error), path, name)) from error
     except MemoryError as error:
@@ -98,7 +101,18 @@ def read_picture(path: Path, name: str, key: str) -> Picture:
     except Exception as error:  # third-party readers raise exceptions of many types
         raise InputError(f"{name} cannot be read as a micrograph ({type(error).__name__}).") from error
     notes = tuple(_without_path(note, path, name) for note in micrograph.notes)
-    return Picture(key, name, replace(micrograph, source=name, notes=notes, metadata={}), str(path))
+    micrograph = replace(micrograph, source=name, notes=notes, metadata={})
+    return Picture(key, name, micrograph, str(path), given_nm, looking)
+
+
+def read_again(picture: Picture, looking: Looking, given_nm: float | None) -> Picture:
+    """The same micrograph, read again with another pixel size or scale bar; its pixels stay the same array.
+
+    Raises:
+        InputError: as :func:`read_picture`.
+    """
+    read = read_picture(Path(picture.path or ""), picture.name, picture.key, looking, given_nm)
+    return replace(read, micrograph=replace(read.micrograph, pixels=picture.micrograph.pixels))
 
 
 def _without_path(text: str, path: Path, name: str) -> str:
@@ -169,7 +183,7 @@ def set_pixel_size(state: State, nm: object) -> State:
 
     Args:
         state: of the conversation.
-        nm: as typed; empty restores the file's own pixel size.
+        nm: as typed; empty restores the file's own pixel size, or that of a marked scale bar.
 
     Raises:
         InputError: not a positive number, or no micrograph is open.
@@ -181,12 +195,16 @@ def set_pixel_size(state: State, nm: object) -> State:
     if not text:
         if picture.given_nm is None:
             return state
-        original = read_picture(Path(picture.path or ""), picture.name, picture.key).micrograph
-        return with_pixel_size(state, None, original)
-    given = check_pixel_size(text)
-    if given == picture.micrograph.pixel_size_nm:
+        return with_scale(state, read_again(picture, picture.looking, None))
+    given, known = check_pixel_size(text), picture.micrograph.pixel_size_nm
+    if known is not None and text in (shown_pixel_size(known), str(known)):  # as it stands in the page
         return state
-    return with_pixel_size(state, given, replace(picture.micrograph, pixel_size_nm=given, pixel_size_origin="user"))
+    return with_scale(state, read_again(picture, picture.looking, given))
+
+
+def shown_pixel_size(nm: float) -> str:
+    """A pixel size as it stands in the page, nm."""
+    return f"{nm:.6g}"
 
 
 # ------------------------------------------------------------------------------------------------------ asking

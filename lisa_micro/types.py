@@ -8,6 +8,7 @@ The results of the assistant, ``Segmentation`` and ``Answer``, are defined in :m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -51,14 +52,15 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class BurntInScale:
-    """A scale bar that was read from the picture.
+    """A scale bar that was read from the picture, or that a person marked in it.
 
     Attributes:
         x0, x1: left and right end of the bar, px from the left edge of the picture, between pixels.
-        y, height: middle and height of the bar, px.
+        y, height: middle and height of the bar, px; a height of 0 is not known.
         text: its length as written, such as ``"200 nm"``.
         length_nm: the same in nm.
-        text_box: where the text stands, XYXY px.
+        text_box: where the text stands, XYXY px; ``None``: not known.
+        drop: px by which the right end lies lower than the left one; 0 of a bar that was read.
     """
 
     x0: float
@@ -67,12 +69,18 @@ class BurntInScale:
     height: float
     text: str
     length_nm: float
-    text_box: Box
+    text_box: Box | None
+    drop: float = 0.0
+
+    @property
+    def length_px(self) -> float:
+        """Distance of its ends."""
+        return math.hypot(self.x1 - self.x0, self.drop)
 
     @property
     def pixel_size_nm(self) -> float:
         """Edge length of a pixel that follows from it."""
-        return self.length_nm / (self.x1 - self.x0)
+        return self.length_nm / self.length_px
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -93,7 +101,8 @@ class Micrograph:
         metadata: further metadata of the file; ``"stage_tilt_deg"`` is the tilt of the stage, where it is stated.
         field: the part of the picture that shows the specimen, XYXY px; ``None``: all of it. A data bar lies outside.
         covers: boxes with letters inside the field, XYXY px, which hide the specimen.
-        scale_bar: the scale bar that was read from the picture; ``None``: there is none, or it could not be read.
+        scale_bar: the scale bar that was read from the picture or marked in it; ``None``: there is none, or it could
+            not be read.
     """
 
     pixels: np.ndarray

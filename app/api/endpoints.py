@@ -14,6 +14,7 @@ import gradio as gr
 
 from lisa_micro.types import InputError
 from lisa_micro_app.api import like as program_like
+from lisa_micro_app.api import scale_bars as program_scale_bars
 from lisa_micro_app.api import videos as program_videos
 from lisa_micro_app.api.programs import Programs
 from lisa_micro_app.pages.parts import App
@@ -23,6 +24,7 @@ TOOLS = (
     "segment",
     "reinterpret",
     "find_like",
+    "set_scale_bar",
     "measure",
     "compare",
     "correct",
@@ -143,6 +145,27 @@ def build(app: App) -> None:
         """
         request = program_like.LikeRequest(image, boxes or [], not_like or [], exemplar, words, pixel_size_nm, rows)
         return program_like.find_like(programs, programs.session(session), request)
+
+    def set_scale_bar(
+        session: str, image: str, action: str = "mark", ends: list[float] | None = None, length: str = ""
+    ) -> dict:
+        """Set the pixel size of a micrograph from the scale bar in its picture, where it was not read or read wrongly.
+
+        The pixel size holds for later requests; earlier answers keep theirs.
+
+        Args:
+            session: What open_session returned as `session`.
+            image: Key of an uploaded file, a name from `samples`, or `image` of an earlier result.
+            action: "mark" (from `ends` and `length`), "none" (there is no scale bar in the picture; what was read is
+                removed), or "read" (read it from the picture again).
+            ends: Both ends of the bar, [x0, y0, x1, y1] in pixels from the top left corner.
+            length: Length of the bar with its unit, such as "20 nm" or "0.5 µm".
+
+        Returns:
+            image, pixel_size_nm, pixel_size_origin, scale_bar, text (what is known about the bar), notes
+        """
+        opened = programs.session(session)
+        return program_scale_bars.set_scale_bar(programs, opened, image, action, ends or [], length)
 
     def measure(
         session: str,
@@ -285,6 +308,7 @@ def build(app: App) -> None:
         segment,
         reinterpret,
         find_like,
+        set_scale_bar,
         measure,
         compare,
         correct,

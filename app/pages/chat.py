@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from lisa_micro.types import InputError
-from lisa_micro_app import exports, handlers
+from lisa_micro_app import exports, handlers, scale_bars
 from lisa_micro_app.pages.parts import QUICK, App, part, to_download
 from lisa_micro_app.state import conversation as state
 from lisa_micro_app.state.session import Session
@@ -30,7 +30,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
     limits = app.sessions.limits
     with gr.Row(equal_height=False):
         with gr.Column(scale=7, min_width=440, elem_classes="lm-sticky"):
-            viewer = part("viewer", ("uploaded", "sample", "choose", "recolour"))
+            viewer = part("viewer", ("uploaded", "sample", "choose", "recolour", "scalebar"))
             pixel_size = gr.Textbox(
                 label="Pixel size (nm)", info="of the open micrograph", max_lines=1, elem_id="lm-pixelsize"
             )
@@ -69,7 +69,7 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
             views.chat_view(session, notice=notice),
             views.viewer_view(session, limits, viewer_notice),
             gr.update(
-                value="" if nm is None else f"{nm:.6g}",
+                value="" if nm is None else handlers.shown_pixel_size(nm),
                 info=views.pixel_size_words(session.state),
                 visible=picture is not None,
             ),
@@ -124,16 +124,28 @@ def build(app: App, download: gr.HTML) -> tuple[Callable, list[Any]]:
 
     viewer.recolour(recolour, None, None, **QUICK)
 
-    def measured(text: str, request: gr.Request) -> list[Any]:
-        session = app.session(request)
+    def rescaled(session: Session, change: Callable[[state.State], state.State], where: str) -> list[Any]:
+        """Change pixel size or scale bar of the current micrograph; errors are shown as ``where`` of ``whole``."""
         try:
             before = session.state
-            session.state = handlers.set_pixel_size(before, text)
+            session.state = change(before)
         except InputError as error:
-            return whole(session, str(error))
+            return whole(session, **{where: str(error)})
         changed = session.state is not before and session.state.about(before.current)
         return whole(session, "Earlier answers keep their pixel size." if changed else "")
 
+    def measured(text: str, request: gr.Request) -> list[Any]:
+        return rescaled(app.session(request), lambda now: handlers.set_pixel_size(now, text), "notice")
+
+    def barred(event: gr.EventData, request: gr.Request) -> list[Any]:
+        data = event._data
+
+        def change(now: state.State) -> state.State:
+            return scale_bars.change(now, data.get("action"), data.get("ends"), data.get("length"))
+
+        return rescaled(app.session(request), change, "viewer_notice")
+
+    viewer.scalebar(barred, None, everything, **QUICK)
     pixel_size.submit(measured, pixel_size, everything, **QUICK)
     pixel_size.blur(measured, pixel_size, everything, **QUICK)
 

@@ -14,7 +14,7 @@ from lisa_micro_app.limits import STATIC
 from lisa_micro_app.state.session import Session, Sessions
 
 SCRIPTS = (
-    "lisa.js", "viewer.js", "talk.js", "correct.js", "like.js", "frames.js", "video.js", "batch.js",
+    "lisa.js", "scalebar.js", "viewer.js", "talk.js", "correct.js", "like.js", "frames.js", "video.js", "batch.js",
 )  # fmt: skip
 """Scripts in the order of their dependencies, after those of :mod:`lisa_micro.viz.browser`."""
 QUICK: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}

@@ -138,5 +138,12 @@ def compare(session: Session, queue: JobQueue, words: object, drawn: object, lim
     if job.cancelled:
         return
     session.comparison.compared = Compared(
-        job.outcome(), picture.key, picture.name, picture.path, picture.given_nm, text, boxes
+        job.outcome(),
+        picture.key,
+        picture.name,
+        picture.path,
+        picture.given_nm,
+        text,
+        boxes,
+        looking=picture.looking,
     )

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from lisa_micro.io import Looking
 from lisa_micro.results.answer import Answer
 from lisa_micro.types import InputError, Micrograph
 from lisa_micro.viz.overlay import PALETTE
 
+AS_READ = Looking()
+"""How a micrograph is read first: its scale bar is looked for."""
 _COLOUR = re.compile(r"#[0-9a-f]{6}", re.IGNORECASE)
 
 
@@ -22,6 +25,7 @@ class Picture:
         micrograph: its pixels, pixel size and notes.
         path: of the file that it was read from, or ``None``.
         given_nm: pixel size as typed by the user, or ``None``.
+        looking: how it was read: whether its scale bar is read, marked by the user, or none.
     """
 
     key: str
@@ -29,6 +33,7 @@ class Picture:
     micrograph: Micrograph
     path: str | None = None
     given_nm: float | None = None
+    looking: Looking = AS_READ
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Turn:
         colours: ``#rrggbb`` of each segment.
         seconds: time that the answer took.
         given_nm: pixel size as typed by the user at that time, or ``None``.
+        looking: how the micrograph was read at that time.
         readings: how often the answer was replaced by that of another reading of the request.
     """
 
@@ -54,6 +60,7 @@ class Turn:
     colours: tuple[str, ...]
     seconds: float = 0.0
     given_nm: float | None = None
+    looking: Looking = AS_READ
     readings: int = 0
 
     @property
@@ -134,13 +141,10 @@ def choose_turn(state: State, number: int) -> State:
     return replace(state, current=turn.picture, shown=number)
 
 
-def with_pixel_size(state: State, nm: float | None, micrograph: Micrograph) -> State:
-    """Replace the current micrograph by one with another pixel size. Earlier answers keep their pixel size, so none of
-    them is shown until the user selects it."""
-    pictures = tuple(
-        replace(p, micrograph=micrograph, given_nm=nm) if p.key == state.current else p for p in state.pictures
-    )
-    return replace(state, pictures=pictures, shown=None)
+def with_scale(state: State, picture: Picture) -> State:
+    """Replace the current micrograph by ``picture``: the same one with another pixel size or scale bar. Earlier answers
+    keep theirs, so none of them is shown until the user selects it."""
+    return replace(state, pictures=tuple(picture if p.key == state.current else p for p in state.pictures), shown=None)
 
 
 def with_turn(state: State, picture: Picture, answer: Answer, seconds: float, keep: int = 200) -> State:
@@ -156,7 +160,15 @@ def with_turn(state: State, picture: Picture, answer: Answer, seconds: float, ke
     number = state.counted + 1
     colours = layer_colours(len(answer.segments))
     turn = Turn(
-        number, picture.key, picture.name, picture.micrograph, answer, colours, seconds, given_nm=picture.given_nm
+        number,
+        picture.key,
+        picture.name,
+        picture.micrograph,
+        answer,
+        colours,
+        seconds,
+        picture.given_nm,
+        picture.looking,
     )
     shown = number if state.current == picture.key else state.shown
     return replace(state, turns=(*state.turns, turn)[-keep:], shown=shown, counted=number)

@@ -335,7 +335,7 @@ def pack_correction(session: Session) -> Path:
         comment = copy_input(picture.path if picture is not None else None, root / "input" / name)
         command = (
             f"lisa-micro correct input/{shlex.quote(name)} labels_before.tif corrections.json"
-            f"{command_options(pixel_size_nm=turn.given_nm)} --out again --force\n"
+            f"{command_options(pixel_size_nm=turn.given_nm, looking=turn.looking)} --out again --force\n"
         )
         (root / "repeat.sh").write_text("\n".join(filter(None, [SCRIPT_HEAD, comment, command])), encoding="utf-8")
         return zip_folder(root, session.new_file(".zip"))

@@ -11,9 +11,10 @@ import numpy as np
 from lisa_micro.correction.actions import CorrectionAction
 from lisa_micro.correction.replay import Correction
 from lisa_micro.exemplar import Exemplar
+from lisa_micro.io import Looking
 from lisa_micro.results.answer import Segmentation
 from lisa_micro.types import Micrograph
-from lisa_micro_app.state.conversation import Picture
+from lisa_micro_app.state.conversation import AS_READ, Picture
 
 if TYPE_CHECKING:  # brings the evaluation suites
     from lisa_micro.evaluate.comparison import Comparison
@@ -95,6 +96,7 @@ class Compared:
     Attributes:
         comparison: the result.
         picture, name, path, given_nm: the micrograph: its key, name, file, and the pixel size given by the user.
+        looking: how the micrograph was read.
         words, boxes: the prompts.
         pictures, difference: what the page shows of the overlays and of the map of differences, once drawn.
     """
@@ -108,6 +110,7 @@ class Compared:
     boxes: list[list[float]]
     pictures: list[dict[str, Any]] | None = None
     difference: dict[str, Any] | None = None
+    looking: Looking = AS_READ
 
 
 @dataclass

@@ -1,7 +1,7 @@
 /* The micrograph with its masks, and the micrograph to draw boxes on. */
 (() => {
   "use strict";
-  const { Stage, el, icon, iconButton, layerControls, on, tell, send, zoomButtons } = window.lisaMicro.parts;
+  const { Stage, el, icon, iconButton, layerControls, on, scaleBarPanel, tell, send, zoomButtons } = window.lisaMicro.parts;
 
   /* A place to drop or choose a file; triggers `event` with the key of the upload. */
   const fileInput = (trigger, event, kind, { accept, say }) => {
@@ -41,7 +41,9 @@
     let view = null;
     const stage = new Stage({
       onPick: (target) => { stage.select(target); tell("select", target, "stage"); },
+      onRuler: (problem) => bar.marked(problem),
     });
+    const bar = scaleBarPanel(stage, (change) => trigger("scalebar", change));
     on("select", (target, from) => {
       if (from === "stage") return;
       stage.select(target, true);
@@ -64,7 +66,7 @@
     const notes = el("div", { class: "lm-imagenotes" });
     const thumbs = el("div", { class: "lm-thumbs" });
     const add = el("button", { class: "lm-button", type: "button", onclick: () => files.open() }, icon("upload"), "Open a file");
-    const top = el("div", { class: "lm-row lm-viewtop" }, el("div", { class: "lm-title" }, name, facts), el("div", { class: "lm-group" }, add), zoomButtons(stage));
+    const top = el("div", { class: "lm-row lm-viewtop" }, el("div", { class: "lm-title" }, name, facts), el("div", { class: "lm-group" }, bar.button, add), zoomButtons(stage));
     const nothing = el("div", { class: "lm-nothing", hidden: true });
     stage.root.append(nothing);
 
@@ -82,7 +84,7 @@
       el("b", {}, "Drop a micrograph here, or click to choose a file"),
       el("span", {}, "TIFF, PNG, JPEG, MRC, DM3, DM4, EMD, SER. Files stay in this app and are removed when you close the page."));
     const empty = el("div", { class: "lm-empty" }, drop, el("div", { class: "lm-or" }, "or try a sample"), samples);
-    const full = el("div", { class: "lm-full", hidden: true }, top, stage.root, controls.root, notes);
+    const full = el("div", { class: "lm-full", hidden: true }, top, bar.root, stage.root, controls.root, notes);
     const strip = el("div", { class: "lm-strip", hidden: true }, thumbs);
     root.append(message, empty, full, strip, files.input);
 
@@ -104,6 +106,7 @@
         ...value.pictures.map((p) => el("button", { class: `lm-thumb${p.current ? " lm-current" : ""}`, type: "button", title: p.name, "data-key": p.key, onclick: () => trigger("choose", { key: p.key }) }, el("img", { src: p.thumb, alt: p.name }))),
         ...(others.length ? [el("span", { class: "lm-more" }, "Samples"), ...others.map((s) => el("button", { class: "lm-thumb lm-thumbsample", type: "button", title: s.title, "data-sample": s.name, onclick: () => trigger("sample", { name: s.name }) }, el("img", { src: `/lisa/sample/${encodeURIComponent(s.name)}.png`, alt: s.title })))] : []),
       );
+      bar.show(value.bar, value.image && value.image.key, Boolean(value.notice));
       if (!open) return;
       name.textContent = value.name;
       name.title = value.name;

@@ -5,6 +5,7 @@ The page needs no further request for colours, opacity, contours, zoom and hover
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -22,12 +23,19 @@ def image_view(session: Session, image: Micrograph, key: str, longest: int) -> d
     shown = display_shape(image.shape, longest)
     return {
         "key": key,
-        "url": session.once(f"image-{key}-{longest}", "image/png", lambda: grey_png(image, longest)),
+        "url": session.once(f"image-{key}-{longest}{marks_key(image)}", "image/png", lambda: grey_png(image, longest)),
         "width": width,
         "height": height,
         "shown": [shown[1], shown[0]],
         "nm": image.pixel_size_nm,
     }
+
+
+def marks_key(image: Micrograph) -> str:
+    """Part of the name of a picture that differs where another scale bar is drawn into it; ``""`` without one."""
+    if image.scale_bar is None:
+        return ""
+    return "-" + hashlib.blake2b(repr(image.scale_bar).encode(), digest_size=6).hexdigest()
 
 
 def layer_views(

@@ -10,9 +10,10 @@ from lisa_micro.results.answer import Answer
 from lisa_micro.viz.browser import grey_png
 from lisa_micro_app.handlers import SAMPLE_TITLES, Pending, sample_names
 from lisa_micro_app.limits import Limits
-from lisa_micro_app.state.conversation import State, Turn
+from lisa_micro_app.scale_bars import is_marked, told
+from lisa_micro_app.state.conversation import AS_READ, Picture, State, Turn
 from lisa_micro_app.state.session import Session
-from lisa_micro_app.views.masks import image_view, layer_views
+from lisa_micro_app.views.masks import image_view, layer_views, marks_key
 from lisa_micro_app.views.replies import doubt_view, plot_names, reply_parts
 from lisa_micro_app.views.tables import summary, table_view
 
@@ -51,7 +52,12 @@ def pixel_size_words(state: State) -> str:
     bar = picture.micrograph.scale_bar
     if bar is not None and picture.micrograph.pixel_size_origin == "scale bar":
         return (
-            f"Read from the scale bar: {bar.text} = {bar.x1 - bar.x0:.1f} px (marked). Type another value to change it."
+            f"Read from the scale bar: {bar.text} = {bar.length_px:.1f} px (shown in the picture). Correct the bar, or "
+            "type another value."
+        )
+    if bar is not None and is_marked(picture.micrograph):
+        return (
+            f"From the scale bar that you marked: {bar.text} = {bar.length_px:.1f} px. Type another value to change it."
         )
     origin = ORIGINS.get(picture.micrograph.pixel_size_origin, "from the file")
     return f"{origin[0].upper()}{origin[1:]}. Type another value to change it."
@@ -121,6 +127,19 @@ def chat_view(session: Session, pending: Pending | None = None, notice: str = ""
     }
 
 
+def bar_view(picture: Picture) -> dict[str, Any]:
+    """The scale bar of a micrograph: ``ends`` (px, ``None`` without a bar), ``length``, what is ``told`` about it, and
+    whether the user ``changed`` it."""
+    bar = picture.micrograph.scale_bar
+    ends = None if bar is None else [bar.x0, bar.y - bar.drop / 2, bar.x1, bar.y + bar.drop / 2]
+    return {
+        "ends": ends,
+        "length": "" if bar is None else bar.text,
+        "told": told(picture),
+        "changed": picture.looking != AS_READ,
+    }
+
+
 def viewer_view(session: Session, limits: Limits, notice: str = "") -> dict[str, Any]:
     """The current micrograph with its layers, the other micrographs, the samples, and the address for uploads."""
     state, turn = session.state, session.state.turn
@@ -129,7 +148,9 @@ def viewer_view(session: Session, limits: Limits, notice: str = "") -> dict[str,
         {
             "key": p.key,
             "name": p.name,
-            "thumb": session.once(f"thumb-{p.key}", "image/png", partial(grey_png, p.micrograph, 96)),
+            "thumb": session.once(
+                f"thumb-{p.key}{marks_key(p.micrograph)}", "image/png", partial(grey_png, p.micrograph, 96)
+            ),
             "current": p.key == state.current,
         }
         for p in state.pictures
@@ -154,6 +175,7 @@ def viewer_view(session: Session, limits: Limits, notice: str = "") -> dict[str,
         "turn": turn.number if turn else None,
         "nothing": turn.answer.text if turn is not None and _is_about_image(turn.answer) else "",
         "layers": layers,
+        "bar": None if picture is None else bar_view(picture),
         "pictures": pictures,
         "samples": [{"name": name, "title": SAMPLE_TITLES.get(name, name)} for name in sample_names()],
         "upload": {"url": f"/lisa/upload/{session.token}", "mib": limits.upload_mib},

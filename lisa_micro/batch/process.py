@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from lisa_micro.batch.found import Found, found_in_image, found_in_plane
 from lisa_micro.batch.job import Job, Outcome, Task
+from lisa_micro.batch.picture import PICTURE_FILE
+from lisa_micro.batch.requests import PlaneRequest, Request
 from lisa_micro.batch.store import Columns, OutputError, kind_of, read_item, write_item
-from lisa_micro.io.labels import write_labels
+from lisa_micro.io.arrays import TooLargeError
+from lisa_micro.io.lazy import Plane
+from lisa_micro.io.lazy.opening import read_too_large
 from lisa_micro.io.reader import read_micrograph
 from lisa_micro.protocols import Assistant, TilingMode
-from lisa_micro.results.answer import Answer
-from lisa_micro.results.export import instances_table
-from lisa_micro.results.summary import summarise_segments
 from lisa_micro.types import InputError, Micrograph
-from lisa_micro.viz.overlay import draw_overlay
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def process(assistant: Assistant, job: Job, task: Task) -> Outcome:
@@ -66,79 +68,84 @@ def _results(
     assistant: Assistant, job: Job, task: Task
 ) -> tuple[dict[str, object], Columns, dict[str, Callable[[Path], object]]]:
     """Content of ``item.json``, measured columns, and writers of the other files."""
-    start = time.perf_counter()
-    image = read_micrograph(task.item.path, job.reading.pixel_size_nm, task.item.page)
-    seconds = {"read": time.perf_counter() - start}
+    start, path, nm = time.perf_counter(), Path(task.item.path), job.reading.pixel_size_nm
     tiling = TilingMode.parse(job.reading.tiles)
-    writers: dict[str, Callable[[Path], object]] = {}
-    answers: list[dict[str, object]] = []
-    columns: Columns = {}
-    for number, request in enumerate(job.requests, start=1):
-        answer = request.answer(assistant, image, tiling)
-        for stage, duration in answer.seconds.items():
-            seconds[stage] = seconds.get(stage, 0.0) + duration
-        answers.append(_answer_record(answer, number, request.title))
-        _append(columns, _instances(answer, number))
-        for k, segment in enumerate(answer.segments, start=1):
-            writers[f"labels_{number}_{k}.tif"] = partial(
-                write_labels, labels=segment.labels, pixel_size_nm=image.pixel_size_nm, compress=True
-            )
-        if task.overlay:
-            writers[f"overlay_{number}.jpg"] = partial(_write_overlay, image=image, answer=answer)
+    try:
+        image = read_micrograph(path, nm, task.item.page)
+    except TooLargeError as error:
+        with read_too_large(path, error, nm) as stack:
+            plane = stack.plane(task.item.page)
+            read = time.perf_counter() - start
+            found = [_about_plane(request, assistant, plane, tiling, job.folder) for request in job.requests]
+        return _collected(job, task, found, _facts(plane, plane.layout.modality), read)
+    read = time.perf_counter() - start
+    answers = [request.answer(assistant, image, tiling) for request in job.requests]
+    return _collected(job, task, [found_in_image(one, image) for one in answers], _facts(image, image.modality), read)
+
+
+def _about_plane(request: Request, assistant: Assistant, plane: Plane, tiling: TilingMode, folder: str) -> Found:
+    """What a request finds in a plane that is too large to be read whole.
+
+    Raises:
+        InputError: a request of another kind than words, or another mode than tiles.
+    """
+    width, height = plane.shape[1], plane.shape[0]
+    if not isinstance(request, PlaneRequest):
+        raise InputError(
+            f"The image of {width} x {height} px is read part by part, which requests in words alone allow; crop or "
+            "bin it."
+        )
+    if tiling not in (TilingMode.AUTO, TilingMode.TILED):
+        raise InputError(
+            f"The image of {width} x {height} px is read part by part and segmented in tiles; use --tiles auto."
+        )
+    return found_in_plane(request.answer_plane(assistant, plane, Path(folder)))
+
+
+def _facts(image: Micrograph | Plane, modality: str | None) -> dict[str, object]:
     height, width = image.shape
-    record: dict[str, object] = {
-        "id": task.id,
-        **_identity(task),
-        "status": "done",
+    return {
         "width_px": width,
         "height_px": height,
         "pixel_size_nm": image.pixel_size_nm,
         "pixel_size_origin": image.pixel_size_origin,
-        "modality": image.modality,
+        "modality": modality,
         "notes": list(image.notes),
-        "answers": answers,
+    }
+
+
+def _collected(
+    job: Job, task: Task, found: Sequence[Found], facts: Mapping[str, object], read: float
+) -> tuple[dict[str, object], Columns, dict[str, Callable[[Path], object]]]:
+    """As :func:`_results`, from what each request found. facts: on the image. read: seconds of reading it."""
+    seconds = {"read": read}
+    writers: dict[str, Callable[[Path], object]] = {}
+    columns: Columns = {}
+    for number, one in enumerate(found, start=1):
+        for stage, duration in one.answer.seconds.items():
+            seconds[stage] = seconds.get(stage, 0.0) + duration
+        _append(columns, _instances(one.table, number))
+        writers |= {f"labels_{number}_{k}.tif": write for k, write in enumerate(one.labels, start=1)}
+        if task.overlay:
+            writers[f"overlay_{number}.jpg"] = one.overlay
+        if number == 1 and one.picture is not None:
+            writers[PICTURE_FILE] = one.picture
+    titles = [request.title for request in job.requests]
+    record: dict[str, object] = {
+        "id": task.id,
+        **_identity(task),
+        "status": "done",
+        **facts,
+        "answers": [
+            one.record(number, title) for number, (one, title) in enumerate(zip(found, titles, strict=True), start=1)
+        ],
         "columns": {name: kind_of(values) for name, values in columns.items()},
         "seconds": seconds,
     }
     return record, columns, writers
 
 
-def _answer_record(answer: Answer, number: int, title: str) -> dict[str, object]:
-    segments = []
-    for segment, summary in zip(answer.segments, summarise_segments(answer.segments), strict=True):
-        areas = np.bincount(segment.labels.ravel())[1:]
-        segments.append(
-            {
-                "segment": summary.segment,
-                "concept": segment.concept,
-                "phrase": segment.phrase,
-                "where": segment.where,
-                "score": segment.score,
-                "presence": segment.presence,
-                "count": summary.count,
-                "area_px2": int(areas.sum()),
-                "area_fraction": summary.area_fraction,
-                "property": summary.property,
-                "unit": summary.unit,
-                "mean": summary.mean,
-                "std": summary.std,
-                "median": summary.median,
-                "D10": summary.D10,
-                "D90": summary.D90,
-            }
-        )
-    return {
-        "request": number,
-        "title": title,
-        "reply": answer.text,
-        "declined": answer.declined,
-        "notes": list(dict.fromkeys((*answer.notes, *(text for one in answer.segments for text in one.notes)))),
-        "segments": segments,
-    }
-
-
-def _instances(answer: Answer, number: int) -> Columns:
-    table = instances_table(answer.segments)
+def _instances(table: pd.DataFrame, number: int) -> Columns:
     columns: Columns = {"request": [number] * len(table)}
     for name in table.columns:
         columns[str(name)] = table[name].tolist()
@@ -153,19 +160,6 @@ def _append(columns: Columns, more: Columns) -> None:
         columns.setdefault(name, [None] * rows)
     for name, values in columns.items():
         values.extend(more.get(name, [None] * added))
-
-
-def _write_overlay(path: Path, image: Micrograph, answer: Answer) -> None:
-    from PIL import Image
-
-    segments = answer.segments
-    picture = draw_overlay(
-        image.pixels,
-        [segment.labels for segment in segments] if segments else np.zeros(image.shape, np.int32),
-        image.pixel_size_nm,
-        [segment.phrase or segment.concept for segment in segments] or None,
-    )
-    Image.fromarray(picture).save(path, format="JPEG", quality=88)
 
 
 __all__ = ["OutputError", "fail", "process"]

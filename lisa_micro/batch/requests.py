@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
 
 from lisa_micro.assistant.like import like_answer
 from lisa_micro.exemplar import Exemplar
+from lisa_micro.io.lazy import Plane
 from lisa_micro.language import check_prompt
 from lisa_micro.protocols import Assistant, Capabilities, TilingMode
 from lisa_micro.results.answer import Answer
 from lisa_micro.types import InputError, Micrograph
+
+if TYPE_CHECKING:  # brings torch
+    from lisa_micro.large_images.planes import PlaneAnswer
 
 
 class Request(Protocol):
@@ -42,6 +47,22 @@ class Request(Protocol):
 
         Raises:
             InputError: the image cannot be answered; it becomes a row of ``failed.csv``.
+        """
+        ...
+
+
+@runtime_checkable
+class PlaneRequest(Protocol):
+    """A request that can also be answered for a plane that is too large to be read whole."""
+
+    def answer_plane(self, assistant: Assistant, plane: Plane, scratch: Path) -> PlaneAnswer:
+        """Answer for one plane, part by part.
+
+        Args:
+            scratch: folder for a temporary file.
+
+        Raises:
+            InputError: the plane cannot be answered; it becomes a row of ``failed.csv``.
         """
         ...
 
@@ -83,6 +104,14 @@ class WordsRequest:
     def answer(self, assistant: Assistant, image: Micrograph, tiling: TilingMode) -> Answer:
         """Ask in a conversation of its own, so that no request depends on another."""
         return assistant.open_conversation(image, tiling).ask(self.words)
+
+    def answer_plane(self, assistant: Assistant, plane: Plane, scratch: Path) -> PlaneAnswer:
+        """Segment tile by tile, as ``lisa-micro segment`` does above the limit of memory."""
+        from lisa_micro.large_images.planes import segment_plane
+        from lisa_micro.large_images.planes.segment import TilingAssistant
+
+        # segment_plane itself refuses a model without the capability
+        return segment_plane(cast(TilingAssistant, assistant), plane, self.words, scratch=scratch)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,8 @@
 
 A folder ``items/<first two digits of the id>/<id>`` holds ``item.json`` (what is known about the image, its answers, or
 why it failed), ``instances.json`` (measured columns), ``labels_<request>_<segment>.tif`` and, if wanted,
-``overlay_<request>.jpg``. It is written under a temporary name and renamed, so whoever sees it sees all of it.
+``overlay_<request>.jpg``; of an image that is read part by part also ``picture.jpg``, for the report. It is written
+under a temporary name and renamed, so whoever sees it sees all of it.
 """
 
 from __future__ import annotations

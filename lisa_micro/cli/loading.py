@@ -13,7 +13,7 @@ from lisa_micro.types import InputError
 if TYPE_CHECKING:
     from lisa_micro.assistant import Assistant
     from lisa_micro.assistant.prompted import WordlessAssistant
-    from lisa_micro.io import Looking
+    from lisa_micro.io import Looking, MarkedBar
     from lisa_micro.results.answer import Answer, Segmentation
     from lisa_micro.types import Micrograph
 
@@ -36,11 +36,11 @@ def parse_boxes(texts: list[str]) -> list[list[float]]:
     return boxes
 
 
-def what_to_look_for(field: str | None, no_banner: bool, no_scale_bar: bool) -> Looking:
-    """The options ``--field``, ``--no-banner`` and ``--no-scale-bar`` together.
+def what_to_look_for(field: str | None, no_banner: bool, no_scale_bar: bool, scale_bar: str | None = None) -> Looking:
+    """The options ``--field``, ``--no-banner``, ``--no-scale-bar`` and ``--scale-bar`` together.
 
     Raises:
-        InputError: the field is not four numbers.
+        InputError: the field is not four numbers, or the scale bar not four numbers and a length.
     """
     from lisa_micro.io import Looking
 
@@ -50,7 +50,22 @@ def what_to_look_for(field: str | None, no_banner: bool, no_scale_bar: bool) -> 
             numbers = [float(part) for part in field.replace(";", ",").split(",")]
         except ValueError:
             raise InputError(f"The field {field!r} is not x0,y0,x1,y1: four whole numbers in px.") from None
-    return Looking(numbers, not no_banner, not no_scale_bar)
+    return Looking(numbers, not no_banner, not no_scale_bar, None if scale_bar is None else _marked_bar(scale_bar))
+
+
+def _marked_bar(text: str) -> MarkedBar:
+    from lisa_micro.io import MarkedBar
+
+    *ends, length = text.split(",", 4)  # the length may have a decimal comma
+    try:
+        numbers = tuple(float(part) for part in ends)
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 4:
+        raise InputError(
+            f"The scale bar {text!r} is not x0,y0,x1,y1,length: its ends in px, and its length, such as 20 nm."
+        )
+    return MarkedBar(numbers, length)
 
 
 def page_of(options: ImageOptions) -> int | str:
@@ -65,7 +80,7 @@ def read_image(options: ImageOptions) -> Micrograph:
     from lisa_micro.io.lazy import read_stack
     from lisa_micro.io.lazy.opening import is_omezarr
 
-    looking = what_to_look_for(options.field, options.no_banner, options.no_scale_bar)
+    looking = what_to_look_for(options.field, options.no_banner, options.no_scale_bar, options.scale_bar)
     page = page_of(options)
     if options.channel is None and isinstance(page, int) and not is_omezarr(options.image):
         micrograph = read_micrograph(options.image, options.pixel_size, page, looking)

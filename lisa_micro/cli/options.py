@@ -34,6 +34,15 @@ NoBanner = Annotated[
     bool, typer.Option("--no-banner", help="Take the whole picture as the field of view; look for no data bar.")
 ]
 NoScaleBar = Annotated[bool, typer.Option("--no-scale-bar", help="Do not read the pixel size from a scale bar.")]
+ScaleBar = Annotated[
+    str | None,
+    typer.Option(
+        "--scale-bar",
+        metavar="X0,Y0,X1,Y1,LENGTH",
+        help='Ends of the scale bar in px and its length, such as "40,980,240,980,20 nm"; used instead of the file\'s '
+        "pixel size and of a scale bar that is read.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing results.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on the standard output.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all random choices.")]
@@ -80,6 +89,7 @@ class ImageOptions:
     field: FieldOfView = None
     no_banner: NoBanner = False
     no_scale_bar: NoScaleBar = False
+    scale_bar: ScaleBar = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from lisa_micro.io.labels import LabelImage, read_label_image, read_labels, writ
 from lisa_micro.io.labelstack import LabelStack, LabelStackWriter
 from lisa_micro.io.memory import MicrographLike
 from lisa_micro.io.reader import as_micrograph, pixels_of, read_micrograph, read_plain
+from lisa_micro.io.scalebar.marked import MarkedBar
 from lisa_micro.io.survey import Looking, surveyed
 from lisa_micro.io.units import format_length
 from lisa_micro.io.video import read_video
@@ -15,6 +16,7 @@ __all__ = [
     "LabelStack",
     "LabelStackWriter",
     "Looking",
+    "MarkedBar",
     "MicrographLike",
     "as_micrograph",
     "check_output",

@@ -14,17 +14,31 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _CHUNK_ROWS = 512
 
 
+class TooLargeError(InputError):
+    """An image with a side longer than :data:`MAX_SIDE`, which may still be read part by part.
+
+    Attributes:
+        shape: ``(H, W)`` px.
+    """
+
+    def __init__(self, message: str, shape: tuple[int, int]):
+        super().__init__(message)
+        self.shape = shape
+
+
 def check_size(height: int, width: int, name: str) -> None:
     """Check the size of an image before its pixels are read.
 
     Raises:
-        InputError: no pixels, or a side longer than :data:`MAX_SIDE`.
+        InputError: no pixels.
+        TooLargeError: a side longer than :data:`MAX_SIDE`.
     """
     if height < 1 or width < 1:
         raise InputError(f"{name} has no pixels ({width} x {height}).")
     if height > MAX_SIDE or width > MAX_SIDE:
-        raise InputError(
-            f"{name} is {width} x {height} px, above the limit of {MAX_SIDE} x {MAX_SIDE}; crop or bin it."
+        raise TooLargeError(
+            f"{name} is {width} x {height} px, above the limit of {MAX_SIDE} x {MAX_SIDE}; crop or bin it.",
+            (int(height), int(width)),
         )
 
 

@@ -1,7 +1,7 @@
 """Look at a picture for what is burnt into it: its data bar, boxes with letters, and its scale bar.
 
-Pixel sizes count in this order: the user's, the microscope's tags, OME and ImageJ, a side-car file, the scale bar, the
-plain resolution of the file.
+Pixel sizes count in this order: the user's, a scale bar that the user marked, the microscope's tags, OME and ImageJ, a
+side-car file, the scale bar that is read, the plain resolution of the file.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lisa_micro.io.scalebar.banner import Covered, find_covered, grey_levels
+from lisa_micro.io.scalebar.marked import MarkedBar, marked_scale, with_surroundings
 from lisa_micro.io.scalebar.reading import AGREEMENT, Reading, likely_bars, read_scale_bar, reduced
 from lisa_micro.io.scalebar.text import text_reader
 from lisa_micro.io.units import format_length
-from lisa_micro.types import Box, InputError, Micrograph
+from lisa_micro.types import Box, BurntInScale, InputError, Micrograph
 
 WEAKER_ORIGINS = ("none", "tiff resolution")
 """Origins of a pixel size that a scale bar replaces."""
@@ -32,11 +33,13 @@ class Looking:
         field: the part that shows the specimen, ``x0, y0, x1, y1`` px; takes precedence over a data bar that is found.
         banner: whether a data bar and boxes with letters are looked for.
         scale_bar: whether the scale bar is read.
+        mark: a scale bar that the user marked; takes precedence over one that is read, and over the file's pixel size.
     """
 
     field: Sequence[float] | None = None
     banner: bool = True
     scale_bar: bool = True
+    mark: MarkedBar | None = None
 
 
 EVERYTHING = Looking()
@@ -51,12 +54,15 @@ def surveyed(image: Micrograph, looking: Looking = EVERYTHING) -> Micrograph:
         looking: what is looked for.
 
     Raises:
-        InputError: a field that is no rectangle within the picture.
+        InputError: a field that is no rectangle within the picture, or a marked scale bar that cannot be.
     """
+    marked = None if looking.mark is None else marked_scale(looking.mark, image.shape)
     if looking.field is not None:
         image = replace(image, field=check_field(looking.field, image.shape), covers=())
     elif looking.banner:
         image = _with_field(image, find_covered(image.pixels))
+    if marked is not None:
+        return _with_mark(image, marked, looking.scale_bar)
     return _with_scale(image) if looking.scale_bar else image
 
 
@@ -122,17 +128,50 @@ def _scaled(image: Micrograph, reading: Reading) -> Micrograph:
     if image.pixel_size_nm is None or image.pixel_size_origin in WEAKER_ORIGINS:
         told = tuple(note for note in notes if "print setting" not in note)  # what the bar settles
         how = (
-            f"The pixel size was read from the scale bar ({scale.text} = {scale.x1 - scale.x0:.1f} px, from x = "
+            f"The pixel size was read from the scale bar ({scale.text} = {scale.length_px:.1f} px, from x = "
             f"{scale.x0:.1f} to {scale.x1:.1f}); check it, and correct it if it is wrong."
         )
         return replace(image, pixel_size_nm=read, pixel_size_origin="scale bar", notes=(*told, how))
     if abs(read / image.pixel_size_nm - 1) > AGREEMENT:
         note = (
-            f"The scale bar ({scale.text}, {scale.x1 - scale.x0:.0f} px) gives {format_length(read)} per pixel, but "
+            f"The scale bar ({scale.text}, {scale.length_px:.0f} px) gives {format_length(read)} per pixel, but "
             f"the pixel size ({image.pixel_size_origin}) is {format_length(image.pixel_size_nm)}; the latter is used."
         )
         return replace(image, notes=(*notes, note))
     return image
+
+
+def _with_mark(image: Micrograph, scale: BurntInScale, look: bool) -> Micrograph:
+    """The micrograph with a scale bar that the user marked.
+
+    Args:
+        look: whether the height of the bar and the place of its text are looked for in the picture, so that they can be
+            hidden from the model.
+    """
+    if look:
+        grey = grey_levels(image.pixels)
+        small, factor = reduced(grey)
+        reader = text_reader()
+        reading = Reading() if reader is None else read_scale_bar(grey, reader)
+        bars = [bar.times(factor) for bar in likely_bars(small)] if reading.scale is None else []
+        scale = with_surroundings(scale, reading.scale, bars, reading.texts)
+    read, other = scale.pixel_size_nm, image.pixel_size_nm
+    notes = [note for note in image.notes if "print setting" not in note]  # what the bar settles
+    if image.pixel_size_origin == "user" and other is not None:
+        if abs(read / other - 1) > AGREEMENT:
+            notes.append(
+                f"The marked scale bar ({scale.text}, {scale.length_px:.1f} px) gives {format_length(read)} per pixel, "
+                f"but the pixel size given is {format_length(other)}; the latter is used."
+            )
+        return replace(image, scale_bar=scale, notes=tuple(notes))
+    note = f"The pixel size follows from the marked scale bar ({scale.text} = {scale.length_px:.1f} px)"
+    if other is not None and image.pixel_size_origin not in WEAKER_ORIGINS and abs(read / other - 1) > AGREEMENT:
+        note += (
+            f": {format_length(read)}, while the file states {format_length(other)} per pixel "
+            f"({image.pixel_size_origin})"
+        )
+    notes.append(f"{note}.")
+    return replace(image, scale_bar=scale, pixel_size_nm=read, pixel_size_origin="user", notes=tuple(notes))
 
 
 def view_of_field(pixels: np.ndarray, image: Micrograph) -> np.ndarray:
@@ -165,7 +204,9 @@ def burnt_in_boxes(image: Micrograph) -> tuple[Box, ...]:
     scale = image.scale_bar
     if scale is None:
         return image.covers
-    bar = (int(scale.x0) - 2, int(scale.y - scale.height / 2) - 2, int(np.ceil(scale.x1)) + 2,
-           int(np.ceil(scale.y + scale.height / 2)) + 2)  # fmt: skip
+    half = (scale.height + abs(scale.drop)) / 2
+    bar = (int(scale.x0) - 2, int(scale.y - half) - 2, int(np.ceil(scale.x1)) + 2, int(np.ceil(scale.y + half)) + 2)
+    if scale.text_box is None:
+        return (*image.covers, bar)
     a, b, c, d = scale.text_box
     return (*image.covers, bar, (a - 1, b - 1, c + 1, d + 1))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lisa_micro.measure import particle_properties
 from lisa_micro.measure.tables import column, particle_table, statistics
 from lisa_micro.results.answer import Segmentation
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REGIONS = ("substrate",)
 """Concepts that are one region; it has an area and no size."""
@@ -56,21 +60,38 @@ def _summarise(number: int, segment: Segmentation) -> InstanceSummary:
     # a data bar and boxes with letters are no part of the field of view
     whole = image.field_area if image is not None and image.shape == segment.labels.shape else segment.labels.size
     fraction = float(areas.sum() / whole) if whole else float("nan")
-    if segment.concept in REGIONS:
-        nothing = statistics(np.zeros(0))
-        return InstanceSummary(number, name, count, fraction, "", "", *(nothing[key] for key in _STATISTICS))
     unit = "px" if segment.pixel_size_nm is None else "nm"
     table = segment.table()
-    neck = column("neck_width", unit)
-    quantity, key = ("width", neck) if segment.concept == "neck" and neck in table else ("diameter", _diameter(unit))
-    if key not in table:
+    if segment.concept not in REGIONS and size_column(segment.concept, table, unit)[1] not in table:
         table = particle_table(particle_properties(segment.labels), segment.pixel_size_nm)
-    numbers = statistics(table[key].to_numpy(float))
-    return InstanceSummary(number, name, count, fraction, quantity, unit, *(numbers[key] for key in _STATISTICS))
+    return summarise_table(number, name, segment.concept, table, unit, count, fraction)
 
 
-def _diameter(unit: str) -> str:
-    return column("diameter", unit)
+def summarise_table(
+    number: int, name: str, concept: str, table: pd.DataFrame, unit: str, count: int, area_fraction: float
+) -> InstanceSummary:
+    """Summarise the measured instances of one target.
+
+    Args:
+        number, name, count, area_fraction: as in :class:`InstanceSummary`.
+        concept: what they are.
+        table: their properties, with the column of :func:`size_column` unless the concept is a region.
+        unit: ``"nm"`` or ``"px"``.
+    """
+    if concept in REGIONS:
+        quantity, unit, numbers = "", "", statistics(np.zeros(0))
+    else:
+        quantity, key = size_column(concept, table, unit)
+        numbers = statistics(table[key].to_numpy(float))
+    return InstanceSummary(
+        number, name, count, area_fraction, quantity, unit, *(numbers[statistic] for statistic in _STATISTICS)
+    )
+
+
+def size_column(concept: str, table: pd.DataFrame, unit: str) -> tuple[str, str]:
+    """The size that is summarised, and its column: the width of necks where it was measured, else the diameter."""
+    neck = column("neck_width", unit)
+    return ("width", neck) if concept == "neck" and neck in table else ("diameter", column("diameter", unit))
 
 
 _STATISTICS = ("mean", "std", "median", "D10", "D90")

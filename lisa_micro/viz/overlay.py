@@ -260,12 +260,15 @@ def draw_burnt_in(draw: ImageDraw.ImageDraw, image: Micrograph, scale: float) ->
     bar = image.scale_bar
     if bar is not None:
         reach = max(5.0, 1.2 * bar.height) * scale
-        y = bar.y * scale
-        for x in (bar.x0 * scale, bar.x1 * scale):
-            draw.line([x, y - reach, x, y + reach], fill=(*READ_COLOUR, 255), width=width)
-        draw.line([bar.x0 * scale, y, bar.x1 * scale, y], fill=(*READ_COLOUR, 255), width=width)
-        a, b, c, d = (value * scale for value in bar.text_box)
-        draw.rectangle([a, b, c, d], outline=(*READ_COLOUR, 255), width=width)
+        ends = [(x * scale, (bar.y + side * bar.drop / 2) * scale) for side, x in ((-1, bar.x0), (1, bar.x1))]
+        # across the bar
+        dx, dy = -reach * bar.drop / bar.length_px, reach * (bar.x1 - bar.x0) / bar.length_px
+        for x, y in ends:
+            draw.line([x - dx, y - dy, x + dx, y + dy], fill=(*READ_COLOUR, 255), width=width)
+        draw.line(ends, fill=(*READ_COLOUR, 255), width=width)
+        if bar.text_box is not None:
+            a, b, c, d = (value * scale for value in bar.text_box)
+            draw.rectangle([a, b, c, d], outline=(*READ_COLOUR, 255), width=width)
 
 
 def _legend(draw: ImageDraw.ImageDraw, size: tuple[int, int], lines: list[str], colours: list[Colour]) -> None:

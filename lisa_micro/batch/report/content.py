@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import platform
 import time
@@ -15,22 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lisa_micro.batch.analysis import OutlyingImage, Tables, Topic
-from lisa_micro.geometry import resize_long_side
+from lisa_micro.batch.picture import PICTURE_FILE, small_picture
 from lisa_micro.io.labels import read_labels
 from lisa_micro.io.reader import read_plain
 from lisa_micro.language import FULL_VOCABULARY
 from lisa_micro.measure.statistics.bootstrap import RESAMPLES
 from lisa_micro.measure.statistics.comparison import PERMUTATIONS
 from lisa_micro.types import InputError
-from lisa_micro.viz.overlay import draw_overlay
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_PICTURES = 120
 """Images in the strip of the report, besides those that stand out."""
-PICTURE_SIDE = 420
-"""Longer side of a picture in px."""
 MOST_FAILURES = 200
 
 
@@ -166,8 +162,8 @@ def counted(count: int, concept: str) -> str:
 
 def _draw(place: Path, record: dict[str, Any]) -> bytes:
     """A small overlay of the first request as JPEG; grey behind the labels if the image is gone."""
-    from PIL import Image
-
+    if (place / PICTURE_FILE).is_file():  # the image is too large to be read again
+        return (place / PICTURE_FILE).read_bytes()
     labels = [read_labels(path, kind="instances").pixels for path in sorted(place.glob("labels_1_*.tif"))]
     shape = (record["height_px"], record["width_px"])
     try:
@@ -176,18 +172,7 @@ def _draw(place: Path, record: dict[str, Any]) -> bytes:
         pixels = np.zeros(shape, np.float32)
     if pixels.shape != shape:  # another file of the same name
         pixels = np.zeros(shape, np.float32)
-    resizing = resize_long_side(shape, min(PICTURE_SIDE, max(shape)))
-    nm = record["pixel_size_nm"]
-    picture = draw_overlay(
-        resizing.image(np.nan_to_num(pixels, posinf=0.0, neginf=0.0)),
-        [resizing.labels(one) for one in labels] or np.zeros(resizing.resized, np.int32),
-        None if nm is None else nm / float(resizing.scale_xy[0]),
-        [""] * len(labels) if len(labels) > 1 else None,
-        enlarge=False,
-    )
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="JPEG", quality=72)
-    return buffer.getvalue()
+    return small_picture(pixels, labels, record["pixel_size_nm"])
 
 
 def methods_text(record: dict[str, Any], tables: Tables, topics: Sequence[Topic]) -> str:

@@ -62,6 +62,19 @@ def open_stack(source: ImageOptions, options: StackOptions) -> Stack | None:
     return None
 
 
+def refuse_picture_options(field: str | None, scale_bar: str | None) -> None:
+    """Refuse what applies to pictures alone.
+
+    Raises:
+        InputError: a field of view or a marked scale bar was given.
+    """
+    for name, value in (("--field", field), ("--scale-bar", scale_bar)):
+        if value is not None:
+            raise InputError(
+                f"{name} does not apply to volumes and to planes that are read part by part; leave it out."
+            )
+
+
 def segment_stack(
     stack: Stack,
     source: ImageOptions,
@@ -77,8 +90,7 @@ def segment_stack(
     Raises:
         InputError: a page, channel or slice that is not there, or other formats than OME-Zarr.
     """
-    if source.field is not None:
-        raise InputError("--field does not apply to volumes and to planes that are read part by part; leave it out.")
+    refuse_picture_options(source.field, source.scale_bar)
     others = [name for name in formats if name != "zarr"]
     if others:
         raise InputError(

@@ -7,6 +7,7 @@ package.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -128,6 +129,18 @@ def finest(folder: Path) -> tuple[Path, list[str], list[tuple[float, str] | None
         names,
         [(float(step), unit) if known and unit else None for step, unit in zip(steps, units, strict=True)],
     )
+
+
+def resolutions(folder: Path) -> tuple[tuple[int, int], ...]:
+    """``(H, W)`` px of each resolution of an image, the finest first; empty of a single one. Only metadata is read; a
+    level whose metadata cannot be read is left out."""
+    _, axes, _ = finest(folder)
+    found = []
+    for data in attributes_of(folder)["multiscales"][0]["datasets"]:
+        with contextlib.suppress(InputError, KeyError, TypeError, IndexError):
+            shape = _shape(folder / str(data["path"]))
+            found.append((shape[axes.index("y")], shape[axes.index("x")]))
+    return tuple(found) if len(found) > 1 else ()
 
 
 def read_image(folder: Path, page: int) -> Micrograph:

@@ -31,6 +31,9 @@ class Layout:
         format: of the file.
         modality: as in :class:`lisa_micro.types.Micrograph`.
         drawn: whether a microscope or a person may have drawn into the picture (data bar, scale bar).
+        chunk: ``(h, w)`` px of what is decoded as one, a chunk of OME-Zarr or a tile or strip of TIFF; ``None`` where
+            any part can be read by itself.
+        levels: ``(H, W)`` px of each resolution of a pyramid, the finest first; empty without a pyramid.
         notes: what a user should know, one sentence each.
     """
 
@@ -45,6 +48,8 @@ class Layout:
     format: str = ""
     modality: str | None = None
     drawn: bool = False
+    chunk: tuple[int, int] | None = None
+    levels: tuple[tuple[int, int], ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

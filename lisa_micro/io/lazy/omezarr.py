@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lisa_micro.extras import missing_extra
-from lisa_micro.io.formats.ngff import attributes_of, finest, list_images, missing_chunk, pixel_size_of
+from lisa_micro.io.formats.ngff import attributes_of, finest, list_images, missing_chunk, pixel_size_of, resolutions
 from lisa_micro.io.lazy.layout import Layout, Opened, Place
 from lisa_micro.io.units import to_nm
 from lisa_micro.types import InputError
@@ -50,6 +50,8 @@ def open_omezarr(path: Path, image: int | str | None, missing: str) -> Opened:
         pixel_size=size,
         step_nm=None if along_z is None else to_nm(*along_z),
         format="OME-Zarr",
+        chunk=(int(array.chunks[y]), int(array.chunks[x])),
+        levels=resolutions(folder),
         notes=size.notes,
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from lisa_micro.io.arrays import TooLargeError
 from lisa_micro.io.formats.ngff import metadata_file
 from lisa_micro.io.formats.volumes import ROSETTASCIIO, is_mrc
 from lisa_micro.io.lazy.layout import Layout, Opened, Place
@@ -98,6 +99,29 @@ def read_stack(
         raise InputError(f"{name} has no pixels.")
     known = known if size is None else PixelSize(size, "user")
     return Stack(opened, name, known.nm, known.origin, step, notes)
+
+
+def read_too_large(
+    path: Path, error: TooLargeError, pixel_size_nm: float | None = None, missing: MissingChunks = "error"
+) -> Stack:
+    """Open an image that :func:`lisa_micro.read_micrograph` refused because of its size.
+
+    Args:
+        path: of the file or folder.
+        error: the refusal.
+        pixel_size_nm, missing: as for :func:`read_stack`.
+
+    Raises:
+        TooLargeError: its format is read whole or not at all.
+        InputError: as :func:`read_stack`.
+    """
+    if not reads_parts(path):
+        raise error
+    stack = read_stack(path, pixel_size_nm, missing=missing)
+    if stack.shape != error.shape:  # another image of the file than the one that was asked for
+        stack.close()
+        raise error
+    return stack
 
 
 def is_omezarr(path: Path) -> bool:

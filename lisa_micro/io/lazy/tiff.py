@@ -82,9 +82,26 @@ def _opened(file: Any, series: Any, path: Path) -> Opened:
         format="OME-TIFF" if file.is_ome else "TIFF",
         modality=facts.modality,
         drawn=True,
+        chunk=_chunk(first, plane),
+        levels=_levels(series),
         notes=facts.size.notes,
     )
     return Opened(layout, _reader(file, series, layout, path), file.close)
+
+
+def _chunk(page: Any, plane: tuple[int, int]) -> tuple[int, int] | None:
+    """``(h, w)`` px of a tile or strip that is decoded as one; ``None`` of rows that are stored as they are."""
+    if page.is_tiled:
+        return int(page.tilelength), int(page.tilewidth)
+    return None if page.compression == 1 else (min(int(page.rowsperstrip), plane[0]), plane[1])
+
+
+def _levels(series: Any) -> tuple[tuple[int, int], ...]:
+    """``(H, W)`` px of each resolution of a pyramid, the finest first; empty without one."""
+    if len(series.levels) < 2:
+        return ()
+    shapes = [(level.shape, str(level.axes)) for level in series.levels]
+    return tuple((int(shape[axes.index("Y")]), int(shape[axes.index("X")])) for shape, axes in shapes)
 
 
 def _reader(file: Any, series: Any, layout: Layout, path: Path) -> ReadPart:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,6 +43,13 @@ class Bar:
     def length(self) -> float:
         """px."""
         return self.x1 - self.x0
+
+    def times(self, factor: int) -> Bar:
+        """The bar in a picture that is ``factor`` times as large."""
+        gap = None if self.gap is None else (self.gap[0] * factor, self.gap[1] * factor)
+        ticks = (self.ticks[0] * factor, self.ticks[1] * factor)
+        x0, x1, y0, y1 = (value * factor for value in (self.x0, self.x1, self.y0, self.y1))
+        return replace(self, x0=x0, x1=x1, y0=int(y0), y1=int(y1), ticks=ticks, gap=gap)
 
     @property
     def box(self) -> Box:

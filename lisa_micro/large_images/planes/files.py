@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from lisa_micro.large_images.planes.answer import PlaneAnswer
 from lisa_micro.results.export import answer_record, plot_writers, segment_facts, values_about
 from lisa_micro.results.formats.parts import Part, Parts, write_parts
 from lisa_micro.viz.overlay import draw_overlay
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TILE = 512
 """px: side of a tile of a label file."""
@@ -126,18 +129,28 @@ def _part_of(whole: Plane | CompactLabels, part: Part) -> np.ndarray:
 def _write_overlay(path: Path, found: PlaneAnswer) -> None:
     from PIL import Image
 
-    image = found.overview.micrograph
-    labels = [_reduced(segment.labels, found.overview.step, image.shape) for segment in found.segments]
+    Image.fromarray(overlay_picture(found)).save(path, format="PNG")
+
+
+def overlay_picture(found: PlaneAnswer) -> np.ndarray:
+    """The instances over the reduced plane: ``(h, w, 3)`` uint8."""
+    image, labels = found.overview.micrograph, reduced_labels(found)
     names = [segment.phrase or segment.concept for segment in found.segments]
-    picture = draw_overlay(image, labels or np.zeros(image.shape, np.int32), image.pixel_size_nm, names or None)
-    Image.fromarray(picture).save(path, format="PNG")
+    return draw_overlay(image, labels or np.zeros(image.shape, np.int32), image.pixel_size_nm, names or None)
 
 
-def _reduced(labels: CompactLabels, step: int, shape: tuple[int, int]) -> np.ndarray:
-    return labels.sampled(step)[: shape[0], : shape[1]]
+def reduced_labels(found: PlaneAnswer) -> list[np.ndarray]:
+    """Labels of each segment in the size of the overview: ``(h, w)`` int32."""
+    height, width = found.overview.micrograph.shape
+    return [segment.labels.sampled(found.overview.step)[:height, :width] for segment in found.segments]
 
 
 def _write_table(path: Path, found: PlaneAnswer) -> None:
+    plane_table(found).to_csv(path, index=False)
+
+
+def plane_table(found: PlaneAnswer) -> pd.DataFrame:
+    """One row per instance of all segments, as :func:`lisa_micro.results.export.instances_table`."""
     import pandas as pd
 
     tables = []
@@ -147,4 +160,4 @@ def _write_table(path: Path, found: PlaneAnswer) -> None:
         table.insert(1, "concept", segment.concept)
         tables.append(table)
     empty = pd.DataFrame(columns=["segment", "concept", "label"])
-    (pd.concat(tables, ignore_index=True) if tables else empty).to_csv(path, index=False)
+    return pd.concat(tables, ignore_index=True) if tables else empty

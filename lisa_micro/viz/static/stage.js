@@ -45,8 +45,9 @@
   
   class Stage {
     /* `modestWheel`: the wheel zooms after a click on the image or with Ctrl, and scrolls the page otherwise */
-    constructor({ onHover, onPick, onBoxes, modestWheel } = {}) {
-      Object.assign(this, { onHover, onPick, onBoxes, modestWheel });
+    constructor({ onHover, onPick, onBoxes, onRuler, modestWheel } = {}) {
+      Object.assign(this, { onHover, onPick, onBoxes, onRuler, modestWheel });
+      this.ruler = null;
       this.canvas = el("canvas", { class: "lm-canvas", tabindex: "0", role: "img" });
       this.tip = el("div", { class: "lm-tip", hidden: true });
       this.bar = el("div", { class: "lm-scalebar", hidden: true }, el("span"), el("i"));
@@ -261,12 +262,69 @@
         context.fillRect(x0, y0, x1 - x0, y1 - y0);
         context.strokeRect(x0, y0, x1 - x0, y1 - y0);
       });
+      this.drawRuler(context);
       this.drawScaleBar();
+    }
+    /* the line between two ends that a person marks, and strokes across it at both */
+    drawRuler(context) {
+      const ends = (this.ruler || []).map((end) => this.toShown(end));
+      if (!ends.length) return;
+      const px = this.ratio / this.scale;
+      const [[x0, y0], [x1, y1]] = [ends[0], ends[1] || ends[0]];
+      const length = Math.hypot(x1 - x0, y1 - y0);
+      const [dx, dy] = length ? [(-(y1 - y0) / length) * 9 * px, ((x1 - x0) / length) * 9 * px] : [0, 9 * px];
+      for (const [width, colour] of [[5, "#10151b"], [2.5, "#ffd23f"]]) {
+        context.lineWidth = width * px;
+        context.strokeStyle = colour;
+        context.beginPath();
+        context.moveTo(x0, y0);
+        context.lineTo(x1, y1);
+        for (const [x, y] of ends) {
+          context.moveTo(x - dx, y - dy);
+          context.lineTo(x + dx, y + dy);
+        }
+        context.stroke();
+      }
+    }
+    /* a line that is almost level or upright becomes so: scale bars are */
+    static straight([from, to]) {
+      const [dx, dy] = [Math.abs(to[0] - from[0]), Math.abs(to[1] - from[1])];
+      if (dy < 0.06 * dx) return [from, [to[0], from[1]]];
+      return dx < 0.06 * dy ? [from, [from[0], to[1]]] : [from, to];
+    }
+    isInside(place) {
+      return place.x >= 0 && place.y >= 0 && place.x <= this.info.shown[0] && place.y <= this.info.shown[1];
+    }
+    /* the end that stays where a drag from this place of the canvas moves the other one */
+    otherEnd([x, y]) {
+      if (this.ruler.length < 2) return null;
+      const far = this.ruler.map((end) => {
+        const [sx, sy] = this.toShown(end);
+        return Math.hypot(sx * this.scale + this.x - x, sy * this.scale + this.y - y);
+      });
+      if (Math.min(...far) > 12 * this.ratio) return null;
+      return this.ruler[far[0] < far[1] ? 1 : 0];
+    }
+    /* begin to mark the ends of a scale bar, `[]` or both ends in px of the micrograph; `null` ends it */
+    measure(ends) {
+      this.ruler = ends;
+      this.tip.hidden = true;
+      this.draw();
+    }
+    /* mark an end: the first, the second, then the nearer one is moved */
+    markEnd(point) {
+      if (this.ruler.length === 2) {
+        const far = this.ruler.map((end) => Math.hypot(end[0] - point[0], end[1] - point[1]));
+        this.ruler = [this.ruler[far[0] < far[1] ? 1 : 0], point];
+      } else this.ruler = [...this.ruler, point];
+      if (this.ruler.length === 2) this.ruler = Stage.straight(this.ruler);
+      this.onRuler();
     }
     drawScaleBar() {
       const nm = this.info.nm;
-      this.bar.hidden = !nm;
-      if (!nm) return;
+      /* it would cover the bar that is marked */
+      this.bar.hidden = !nm || Boolean(this.ruler);
+      if (this.bar.hidden) return;
       const cssPerPx = ((this.info.shown[0] / this.info.width) * this.scale) / this.ratio;
       const length = niceLength(((this.canvas.width / this.ratio) * 0.26 * nm) / cssPerPx);
       this.bar.firstChild.textContent = lengthWords(length);
@@ -294,9 +352,10 @@
         canvas.setPointerCapture(event.pointerId);
         const place = this.place(event);
         drag = { px: place.px, x: this.x, y: this.y, moved: false };
-        if (this.onBoxes && event.button === 0 && !event.shiftKey) {
+        if ((this.onBoxes || this.ruler) && event.button === 0 && !event.shiftKey) {
           const point = this.toMicrograph(place.x, place.y);
-          drag.from = point;
+          drag.from = (this.ruler && this.otherEnd(place.px)) || point;
+          drag.inside = this.isInside(place);
         }
       });
       canvas.addEventListener("pointermove", (event) => {
@@ -305,7 +364,11 @@
         if (drag) {
           const [dx, dy] = [place.px[0] - drag.px[0], place.px[1] - drag.px[1]];
           if (Math.hypot(dx, dy) > 4 * this.ratio) drag.moved = true;
-          if (drag.from && drag.moved) {
+          if (drag.from && drag.moved && this.ruler) {
+            if (drag.inside) this.ruler = Stage.straight([drag.from, this.toMicrograph(place.x, place.y)]);
+            this.onRuler();
+            this.draw();
+          } else if (drag.from && drag.moved) {
             const [x, y] = this.toMicrograph(place.x, place.y);
             this.drawing = [Math.min(x, drag.from[0]), Math.min(y, drag.from[1]), Math.max(x, drag.from[0]), Math.max(y, drag.from[1])];
             this.draw();
@@ -321,7 +384,10 @@
       const release = (event) => {
         if (!drag) return;
         const place = this.place(event);
-        if (this.drawing) {
+        if (this.ruler && drag.from) {
+          if (!drag.inside) this.onRuler("outside");
+          else if (!drag.moved) this.markEnd(this.toMicrograph(place.x, place.y));
+        } else if (this.drawing) {
           const [x0, y0, x1, y1] = this.drawing;
           this.drawing = null;
           if (x1 - x0 >= 2 && y1 - y0 >= 2) {
@@ -356,8 +422,8 @@
       });
     }
     hover(target, place) {
-      this.canvas.style.cursor = this.onBoxes ? "crosshair" : target ? "pointer" : this.isFitted ? "default" : "grab";
-      const layer = target && this.layers.find((other) => other.id === target.layer);
+      this.canvas.style.cursor = this.onBoxes || this.ruler ? "crosshair" : target ? "pointer" : this.isFitted ? "default" : "grab";
+      const layer = !this.ruler && target && this.layers.find((other) => other.id === target.layer);
       this.tip.hidden = !layer;
       if (!layer) return;
       this.tip.replaceChildren(
