@@ -40,7 +40,7 @@ def _commands() -> Iterator[str]:
     """Every command with its arguments and options, as Markdown."""
     import typer
 
-    from lisa_micro.cli.main import app
+    from lisa_micro.cli.commands import app
 
     yield from _command("lisa-micro", typer.main.get_command(app), 1)
 

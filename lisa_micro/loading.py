@@ -15,11 +15,11 @@ from torch import nn
 from lisa_micro.assistant.assistant import Assistant, LanguageAssistant
 from lisa_micro.assistant.engine import Engine
 from lisa_micro.assistant.official import load_official_assistant
+from lisa_micro.cache import cache_folder
 from lisa_micro.large_images import find_in_tiles, tiled_segmenter
 from lisa_micro.models.checkpoints import sha256
 from lisa_micro.models.device import fast_bf16, pick_device
 from lisa_micro.models.lisa.adapter import find_preset, load_folder
-from lisa_micro.models.lisa.base_files import cache_folder
 from lisa_micro.models.lisa.int8 import HAS_KERNEL, int8_pays, to_int8
 from lisa_micro.models.lisa.presets import BASE_MODELS, BETWEEN, SEEING, build_preset
 from lisa_micro.models.memory import keep_memory

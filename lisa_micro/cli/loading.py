@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lisa_micro.cli.options import ImageOptions, ModelOptions
+from lisa_micro.cli.server.kept import kept_assistant
 from lisa_micro.cli.terminal import busy, note, notes, steps
 from lisa_micro.types import InputError
 
@@ -92,7 +93,11 @@ def read_image(options: ImageOptions) -> Micrograph:
 
 
 def load_preset(options: ModelOptions) -> Assistant:
-    """Load the assistant of a preset; progress is shown, also of the download of its language model at first use."""
+    """Load the assistant of a preset, or take the one that this process keeps; progress is shown, also of the download
+    of its language model at first use."""
+    kept = kept_assistant(options)
+    if kept is not None:
+        return kept
     prepare_language_model(options.preset)
     with busy(f"Loading {options.preset}"):
         from lisa_micro import load_assistant

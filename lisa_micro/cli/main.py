@@ -1,95 +1,40 @@
-"""``lisa-micro``: the command line, one file per command.
+"""``lisa-micro``: where the command line begins.
 
-Modules of commands import nothing heavy: what a command needs is imported inside it, so that ``--help`` answers at
-once. Exit codes are those of :func:`lisa_micro.cli.terminal.run`.
+A command that ``lisa-micro serve`` can run is handed over before anything else is imported; all others, and all where
+no server runs, are those of :mod:`lisa_micro.cli.commands`.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
-
-import typer
-
-from lisa_micro.cli.app import app as open_app
-from lisa_micro.cli.mcp import mcp
-from lisa_micro.cli.micrographs.batch import batch
-from lisa_micro.cli.micrographs.chat import chat
-from lisa_micro.cli.micrographs.compare import compare
-from lisa_micro.cli.micrographs.correct import correct
-from lisa_micro.cli.micrographs.info import info
-from lisa_micro.cli.micrographs.measure import measure
-from lisa_micro.cli.micrographs.segment import segment
-from lisa_micro.cli.setup import setup
-from lisa_micro.cli.terminal import run
-from lisa_micro.cli.training.adapters import merge, push
-from lisa_micro.cli.training.benchmark import benchmark
-from lisa_micro.cli.training.data import data
-from lisa_micro.cli.training.evaluate import evaluate, run_presets
-from lisa_micro.cli.training.finetune import finetune
-from lisa_micro.cli.training.simulate import simulate
-from lisa_micro.cli.videos.ask import ask
-from lisa_micro.cli.videos.track import track
-
-MICROGRAPHS, MANY, VIDEOS = "One micrograph", "Many micrographs", "Video"
-TRAINING, TOOLS = "Data, training, evaluation", "Tools"
-COMMANDS = {
-    MICROGRAPHS: (segment, chat, info, measure, compare, correct),
-    MANY: (batch,),
-    VIDEOS: (track, ask),
-    TRAINING: (simulate, finetune, merge, push),
-    TOOLS: (setup, mcp),
-}
-
-app = typer.Typer(
-    name="lisa-micro",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _version(shown: bool) -> None:
-    if shown:
-        from lisa_micro import __version__
-
-        print(f"lisa-micro {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """Talk to a micrograph: ask in words, get masks, instances and measured sizes."""
-
-
-for panel, commands in COMMANDS.items():
-    for command in commands:
-        app.command(rich_help_panel=panel)(command)
-app.command("app", rich_help_panel=TOOLS)(open_app)
-app.add_typer(data, name="data", rich_help_panel=TRAINING)
-app.add_typer(evaluate, name="evaluate", rich_help_panel=TRAINING)
-app.add_typer(benchmark, name="benchmark", rich_help_panel=TRAINING)
-app.command("judge", hidden=True)(run_presets)  # the former name of `evaluate presets`
 
 
 def run_command_line(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code.
+    """Run the command line in this process and return its exit code.
 
     Args:
         arguments: None: those of the process.
     """
+    from lisa_micro.cli.commands import app
+    from lisa_micro.cli.terminal import run
+
     given = sys.argv[1:] if arguments is None else arguments
     # the context keeps the arguments, for commands that note how to repeat them
     return run(lambda: app(args=given, prog_name="lisa-micro", standalone_mode=False, obj=tuple(given)))
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit."""
-    sys.exit(run_command_line(arguments))
+    """Run the command line and exit.
+
+    Args:
+        arguments: None: those of the process, which a server may run.
+    """
+    code = None
+    if arguments is None:
+        from lisa_micro.cli.server.client import run_on_server
+
+        code = run_on_server(sys.argv[1:])
+    sys.exit(run_command_line(arguments) if code is None else code)
 
 
 if __name__ == "__main__":

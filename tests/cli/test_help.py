@@ -11,7 +11,7 @@ import pytest
 from cli_calls import call, failed
 from typer.testing import CliRunner
 
-from lisa_micro.cli.main import app
+from lisa_micro.cli.commands import app
 from lisa_micro.cli.micrographs.segment import SEGMENTERS
 from lisa_micro.cli.options import ModalityName, default_folder
 from lisa_micro.cli.training.data import FormatName
@@ -34,6 +34,7 @@ COMMANDS = {
     "merge": ("--out",),
     "push": ("--dry-run",),
     "setup": ("no network",),
+    "serve": ("--idle", "--stop", "--status", "--preset"),
     "mcp": ("--allow", "--workers"),
     "app": ("--port", "--auth", "--teach", "--upload-mib"),
     "data check": ("--pictures",),
@@ -153,7 +154,7 @@ def test_a_missing_extra_is_named_with_what_to_run(tmp_path, monkeypatch, module
 
 def test_the_command_line_starts_without_heavy_imports():
     code = (
-        "import sys, lisa_micro.cli.main\n"
+        "import sys, lisa_micro.cli.commands\n"
         "heavy = {'torch', 'pandas', 'scipy', 'skimage', 'transformers', 'matplotlib', 'PIL', 'tifffile', 'gradio'}\n"
         "print(sorted(({'lisa_micro_app', 'lisa_micro_finetune'} | heavy) & set(sys.modules)))\n"
     )

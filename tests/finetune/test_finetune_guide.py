@@ -23,7 +23,7 @@ from own_records import write_images, write_own
 from paths import ROOT
 from tiny_preset import write_preset
 
-from lisa_micro.cli import main as cli
+from lisa_micro.cli import commands as cli
 from lisa_micro.cli import terminal
 from lisa_micro.sim import simulate_scene
 from lisa_micro_finetune.__main__ import main as train

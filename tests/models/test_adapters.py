@@ -11,7 +11,7 @@ import torch
 from tiny_preset import write_preset
 
 import lisa_micro as lm
-from lisa_micro.cli import main as cli
+from lisa_micro.cli import commands as cli
 from lisa_micro.cli import terminal
 from lisa_micro.models import hub
 from lisa_micro.models.checkpoints import read_state, save_module

@@ -8,7 +8,7 @@ import tifffile
 from scipy import ndimage
 from typer.testing import CliRunner
 
-from lisa_micro.cli.main import app
+from lisa_micro.cli.commands import app
 from lisa_micro.sim import simulate_scene
 from lisa_micro.sim.raster import no_warp, rasterise
 from lisa_micro.sim.shapes import disc

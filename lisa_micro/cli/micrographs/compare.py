@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from lisa_micro.cli.loading import load_preset, read_image
-from lisa_micro.cli.options import AsJson, ImageOptions, ModelOptions, OutputOptions, Seed, grouped
+from lisa_micro.cli.options import AsJson, ImageOptions, OutputOptions, Seed, grouped
+from lisa_micro.cli.server.kept import ServedModelOptions
 from lisa_micro.cli.terminal import busy, list_written, notes, print_json
 from lisa_micro.types import InputError
 
@@ -35,7 +36,7 @@ class ComparisonOptions:
 def compare(
     source: ImageOptions,
     comparison: ComparisonOptions,
-    model: ModelOptions,
+    model: ServedModelOptions,
     output: OutputOptions,
     prompt: Annotated[str, typer.Argument(help='Words, such as "segment all particles".')] = "",
     as_json: AsJson = False,

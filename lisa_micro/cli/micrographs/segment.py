@@ -22,7 +22,8 @@ from lisa_micro.cli.loading import (
 )
 from lisa_micro.cli.micrographs.like import Examples, LikeOptions, parse_examples
 from lisa_micro.cli.micrographs.stacks import StackOptions, open_stack, segment_stack
-from lisa_micro.cli.options import AsJson, ImageOptions, ModelOptions, OutputOptions, grouped
+from lisa_micro.cli.options import AsJson, ImageOptions, OutputOptions, grouped
+from lisa_micro.cli.server.kept import ServedModelOptions
 from lisa_micro.cli.summary import show_summary
 from lisa_micro.cli.terminal import busy, list_written, print_json, steps
 from lisa_micro.cli.terminal import notes as show
@@ -68,7 +69,7 @@ def segment(
     prompting: PromptOptions,
     examples: LikeOptions,
     stacks: StackOptions,
-    model: ModelOptions,
+    model: ServedModelOptions,
     output: OutputOptions,
     prompt: Annotated[str, typer.Argument(help='What to segment, such as "all sintering necks".')] = "",
     export: Annotated[

