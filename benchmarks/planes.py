@@ -94,14 +94,14 @@ class StandInEngine:
         return SimpleNamespace(pixels=pixels, shape=pixels.shape, work=pixels.shape)
 
     def prefill_image(self, features):
-        from lisa_micro.assistant.engine import KVCache
+        from lisa_micro.assistant.language_engine import KVCache
 
         return KVCache(None)
 
     def generate(self, cache, text, first):
         import torch
 
-        from lisa_micro.assistant.engine import RawReply
+        from lisa_micro.assistant.language_engine import RawReply
 
         return RawReply("The particles are [SEG].", [], torch.zeros(1, 4)), 0
 

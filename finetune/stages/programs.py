@@ -180,6 +180,12 @@ def teach_kinds(model: LisaModel, features: Tensor, words: KindWords, steps: int
     return float(loss.detach())
 
 
+def compile_layers(model: LisaModel) -> None:
+    """Let torch compile the layers of the language model at their first use, once for all lengths; names stay."""
+    for layer in model.language.get_base_model().model.layers:
+        layer.compile(dynamic=True)
+
+
 def make_step(
     model: LisaModel,
     features: dict,
@@ -325,8 +331,7 @@ def run_programs(stage: ProgramStage, folder: Path, cache: Path, device_name: st
         print(f"image tokens: cross-entropy of kinds {left:.3f}", flush=True)
     model.to(device)
     if stage.compiled:
-        for layer in model.language.get_base_model().model.layers:
-            layer.compile(dynamic=True)
+        compile_layers(model)
     image_start = len(chat.user_ids("", first=True)[0])
     began = time.monotonic()
     values = run_loop(

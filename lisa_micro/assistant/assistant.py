@@ -13,9 +13,10 @@ import torch
 
 from lisa_micro.assistant.confidence import confidence_of, is_unsure
 from lisa_micro.assistant.conversation import BaseConversation, Conversation, ConversationStart
-from lisa_micro.assistant.engine import Engine, LanguageEngine, RawReply
+from lisa_micro.assistant.engine import Engine
 from lisa_micro.assistant.exemplars import ExemplarFinder, TiledFinder
 from lisa_micro.assistant.field import FieldConversation, answer_in_field, view_of
+from lisa_micro.assistant.language_engine import LanguageEngine, RawReply
 from lisa_micro.assistant.prepare import ImageCache, PreparedImage, View, readable_prompt
 from lisa_micro.assistant.prompted import PromptedAssistant
 from lisa_micro.assistant.targets import ImageView, WholeImage

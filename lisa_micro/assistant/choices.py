@@ -34,17 +34,38 @@ def forks(choices: Sequence[Choice]) -> list[Choice]:
     return sorted(choices, key=lambda choice: choice.logp - choice.other_logp)
 
 
-def best_of(scores: Sequence[float], meanings: Sequence[Hashable]) -> tuple[int, float]:
-    """The best of several replies to the same request.
+class Tried(NamedTuple):
+    """One of several replies to the same request.
 
-    Args:
-        scores: of each reply, logarithmic.
-        meanings: what each reply means; replies that mean the same support each other.
+    Attributes:
+        logp: log-probability of the reply.
+        request: log-probability of the request given the reply, with its weight; 0 where that is not known.
+        meaning: what the reply means; replies that mean the same support each other.
+        refuses: whether it refuses.
+    """
+
+    logp: float
+    request: float
+    meaning: Hashable
+    refuses: bool = False
+
+
+def best_of(tried: Sequence[Tried]) -> tuple[int, float]:
+    """The best of several replies, by their own probability and that of the request.
+
+    Whether to refuse is decided by the replies' own probability: what can be refused is too wide for a refusal to make
+    any request probable.
 
     Returns:
         its number, and the log-probability of its meaning among those of all.
     """
-    given = np.asarray(scores, float)
-    best = int(given.argmax())
-    same = np.array([meaning == meanings[best] for meaning in meanings])
-    return best, float(logsumexp(given[same]) - logsumexp(given))
+    logp = np.array([one.logp for one in tried])
+    refuses = np.array([one.refuses for one in tried])
+    refused = bool(refuses.any()) and (bool(refuses.all()) or logsumexp(logp[refuses]) > logsumexp(logp[~refuses]))
+    among = refuses == refused
+    requests = np.array([0.0 if refused else one.request for one in tried])
+    scores = np.where(among, logp + requests, -np.inf)
+    best = int(scores.argmax())
+    same = np.array([one.meaning == tried[best].meaning for one in tried]) & among
+    side = logsumexp(logp[among]) - logsumexp(logp)
+    return best, float(side + logsumexp(scores[same]) - logsumexp(scores[among]))

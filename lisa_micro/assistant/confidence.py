@@ -10,7 +10,7 @@ from lisa_micro.assistant.choices import total
 from lisa_micro.models.lisa.config import Confidence
 
 if TYPE_CHECKING:
-    from lisa_micro.assistant.engine import RawReply
+    from lisa_micro.assistant.language_engine import RawReply
 
 
 class Doubt(NamedTuple):

@@ -13,7 +13,8 @@ import torch
 from lisa_micro.assistant.answering import answer_of
 from lisa_micro.assistant.choices import forks
 from lisa_micro.assistant.confidence import confidence_of, is_unsure
-from lisa_micro.assistant.engine import CONTEXT_TOKENS, FORKS, Engine, KVCache, RawReply
+from lisa_micro.assistant.engine import FORKS, Engine
+from lisa_micro.assistant.language_engine import CONTEXT_TOKENS, KVCache, RawReply
 from lisa_micro.assistant.measuring import FoundMeasures
 from lisa_micro.assistant.prepare import ImageCache, PreparedImage, View, readable_prompt
 from lisa_micro.assistant.targets import ImageView, TargetSegmenter, is_present

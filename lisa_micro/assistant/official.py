@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lisa_micro.assistant.assistant import LanguageAssistant
 from lisa_micro.assistant.conversation import REPEATED_TURNS, BaseConversation, Clock, ConversationStart
-from lisa_micro.assistant.engine import KVCache, LanguageEngine, RawReply
+from lisa_micro.assistant.language_engine import KVCache, LanguageEngine, RawReply
 from lisa_micro.assistant.prepare import ImageCache, PreparedImage
 from lisa_micro.assistant.tiling import TileSize
 from lisa_micro.io import to_unit_range

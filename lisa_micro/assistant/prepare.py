@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from lisa_micro.assistant.engine import Chat, KVCache, LanguageEngine
+from lisa_micro.assistant.language_engine import Chat, KVCache, LanguageEngine
 from lisa_micro.language import check_prompt
 from lisa_micro.models.lisa.model import ImageFeatures
 from lisa_micro.types import Micrograph

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from lisa_micro.assistant.engine import RawReply
+from lisa_micro.assistant.language_engine import RawReply
 from lisa_micro.results.answer import Answer
 from lisa_micro.types import InputError, Micrograph
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from lisa_micro.assistant.choices import Choice, total
-from lisa_micro.assistant.engine import Engine, KVCache, LanguageEngine, RawReply
+from lisa_micro.assistant.engine import Engine
+from lisa_micro.assistant.language_engine import KVCache, LanguageEngine, RawReply
 
 END = 0
 
@@ -24,10 +25,11 @@ class Scripted(Engine):
     def __init__(self, first, others, requested=None):
         self.first, self.others, self.asked, self.kept = first, others, [], []
         self.chat = SimpleNamespace(end=END)
+        self.refusals = {"7"}
         self.way_back, self.requested = (0.0, {}) if requested is None else (0.5, requested)
 
     def _meaning(self, raw):
-        return raw
+        return raw, raw in self.refusals
 
     def request_logp(self, replies, words):
         return [self.requested[reply] for reply in replies]
@@ -107,3 +109,13 @@ def test_in_a_conversation_requests_do_not_judge(answer):
     others = {(5,): reply([5, 8], (1, -0.2, 9, -3.0))}
     _, best = answer(first, others, {"1 2": -20.0, "5 8": 0.0}, is_first=False)
     assert best.ids == [1, 2]
+
+
+def test_whether_to_refuse_is_decided_without_the_request(answer):
+    first = reply([7], (0, -0.6, 5, -0.9))  # a refusal, which makes no request probable
+    others = {(5,): reply([5, 8], (1, -0.2, 9, -3.0))}
+    _, best = answer(first, others, {"7": -40.0, "5 8": -10.0})
+    assert best.ids == [7] and best.agreement == pytest.approx(-math.log1p(math.exp(-0.5)))
+    first = reply([7], (0, -0.9, 5, -0.6))
+    _, best = answer(first, {(5,): reply([5, 8], (1, -0.1, 9, -3.0))}, {"7": 0.0, "5 8": -40.0})
+    assert best.ids == [5, 8]

@@ -10,7 +10,7 @@ from known_engine import KnownEngine, discs
 from lisa_micro.assistant.assistant import Assistant
 from lisa_micro.assistant.choices import Choice
 from lisa_micro.assistant.conversation import BaseConversation, ConversationStart
-from lisa_micro.assistant.engine import KVCache, RawReply
+from lisa_micro.assistant.language_engine import KVCache, RawReply
 from lisa_micro.models.lisa.config import Confidence
 from lisa_micro.results.answer import UNDERSTOOD, Answer, Reading
 from lisa_micro.types import InputError, Micrograph

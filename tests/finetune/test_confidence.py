@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lisa_micro.assistant.choices import Choice, best_of, forks
+from lisa_micro.assistant.choices import Choice, Tried, best_of, forks
 from lisa_micro.assistant.confidence import Doubt, confidence_of, doubt_of
-from lisa_micro.assistant.engine import RawReply
+from lisa_micro.assistant.language_engine import RawReply
 from lisa_micro.models.lisa.config import Confidence
 from lisa_micro.types import InputError
 from lisa_micro_finetune.confidence import Read, asking_from, confidences, fit, wrong_share
@@ -89,8 +89,16 @@ def test_the_closest_decision_comes_first():
 
 
 def test_replies_that_mean_the_same_support_each_other():
-    best, agreement = best_of([-1.0, -1.2, -1.1], ["a", "b", "b"])
-    assert best == 0 and agreement == pytest.approx(-1.0 - np.log(np.exp([-1.0, -1.2, -1.1]).sum()))
-    best, agreement = best_of([-1.0, -0.9, -1.1], ["a", "b", "b"])
-    assert best == 1 and agreement == pytest.approx(np.log(np.exp([-0.9, -1.1]).sum() / np.exp([-1, -0.9, -1.1]).sum()))
-    assert best_of([-3.0], ["a"]) == (0, 0.0)
+    def best(*tried):
+        return best_of([Tried(*one) for one in tried])
+
+    chosen, agreement = best((-1.0, 0, "a"), (-1.2, 0, "b"), (-1.1, 0, "b"))
+    assert chosen == 0 and agreement == pytest.approx(-1.0 - np.log(np.exp([-1.0, -1.2, -1.1]).sum()))
+    chosen, agreement = best((-1.0, 0, "a"), (-1.9, 1, "b"), (-2.1, 1, "b"))
+    assert chosen == 1 and agreement == pytest.approx(
+        np.log(np.exp([-0.9, -1.1]).sum() / np.exp([-1, -0.9, -1.1]).sum())
+    )
+    assert best((-3.0, -5, "a")) == (0, 0.0)
+    # two replies that do not refuse are together more probable than a refusal
+    chosen, agreement = best((-1.0, 0, "no", True), (-1.5, -1, "a"), (-1.4, -2, "b"))
+    assert chosen == 1 and agreement < np.log(0.6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ from lisa_micro_finetune.data.programs import (  # noqa: E402
     Pictures,
     encode_exchanges,
 )
-from lisa_micro_finetune.stages.programs import kind_words, make_step, teach_kinds  # noqa: E402
+from lisa_micro_finetune.stages.programs import compile_layers, kind_words, make_step, teach_kinds  # noqa: E402
 
 IMAGE_TOKENS = 5
 
@@ -225,3 +227,18 @@ def test_image_tokens_learn_to_tell_the_kind_of_image(tiny):
         assert float(words.distance(tokens, rows)) < 0.1
         assert float(words.distance(tokens.flip(0), rows)) > 1
         assert float(kind_words(model, chat, given).distance(tokens[2:], rows[2:])) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with a C++ compiler")
+def test_compiled_layers_give_the_same_loss(tiny):
+    model, chat = tiny
+    start = len(chat.user_ids("", True)[0])
+    batch = MixedMaker(chat, 2, Mixture(0, 2, longest=700, back_batch=1), vocabulary=DEFAULT_VOCABULARY)(0)
+    step = make_step(model, {}, start, 0.1, torch.device("cpu"), False, back_weight=0.5)
+    plain, _ = step(batch)
+    names = list(model.state_dict())
+    compile_layers(model)
+    loss, _ = step(batch)
+    loss.backward()
+    assert float((loss - plain).detach()) == pytest.approx(0, abs=1e-4) and list(model.state_dict()) == names

@@ -11,7 +11,7 @@ from scipy.special import expit, logit
 
 import lisa_micro as lm
 from lisa_micro.assistant.assistant import Assistant
-from lisa_micro.assistant.engine import KVCache, RawReply
+from lisa_micro.assistant.language_engine import KVCache, RawReply
 from lisa_micro.language import DEFAULT_VOCABULARY
 from lisa_micro.large_images import tiled_segmenter
 from lisa_micro.models.lisa.instances import separate

@@ -205,7 +205,8 @@ def test_small_and_empty():
 def test_a_reply_is_removed_from_the_cache():
     from transformers import DynamicCache
 
-    from lisa_micro.assistant.engine import Engine, KVCache
+    from lisa_micro.assistant.engine import Engine
+    from lisa_micro.assistant.language_engine import KVCache
 
     cache = DynamicCache()
     cache.update(torch.zeros(1, 1, 5, 2), torch.zeros(1, 1, 5, 2), 0)
@@ -220,7 +221,8 @@ def test_a_reply_is_removed_from_the_cache():
 
 def test_a_reply_without_targets_has_no_concepts():
     """The request "which mechanism dominates?" is answered without [SEG]; its states reach the projection of [SEG]."""
-    from lisa_micro.assistant.engine import Engine, RawReply
+    from lisa_micro.assistant.engine import Engine
+    from lisa_micro.assistant.language_engine import RawReply
 
     engine = object.__new__(Engine)
     engine.device, engine.bf16 = torch.device("cpu"), False

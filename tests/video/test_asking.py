@@ -9,7 +9,7 @@ from known_engine import KnownEngine
 
 import lisa_micro
 from lisa_micro.assistant.assistant import Assistant
-from lisa_micro.assistant.engine import RawReply
+from lisa_micro.assistant.language_engine import RawReply
 from lisa_micro.cli.main import main
 from lisa_micro.io import read_video
 from lisa_micro.language.program import parse_program

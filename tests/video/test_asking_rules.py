@@ -9,7 +9,7 @@ import pytest
 from known_engine import KnownEngine
 
 from lisa_micro.assistant.assistant import Assistant
-from lisa_micro.assistant.engine import RawReply
+from lisa_micro.assistant.language_engine import RawReply
 from lisa_micro.io import read_video
 from lisa_micro.language.program import parse_program
 from lisa_micro.protocols import Detections

@@ -15,7 +15,8 @@ import numpy as np
 
 from lisa_micro.assistant.answering import refusal_of, values_of
 from lisa_micro.assistant.conversation import Clock, Conversation, ConversationStart
-from lisa_micro.assistant.engine import Engine, KVCache, RawReply
+from lisa_micro.assistant.engine import Engine
+from lisa_micro.assistant.language_engine import KVCache, RawReply
 from lisa_micro.assistant.prepare import ImageCache
 from lisa_micro.assistant.targets import PRESENCE_THRESHOLD, ImageView, WholeImage
 from lisa_micro.assistant.tiling import TileSize
@@ -76,8 +77,10 @@ def segment_plane(
         InputError: an empty prompt, a model that cannot tile, tiles that cannot be, or a damaged plane.
     """
     if not assistant.capabilities.tiling:
+        height, width = plane.shape
         raise InputError(
-            f"The model {assistant.preset!r} cannot segment in tiles, and this plane is too large for it at once."
+            f"The model {assistant.preset!r} cannot segment in tiles, and this plane of {width} x {height} px is too large "
+            "for it at once."
         )
     size, engine = TileSize(tile, halo), assistant.engine
     overview = overview_of(plane, progress)

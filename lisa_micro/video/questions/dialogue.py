@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 
 from lisa_micro.assistant.conversation import Clock
-from lisa_micro.assistant.engine import CONTEXT_TOKENS, KVCache, RawReply
+from lisa_micro.assistant.language_engine import CONTEXT_TOKENS, KVCache, RawReply
 from lisa_micro.io.video import VideoStream, read_video
 from lisa_micro.language.program import Program, parse_program
 from lisa_micro.language.program.syntax import Words
