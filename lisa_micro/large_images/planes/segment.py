@@ -79,8 +79,8 @@ def segment_plane(
     if not assistant.capabilities.tiling:
         height, width = plane.shape
         raise InputError(
-            f"The model {assistant.preset!r} cannot segment in tiles, and this plane of {width} x {height} px is too large "
-            "for it at once."
+            f"The model {assistant.preset!r} cannot segment in tiles, and this plane of {width} x {height} px is too "
+            "large for it at once."
         )
     size, engine = TileSize(tile, halo), assistant.engine
     overview = overview_of(plane, progress)
