@@ -51,13 +51,18 @@ class ConceptModel(nn.Module):
         self.exemplar_encoder = ExemplarEncoder(embed_dim)
 
     def start_from(self, folder: Path) -> None:
-        """Weights of a model folder that knows the first concepts or all of them.
+        """Weights of a model folder that knows the first concepts or all of them. Where it has a top-down path and a mask
+        decoder for the newer concepts alone, these are gone on with.
 
         Raises:
             InputError: parts are missing or do not fit.
         """
-        load_strict(self.sam_tower, read_state(folder / "sam_tower.safetensors"), "sam_tower")
-        head = read_state(folder / "mask_head.safetensors")
+        tower = read_state(folder / "sam_tower.safetensors")
+        own = folder / "concept_top.safetensors"
+        if own.is_file():
+            tower |= read_state(own)
+        load_strict(self.sam_tower, tower, "sam_tower")
+        head = read_state(folder / f"{'concept_head' if own.is_file() else 'mask_head'}.safetensors")
         codes = head["code_book.weight"]
         head["code_book.weight"] = codes[: len(CONCEPTS)]
         load_strict(self.mask_head, head, "mask_head")

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from paths import ROOT
 
 from lisa_micro.metrics import centre_line_f1
-from lisa_micro.models.checkpoints import save_module
+from lisa_micro.models.checkpoints import read_state, save_module
 from lisa_micro.sim.materials import simulate_material
 from lisa_micro.types import VISION_CONCEPTS
 from lisa_micro_finetune.concepts.batches import ConceptCrops, ConceptMaker, training_window
@@ -206,3 +207,16 @@ def test_a_model_of_five_concepts_lends_its_embeddings(tmp_path):
     assert other.new_codes.std() > 0.3 * codes.std()
     particle = torch.nn.functional.cosine_similarity(other.new_codes, codes[PARTICLE][None])
     assert particle[VISION_CONCEPTS.index("grain") - 5] > 0.3
+
+
+def test_the_shipped_parts_of_the_newer_concepts_are_gone_on_with():
+    shipped = ROOT / "lisa_micro" / "weights" / "micro"
+    model = ConceptModel()
+    model.start_from(shipped)
+    head, top = (read_state(shipped / f"{part}.safetensors") for part in ("concept_head", "concept_top"))
+    codes = head.pop("code_book.weight")
+    mine = model.mask_head.state_dict()
+    assert all(torch.equal(mine[name], value.float()) for name, value in head.items())
+    assert torch.equal(model.new_codes.detach(), codes[5:].float())
+    tower = model.sam_tower.state_dict()
+    assert all(torch.equal(tower[name], value.float()) for name, value in top.items())
