@@ -51,8 +51,9 @@ class ConceptModel(nn.Module):
         self.exemplar_encoder = ExemplarEncoder(embed_dim)
 
     def start_from(self, folder: Path) -> None:
-        """Weights of a model folder that knows the first concepts or all of them. Where it has a top-down path and a mask
-        decoder for the newer concepts alone, these are gone on with.
+        """Weights of a model folder that knows the first concepts or all of them.
+
+        Where it has a top-down path and a mask decoder for the newer concepts alone, these are gone on with.
 
         Raises:
             InputError: parts are missing or do not fit.
