@@ -41,29 +41,30 @@ class Tried(NamedTuple):
         logp: log-probability of the reply.
         request: log-probability of the request given the reply, with its weight; 0 where that is not known.
         meaning: what the reply means; replies that mean the same support each other.
-        refuses: whether it refuses.
+        about: the concepts that it is about; None for a refusal.
     """
 
     logp: float
     request: float
     meaning: Hashable
-    refuses: bool = False
+    about: frozenset[str] | None = frozenset()
 
 
 def best_of(tried: Sequence[Tried]) -> tuple[int, float]:
     """The best of several replies, by their own probability and that of the request.
 
-    Whether to refuse is decided by the replies' own probability: what can be refused is too wide for a refusal to make
-    any request probable.
+    Whether to refuse, and what the reply is about, is decided by the replies' own probability: what can be refused is
+    too wide for a refusal to make any request probable, and what a word means the picture may decide, which the
+    way back does not see.
 
     Returns:
         its number, and the log-probability of its meaning among those of all.
     """
     logp = np.array([one.logp for one in tried])
-    refuses = np.array([one.refuses for one in tried])
-    refused = bool(refuses.any()) and (bool(refuses.all()) or logsumexp(logp[refuses]) > logsumexp(logp[~refuses]))
-    among = refuses == refused
-    requests = np.array([0.0 if refused else one.request for one in tried])
+    sides = {one.about: np.array([other.about == one.about for other in tried]) for one in tried}
+    about = max(sides, key=lambda side: logsumexp(logp[sides[side]]))
+    among = sides[about]
+    requests = np.array([0.0 if about is None else one.request for one in tried])
     scores = np.where(among, logp + requests, -np.inf)
     best = int(scores.argmax())
     same = np.array([one.meaning == tried[best].meaning for one in tried]) & among

@@ -99,10 +99,11 @@ class Engine(LanguageEngine):
             highest = max(highest, total(tried[-1].choices))
         return tried, others
 
-    def _meaning(self, raw: str) -> tuple[str, bool]:
-        """What a reply means, in one form of words, and whether it refuses."""
+    def _meaning(self, raw: str) -> tuple[str, frozenset[str] | None]:
+        """What a reply means, in one form of words, and the concepts that it is about; None for a refusal."""
         program = parse_program(raw, self.vocabulary)
-        return render_program(program, self.vocabulary), bool(program.refusals)
+        about = None if program.refusals else frozenset(target.concept or "" for target in program.targets)
+        return render_program(program, self.vocabulary), about
 
     @torch.inference_mode()
     def request_logp(self, replies: Sequence[str], words: str) -> list[float]:

@@ -29,7 +29,7 @@ class Scripted(Engine):
         self.way_back, self.requested = (0.0, {}) if requested is None else (0.5, requested)
 
     def _meaning(self, raw):
-        return raw, raw in self.refusals
+        return raw, None if raw in self.refusals else frozenset()
 
     def request_logp(self, replies, words):
         return [self.requested[reply] for reply in replies]

@@ -100,5 +100,8 @@ def test_replies_that_mean_the_same_support_each_other():
     )
     assert best((-3.0, -5, "a")) == (0, 0.0)
     # two replies that do not refuse are together more probable than a refusal
-    chosen, agreement = best((-1.0, 0, "no", True), (-1.5, -1, "a"), (-1.4, -2, "b"))
+    chosen, agreement = best((-1.0, 0, "no", None), (-1.5, -1, "a"), (-1.4, -2, "b"))
     assert chosen == 1 and agreement < np.log(0.6)
+    # what "grains" are, the picture decides: the request does not
+    grain, particle = frozenset({"grain"}), frozenset({"particle"})
+    assert best((-1.0, -9, "particles", particle), (-1.5, 0, "grains", grain))[0] == 0
