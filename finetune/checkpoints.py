@@ -56,14 +56,8 @@ def read_checkpoint(path: Path, settings: dict[str, Any] | None = None) -> dict[
     """
     if not path.is_file():
         return None
-    try:
-        # tensors and plain values only: a checkpoint cannot run code
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        saved = state["settings"]
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(
-            f"The checkpoint {path} cannot be read; delete it or choose another folder with --out to start again."
-        ) from error
+    state = _read(path, "settings")
+    saved = state["settings"]
     if settings is not None:
         changed = sorted(k for k in saved.keys() | settings.keys() if saved.get(k) != settings.get(k))
         if changed:
@@ -71,6 +65,28 @@ def read_checkpoint(path: Path, settings: dict[str, Any] | None = None) -> dict[
                 f"{path.parent} holds a run with other settings ({', '.join(changed)}); choose another folder with "
                 "--out, or use the settings that the run was started with."
             )
+    return state
+
+
+def read_values(path: Path) -> dict[str, Tensor]:
+    """Read the ``values`` of a checkpoint: name of a parameter -> weights.
+
+    Raises:
+        InputError: the file is damaged, or no checkpoint.
+    """
+    values: dict[str, Tensor] = _read(path, "values")["values"]
+    return values
+
+
+def _read(path: Path, key: str) -> dict[str, Any]:
+    """A checkpoint that has this key; tensors and plain values only, so it cannot run code."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state[key]
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"The checkpoint {path} cannot be read; delete it or choose another folder with --out to start again."
+        ) from error
     return state
 
 

@@ -19,7 +19,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from lisa_micro_finetune.checkpoints import BEST, LAST, copy_into, gather_tensor, read_checkpoint, save_checkpoint
+from lisa_micro_finetune.checkpoints import (
+    BEST,
+    LAST,
+    copy_into,
+    gather_tensor,
+    read_checkpoint,
+    read_values,
+    save_checkpoint,
+)
 from lisa_micro_finetune.interruption import INTERRUPTION
 from lisa_micro_finetune.processes import OneProcess, Processes
 from lisa_micro_finetune.schedule import Schedule
@@ -329,7 +337,7 @@ class Trainer:
         """Averaged weights of the best validation; without validation, of the last step."""
         path = self.folder / BEST
         if self.job.validate is not None and path.is_file():
-            return torch.load(path, map_location="cpu", weights_only=True)["values"]
+            return read_values(path)
         return {n: gather_tensor(v) for n, v in self.average.values.items()}
 
     @torch.no_grad()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lisa_micro.io.cells import plain_table
 from lisa_micro.measure.statistics import (
     GroupComparison,
     Sample,
@@ -27,6 +28,11 @@ from lisa_micro.types import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+_WANTED = (
+    *("image", "page", "request", "concept", "touches_border"),
+    *(f"{name}_{unit}" for name in ("diameter", "neck_width") for unit in ("nm", "px")),
+    *(f"box_{side}_px" for side in ("x0", "y0", "x1", "y1")),
+)
 _UNUSED = ("phrase", "where", "reply", "notes", "modality", "declined", "score", "presence")  # long, and not needed
 ALL = "all images"
 """Name of the only group where there are none."""
@@ -141,28 +147,28 @@ def read_tables(folder: Path) -> Tables:
         InputError: the folder holds no finished run.
     """
     import pandas as pd
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         record: dict[str, Any] = json.loads((folder / "run.json").read_bytes())
-        images = pd.read_csv(
-            folder / "images.csv",
-            keep_default_na=False,
-            na_values=[""],
-            dtype={"image": str, "group": str, "concept": str},
-            usecols=lambda name: name not in _UNUSED,
+        images = plain_table(
+            pd.read_csv(
+                folder / "images.csv",
+                keep_default_na=False,
+                na_values=[""],
+                dtype={"image": str, "group": str, "concept": str},
+                usecols=lambda name: name not in _UNUSED,
+            )
         )
         file = pq.ParquetFile(folder / "instances.parquet", read_dictionary=["image", "concept"])
-    except (OSError, ValueError) as error:
+        instances = file.read(columns=[name for name in _WANTED if name in file.schema_arrow.names]).to_pandas()
+        requests = record.get("requests", [])
+        titles = tuple(str(one.get("title") or one.get("words") or f"request {k}") for k, one in enumerate(requests, 1))
+    except (OSError, ValueError, TypeError, AttributeError, pa.ArrowException) as error:
         raise InputError(f"{folder} holds no finished run; run `lisa-micro batch` first.") from error
-    sizes = [f"{name}_{unit}" for name in ("diameter", "neck_width") for unit in ("nm", "px")]
-    boxes = [f"box_{side}_px" for side in ("x0", "y0", "x1", "y1")]
-    wanted = ["image", "page", "request", "concept", *sizes, *boxes, "touches_border"]
-    instances = file.read(columns=[name for name in wanted if name in file.schema_arrow.names]).to_pandas()
     if "group" in images:
         images["group"] = images["group"].fillna("(none)")
-    requests = record.get("requests", [])
-    titles = tuple(str(one.get("title") or one.get("words") or f"request {k}") for k, one in enumerate(requests, 1))
     return Tables(images, instances, "group" in images, titles)
 
 

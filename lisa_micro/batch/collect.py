@@ -16,6 +16,7 @@ from typing import Any
 from lisa_micro.batch.groups import GroupOf
 from lisa_micro.batch.job import Task
 from lisa_micro.batch.store import read_columns, read_item, unwritable
+from lisa_micro.io.cells import csv_text
 from lisa_micro.io.files import write_files
 from lisa_micro.types import InputError
 
@@ -246,15 +247,17 @@ def _write_instances_csv(path: Path, schema: dict[str, str], chunks: Iterator[di
         for columns in chunks:
             as_float = {name for name, kind in schema.items() if kind == "float"}
             lists = [
-                [float(v) if isinstance(v, int) else v for v in values] if name in as_float else values
+                [float(v) if isinstance(v, int) else v for v in values]
+                if name in as_float
+                else [csv_text(v) for v in values]
                 for name, values in columns.items()
             ]
             writer.writerows(zip(*lists, strict=True))
 
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Row]) -> None:
-    """Write rows; what a row lacks stays empty. Numbers have all digits."""
+    """Write rows; what a row lacks stays empty. Numbers have all digits; text follows :mod:`lisa_micro.io.cells`."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(columns), lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: csv_text(value) for name, value in row.items()} for row in rows)

@@ -20,6 +20,7 @@ from lisa_micro.batch.progress import Progress, Tracker
 from lisa_micro.batch.requests import Requests, as_requests
 from lisa_micro.batch.store import read_item, remove_item, unwritable
 from lisa_micro.extras import require
+from lisa_micro.io.cells import plain_table
 from lisa_micro.io.files import check_output, write_files, write_json
 from lisa_micro.protocols import Assistant
 from lisa_micro.types import InputError
@@ -80,13 +81,13 @@ class BatchResult:
         """One row for each image, request and segment."""
         import pandas as pd
 
-        return pd.read_csv(self.folder / "images.csv")
+        return plain_table(pd.read_csv(self.folder / "images.csv"))
 
     def failed(self) -> pd.DataFrame:
         """One row for each image that could not be used, with a sentence."""
         import pandas as pd
 
-        return pd.read_csv(self.folder / "failed.csv")
+        return plain_table(pd.read_csv(self.folder / "failed.csv"))
 
 
 def run_batch(

@@ -14,6 +14,7 @@ from PIL import Image
 from lisa_micro.evaluate.results import Report, Row
 from lisa_micro.evaluate.tables import markdown
 from lisa_micro.io import write_files, write_json
+from lisa_micro.io.cells import csv_text
 
 REPORT_FILES = ("evaluation.json", "evaluation.md")
 """Files by which a folder is known to hold a report; the details of the suites are written beside them."""
@@ -58,4 +59,4 @@ def _write_csv(rows: Sequence[Row], path: Path) -> None:
             return
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: csv_text(value) for name, value in row.items()} for row in rows)

@@ -8,6 +8,8 @@ from lisa_micro.types import InputError
 
 MAX_SIDE = 16384
 """Longest side of an image that is read, in px."""
+MAX_BYTES = 16 * MAX_SIDE**2
+"""Largest image that is read, in bytes as unpacked: four channels of 32 bits at the longest sides."""
 
 # Rec. 601, as in Pillow and in ImageJ's weighted mode
 _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -39,6 +41,18 @@ def check_size(height: int, width: int, name: str) -> None:
         raise TooLargeError(
             f"{name} is {width} x {height} px, above the limit of {MAX_SIDE} x {MAX_SIDE}; crop or bin it.",
             (int(height), int(width)),
+        )
+
+
+def check_bytes(count: int, name: str) -> None:
+    """Check the size in memory of one image before its pixels are read: a header can state any number of channels.
+
+    Raises:
+        InputError: above :data:`MAX_BYTES`.
+    """
+    if count > MAX_BYTES:
+        raise InputError(
+            f"{name} takes {count / 2**30:.3g} GB when unpacked, above the limit of {MAX_BYTES / 2**30:g} GB; bin it."
         )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from lisa_micro.extras import release
 from lisa_micro.geometry import boxes_from_labels, rle_from_labels
+from lisa_micro.io.cells import write_table
 from lisa_micro.io.files import ANSWER_FILES, check_output, results_in, write_files, write_json
 from lisa_micro.io.labels import write_labels
 from lisa_micro.io.memory import MicrographLike
@@ -90,7 +91,7 @@ def save_answer(
         number = "" if i == 0 else f"_{i + 1}"
         writers[f"mask{number}.png"] = partial(_write_mask, labels=labels)
         writers[f"labels{number}.tif"] = partial(write_labels, labels=labels, pixel_size_nm=image.pixel_size_nm)
-    writers["instances.csv"] = lambda path: instances_table(segments).to_csv(path, index=False)
+    writers["instances.csv"] = lambda path: write_table(path, instances_table(segments))
     writers["coco.json"] = lambda path: write_json(path, coco(segments, image))
     writers |= plot_writers(answer)
     record = answer_record(
@@ -124,7 +125,7 @@ def plot_writers(answer: Answer) -> dict[str, Callable[[Path], object]]:
         if names is not None:
             picture, table = plot_png(plot, answer.plot_colours(plot)), plot_table(plot)
             writers[names[0]] = partial(Path.write_bytes, data=picture)
-            writers[names[1]] = partial(table.to_csv, index=False)
+            writers[names[1]] = partial(write_table, table=table)
     return writers
 
 

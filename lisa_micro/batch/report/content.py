@@ -15,6 +15,7 @@ import numpy as np
 
 from lisa_micro.batch.analysis import OutlyingImage, Tables, Topic
 from lisa_micro.batch.picture import PICTURE_FILE, small_picture
+from lisa_micro.io.cells import plain_table
 from lisa_micro.io.labels import read_labels
 from lisa_micro.io.reader import read_plain
 from lisa_micro.language import FULL_VOCABULARY
@@ -113,7 +114,7 @@ def gather(folder: Path, tables: Tables, topics: Sequence[Topic]) -> Content:
     import pandas as pd
 
     record = json.loads((folder / "run.json").read_bytes())
-    failed = pd.read_csv(folder / "failed.csv", keep_default_na=False, nrows=MOST_FAILURES)
+    failed = plain_table(pd.read_csv(folder / "failed.csv", keep_default_na=False, nrows=MOST_FAILURES))
     flagged = {(one.image, one.page) for topic in topics for one in topic.outliers}
     pictures = _pictures(folder, tables.images, flagged)
     return Content(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lisa_micro.batch.report.content import Content
+from lisa_micro.io.cells import plain_text
 
 if TYPE_CHECKING:
     from xlsxwriter import Workbook
@@ -93,7 +94,7 @@ def _copy(book: Workbook, name: str, table: Path) -> bool:
                     continue
                 number = None if head[column] in TEXT_COLUMNS else _number(value)
                 if number is None:
-                    sheet.write_string(row, column, value[:MOST_CHARACTERS])
+                    sheet.write_string(row, column, plain_text(value)[:MOST_CHARACTERS])
                 else:
                     sheet.write_number(row, column, number)
         return next(reader, None) is None

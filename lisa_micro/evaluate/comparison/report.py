@@ -12,6 +12,7 @@ from lisa_micro import __version__
 from lisa_micro.evaluate.comparison.outcome import PromptOutcome, WordingOutcome
 from lisa_micro.evaluate.comparison.pictures import difference_map, scatter, shrunk, uncertainty_picture
 from lisa_micro.io import write_files, write_json, write_labels
+from lisa_micro.io.cells import write_table
 from lisa_micro.results.pages import render_page
 from lisa_micro.viz import draw_overlay
 
@@ -73,8 +74,8 @@ def write_report(comparison: PromptOutcome, folder: str | Path) -> list[Path]:
         if all(f"IoU {name}" in comparison.objects for name in pair) and len(comparison.objects):
             writers["scatter.png"] = lambda path: scatter(comparison.objects, one, other, path)
             differences.append(("scatter.png", _caption(f"every object of {comparison.reference}")))
-    writers["scores.csv"] = lambda path: comparison.scores.to_csv(path, index=False)
-    writers["objects.csv"] = lambda path: comparison.objects.to_csv(path, index=False)
+    writers["scores.csv"] = lambda path: write_table(path, comparison.scores)
+    writers["objects.csv"] = lambda path: write_table(path, comparison.objects)
     writers["comparison.json"] = lambda path: write_json(path, record(comparison))
     writers["report.html"] = lambda path: path.write_text(_page(comparison, captions, differences), encoding="utf-8")
     return write_files(folder, writers)
@@ -176,7 +177,7 @@ def write_wordings(comparison: WordingOutcome, folder: str | Path) -> list[Path]
         "wordings": comparison.table.to_dict("records"),
     }
     writers: dict[str, Callable[[Path], object]] = {
-        "wordings.csv": lambda path: comparison.table.to_csv(path, index=False),
+        "wordings.csv": lambda path: write_table(path, comparison.table),
         "wordings.json": lambda path: write_json(path, summary),
         "consensus.png": lambda path: _save_png(consensus, path),
         "uncertainty.png": lambda path: _save_png(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lisa_micro.io.arrays import check_page, check_size, to_plane
+from lisa_micro.io.arrays import check_bytes, check_page, check_size, to_plane
 from lisa_micro.io.formats.pictures import open_picture
 from lisa_micro.io.pixelsize import read_tags
 from lisa_micro.types import InputError, Micrograph
@@ -113,6 +114,8 @@ def read_page(tif: Any, directory: Any, path: Path, index: int) -> np.ndarray:
         # tifffile fills strips beyond the end of the file with zeros; half an image is not accepted
         if length and offset + length > tif.filehandle.size:
             raise InputError(f"{path.name} is cut short: pixels are missing at its end.")
+    if directory.dtype is not None:
+        check_bytes(math.prod(directory.shape) * directory.dtype.itemsize, path.name)
     try:
         return _to_yxs(directory.asarray(), directory.axes)
     except (ImportError, KeyError, ValueError) as error:
