@@ -107,7 +107,7 @@ def read_tracks(folder: str | os.PathLike[str], kind: type[_Data]) -> _Data:
             tuple(record["notes"]),
             record,
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder} does not hold the results of 'lisa-micro track', or not all of them.") from error
 
 

@@ -56,16 +56,30 @@ def _images(folder: Path, depth: int) -> Iterator[str]:
         return
     plate, well = attributes.get("plate"), attributes.get("well")
     if isinstance(plate, dict):
-        names = [str(one["path"]) for one in plate.get("wells", [])]
+        names = _paths(plate.get("wells"))
     elif isinstance(well, dict):
-        names = [str(one["path"]) for one in well.get("images", [])]
+        names = _paths(well.get("images"))
     else:  # series of bioformats2raw, or any group of images
         names = [entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")]
         names.sort(key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
     for name in names:
         inner = folder / name
-        if folder.resolve() in inner.resolve().parents and metadata_file(inner) is not None:
+        if _is_inside(inner, folder) and metadata_file(inner) is not None:
             yield from _images(inner, depth + 1)
+
+
+def _paths(entries: object) -> list[str]:
+    """The paths of a list of wells or fields; entries without one are left out."""
+    listed = entries if isinstance(entries, list) else []
+    return [str(one["path"]) for one in listed if isinstance(one, dict) and "path" in one]
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path from the metadata lies in a folder, links followed; a path that no system allows does not."""
+    try:
+        return folder.resolve() in path.resolve().parents
+    except (OSError, ValueError, RuntimeError):
+        return False
 
 
 def attributes_of(folder: Path) -> dict[str, Any]:
@@ -78,8 +92,10 @@ def attributes_of(folder: Path) -> dict[str, Any]:
             content = json.loads(path.read_bytes())
         except (OSError, ValueError) as error:
             raise InputError(f"{path} is no valid JSON, so {folder.name} cannot be read as OME-Zarr.") from error
-        found = content.get("attributes", {}) if name == "zarr.json" else content
-        return dict(found.get("ome", found)) if isinstance(found, dict) else {}
+        if name == "zarr.json" and isinstance(content, dict):
+            content = content.get("attributes", {})
+        found = content.get("ome", content) if isinstance(content, dict) else None
+        return found if isinstance(found, dict) else {}
     return {}
 
 
@@ -114,16 +130,19 @@ def finest(folder: Path) -> tuple[Path, list[str], list[tuple[float, str] | None
         names = [str(axis["name"] if isinstance(axis, dict) else axis) for axis in axes]
         units = [str(axis.get("unit") or "") if isinstance(axis, dict) else "" for axis in axes]
         path = folder / str(data["path"])
-    except (KeyError, IndexError, TypeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise InputError(f"{folder} is no OME-Zarr image: its metadata names no 'multiscales'.") from error
-    if folder.resolve() not in path.resolve().parents or not {"x", "y"} <= set(names):
+    if not _is_inside(path, folder) or not {"x", "y"} <= set(names):
         raise InputError(f"{folder} is no readable OME-Zarr image.")
     steps = np.ones(len(names))
     known = False
-    for holder in (data, scales):
-        for one in holder.get("coordinateTransformations") or []:
-            if isinstance(one, dict) and one.get("type") == "scale" and len(one.get("scale", [])) == len(names):
-                steps, known = steps * np.asarray(one["scale"], float), True
+    try:
+        for holder in (data, scales):
+            for one in holder.get("coordinateTransformations") or []:
+                if isinstance(one, dict) and one.get("type") == "scale" and len(one.get("scale", [])) == len(names):
+                    steps, known = steps * np.asarray(one["scale"], float), True
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{folder} is no readable OME-Zarr image: its scale does not consist of numbers.") from error
     return (
         path,
         names,

@@ -42,6 +42,7 @@ def open_picture(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Ima
     """
     from PIL import Image
 
+    _check_png(path)
     with _lock:  # the guard is a global variable
         guard, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -51,6 +52,25 @@ def open_picture(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Ima
     with picture:
         check_size(picture.height, picture.width, path.name)
         yield picture
+
+
+def _check_png(path: Path) -> None:
+    """Check that no chunk of a PNG file states more bytes than the file has, since Pillow takes memory for all of them.
+
+    Raises:
+        InputError: one does.
+    """
+    with path.open("rb") as file:
+        if file.read(8) != b"\x89PNG\r\n\x1a\n":
+            return
+        size = path.stat().st_size
+        while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+            length = int.from_bytes(head[:4], "big")
+            if length > size:
+                raise InputError(
+                    f"{path.name} is damaged or cut short: a part of it states more bytes than the file has."
+                )
+            file.seek(length + 4, 1)
 
 
 def read_picture(path: Path, page: int) -> Micrograph:

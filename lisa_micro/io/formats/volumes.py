@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lisa_micro.io.arrays import check_page, check_size, to_plane
+from lisa_micro.io.formats.bruker import check_bcf
 from lisa_micro.io.pixelsize import PixelSize, combine
 from lisa_micro.io.tags.stated import tilt_in_degrees
 from lisa_micro.io.units import to_nm
@@ -37,6 +38,25 @@ def is_mrc(path: Path, head: bytes) -> bool:
     return head[208:212] in (b"MAP ", b"MAP\x00") or path.suffix.lower() in MRC_SUFFIXES
 
 
+def check_mrc_header(path: Path) -> None:
+    """Check that the extended header lies within the file, since mrcfile takes as much memory as its length states.
+
+    Raises:
+        InputError: it does not.
+    """
+    with path.open("rb") as file:
+        head = file.read(1024)
+        size = file.seek(0, 2)
+    if len(head) < 1024:
+        raise InputError(f"{path.name} is not a readable MRC file: it is damaged or cut short.")
+    # the machine stamp states the order of bytes; without one it is the order in which the mode is small
+    stamp, modes = head[212], (head[12:16], head[15:11:-1])
+    big = stamp == 0x11 or (stamp != 0x44 and int.from_bytes(modes[1], "little") < int.from_bytes(modes[0], "little"))
+    length = int.from_bytes(head[92:96], "big" if big else "little", signed=True)
+    if not 0 <= length <= size - 1024:
+        raise InputError(f"{path.name} is not a readable MRC file: its extended header reaches beyond its end.")
+
+
 def read_mrc(path: Path, page: int) -> Micrograph:
     """Read one section of an MRC file; its voxel size is in angstrom.
 
@@ -47,6 +67,7 @@ def read_mrc(path: Path, page: int) -> Micrograph:
 
     name = path.name
     try:
+        check_mrc_header(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # permissive reading warns about each deviation from the standard
             # a memory map: only the requested section of a tilt series is read
@@ -140,6 +161,8 @@ def signals_in(path: Path) -> list[dict[str, Any]]:
     They are read lazily, so that only the requested frame of a stack or 4-D data set is loaded.
     """
     suffix = path.suffix.lower()
+    if suffix == ".bcf":
+        check_bcf(path)
     reader = importlib.import_module(f"rsciio.{ROSETTASCIIO[suffix]}")
     return list(reader.file_reader(str(path), lazy=True, **_OPTIONS.get(suffix, {})))
 

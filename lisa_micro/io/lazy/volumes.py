@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from lisa_micro.extras import missing_extra
-from lisa_micro.io.formats.volumes import ROSETTASCIIO, axes_size, image_axes, modality_of_signal, signals_in
+from lisa_micro.io.formats.volumes import (
+    ROSETTASCIIO,
+    axes_size,
+    check_mrc_header,
+    image_axes,
+    modality_of_signal,
+    signals_in,
+)
 from lisa_micro.io.lazy.layout import Layout, Opened, Place, plain_rows
 from lisa_micro.io.pixelsize import combine
 from lisa_micro.io.units import to_nm, unit_in_nm
@@ -26,6 +33,7 @@ def open_mrc(path: Path) -> Opened:
     """
     import mrcfile
 
+    check_mrc_header(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # permissive reading warns about each deviation from the standard
