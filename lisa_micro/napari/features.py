@@ -27,12 +27,18 @@ def features_table(table: pd.DataFrame) -> pd.DataFrame:
         the table with a row for each number from 0; those without an instance have NaN or ``None``, which napari does
         not show. A table with very large numbers keeps its rows, and a column ``index`` names their labels instead.
         Empty without instances.
+
+    Raises:
+        ValueError: a label is no number from 0 to 2^31 - 1.
     """
     import pandas as pd
 
     if "label" not in table or not len(table):
         return pd.DataFrame()
-    labels = table["label"].to_numpy(np.int64)
+    given = table["label"].to_numpy(float)
+    if not ((given >= 0) & (given < 2**31)).all():
+        raise ValueError("labels are numbers from 0 to 2147483647")
+    labels = given.astype(np.int64)
     top = int(labels.max())
     if top > len(table) + MOST_EMPTY_ROWS:
         return table.reset_index(drop=True).assign(index=labels)

@@ -95,11 +95,12 @@ def _read_answer(folder: Path) -> list[LayerData]:
             _segment_layer(one, number, record, labels[number - 1], table)
             for number, one in reversed(list(enumerate(segments, 1)))
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        page = int(record.get("page") or 0)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{folder} does not hold the results of an answer, or not all of them.") from error
     if any(one.shape != shape for one in labels):
         raise InputError(f"The labels in {folder} are not of the size of the micrograph, {shape[1]} x {shape[0]} px.")
-    image = find_image(facts, folder, shape, int(record.get("page") or 0))
+    image = find_image(facts, folder, shape, page)
     below = [] if image is None else [image_layer(image, Path(image.source).stem or "micrograph")]
     overlay = _overlay(folder)
     if overlay is not None:

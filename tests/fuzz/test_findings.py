@@ -137,3 +137,29 @@ def test_a_chunk_of_a_png_beyond_the_file(tmp_path, name, length):
     data[33:37] = struct.pack(">I", length)  # after the signature and the header
     path.write_bytes(data)
     assert "more bytes than the file has" in refused(name, folder)
+
+
+@pytest.mark.parametrize("side", ["Infinity", "NaN", '"x"', "{}"])
+def test_a_zarr_array_without_a_size(tmp_path, side):
+    folder = made("zarr 2", tmp_path)
+    (folder / "a.zarr" / "0" / ".zarray").write_text(f'{{"shape": [{side}, 4], "zarr_format": 2}}')
+    refused("zarr 2", folder)
+
+
+@pytest.mark.parametrize("label", ["", "-3", "1e30", "inf", "x"])
+def test_a_label_in_a_table_that_is_none(tmp_path, label):
+    folder = made("answer", tmp_path)
+    path = folder / "run" / "instances.csv"
+    head, first, *others = path.read_text().splitlines()
+    cells = first.split(",")
+    cells[head.split(",").index("label")] = label
+    path.write_text("\n".join([head, ",".join(cells), *others]) + "\n")
+    assert "results of an answer" in refused("answer", folder)
+
+
+@pytest.mark.parametrize("page", ["x", [1], {"a": 1}, 1e400])
+def test_a_page_in_a_record_that_is_none(tmp_path, page):
+    folder = made("answer", tmp_path)
+    path = folder / "run" / "answer.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "page": page}))
+    assert "results of an answer" in refused("answer", folder)

@@ -9,10 +9,13 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from batch_images import disc_image, write_image
+from batch_stand_in import StandInSource
 from hypothesis import given
 from hypothesis import strategies as st
 
 import lisa_micro as lm
+from lisa_micro.batch import BatchOptions
 from lisa_micro.evaluate.report import _write_csv
 from lisa_micro.io.cells import csv_text, plain_table, plain_text, write_table
 from lisa_micro.results.answer import Answer, Segmentation
@@ -77,6 +80,37 @@ def test_an_answer_as_csv_and_as_a_workbook(tmp_path):
     assert not [cell.coordinate for cell in cells if cell.data_type == "f"], "no formulas"
     values = [cell.value for cell in cells]
     assert "=1+1" in values and "=HYPERLINK(1)" in values, "the text itself, without an apostrophe"
+
+
+@pytest.mark.slow
+def test_a_batch_of_files_with_hostile_names(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    names = [f"{IMAGE}.tif", "=1+1.tif", "@SUM(A1).tif", "-2+3.tif"]
+    for k, name in enumerate(names):
+        write_image(tmp_path / "in" / "=group" / name, disc_image(k))
+    (tmp_path / "in" / "=group" / f"{IMAGE}=broken.tif").write_bytes(b"")
+    options = BatchOptions(group_by="folder")
+    done = lm.batch(
+        tmp_path / "in" / "=group",
+        f"=1 {IMAGE}",
+        tmp_path / "out",
+        "serial",
+        assistant=StandInSource(),
+        options=options,
+    )
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<img src=x" not in page
+    assert set(done.images()["image"]) == set(names), "the names themselves, without apostrophes"
+    for path in (tmp_path / "out").glob("*.csv"):
+        for row in csv.reader(path.open(newline="", encoding="utf-8")):
+            for cell in row:
+                assert cell[:1] not in ("=", "@", "+") and (cell[:1] != "-" or float(cell) is not None)
+    book = openpyxl.load_workbook(tmp_path / "out" / "results.xlsx")
+    cells = [cell for sheet in book for row in sheet.iter_rows() for cell in row]
+    assert not [cell.coordinate for cell in cells if cell.data_type == "f"]
+    assert {"=1+1.tif", "@SUM(A1).tif"} <= {cell.value for cell in cells}
+    parquet = pd.read_parquet(tmp_path / "out" / "instances.parquet")
+    assert set(parquet["image"]) == set(names)
 
 
 def test_the_viewer_of_a_notebook_shows_markup_as_text():

@@ -116,7 +116,7 @@ def _shape(path: Path) -> list[int]:
             return [int(side) for side in json.loads((path / name).read_bytes())["shape"]]
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(f"{path} is no readable Zarr array.") from error
     raise InputError(f"{path} is no Zarr array.")
 
