@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from app_server import running
-from browsers import NEEDS_CHROMIUM, PATIENCE
+from browsers import NEEDS_CHROMIUM, first_page
 from stand_in_app import squares
 from test_app_browser import ask, at, browser, context, layers, opened  # noqa: F401  (fixtures)
 
@@ -33,21 +33,14 @@ def url(teach):
 
 @pytest.fixture
 def page(context, url, tmp_path):  # noqa: F811
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.defects = []
-    page.on("pageerror", lambda error: page.defects.append(str(error)))
-    page.goto(url)
-    page.wait_for_selector(".lm-empty [data-sample]")
-    opened(page, tmp_path=tmp_path)
-    ask(page, "segment")
-    layers(page, 1)
-    page.get_by_role("tab", name="Correct").click()
-    page.wait_for_selector(f"{STAGE} .lm-canvas", state="visible")
-    count(page, 3)
-    yield page
-    page.close()
-    assert page.defects == []
+    with first_page(context, url) as page:
+        opened(page, tmp_path=tmp_path)
+        ask(page, "segment")
+        layers(page, 1)
+        page.get_by_role("tab", name="Correct").click()
+        page.wait_for_selector(f"{STAGE} .lm-canvas", state="visible")
+        count(page, 3)
+        yield page
 
 
 def count(page, number):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from app_server import running
-from browsers import NEEDS_CHROMIUM, PATIENCE
+from browsers import NEEDS_CHROMIUM, first_page
 from stand_in_app import SQUARES
 from test_app_browser import at, browser, context, give, opened  # noqa: F401  (fixtures)
 
@@ -22,18 +22,11 @@ def url():
 
 @pytest.fixture
 def page(context, url, tmp_path):  # noqa: F811
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.defects = []
-    page.on("pageerror", lambda error: page.defects.append(str(error)))
-    page.goto(url)
-    page.wait_for_selector(".lm-empty [data-sample]")
-    opened(page, tmp_path=tmp_path)
-    page.get_by_role("tab", name="Find all like this").click()
-    page.wait_for_selector(f"{STAGE} .lm-canvas", state="visible")
-    yield page
-    page.close()
-    assert page.defects == []
+    with first_page(context, url) as page:
+        opened(page, tmp_path=tmp_path)
+        page.get_by_role("tab", name="Find all like this").click()
+        page.wait_for_selector(f"{STAGE} .lm-canvas", state="visible")
+        yield page
 
 
 def draw(page, box):

@@ -7,7 +7,7 @@ import io
 import pytest
 from app_server import running
 from bar_pictures import Scripted, picture
-from browsers import NEEDS_CHROMIUM, PATIENCE
+from browsers import NEEDS_CHROMIUM, first_page
 from PIL import Image
 from test_app_browser import ask, browser, context, give  # noqa: F401  (fixtures)
 from test_app_browser import at as at_small
@@ -32,20 +32,13 @@ def url():
 
 @pytest.fixture
 def page(context, url):  # noqa: F811
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.defects = []
-    page.on("pageerror", lambda error: page.defects.append(str(error)))
-    page.goto(url)
-    page.wait_for_selector(".lm-empty [data-sample]")
-    buffer = io.BytesIO()
-    Image.fromarray(picture()).save(buffer, "PNG")
-    give(page, buffer.getvalue(), "sem.png")
-    told(page, "Read from the scale bar")
-    page.wait_for_selector("#lm-viewer .lm-stage", state="visible")
-    yield page
-    page.close()
-    assert page.defects == []
+    with first_page(context, url) as page:
+        buffer = io.BytesIO()
+        Image.fromarray(picture()).save(buffer, "PNG")
+        give(page, buffer.getvalue(), "sem.png")
+        told(page, "Read from the scale bar")
+        page.wait_for_selector("#lm-viewer .lm-stage", state="visible")
+        yield page
 
 
 def told(page, words):

@@ -25,3 +25,17 @@ def launched() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
+
+
+@contextmanager
+def first_page(context: Any, url: str) -> Iterator[Any]:
+    """The app's first page, ready; it fails the test if a script failed meanwhile."""
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    defects: list[str] = []
+    page.on("pageerror", lambda error: defects.append(str(error)))
+    page.goto(url)
+    page.wait_for_selector(".lm-empty [data-sample]")
+    yield page
+    page.close()
+    assert defects == []
