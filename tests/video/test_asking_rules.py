@@ -192,7 +192,9 @@ def test_the_exponent_is_that_of_the_law_with_and_without_a_frame_time(pair):
     untimed = replace(tracks, frame_time_s=None)
     assert ask(untimed, "growth exponent", "necks").values[0].value == pytest.approx(3, rel=0.35)
     still = tracked([discs((30, 40, 14), (54, 40, 14))] * 8)
-    assert "None of the 1 necks could be fitted" in ask(still, "growth exponent", "necks").text
+    refused = ask(still, "growth exponent", "necks")
+    assert np.isnan(refused.values[0].value)
+    assert refused.text == "The growth of the neck could not be fitted: x does not grow beyond its scatter."
 
 
 def test_pores_and_agglomerates_from_labels():
