@@ -2,6 +2,7 @@
 
     python benchmarks/planes.py --side 8192                       # the preset micro
     python benchmarks/planes.py --side 30000 --stand-in           # a stand-in for the network: all but its time
+    python benchmarks/planes.py --side 20000 --stand-in --batch   # through `batch` as well; both tables are compared
 
 Each step runs in a process of its own, so that peak memory is measured per step. With ``--stand-in`` the pixels encode
 the maps that a network would give, so that everything else runs as it does with one: reading, blending, the temporary
@@ -26,6 +27,7 @@ from lisa_micro.evaluate.provenance import commit, hardware
 from lisa_micro.evaluate.speed import peak_memory_gb
 
 CELL, CHUNK = 2048, 1024
+WORDS = "segment all particles"
 
 
 def write(folder: Path, args: argparse.Namespace) -> dict:
@@ -127,15 +129,23 @@ class StandInEngine:
         return maps.numpy()
 
 
-def segment(folder: Path, args: argparse.Namespace) -> dict:
-    """Segment the plane and write all files."""
+def _assistant(args: argparse.Namespace):
     import lisa_micro as lm
     from lisa_micro.protocols import Capabilities
 
-    if args.stand_in:
-        assistant = SimpleNamespace(engine=StandInEngine(), preset="stand-in", capabilities=Capabilities(tiling=True))
-    else:
-        assistant = lm.load_assistant(args.preset, device="cpu")
+    if not args.stand_in:
+        return lm.load_assistant(args.preset, device="cpu")
+    return SimpleNamespace(
+        engine=StandInEngine(), preset="stand-in", capabilities=Capabilities(words=True, tiling=True),
+        weights_sha256="0" * 64, device="cpu",
+    )  # fmt: skip
+
+
+def segment(folder: Path, args: argparse.Namespace) -> dict:
+    """Segment the plane and write all files."""
+    import lisa_micro as lm
+
+    assistant = _assistant(args)
     before = peak_memory_gb()
     plane = lm.read_stack(folder / "plane.zarr").plane()
     stages: dict[str, float] = {}
@@ -150,7 +160,7 @@ def segment(folder: Path, args: argparse.Namespace) -> dict:
             print(f"{what}: {done} of {total}, {peak_memory_gb():.2f} GB", file=sys.stderr, flush=True)
 
     start = time.perf_counter()
-    answer = lm.segment_plane(assistant, plane, "segment all particles", scratch=folder, progress=progress)
+    answer = lm.segment_plane(assistant, plane, WORDS, scratch=folder, progress=progress)
     found = time.perf_counter() - start
     written = answer.save(folder / "results", force=True)
     labels = answer.segments[0].labels
@@ -164,6 +174,33 @@ def segment(folder: Path, args: argparse.Namespace) -> dict:
         "note": answer.notes[-1],
         "files_gb": sum(path.stat().st_size for path in written) / 1e9,
         **({} if args.stand_in else agreement(labels, np.load(folder / "truth.npy"))),
+    }
+
+
+def batch(folder: Path, args: argparse.Namespace) -> dict:
+    """The same plane in a batch; needs the results of :func:`segment`, whose table is compared."""
+    import pandas as pd
+
+    import lisa_micro as lm
+    from lisa_micro.batch import BatchOptions
+
+    assistant = _assistant(args)
+    shutil.rmtree(folder / "many", ignore_errors=True)
+    start = time.perf_counter()
+    done = lm.batch(
+        folder / "plane.zarr", WORDS, folder / "many", "serial",
+        assistant=lambda: assistant, options=BatchOptions(report=False),
+    )  # fmt: skip
+    seconds = time.perf_counter() - start
+    mine, alone = done.instances(), pd.read_csv(folder / "results" / "instances.csv")
+    numbers = alone.select_dtypes("number").columns
+    alike = len(mine) == len(alone) and all(np.allclose(mine[k], alone[k], equal_nan=True) for k in numbers)
+    return {
+        "seconds": seconds,
+        "done": done.counts.done,
+        "instances": len(mine),
+        "table as of segment": alike,
+        "columns compared": len(numbers),
     }
 
 
@@ -203,11 +240,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--preset", default="micro")
     parser.add_argument("--stand-in", action="store_true", help="A stand-in for the network.")
+    parser.add_argument("--batch", action="store_true", help="Segment the plane in a batch as well.")
     parser.add_argument("--work", type=Path, help="Folder to keep the plane and the results in.")
-    parser.add_argument("--step", choices=("write", "segment"), help=argparse.SUPPRESS)
+    parser.add_argument("--step", choices=("write", "segment", "batch"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.step:
-        result = {"write": write, "segment": segment}[args.step](args.work, args)
+        result = {"write": write, "segment": segment, "batch": batch}[args.step](args.work, args)
         print(json.dumps({**result, "peak_gb": peak_memory_gb()}))
         return
     folder = args.work or Path(tempfile.mkdtemp(prefix="lisa-micro-plane-"))
@@ -215,6 +253,7 @@ def main() -> None:
     try:
         written = run("write", folder, sys.argv[1:])
         found = run("segment", folder, sys.argv[1:])
+        many = run("batch", folder, sys.argv[1:]) if args.batch else {}
     finally:
         if args.work is None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -222,6 +261,8 @@ def main() -> None:
     print(f"{args.side} x {args.side} px, {written['bytes_per_px']} byte per px, OME-Zarr; {name}")
     for key, value in found.items():
         print(f"  {key}: {value}")
+    for key, value in many.items():
+        print(f"  batch: {key}: {value}")
     print(f"  {hardware()}; commit {commit() or 'unknown'}")
 
 

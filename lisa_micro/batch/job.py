@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from lisa_micro.batch.items import Item
 from lisa_micro.batch.requests import Request
+from lisa_micro.io.lazy.opening import MissingChunks, check_missing
 from lisa_micro.io.units import check_pixel_size
 from lisa_micro.protocols import Assistant, TilingMode
 
@@ -55,17 +56,20 @@ class Reading:
     Attributes:
         pixel_size_nm: edge length of a pixel in nm, used instead of the files' own.
         tiles: see :class:`lisa_micro.protocols.TilingMode`.
+        missing_chunks: what a chunk of OME-Zarr without a file is: an ``"error"``, or ``"fill"``, the fill value.
 
     Raises:
-        InputError: a pixel size that is not positive, or an unknown mode.
+        InputError: a pixel size that is not positive, or an unknown mode or treatment of chunks.
     """
 
     pixel_size_nm: float | None = None
     tiles: str = "auto"
+    missing_chunks: MissingChunks = "error"
 
     def __post_init__(self) -> None:
         check_pixel_size(self.pixel_size_nm)
         TilingMode.parse(self.tiles)
+        check_missing(self.missing_chunks)
 
 
 @dataclass(frozen=True)

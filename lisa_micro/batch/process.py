@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lisa_micro.batch.found import Found, found_in_image, found_in_plane
-from lisa_micro.batch.job import Job, Outcome, Task
+from lisa_micro.batch.job import Job, Outcome, Reading, Task
 from lisa_micro.batch.picture import PICTURE_FILE
 from lisa_micro.batch.requests import PlaneRequest, Request
 from lisa_micro.batch.store import Columns, OutputError, kind_of, read_item, write_item
 from lisa_micro.io.arrays import TooLargeError
-from lisa_micro.io.lazy import Plane
-from lisa_micro.io.lazy.opening import read_too_large
+from lisa_micro.io.lazy import Plane, read_stack
+from lisa_micro.io.lazy.opening import is_omezarr, read_too_large
 from lisa_micro.io.reader import read_micrograph
 from lisa_micro.protocols import Assistant, TilingMode
 from lisa_micro.types import InputError, Micrograph
@@ -68,12 +68,12 @@ def _results(
     assistant: Assistant, job: Job, task: Task
 ) -> tuple[dict[str, object], Columns, dict[str, Callable[[Path], object]]]:
     """Content of ``item.json``, measured columns, and writers of the other files."""
-    start, path, nm = time.perf_counter(), Path(task.item.path), job.reading.pixel_size_nm
-    tiling = TilingMode.parse(job.reading.tiles)
+    start, path, reading = time.perf_counter(), Path(task.item.path), job.reading
+    tiling = TilingMode.parse(reading.tiles)
     try:
-        image = read_micrograph(path, nm, task.item.page)
+        image = _read(path, task.item.page, reading)
     except TooLargeError as error:
-        with read_too_large(path, error, nm) as stack:
+        with read_too_large(path, error, reading.pixel_size_nm, reading.missing_chunks) as stack:
             plane = stack.plane(task.item.page)
             read = time.perf_counter() - start
             found = [_about_plane(request, assistant, plane, tiling, job.folder) for request in job.requests]
@@ -81,6 +81,13 @@ def _results(
     read = time.perf_counter() - start
     answers = [request.answer(assistant, image, tiling) for request in job.requests]
     return _collected(job, task, [found_in_image(one, image) for one in answers], _facts(image, image.modality), read)
+
+
+def _read(path: Path, page: int, reading: Reading) -> Micrograph:
+    if not is_omezarr(path):
+        return read_micrograph(path, reading.pixel_size_nm, page)
+    with read_stack(path, reading.pixel_size_nm, missing=reading.missing_chunks) as stack:
+        return stack.plane(page).micrograph()
 
 
 def _about_plane(request: Request, assistant: Assistant, plane: Plane, tiling: TilingMode, folder: str) -> Found:

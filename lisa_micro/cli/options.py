@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 PrecisionName = Literal["auto", "fp32", "bf16", "fp16", "8bit", "4bit"]
-MissingChunks = Literal["error", "fill"]
 ModalityName = Literal["BF-TEM", "HAADF-STEM", "SEM"]
 
 PixelSize = Annotated[
@@ -42,6 +41,10 @@ ScaleBar = Annotated[
         help='Ends of the scale bar in px and its length, such as "40,980,240,980,20 nm"; used instead of the file\'s '
         "pixel size and of a scale bar that is read.",
     ),
+]
+MissingChunks = Annotated[
+    Literal["error", "fill"],
+    typer.Option(help="A chunk of OME-Zarr that has no file: an error, or filled with the array's fill value."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing results.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on the standard output.")]
@@ -82,10 +85,7 @@ class ImageOptions:
         ),
     ] = "0"
     channel: Annotated[str | None, typer.Option(help="Channel of a stack, by name or number from 0.")] = None
-    missing_chunks: Annotated[
-        MissingChunks,
-        typer.Option(help="A chunk of OME-Zarr that has no file: an error, or filled with the array's fill value."),
-    ] = "error"
+    missing_chunks: MissingChunks = "error"
     field: FieldOfView = None
     no_banner: NoBanner = False
     no_scale_bar: NoScaleBar = False

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lisa_micro.execution.columns import column, holds, statistic
-from lisa_micro.execution.geometry import Outlines, Pairs
+from lisa_micro.execution.geometry import LARGEST, Pairs, TooLargeError
+from lisa_micro.execution.outlines import Outlines
 from lisa_micro.execution.scene import Instances, Measures
 from lisa_micro.language.program import terms
 from lisa_micro.language.program.describe import Describer
@@ -47,6 +48,9 @@ from lisa_micro.language.program.writing import render_filter
 from lisa_micro.language.vocabulary import FULL_VOCABULARY, Vocabulary
 from lisa_micro.language.words import NM_PER_UNIT
 from lisa_micro.measure.contacts import MAX_GAP
+
+_CELLS = 1 << 22
+"""Distances that are held at a time."""
 
 
 class Impossible(Exception):
@@ -198,7 +202,11 @@ class Executor:
         usable = kept & ~members if other == concept else kept
         gaps = self.pairs(concept, other).nearest(usable, members)
         ox, oy = (values[members] for values in self._centroids(other))
-        centres = np.hypot(x[:, None] - ox, y[:, None] - oy).min(axis=1)
+        centres = np.zeros(len(x))
+        step = max(1, _CELLS // len(ox))
+        for k in range(0, len(x), step):
+            rows = slice(k, k + step)
+            centres[rows] = np.hypot(x[rows, None] - ox, y[rows, None] - oy).min(axis=1)
         return self._first([sign * gaps, sign * centres], usable & np.isfinite(gaps), 1, part.n)
 
     def _to_place(self, to: str | tuple[float, float], x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -223,7 +231,9 @@ class Executor:
             self._note(f"There is no pair of {self.vocabulary.nouns(concept)[1]} to compare.")
             return out
         a = int(np.argmin(gaps))
-        partners = [b for b in np.flatnonzero(kept) if b != a and least < pairs.gap(a, int(b)) <= gaps[a]]
+        others = np.flatnonzero(kept)
+        others = others[(pairs.bounds(a, others) <= gaps[a]) & (others != a)]
+        partners = [b for b in others.tolist() if least < pairs.gap(a, b) <= gaps[a]]
         out[[a, partners[0]]] = True
         return out
 
@@ -327,24 +337,41 @@ class Executor:
             return np.zeros(n, bool)
         if part.kind in terms.ORDER_RELATIONS:
             return self._ordered(part.kind, concept, other, members)
-        related = self._contact(part, concept, other)[:, members].sum(axis=1)
+        pairs = self._contact(part, concept, other, members)
+        related = np.bincount(pairs[:, 0], minlength=n)
         return holds(related.astype(float), part.op, part.number) if part.op else related > 0
 
-    def _contact(self, part: Relation, concept: str, other: str) -> np.ndarray:
-        """``(n, m)`` bool: which instances a contact relation holds between."""
+    def _contact(self, part: Relation, concept: str, other: str, members: np.ndarray) -> np.ndarray:
+        """``(k, 2)`` pairs of an instance and a member of the other ones between which a contact relation holds."""
         pairs = self.pairs(concept, other)
         match part.kind:
             case "touching":
-                return pairs.near(MAX_GAP)
+                return pairs.near(MAX_GAP, members)
             case "within":
                 distance = part.distance or Amount(0.0)
-                return pairs.near(distance.value / self._factor("gap", distance.unit, part))
+                return pairs.near(distance.value / self._factor("gap", distance.unit, part), members)
             case "inside":
-                return pairs.inside
-            case "containing":
-                return self.pairs(other, concept).inside.T
-        related = pairs.overlaps | self.pairs(other, concept).inside.T
-        return related & ~np.eye(len(related), dtype=bool) if pairs.same else related
+                return self._inside(concept, other, np.ones(len(self.instances(concept)), bool), members)
+        holding = self._inside(other, concept, members, np.ones(len(self.instances(concept)), bool))[:, ::-1]
+        if part.kind == "containing":
+            return holding
+        sharing = pairs.overlaps[members[pairs.overlaps[:, 1]]]
+        return np.unique(np.concatenate([sharing, holding]), axis=0)
+
+    def _inside(self, inner: str, outer: str, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """As :meth:`lisa_micro.execution.geometry.Pairs.inside`.
+
+        Raises:
+            Impossible: what may hold others is too large to be looked at in a plane that is read part by part.
+        """
+        try:
+            return self.pairs(inner, outer).inside(ones, others)
+        except TooLargeError as error:
+            nouns = self.vocabulary.nouns(outer)[1]
+            raise Impossible(
+                f"some of the {nouns} are longer than {LARGEST} px, so what lies inside them cannot be told in an "
+                "image that is read part by part; crop or bin it"
+            ) from error
 
     def _ordered(self, kind: str, concept: str, other: str, members: np.ndarray) -> np.ndarray:
         if kind in ("larger than", "smaller than"):
@@ -354,8 +381,15 @@ class Executor:
         else:
             axis, sign = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "below": (1, 1)}[kind]
             mine, theirs = self._centroids(concept)[axis], self._centroids(other)[axis]
-        beyond = sign * (mine[:, None] - theirs) > 0
-        counted = np.broadcast_to(members, beyond.shape).copy()
+        numbers = np.flatnonzero(members)
+        if not len(numbers):
+            return np.zeros(len(mine), bool)
+        # beyond every member is beyond the utmost one; the utmost one itself, beyond the second
+        values = sign * theirs[numbers]
+        values = np.where(np.isnan(values), np.inf, values)  # nothing is beyond a value that was not measured
+        order = np.argsort(-values, kind="stable")
+        limits, counted = np.full(len(mine), values[order[0]]), np.full(len(mine), len(numbers))
         if concept == other:
-            np.fill_diagonal(counted, False)
-        return (beyond | ~counted).all(axis=1) & counted.any(axis=1)
+            limits[numbers[order[0]]] = values[order[1]] if len(numbers) > 1 else np.inf
+            counted[numbers] -= 1
+        return (sign * mine > limits) & (counted > 0)

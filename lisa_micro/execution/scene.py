@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from lisa_micro.io.lazy import CompactLabels
 from lisa_micro.measure.structures import concept_properties, whole_measures
 
 if TYPE_CHECKING:
@@ -22,13 +23,13 @@ class Instances:
     Attributes:
         table: one row an instance. Columns in px or without unit, named as in
             :func:`lisa_micro.measure.structures.concept_properties`; ``label``, ``x``, ``y`` and ``area`` are required.
-        labels: ``(H, W)`` integers, 0 = background; an instance is where its ``label`` is. None where there are no
-            outlines: relations by geometry then cannot be told.
+        labels: ``(H, W)`` integers, 0 = background, in memory or as runs; an instance is where its ``label`` is. None
+            where there are no outlines: relations by geometry then cannot be told.
         whole: measures of all instances together that a table cannot give, in px (``intercept``, ``line density``).
     """
 
     table: pd.DataFrame
-    labels: np.ndarray | None = None
+    labels: np.ndarray | CompactLabels | None = None
     whole: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -39,19 +40,47 @@ class Instances:
         """``(n,)`` int64 labels of the instances."""
         return self.table["label"].to_numpy(np.int64)
 
-    @cached_property
-    def indexed(self) -> np.ndarray:
-        """``(H, W)`` int32: k + 1 where instance k (row of the table) is.
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(H, W)`` px of the labels.
 
         Raises:
             ValueError: there are no outlines.
         """
         if self.labels is None:
             raise ValueError("these instances have no outlines")
-        top = max(int(self.labels.max(initial=0)), int(self.numbers.max(initial=0)))
-        rows = np.zeros(top + 1, np.int32)
+        return int(self.labels.shape[0]), int(self.labels.shape[1])
+
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        """k + 1 for the label of instance k (row of the table), 0 for all others."""
+        labels = self.labels
+        if labels is None:
+            raise ValueError("these instances have no outlines")
+        highest = labels.count if isinstance(labels, CompactLabels) else int(labels.max(initial=0))
+        rows = np.zeros(max(highest, int(self.numbers.max(initial=0))) + 1, np.int32)
         rows[self.numbers] = np.arange(1, len(self.numbers) + 1)
-        return rows[self.labels]
+        return rows
+
+    def window(self, y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        """``(h, w)`` int32: k + 1 where instance k (row of the table) is, in a part of the image, clipped to it.
+
+        Raises:
+            ValueError: there are no outlines.
+        """
+        rows = self._rows
+        assert self.labels is not None
+        return np.asarray(rows[self.labels[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]])
+
+    @cached_property
+    def indexed(self) -> np.ndarray:
+        """The :meth:`window` that is the whole image.
+
+        Raises:
+            ValueError: there are no outlines.
+        """
+        height, width = self.shape
+        return self.window(0, height, 0, width)
 
 
 class Measures(Protocol):

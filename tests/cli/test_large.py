@@ -18,6 +18,7 @@ from lisa_micro.assistant.assistant import Assistant
 from lisa_micro.batch import BatchOptions, Reading
 from lisa_micro.large_images import tiled_segmenter
 from lisa_micro.results.formats.parts import Parts, write_parts
+from lisa_micro.types import InputError
 
 WORDS = "segment all particles"
 REPLY = "There are <value>count</value> particles [SEG]."
@@ -187,3 +188,24 @@ def test_what_cannot_be_done_part_by_part_is_a_row_with_one_sentence(limit, larg
     (large / "0" / "2.2").unlink()
     damaged = batch(large, tmp_path / "damaged", assistant=assistant, report=False)
     assert "The chunk 2.2 of" in damaged.failed()["sentence"][0] and damaged.counts.done == 0
+
+
+def test_batch_fills_missing_chunks_only_where_it_is_asked_to(large, assistant, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lisa_micro.io.arrays.MAX_SIDE", 200)
+    small = write_omezarr(tmp_path / "in" / "small.zarr", (scene(2, (120, 110), 8) * 1000).astype(np.uint16), chunk=60)
+    (large / "0" / "2.2").unlink()
+    (small / "0" / "1.1").unlink()
+    arguments = ("batch", "in", WORDS, "--engine", "serial", "--no-report", "--json")
+    assert "No image could be used" in failed(capsys, *arguments, "--out", "refused")
+    sentences = pd.read_csv("refused/failed.csv")["sentence"]
+    assert len(sentences) == 2 and sentences.str.contains("--missing-chunks fill").all()
+    filling = ("--missing-chunks", "fill")
+    assert call(*arguments, "--out", "filled", *filling) == 0
+    assert json.loads(capsys.readouterr().out)["done"] == 2
+    assert call("segment", large, WORDS, "--out", "one", "--json", *filling) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert pd.read_csv("filled/images.csv").set_index("image").loc["large.zarr", "reply"] == record["reply"]
+    assert "other options" in failed(capsys, *arguments, "--out", "filled", "--resume")
+    with pytest.raises(InputError, match="choose error or fill"):
+        Reading(missing_chunks="zero")

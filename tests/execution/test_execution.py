@@ -14,7 +14,8 @@ from program_strategies import programs
 from lisa_micro.assistant.constraints import apply
 from lisa_micro.datasets.texts.clause_phrases import draw_clause
 from lisa_micro.datasets.texts.store import Voice
-from lisa_micro.execution import LabelledScene, execute
+from lisa_micro.execution import Instances, LabelledScene, execute
+from lisa_micro.io.lazy.compact import compact_labels
 from lisa_micro.language import render_clauses
 from lisa_micro.language.program import parse_pipeline, parse_program, render_pipeline
 from lisa_micro.language.program.syntax import Target
@@ -100,6 +101,39 @@ def test_selections_on_a_simulated_micrograph(text):
     brute = BruteForce(slow, program.targets)
     for target, selection in zip(program.targets, result.selections, strict=True):
         assert set(selection.table()["label"]) == brute.select(target.concept, target.pipeline)
+
+
+class Runs:
+    """A scene whose labels are runs, as those of planes that are read part by part."""
+
+    def __init__(self, scene):
+        self.scene, self.shape, self.pixel_size_nm = scene, scene.shape, scene.pixel_size_nm
+
+    def instances_of(self, concept):
+        found = self.scene.instances_of(concept)
+        return Instances(found.table, compact_labels(found.labels))
+
+
+@pytest.mark.parametrize("text", SIMULATED)
+def test_runs_in_windows_give_what_labels_in_memory_give(text, monkeypatch):
+    scene, _ = simulated_scene()
+    program = parse_program(text)
+    whole = execute(program, scene)
+    monkeypatch.setattr("lisa_micro.execution.outlines.WINDOW", 70)
+    for measures in (Runs(scene), scene):
+        parts = execute(program, measures)
+        for one, other in zip(parts.selections, whole.selections, strict=True):
+            assert (one.keep == other.keep).all() and not one.problem
+        assert parts.notes == whole.notes
+
+
+@settings(max_examples=60, deadline=None)
+@given(programs(CONCEPTS), st.integers(0, 60))
+def test_runs_give_what_labels_in_memory_give_for_any_program(program, seed):
+    scene, _ = random_scene(seed)
+    whole, runs = execute(program, scene), execute(program, Runs(scene))
+    for one, other in zip(runs.selections, whole.selections, strict=True):
+        assert (one.keep == other.keep).all() and one.problem == other.problem
 
 
 def test_ten_thousand_scrambled_replies_are_executed():
@@ -272,8 +306,6 @@ def test_only_what_a_program_refers_to_is_measured(scene):
 
 
 def test_instances_without_outlines(scene):
-    from lisa_micro.execution import Instances
-
     class Tracks:
         shape, pixel_size_nm = scene.shape, None
 

@@ -17,6 +17,9 @@ from lisa_micro.large_images import tiled_segmenter
 from lisa_micro.large_images.planes.maps import MapStore
 from lisa_micro.types import InputError
 
+RING = [(130.3 + 42 * np.cos(a), 150.6 + 42 * np.sin(a), 18 + a / 9) for a in 0.1 + np.arange(8) * np.pi / 4]
+"""Eight touching particles around a pore: x, y, radius px."""
+
 
 @pytest.fixture
 def small_blocks(monkeypatch):
@@ -61,8 +64,7 @@ def test_what_is_larger_than_a_block_is_one_instance(small_blocks):
 def test_structures_of_particles(small_blocks, monkeypatch, concept):
     monkeypatch.setattr("lisa_micro.large_images.planes.found.CORE", 150)
     monkeypatch.setattr("lisa_micro.large_images.planes.found.LEAST_REACH", 90)
-    ring = [(130.3 + 42 * np.cos(a), 150.6 + 42 * np.sin(a), 18 + a / 9) for a in 0.1 + np.arange(8) * np.pi / 4]
-    pixels = discs((300, 460), *ring, (320.2, 20.7, 15), (348.1, 21.4, 15.6), (430, 280, 10))
+    pixels = discs((300, 460), *RING, (320.2, 20.7, 15), (348.1, 21.4, 15.6), (430, 280, 10))
     reply = f"The {concept}s are [SEG]." if concept != "substrate" else "The substrate is [SEG]."
     found, whole = on_plane(pixels, reply).segments[0], ask(pixels, reply).segments[0]
     assert found.concept == concept and same(np.asarray(found.labels), whole.labels)
@@ -82,11 +84,57 @@ def test_constraints_values_and_the_pixel_size_refer_to_the_plane(small_blocks):
     assert found.count == 2 and ((np.asarray(found.labels) > 0) == (whole.labels > 0)).all()
 
 
-def test_absent_and_relations_are_told(small_blocks):
+def test_absence_is_told(small_blocks):
     answer = on_plane(scene(), presence=0.1)
     assert answer.answer.declined and not answer.segments and "no particles" in answer.text
-    related = on_plane(scene(), "[SEG]<where>touching {particle largest 1}</where>")
-    assert not related.segments and "outlines" in " ".join((related.text, *related.notes))
+
+
+RELATIONS = (
+    "touching {particle largest 1}",
+    "within 12 nm of {particle nearest 2 to left edge}",
+    "nearest 3 to {particle largest 1}",
+    "touching >= 2 {particle}",
+    "larger than {particle in left half}",
+    "right of {particle largest 2}",
+    "closest pair",
+    "touching {pore}",
+    "nearest 1 to left edge",
+)
+
+
+@pytest.mark.parametrize("where", RELATIONS)
+def test_relations_in_a_plane_are_those_of_the_whole(small_blocks, monkeypatch, where):
+    monkeypatch.setattr("lisa_micro.large_images.planes.found.CORE", 150)
+    monkeypatch.setattr("lisa_micro.large_images.planes.found.LEAST_REACH", 90)
+    monkeypatch.setattr("lisa_micro.execution.outlines.WINDOW", 90)
+    pixels = discs(
+        (300, 460), *RING, (320.2, 20.7, 15), (348.1, 21.4, 15.6), (430, 280, 10), (40, 40, 13), (75, 40, 12)
+    )
+    reply = f"There are <value>count</value> particles [SEG]<where>{where}</where>."
+    found, whole = on_plane(pixels, reply, 0.5), ask(pixels, reply, nm=0.5)
+    assert found.text == whole.text and whole.segments
+    assert ((np.asarray(found.segments[0].labels) > 0) == (whole.segments[0].labels > 0)).all()
+
+
+def test_what_lies_inside_in_a_plane(small_blocks, monkeypatch):
+    monkeypatch.setattr("lisa_micro.large_images.planes.found.CORE", 150)
+    monkeypatch.setattr("lisa_micro.large_images.planes.found.LEAST_REACH", 90)
+    pixels = discs((300, 460), *RING, (320.2, 20.7, 15), (348.1, 21.4, 15.6))
+    for reply in (
+        "pores [SEG]<where>inside {agglomerate}</where>",
+        "agglomerates [SEG]<where>containing {pore}</where>",
+    ):
+        found, whole = on_plane(pixels, reply).segments, ask(pixels, reply).segments
+        assert found[0].count == whole[0].count == 1
+        assert ((np.asarray(found[0].labels) > 0) == (whole[0].labels > 0)).all()
+    monkeypatch.setattr("lisa_micro.execution.geometry.LARGEST", 60)
+    refused = on_plane(pixels, reply)
+    assert not refused.segments and "cannot be told in an image that is read part by part" in refused.text
+
+
+def test_relations_to_what_is_absent_are_told(small_blocks):
+    answer = on_plane(discs((200, 300), (50, 50, 20)), "[SEG]<where>touching {pore}</where>")
+    assert not answer.segments and "There are no pores to compare with." in answer.notes
 
 
 def test_a_zarr_plane_becomes_files_that_agree(small_blocks, tmp_path):

@@ -15,7 +15,7 @@ import typer
 
 from lisa_micro.cli.loading import prepare_language_model
 from lisa_micro.cli.micrographs.segment import Tiles
-from lisa_micro.cli.options import AsJson, ModelOptions, PixelSize, default_folder, grouped
+from lisa_micro.cli.options import AsJson, MissingChunks, ModelOptions, PixelSize, default_folder, grouped
 from lisa_micro.cli.terminal import list_written, note, notes, print_json
 from lisa_micro.types import InputError
 
@@ -41,6 +41,7 @@ class ReadingOptions:
     pixel_size: PixelSize = None
     pages: Annotated[PageChoice, typer.Option(help="Pages of a stack that are segmented.")] = "all"
     tiles: Annotated[Tiles, typer.Option(help="How large micrographs are segmented, as in `segment`.")] = "auto"
+    missing_chunks: MissingChunks = "error"
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def _options(reading: ReadingOptions, machine: MachineOptions, running: RunOptio
     from lisa_micro.batch import BatchOptions, EngineOptions, Reading
 
     return BatchOptions(
-        reading=Reading(reading.pixel_size, reading.tiles),
+        reading=Reading(reading.pixel_size, reading.tiles, reading.missing_chunks),
         pages=reading.pages,
         engine=EngineOptions(machine.workers, machine.threads, machine.memory, machine.scheduler, machine.slurm),
         overlays=running.overlays,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, cast, get_args, runtime_checkable
 
 import numpy as np
 
@@ -83,8 +83,7 @@ def read_stack(
         (5, 7)
     """
     size, step = check_pixel_size(pixel_size_nm), check_positive(step_nm, "step between slices", "nanometres")
-    if missing not in ("error", "fill"):
-        raise InputError(f"Unknown treatment of missing chunks {missing!r}; choose error or fill.")
+    missing = check_missing(missing)
     if isinstance(source, Stack):
         opened, name = source.opened, source.source
         known = PixelSize(source.pixel_size_nm, source.pixel_size_origin)
@@ -99,6 +98,17 @@ def read_stack(
         raise InputError(f"{name} has no pixels.")
     known = known if size is None else PixelSize(size, "user")
     return Stack(opened, name, known.nm, known.origin, step, notes)
+
+
+def check_missing(missing: str) -> MissingChunks:
+    """What a chunk of OME-Zarr without a file is: ``"error"`` or ``"fill"``.
+
+    Raises:
+        InputError: anything else.
+    """
+    if missing not in get_args(MissingChunks):
+        raise InputError(f"Unknown treatment of missing chunks {missing!r}; choose error or fill.")
+    return cast(MissingChunks, missing)
 
 
 def read_too_large(

@@ -23,6 +23,7 @@ from lisa_micro.assistant.tiling import TileSize
 from lisa_micro.execution import Instances, execute, tell
 from lisa_micro.io.contrast import scaled_between
 from lisa_micro.io.lazy import Plane
+from lisa_micro.io.lazy.compact import RunCollector
 from lisa_micro.language.program import Program, describe
 from lisa_micro.language.program.describe import Describer, tidy
 from lisa_micro.large_images.planes.answer import PlaneAnswer, PlaneSegment
@@ -71,7 +72,7 @@ def segment_plane(
         progress: called as ``progress(stage, done, total)``.
 
     Returns:
-        the answer; labels as runs, and tables. Relations between instances, such as "touching", are not evaluated.
+        the answer; labels as runs, and tables.
 
     Raises:
         InputError: an empty prompt, a model that cannot tile, tiles that cannot be, or a damaged plane.
@@ -95,21 +96,28 @@ def _scaled(pixels: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
 
 
 class PlaneMeasures:
-    """The instances of each concept of a reply. It is a :class:`lisa_micro.execution.Measures`; relations are not
-    evaluated, since outlines are not held."""
+    """The instances of each concept of a reply. It is a :class:`lisa_micro.execution.Measures`; relations are evaluated
+    on runs, window by window."""
 
     def __init__(self, plane: Plane, found: Mapping[str, PlaneInstances], absent: Sequence[str]):
         self.shape, self.pixel_size_nm = plane.shape, plane.pixel_size_nm
         self.found, self.absent = found, frozenset(absent)
+        self._instances: dict[str, Instances] = {}
 
     def instances_of(self, concept: str) -> Instances:
         """All instances of a concept; none of one that is absent or was not looked for."""
+        if concept not in self._instances:
+            self._instances[concept] = self._of(concept)
+        return self._instances[concept]
+
+    def _of(self, concept: str) -> Instances:
         import pandas as pd
 
         found = self.found.get(concept)
         if found is None or concept in self.absent:
-            return Instances(pd.DataFrame({name: np.zeros(0) for name in ("label", "x", "y", "area")}))
-        return Instances(pd.DataFrame(found.properties))
+            none = RunCollector(self.shape).finish(np.zeros(1, np.int64))
+            return Instances(pd.DataFrame({name: np.zeros(0) for name in ("label", "x", "y", "area")}), none)
+        return Instances(pd.DataFrame(found.properties), found.labels)
 
 
 class _PlaneConversation(Conversation):
