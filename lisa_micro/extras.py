@@ -27,6 +27,8 @@ EXTRAS = {
     "geff": "zarr",
     "xlsxwriter": "excel",
     "ultralytics": "yolo",
+    "laptrack": "peers",
+    "trackpy": "peers",
 }
 """Import name of a package -> the extra that installs it."""
 

@@ -1,0 +1,1 @@
+"""What ``benchmarks/peers.py`` compares: other programs, other networks and other trackers, on the same inputs."""
