@@ -21,6 +21,7 @@ from lisa_micro.models.checkpoints import sha256
 from lisa_micro.models.device import fast_bf16, pick_device
 from lisa_micro.models.lisa.adapter import find_preset, load_folder
 from lisa_micro.models.lisa.int8 import HAS_KERNEL, int8_pays, to_int8
+from lisa_micro.models.lisa.measuring_errors import read_measuring_errors
 from lisa_micro.models.lisa.presets import BASE_MODELS, BETWEEN, SEEING, build_preset
 from lisa_micro.models.memory import keep_memory
 from lisa_micro.models.official_lisa.settings import looks_official
@@ -76,7 +77,9 @@ def load_assistant(
         for part in (model.sam_tower, model.own_top, model.concept_top):
             if part is not None:
                 _use_channels_last(part)
-    engine = Engine(model, tokenizer, place, bf16)
+    # a larger language model prompts the mask decoder otherwise
+    errors = {} if larger else read_measuring_errors(folder)
+    engine = Engine(model, tokenizer, place, bf16, errors)
     return Assistant(engine, preset, _fingerprint(files), tiled_segmenter, find_in_tiles)
 
 

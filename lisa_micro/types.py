@@ -177,6 +177,7 @@ class Value:
         unit: for example ``"nm"``; ``""`` for counts and fractions.
         text: the number and its unit as shown in the reply.
         target: number of the target that was measured, from 1.
+        standard_error: of ``value``, in ``unit``; ``None`` where it is not known.
     """
 
     measure: str
@@ -184,6 +185,7 @@ class Value:
     unit: str
     text: str
     target: int
+    standard_error: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

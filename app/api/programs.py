@@ -322,7 +322,12 @@ def answer_record(session: Session, turn: Turn, rows: int) -> dict[str, Any]:
         "alternative": reading_record(answer.alternative),
         "refusal": answer.refusal,
         "values": [
-            {"measure": v.measure, "value": v.value if np.isfinite(v.value) else None, "unit": v.unit}
+            {
+                "measure": v.measure,
+                "value": v.value if np.isfinite(v.value) else None,
+                "unit": v.unit,
+                "standard_error": v.standard_error,
+            }
             for v in answer.values
         ],
         "segments": [segment_record(session, segment, rows) for segment in answer.segments],

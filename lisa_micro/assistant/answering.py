@@ -8,9 +8,9 @@ import numpy as np
 
 from lisa_micro.assistant.measuring import FoundMeasures
 from lisa_micro.assistant.targets import renumbered
-from lisa_micro.execution import Measurement, Result, Selection, number_words, tell
+from lisa_micro.execution import Measurement, Result, Selection, error_note, mean_size, number_words, tell
 from lisa_micro.language import Vocabulary, render_measure
-from lisa_micro.language.program import Program, describe
+from lisa_micro.language.program import describe
 from lisa_micro.language.program.describe import Describer, tidy
 from lisa_micro.language.program.syntax import Distance, Measured
 from lisa_micro.measure.tables import particle_table
@@ -39,7 +39,7 @@ def answer_of(result: Result, raw: str, measures: FoundMeasures, image: Microgra
         refusal=refusal,
         plots=result.plots,
         understood=describe(result.program, vocabulary),
-        notes=tuple(dict.fromkeys((*result.program.notes, *result.notes))),
+        notes=notes_of(result, vocabulary),
         image=image,
         result=result,
     )
@@ -55,6 +55,11 @@ def refusal_of(result: Result) -> str:
     return "absent" if missing or "absent" in kinds else ""
 
 
+def notes_of(result: Result, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """What a user should know about a result, one sentence each."""
+    return tuple(dict.fromkeys(filter(None, (*result.program.notes, *result.notes, error_note(result, vocabulary)))))
+
+
 def values_of(result: Result) -> tuple[Value, ...]:
     """The measured values of a result."""
     return tuple(_value(measurement) for measurement in result.values)
@@ -66,7 +71,16 @@ def _value(measurement: Measurement) -> Value:
     simple = isinstance(slot.first, Measured) and slot.second is None
     measure = render_measure(slot.first.measure) if simple and isinstance(slot.first, Measured) else slot.raw
     target = 0 if slot.first is None else slot.first.one if isinstance(slot.first, Distance) else slot.first.of
-    return Value(measure, number.value, number.unit, text, target)
+    return Value(measure, number.value, number.unit, text, target, number.error)
+
+
+def mean_size_of(selection: Selection, result: Result) -> Value | None:
+    """The mean size that replies tell of a selection; ``None`` where there is none."""
+    size = mean_size(selection, result)
+    if size is None:
+        return None
+    mean = size.mean
+    return Value(f"mean {size.prop}", mean.value, mean.unit, number_words(mean), selection.number, mean.error)
 
 
 def _segments(
@@ -75,11 +89,11 @@ def _segments(
     describer = Describer(result.program.targets, vocabulary)
     for selection in result.selections:
         if selection.count and not selection.problem:
-            yield _segment(selection, result.program, measures, image, describer)
+            yield _segment(selection, result, measures, image, describer)
 
 
 def _segment(
-    selection: Selection, program: Program, measures: FoundMeasures, image: Micrograph, describer: Describer
+    selection: Selection, result: Result, measures: FoundMeasures, image: Micrograph, describer: Describer
 ) -> Segmentation:
     found = measures.found[selection.concept]
     columns = {name: values[selection.keep] for name, values in found.properties.items()}
@@ -91,9 +105,10 @@ def _segment(
         presence=found.presence,
         concept=found.concept,
         phrase=tidy(describer.target(selection.number)).removeprefix("the "),
-        where=program.targets[selection.number - 1].where,
+        where=result.program.targets[selection.number - 1].where,
         pixel_size_nm=image.pixel_size_nm,
         properties=particle_table(columns, image.pixel_size_nm),
         target=selection.number,
         image=image,
+        mean_size=mean_size_of(selection, result) if describer.vocabulary.has_instances(found.concept) else None,
     )

@@ -243,7 +243,7 @@ class Conversation(BaseConversation[ImageView]):
             found = dict(zip(concepts, instances, strict=True))
         clock.lap("masks")
         absent = [concept for concept, one in found.items() if not is_present(engine, one)]
-        measures = FoundMeasures(self.image, found, absent)
+        measures = FoundMeasures(self.image, found, absent, engine.measuring_errors)
         result = execute(program, measures, engine.vocabulary, named)
         answer = answer_of(result, reply.raw, measures, self.image, engine.vocabulary)
         clock.lap("measure")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from lisa_micro.assistant.language_engine import KVCache, LanguageEngine, RawRep
 from lisa_micro.language import Vocabulary
 from lisa_micro.language.program import parse_program, render_program
 from lisa_micro.language.words import SEG
+from lisa_micro.measure.uncertainty import MeasuringError
 from lisa_micro.models.lisa.chat import ChatFormat
 from lisa_micro.models.lisa.mask_head import MaskOutputs
 from lisa_micro.models.lisa.model import ImageFeatures, LisaModel
@@ -39,12 +40,21 @@ class Engine(LanguageEngine):
     Args:
         model, device, bf16: see :class:`LanguageEngine`.
         tokenizer: with the tokens of the reply language.
+        measuring_errors: the model's own error by concept, as far as it is known.
     """
 
     chat: ChatFormat
 
-    def __init__(self, model: LisaModel, tokenizer: PreTrainedTokenizerBase, device: torch.device, bf16: bool):
+    def __init__(
+        self,
+        model: LisaModel,
+        tokenizer: PreTrainedTokenizerBase,
+        device: torch.device,
+        bf16: bool,
+        measuring_errors: Mapping[str, MeasuringError] | None = None,
+    ):
         super().__init__(model, ChatFormat(tokenizer), device, bf16)
+        self.measuring_errors: Mapping[str, MeasuringError] = measuring_errors or {}
         self.vocabulary: Vocabulary = model.config.vocabulary
         self.grammar: Grammar = grammar_for(tokenizer, self.chat, model.config.reply_language, self.vocabulary)
         self.code_names: tuple[str, ...] = model.config.code_names

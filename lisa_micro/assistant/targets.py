@@ -46,6 +46,7 @@ class TargetInstances:
         properties: columns as of :func:`lisa_micro.measure.structures.concept_properties`, in px.
         score: 0..1, predicted quality of the mask.
         presence: 0..1, probability that the concept is in the micrograph.
+        tower_scale: px that the tower saw per px of the micrograph; ``None`` where masks did not come from the words.
     """
 
     concept: str
@@ -53,6 +54,7 @@ class TargetInstances:
     properties: dict[str, np.ndarray]
     score: float
     presence: float
+    tower_scale: float | None = None
 
 
 class TargetSegmenter(Protocol):
@@ -129,9 +131,9 @@ class ImageView:
             labels = separate(*maps, split)
         labels = resample_nearest(labels, self.features.shape)
         properties = concept_properties(labels, concept if custom is None else "", self.pixels) | extra
-        return TargetInstances(
-            concept, labels, properties, float(expit(float(out.iou[k]))), float(expit(float(out.presence[k])))
-        )
+        score, presence = (float(expit(float(logit[k]))) for logit in (out.iou, out.presence))
+        scale = max(self.features.work) / max(self.features.shape)
+        return TargetInstances(concept, labels, properties, score, presence, scale)
 
     def is_dense(self, concept: str) -> bool:
         """Whether pores and agglomerates are objects in a matrix: there are no particles that could define them."""

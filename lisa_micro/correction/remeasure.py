@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lisa_micro.execution import Instances, remeasured, tell
+from lisa_micro.execution import STANDARD_ERROR, Instances, error_note, remeasured, tell
 from lisa_micro.measure import particle_properties, particle_table
 from lisa_micro.results.answer import Answer, Segmentation
 from lisa_micro.types import InputError, Micrograph
@@ -37,7 +37,7 @@ def corrected_segment(segment: Segmentation, labels: np.ndarray, image: Microgra
     if summary:
         notes = (*notes, f"{_HAND}: {summary}.")
     table = particle_table(properties, segment.pixel_size_nm)
-    return replace(segment, labels=labels, properties=table, notes=notes)
+    return replace(segment, labels=labels, properties=table, notes=notes, mean_size=None)
 
 
 def properties_of(segment: Segmentation, labels: np.ndarray, image: Micrograph) -> dict[str, np.ndarray]:
@@ -83,12 +83,14 @@ def corrected_answer(answer: Answer, layer: int, labels: np.ndarray, image: Micr
     old = answer.segments[layer]
     segment = corrected_segment(old, labels, image, summary)
     segments = (*answer.segments[:layer], segment, *answer.segments[layer + 1 :])
-    notes = [note for note in answer.notes if note != BEFORE]
+    notes = [note for note in answer.notes if note != BEFORE and not note.startswith(STANDARD_ERROR)]
     if old.concept == "particle":
         notes += [DERIVED.format(other.phrase) for other in segments if other.concept in _DERIVED_CONCEPTS]
     changed = replace(answer, segments=segments)
     if answer.result is not None and segment.target:
         changed = _told_again(changed, segment, properties_of(old, labels, image), labels)
+        assert changed.result is not None
+        notes += filter(None, [error_note(changed.result)])
     elif any(value.target == segment.target for value in answer.values):
         notes.append(BEFORE)
     return replace(changed, notes=tuple(dict.fromkeys(notes)))

@@ -7,11 +7,14 @@ from lisa_micro.execution.execute import execute, remeasured
 from lisa_micro.execution.quantities import Moments
 from lisa_micro.execution.results import Measurement, Number, PlotData, Result, Selection, Series
 from lisa_micro.execution.scene import Instances, LabelledScene, Measures
-from lisa_micro.execution.telling import number_words, tell
+from lisa_micro.execution.sizes import MeanSize, mean_size
+from lisa_micro.execution.telling import STANDARD_ERROR, error_note, number_words, tell
 
 __all__ = [
+    "STANDARD_ERROR",
     "Instances",
     "LabelledScene",
+    "MeanSize",
     "Measurement",
     "Measures",
     "Moments",
@@ -20,7 +23,9 @@ __all__ = [
     "Result",
     "Selection",
     "Series",
+    "error_note",
     "execute",
+    "mean_size",
     "number_words",
     "remeasured",
     "tell",

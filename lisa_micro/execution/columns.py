@@ -8,6 +8,8 @@ from lisa_micro.execution.scene import Instances
 from lisa_micro.language.program import terms
 from lisa_micro.language.words import TOLERANCE
 
+HALVES = {"radius": "diameter", "neck radius": "neck width"}
+"""Properties that are half of another one."""
 _EQUAL = 1e-9  # relative: 3 px of 0.1 nm are not "more than 0.3 nm" by a rounding error
 
 
@@ -17,8 +19,8 @@ def column(prop: str, instances: Instances, concept: str | None) -> np.ndarray |
     The width of a neck of which only the mask is known is taken from its area: the mask of a chord of length w is w by
     w/2, so w = sqrt(2 area).
     """
-    if prop in ("radius", "neck radius"):
-        whole = column("diameter" if prop == "radius" else "neck width", instances, concept)
+    if prop in HALVES:
+        whole = column(HALVES[prop], instances, concept)
         return None if whole is None else whole / 2
     table = instances.table
     key = terms.PROPERTIES[prop].key

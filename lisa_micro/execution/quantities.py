@@ -10,6 +10,7 @@ import numpy as np
 from lisa_micro.execution.columns import column, scale_of, statistic
 from lisa_micro.execution.filters import Executor, Impossible
 from lisa_micro.execution.results import Measurement, Number, PlotData, Selection, Series
+from lisa_micro.execution.uncertainty import standard_error
 from lisa_micro.language.clauses import Measure
 from lisa_micro.language.program import terms
 from lisa_micro.language.program.syntax import Distance, Listing, Measured, Operand, Plot, Value
@@ -72,7 +73,7 @@ class Measurer:
         n = selection.count
         height, width = self.executor.measures.shape
         if measure.stat == "count":
-            return Number(float(n))
+            return Number(float(n), error=self._error(measure, selection, 1.0))
         if measure.stat == "area fraction":
             if not height * width:
                 return Number(np.nan, "%", "the image has no pixels")
@@ -93,7 +94,12 @@ class Measurer:
         number = statistic(measure.stat, values) if len(values) else np.nan
         factor, unit = self.scale(measure.prop)
         why = "" if np.isfinite(number) else "nothing was found" if n == 0 else "too few to tell"
-        return Number(number * factor, unit, why)
+        return Number(number * factor, unit, why, self._error(measure, selection, factor))
+
+    def _error(self, measure: Measure, selection: Selection, factor: float) -> float | None:
+        """Standard error in the unit of the number; ``factor`` turns px into it."""
+        error = standard_error(measure, selection, self.executor.targets[selection.number - 1].pipeline)
+        return None if error is None else error * factor
 
     def _whole(self, name: str, selection: Selection) -> Number:
         """A measure of all instances together; of a part of them there is none."""

@@ -72,11 +72,13 @@ class Number:
         value: NaN where there is none.
         unit: ``""`` for counts and ratios; ``px``, ``nm``, ``px2``, ``nm2``, ``%``, ``1/um2``, ``1/px2``, ``1/nm`` ...
         why: why there is no value.
+        error: standard error, in ``unit``; None where it is not known.
     """
 
     value: float
     unit: str = ""
     why: str = ""
+    error: float | None = None
 
     @property
     def known(self) -> bool:

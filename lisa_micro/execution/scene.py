@@ -11,6 +11,7 @@ import numpy as np
 
 from lisa_micro.io.lazy import CompactLabels
 from lisa_micro.measure.structures import concept_properties, whole_measures
+from lisa_micro.measure.uncertainty import MeasuringError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,11 +27,13 @@ class Instances:
         labels: ``(H, W)`` integers, 0 = background, in memory or as runs; an instance is where its ``label`` is. None
             where there are no outlines: relations by geometry then cannot be told.
         whole: measures of all instances together that a table cannot give, in px (``intercept``, ``line density``).
+        error: of the model that outlined them; None where it is not known.
     """
 
     table: pd.DataFrame
     labels: np.ndarray | CompactLabels | None = None
     whole: Mapping[str, float] = field(default_factory=dict)
+    error: MeasuringError | None = None
 
     def __len__(self) -> int:
         return len(self.table)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lisa_micro.execution.columns import column
 from lisa_micro.execution.results import Measurement, Number, PlotData, Result, Selection
+from lisa_micro.execution.sizes import mean_size
 from lisa_micro.execution.topics import INSTEAD
 from lisa_micro.language.program import terms
 from lisa_micro.language.program.describe import Describer, measure_words, tidy
@@ -21,12 +21,8 @@ TEACH = (
 )
 MAX_LISTED = 30
 """Entries of a list that a reply tells; the table has them all."""
-_SIZES = {
-    "neck": ("neck width", "width"),
-    "fibre": ("length", "length"),
-    "crack": ("length", "length"),
-    "layer": ("thickness", "thickness"),
-}
+STANDARD_ERROR = "Standard error, with the model's own error as found on simulated micrographs: "
+"""Beginning of the note with the standard errors of the numbers of a reply."""
 _DENSITIES = {"1/um2": "per µm²", "1/px2": "per px²", "1/px": "per px", "1/nm": "per nm"}
 
 
@@ -46,6 +42,21 @@ def number_words(number: Number) -> str:
     """A number with its unit: ``5.9 nm``, ``31 %``, ``0.4 per µm²``."""
     unit = _DENSITIES.get(number.unit, unit_word(number.unit))
     return f"{significant(number.value)} {unit}".rstrip()
+
+
+def error_words(error: float, unit: str, name: str) -> str:
+    """A standard error, to two digits as is usual (GUM, JCGM 100:2008, 7.2.6), with what it belongs to."""
+    return f"{significant(error, 2)} {unit_word(unit)}".rstrip() + f" for {tidy(name)}"
+
+
+def error_note(result: Result, vocabulary: Vocabulary = FULL_VOCABULARY) -> str:
+    """One sentence with the standard errors of the numbers that :func:`tell` tells; ``""`` where none is known.
+
+    They are told apart from the numbers, since "5.9 ± 0.3 nm" of a mean size is commonly read as mean and standard
+    deviation of the sizes.
+    """
+    errors = _Teller(result, vocabulary).errors()
+    return f"{STANDARD_ERROR}{', '.join(errors)}." if errors else ""
 
 
 def tell(result: Result, vocabulary: Vocabulary = FULL_VOCABULARY) -> str:
@@ -135,22 +146,30 @@ class _Teller:
 
     def sizes(self, selection: Selection) -> str:
         """``, mean width 5.9 nm (4.6 to 8.1)``; ``""`` where there is nothing to measure."""
-        prop, word = _SIZES.get(selection.concept, ("diameter", "diameter"))
-        values = column(prop, selection.instances, selection.concept)
-        if values is None:
-            prop, word = "diameter", "diameter"
-            values = column(prop, selection.instances, selection.concept)
-        values = np.zeros(0) if values is None else values[selection.keep]
-        values = values[np.isfinite(values)]
-        if len(values) == 0:
+        size = mean_size(selection, self.result)
+        if size is None:
             return ""
-        unit = "px" if self.result.pixel_size_nm is None else "nm"
         self.in_pixels = True
-        values = values * (self.result.pixel_size_nm or 1.0)
-        if len(values) == 1:
-            return f", {word} {significant(float(values[0]))} {unit}"
-        span = f"({significant(float(values.min()))} to {significant(float(values.max()))})"
-        return f", mean {word} {significant(float(values.mean()))} {unit} {span}"
+        mean = f"{size.word} {number_words(size.mean)}"
+        if len(size.values) == 1:
+            return f", {mean}"
+        span = f"({significant(float(size.values.min()))} to {significant(float(size.values.max()))})"
+        return f", mean {mean} {span}"
+
+    def errors(self) -> list[str]:
+        """``0.3 nm for the mean width of the necks``, for each number of the reply whose standard error is known."""
+        asked, out = self.asked(), []
+        for selection in self.result.selections:
+            size = None if selection.number in asked else mean_size(selection, self.result)
+            if size is not None and size.mean.error is not None:
+                word = size.word if len(size.values) == 1 else f"mean {size.word}"
+                name = f"the {word} of {self.describer.target(selection.number)}"
+                out.append(error_words(size.mean.error, size.mean.unit, name))
+        for value in self.result.values:
+            error, slot = value.number.error, value.slot
+            if error is not None and slot.first is not None:
+                out.append(error_words(error, value.number.unit, self.describer.operand(slot.first)))
+        return out
 
     # values
 

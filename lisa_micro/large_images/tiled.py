@@ -224,7 +224,8 @@ class TiledSegmenter:
         found = []
         for k, (concept, one) in enumerate(zip(concepts, stitched, strict=True), 1):
             labels = separate_large(one.maps, one.split) if concept == "particle" else None
-            found.append(measured(engine, view, concept, one, labels, particles))
+            instances = measured(engine, view, concept, one, labels, particles)
+            found.append(replace(instances, tower_scale=1 / one.scale))
             if step:
                 step(k, len(concepts))
         count = len(list(tiles(shape, tile, halo)))

@@ -29,7 +29,9 @@ class SegmentResult(BaseModel):
     reply: str = Field(description="The answer in a sentence; every number in it is measured.")
     found: bool = Field(description="Whether anything of the kind is in the image.")
     segments: list[SegmentSummary]
-    values: list[dict[str, Any]] = Field(description="The measured numbers of the reply, with their units.")
+    values: list[dict[str, Any]] = Field(
+        description="The measured numbers of the reply, with units and standard errors."
+    )
     pixel_size_nm: float | None
     pixel_size_origin: str
     notes: list[str]

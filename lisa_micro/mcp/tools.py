@@ -159,7 +159,10 @@ def _result(answer: Answer, micrograph: Micrograph, written: Sequence[Path]) -> 
         )
         for segment, summary in zip(answer.segments, summarise_segments(answer.segments), strict=True)
     ]
-    values = [{"measure": one.measure, "value": _known(one.value), "unit": one.unit} for one in answer.values]
+    values = [
+        {"measure": one.measure, "value": _known(one.value), "unit": one.unit, "standard_error": one.standard_error}
+        for one in answer.values
+    ]
     notes = (*micrograph.notes, *answer.notes, *(text for segment in answer.segments for text in segment.notes))
     return SegmentResult(
         reply=answer.text,

@@ -48,6 +48,8 @@ class Segmentation:
         target: number of the target in the reply, from 1, as in :class:`~lisa_micro.types.Value`;
             0 for boxes and points.
         image: the micrograph, used for display only.
+        mean_size: the mean size that replies tell, with its standard error where it is known; ``None`` if nothing was
+            asked in words, or after a correction.
     """
 
     labels: np.ndarray
@@ -61,6 +63,7 @@ class Segmentation:
     notes: tuple[str, ...] = ()
     target: int = 0
     image: Micrograph | None = None
+    mean_size: Value | None = None
 
     @property
     def mask(self) -> np.ndarray:

@@ -322,10 +322,17 @@ def _segment_record(i: int, segment: Segmentation, answer: Answer) -> dict[str, 
     return {
         **segment_facts(i + 1, segment),
         "boxes_px": boxes_from_labels(segment.labels).astype(int),
+        "mean_size": None if segment.mean_size is None else _value_record(segment.mean_size),
         "values": values_about(answer, segment.target),
         "notes": segment.notes,
     }
 
 
 def _value_record(value: Value) -> dict[str, Any]:
-    return {"measure": value.measure, "value": value.value, "unit": value.unit, "text": value.text}
+    return {
+        "measure": value.measure,
+        "value": value.value,
+        "unit": value.unit,
+        "standard_error": value.standard_error,
+        "text": value.text,
+    }

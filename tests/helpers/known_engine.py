@@ -29,7 +29,7 @@ class KnownEngine:
         self.model = SimpleNamespace(config=config, exemplar_encoder=None, concept_head=None)
         self.vocabulary, self.code_names = DEFAULT_VOCABULARY, DEFAULT_VOCABULARY.names
         self.chat = SimpleNamespace(shortened=lambda words, most: words)
-        self.device = torch.device("cpu")
+        self.device, self.measuring_errors = torch.device("cpu"), {}
         self.prefilled = 0
         self.seen: list[tuple[int, int]] = []
 

@@ -74,7 +74,9 @@ def test_everything_reopens_with_the_same_pixels(tmp_path):
     assert table["area_nm2"][0] == pytest.approx(150 * 0.21**2)
 
     record = json.loads((tmp_path / "out/answer.json").read_text(encoding="utf-8"))
-    assert record["segments"][0]["values"] == [{"measure": "count", "value": 3.0, "unit": "", "text": "3"}]
+    assert record["segments"][0]["values"] == [
+        {"measure": "count", "value": 3.0, "unit": "", "standard_error": None, "text": "3"}
+    ]
     assert record["segments"][0]["boxes_px"][0] == [5, 5, 20, 15]
     assert record["segments"][1]["score"] is None
     assert record["segments"][1]["where"] == "width > 2 nm"
