@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lisa_micro.io.files import remove_leftovers, temporary_prefix
 from lisa_micro.models.checkpoints import misfit, save_module
 from lisa_micro.models.lisa.adapter import WEIGHTS, AdapterConfig, part_of, readable
 from lisa_micro.models.lisa.build import add_lora_weights
@@ -73,7 +74,8 @@ def load_adapter_state(model: LisaModel, state: dict[str, Tensor], settings: Lor
 def write_adapter(folder: Path, config: AdapterConfig, state: dict[str, Tensor]) -> None:
     """Write an adapter folder (float16); an existing one is replaced when all files are complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    remove_leftovers(folder.parent)
+    scratch = Path(tempfile.mkdtemp(prefix=temporary_prefix(), dir=folder.parent))
     try:
         save_module(state, scratch / WEIGHTS)
         (scratch / "config.json").write_text(config.model_dump_json(indent=2), encoding="utf-8")

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lisa_micro.io.files import remove_leftovers, temporary_prefix
 from lisa_micro.models.lisa.model import LisaModel
 from lisa_micro.models.towers.sam import SamFeatures
 from lisa_micro.types import InputError
@@ -61,6 +62,7 @@ class FeatureStore:
         self.live, self.staged, self.augmentation = settings.live, settings.staged, settings.augmentation
         self.folder = settings.folder / hashlib.sha256(settings.key.encode()).hexdigest()[:16]
         self._digests: dict[int, str] = {}
+        remove_leftovers(self.folder)
 
     def fill(self, batch: AdaptBatch) -> AdaptBatch:
         """Move a batch to the device and add the features, in place."""
@@ -144,7 +146,7 @@ class FeatureStore:
             out |= {f"skip{k}": skip for k, skip in enumerate(sam.skips)}
         out = {name: value.half().cpu().contiguous() for name, value in out.items()}
         # processes that need the same view must not write into one file
-        scratch = path.with_name(f"{path.name}.{os.getpid()}.part")
+        scratch = path.with_name(f"{temporary_prefix()}{path.name}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file(out, scratch)

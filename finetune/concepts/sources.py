@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lisa_micro.datasets.materials import MATERIALS, read_materials
+from lisa_micro.io.files import temporary_prefix
 from lisa_micro.sim import Scene, simulate_scene
 from lisa_micro.sim.materials import MaterialScene, simulate_material
 from lisa_micro.types import CONCEPTS, VISION_CONCEPTS
@@ -61,7 +62,7 @@ class Labelled:
 def write_labelled(path: Path, source: Labelled) -> None:
     """Write atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part.npz")
+    temporary = path.with_name(f"{temporary_prefix()}{path.name}")
     meaning = {
         "name": source.name,
         "kind": source.kind,

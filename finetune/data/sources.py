@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lisa_micro.io.contrast import to_unit_range
+from lisa_micro.io.files import remove_leftovers, temporary_prefix
 from lisa_micro.types import CONCEPTS
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Source:
 def write_source(path: Path, source: Source) -> None:
     """Write atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part.npz")
+    temporary = path.with_name(f"{temporary_prefix()}{path.name}")
     arrays = {f"label_{c}": source.labels[c].astype(np.int16) for c in source.labels}
     np.savez_compressed(
         temporary,
@@ -102,6 +103,7 @@ def prepare_simulated(
     ``agglomerates`` odd seeds give agglomerates: without, few scenes show faint particles on top of each other."""
     from lisa_micro.sim import simulate_scene
 
+    remove_leftovers(folder)
     paths = []
     for number in range(seed, seed + count):
         path = folder / f"sim_{number:06d}.npz"

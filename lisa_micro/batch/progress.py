@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -115,7 +114,7 @@ class Tracker:
             "seconds_left": now.seconds_left,
             "updated": time.time(),
         }
-        staged = self._path.with_name(f".{PROGRESS_FILE}-{os.getpid()}")
+        staged = self._path.with_name(f".{PROGRESS_FILE}.part")
         try:
             staged.write_text(json_text(record) + "\n", encoding="utf-8")
             staged.replace(self._path)

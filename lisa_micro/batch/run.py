@@ -18,7 +18,7 @@ from lisa_micro.batch.options import BatchOptions, make_engine
 from lisa_micro.batch.plan import Plan, make_plan
 from lisa_micro.batch.progress import Progress, Tracker
 from lisa_micro.batch.requests import Requests, as_requests
-from lisa_micro.batch.store import read_item, remove_item, unwritable
+from lisa_micro.batch.store import read_item, remove_item, remove_staged, unwritable
 from lisa_micro.extras import require
 from lisa_micro.io.cells import plain_table
 from lisa_micro.io.files import check_output, write_files, write_json
@@ -122,7 +122,7 @@ def run_batch(
     require("A batch", "pyarrow")
     if options.report:
         require("The report of a batch", "plotly", "xlsxwriter")
-    folder, start = Path(os.path.abspath(out)), time.time()
+    folder, start, began = Path(os.path.abspath(out)), time.time(), time.monotonic()
     job = Job(as_requests(prompt), options.reading, str(folder))
     group_of = parse_groups(options.group_by)
     source = _source(assistant, engine)
@@ -149,9 +149,11 @@ def run_batch(
         worker_engine.close()
     callbacks.begin("Collecting the tables")
     counts = collect(folder, lambda: plan.tasks(job, facts.weights_sha256), group_of)
+    remove_staged(folder)
     files: list[Path] = [folder / name for name in TABLES]
     notes: tuple[str, ...] = ()
-    record |= {"finished": time.time(), "images": asdict(counts), "version": _version()}
+    # the clock may be set back while a run goes on
+    record |= {"finished": start + time.monotonic() - began, "images": asdict(counts), "version": _version()}
     _write_record(folder, record)
     if options.report:
         callbacks.begin("Writing the report")
@@ -160,7 +162,7 @@ def run_batch(
         made = write_reports(folder)
         files += made.files
         notes = made.notes
-    return BatchResult(folder, counts, time.time() - start, (*files, folder / RUN_FILE), notes)
+    return BatchResult(folder, counts, time.monotonic() - began, (*files, folder / RUN_FILE), notes)
 
 
 def _source(assistant: str | Assistant | AssistantSource, engine: str) -> AssistantSource:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from lisa_micro.batch.job import Task
-from lisa_micro.io.files import json_text
+from lisa_micro.io.files import TEMPORARY, json_text, temporary_prefix
 from lisa_micro.types import InputError
 
 ITEM_FILE, INSTANCES_FILE = "item.json", "instances.json"
@@ -54,7 +53,7 @@ def write_item(
         OutputError: the folder cannot be written, or the disk is full.
     """
     target = task.folder(run)
-    staged = target.with_name(f".{target.name}-{os.getpid()}")
+    staged = _staged(target)
     try:
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir(parents=True)
@@ -73,6 +72,11 @@ def write_item(
         shutil.rmtree(staged, ignore_errors=True)
 
 
+def _staged(target: Path) -> Path:
+    """Where the folder of an item is written or removed."""
+    return target.with_name(f"{temporary_prefix()}{target.name}")
+
+
 def unwritable(run: str | Path, error: OSError) -> OutputError:
     """The error for a folder of results that cannot be written."""
     return OutputError(
@@ -81,17 +85,28 @@ def unwritable(run: str | Path, error: OSError) -> OutputError:
 
 
 def remove_item(run: str | Path, task: Task) -> None:
-    """Remove the results of an item, so that it is done again.
+    """Remove the results of an item, all of them or nothing, so that it is done again.
 
     Raises:
         OutputError: they cannot be removed.
     """
+    target = task.folder(run)
+    staged = _staged(target)
     try:
-        shutil.rmtree(task.folder(run))
+        shutil.rmtree(staged, ignore_errors=True)
+        target.rename(staged)
+        shutil.rmtree(staged)
     except FileNotFoundError:
         pass
     except OSError as error:
         raise unwritable(run, error) from error
+
+
+def remove_staged(run: str | Path) -> None:
+    """Remove what killed workers left half-written; all items of the run must be done. A worker that still writes one
+    of them, left over from a driver that was killed, loses nothing that counts."""
+    for entry in Path(run).glob(f"items/*/{TEMPORARY}*"):
+        shutil.rmtree(entry, ignore_errors=True)
 
 
 def read_item(run: str | Path, task: Task) -> dict[str, Any] | None:

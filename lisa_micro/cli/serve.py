@@ -141,7 +141,7 @@ def _show() -> None:
     connection, greeting = _greeted()
     connection.close()
     model = greeting["model"]
-    minutes = (time.time() - greeting["since"]) / 60
+    minutes = max(0.0, time.time() - greeting["since"]) / 60  # the clock may have been set back
     print(f"lisa-micro {greeting['version']}, process {greeting['process']}, {minutes:.0f} min, ", end="")
     print(f"{greeting['requests']} requests{', busy' if greeting['busy'] else ''}")
     print(f"model: {model['preset']} on {model['device']}, precision {model['precision']}, ", end="")

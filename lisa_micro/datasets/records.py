@@ -37,6 +37,7 @@ from pydantic import (
 )
 
 from lisa_micro.datasets.bounds import shown, validation_problem
+from lisa_micro.io.files import temporary_prefix
 from lisa_micro.language.vocabulary import CONCEPT_NAME
 from lisa_micro.types import InputError
 
@@ -273,7 +274,7 @@ def write_records(path: str | os.PathLike[str], records: Iterable[Record]) -> in
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    descriptor, temporary = tempfile.mkstemp(prefix=temporary_prefix(), suffix=".part", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             for record in records:

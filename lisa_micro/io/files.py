@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
+import re
+import secrets
+import shutil
+import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -33,14 +39,107 @@ ANSWER_FILES = (
 """Names of the files of an answer."""
 
 
+TEMPORARY = ".lisa-micro-"
+"""Beginning of the names of all temporary files and folders."""
+_SET = ".set"
+
+
+def temporary_prefix() -> str:
+    """Beginning of the names of files and folders that are renamed when they are complete.
+
+    They are hidden, which readers of folders skip, and name this process, so that :func:`remove_leftovers` knows those
+    of processes that were killed.
+    """
+    return f"{TEMPORARY}{_machine()}-{os.getpid()}-"
+
+
+def _machine() -> str:
+    """Identifies what process numbers are valid on: a computer, or a container on it."""
+    try:
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:  # not on Linux
+        space = ""
+    return f"{zlib.crc32(f'{platform.node()} {space}'.encode()):08x}"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes of this computer left in a folder under temporary names, and complete or undo the
+    sets of files that they were renaming."""
+    if sys.platform == "win32":  # where asking whether a process lives may end it
+        return
+    name = re.compile(rf"{re.escape(TEMPORARY)}{_machine()}-(\d+)-")
+    try:
+        entries = list(folder.iterdir())
+    except OSError:
+        return
+    left = [entry for entry in entries if (found := name.match(entry.name)) and not _is_alive(int(found[1]))]
+    for entry in left:
+        if entry.name.endswith(_SET):
+            _settle(entry)
+    for entry in left:
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            try:
+                entry.unlink()
+            except OSError:
+                pass
+
+
+def _begin_set(folder: Path, staged: Sequence[tuple[Path, Path]]) -> Path:
+    """Note which files are about to be renamed, for :func:`_settle`; returns the note.
+
+    Where files are replaced, the last one is removed first: readers go by it, and must not take a mixture of two sets
+    for one of them.
+    """
+    files = [[temporary.name, path.name, temporary.stat().st_ino] for temporary, path in staged]
+    new = not any(path.exists() for _, path in staged)
+    note = folder / f"{temporary_prefix()}{secrets.token_hex(4)}{_SET}"
+    note.write_text(json.dumps({"new": new, "files": files}), encoding="utf-8")
+    if not new:
+        staged[-1][1].unlink(missing_ok=True)
+    return note
+
+
+def _settle(note: Path) -> None:
+    """Undo the set of a killed process, so that its command can simply be started again; complete it if it was
+    replacing another set, of which a part is gone."""
+    try:
+        known = json.loads(note.read_text(encoding="utf-8"))
+        files = [(note.with_name(one), note.with_name(name), number) for one, name, number in known["files"]]
+        renamed = [path for _, path, number in files if path.is_file() and path.stat().st_ino == number]
+        if not known["new"]:
+            for temporary, path, _ in files:
+                if temporary.is_file():
+                    temporary.replace(path)
+        elif len(renamed) < len(files):
+            for path in renamed:
+                path.unlink()
+    except (OSError, ValueError):  # the note was being written, so nothing was renamed
+        return
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        pass
+    return True
+
+
 def write_files(folder: str | os.PathLike[str], writers: Mapping[str, Callable[[Path], object]]) -> list[Path]:
     """Write several files so that neither a reader nor a crash leaves half of one.
 
-    Each file is written under a temporary name in the same folder; all are renamed when the last one is complete.
+    Each file is written under a temporary name in the same folder; all are renamed when the last one is complete. A
+    process that is killed in between leaves a set without its last file; the next one that writes to the folder undoes
+    it, or completes it if it was replacing another.
 
     Args:
         folder: created if missing.
-        writers: file name -> function that writes to the path it is given.
+        writers: file name -> function that writes to the path it is given; the last one is that by which readers know
+            that all are there.
 
     Returns:
         the paths, in the order of ``writers``.
@@ -50,21 +149,26 @@ def write_files(folder: str | os.PathLike[str], writers: Mapping[str, Callable[[
     """
     folder = Path(folder)
     staged: list[tuple[Path, Path]] = []
+    note: Path | None = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
         for name, write in writers.items():
             suffix = "".join(Path(name).suffixes) or ".part"  # writers may choose a format by the suffix
-            handle, temporary = tempfile.mkstemp(prefix=".lisa-micro-", suffix=suffix, dir=folder)
+            handle, temporary = tempfile.mkstemp(prefix=temporary_prefix(), suffix=suffix, dir=folder)
             os.close(handle)
             staged.append((Path(temporary), folder / name))
             write(Path(temporary))
             _default_mode(Path(temporary))
+        note = _begin_set(folder, staged) if len(staged) > 1 else None
         for temporary_path, path in staged:
             temporary_path.replace(path)
     except OSError as error:
+        if note is not None:
+            _settle(note)
         raise InputError(f"{folder} cannot be written: {error.strerror or error}.") from error
     finally:
-        for temporary_path, _ in staged:
+        for temporary_path in (*(one for one, _ in staged), *([note] if note else [])):
             temporary_path.unlink(missing_ok=True)
     return [path for _, path in staged]
 
@@ -90,8 +194,9 @@ def check_output(folder: str | os.PathLike[str], force: bool = False, names: Seq
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
         existing = sorted(entry.name for entry in results_in(folder, names))
-        with tempfile.NamedTemporaryFile(prefix=".lisa-micro-", dir=folder):
+        with tempfile.NamedTemporaryFile(prefix=temporary_prefix(), dir=folder):
             pass
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error.strerror or error}.") from error

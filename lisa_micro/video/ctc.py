@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lisa_micro.io.files import temporary_prefix
 from lisa_micro.types import InputError
 from lisa_micro.video.events import LineageEntry
 
@@ -84,7 +85,7 @@ def write_ctc(
     frames = tracks["frame"].max() if len(tracks) else 0
     digits = max(3, len(str(int(frames))))
     try:
-        draft = Path(tempfile.mkdtemp(prefix=".lisa-micro-", dir=folder.parent))
+        draft = Path(tempfile.mkdtemp(prefix=temporary_prefix(), dir=folder.parent))
         try:
             for t, image in enumerate(labels):
                 table = np.zeros(int(image.max(initial=0)) + 1, np.uint16)

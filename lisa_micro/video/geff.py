@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from lisa_micro.extras import require
+from lisa_micro.io.files import temporary_prefix
 from lisa_micro.types import InputError
 from lisa_micro.video.track_data import TrackData
 
@@ -55,7 +56,7 @@ def write_geff(tracks: TrackData, path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".lisa-micro-", dir=path.parent))
+        draft = Path(tempfile.mkdtemp(prefix=temporary_prefix(), dir=path.parent))
         try:
             geff.write(
                 graph,

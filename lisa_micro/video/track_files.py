@@ -47,7 +47,6 @@ def write_tracks(tracks: TrackData, folder: str | os.PathLike[str], force: bool 
         "events.csv": lambda path: _with_text_ids(tracks.events).to_csv(path, index=False),
         "necks.csv": lambda path: tracks.necks.to_csv(path, index=False),
         "lineage.json": lambda path: write_json(path, tracks.lineage),
-        "answer.json": lambda path: write_json(path, tracks.record),
     }
     if not (isinstance(tracks.labels, LabelStack) and tracks.labels.path.resolve() == stack.resolve()):
         writers["labels.tif"] = lambda path: _write_labels(tracks, path)
@@ -56,6 +55,7 @@ def write_tracks(tracks: TrackData, folder: str | os.PathLike[str], force: bool 
         writers["drift.csv"] = lambda path: _drift_table(drift).to_csv(path, index=False)
     else:
         (folder / "drift.csv").unlink(missing_ok=True)
+    writers["answer.json"] = lambda path: write_json(path, tracks.record)
     written = write_files(folder, writers)
     written += [write_ctc(tracks.labels, tracks.tracks, tracks.lineage, folder / "ctc")]
     return written if "labels.tif" in writers else [*written, stack]

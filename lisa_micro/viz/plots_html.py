@@ -52,7 +52,11 @@ def plots_page(tracks: pd.DataFrame, events: pd.DataFrame, necks: pd.DataFrame, 
     """
     parts = []
     for number, figure in enumerate((sizes_page(tracks), growth_page(necks, pairs), timeline_page(tracks, events))):
-        parts.append(figure.to_html(full_html=False, include_plotlyjs=number == 0, config={"displaylogo": False}))
+        # without a name plotly draws one at random, and no two files would be alike
+        name, whole = f"plot-{number}", number == 0
+        parts.append(
+            figure.to_html(full_html=False, include_plotlyjs=whole, div_id=name, config={"displaylogo": False})
+        )
     style = "body{max-width:1100px;margin:auto;font-family:sans-serif}"
     head = f'<meta charset="utf-8"><title>Particles over time</title><style>{style}</style>'
     return f"<!DOCTYPE html><html><head>{head}</head><body>{''.join(parts)}</body></html>\n"

@@ -34,6 +34,7 @@ from lisa_micro.datasets.preparation.parts import OVERLAPS_UP_TO, choose_parts, 
 from lisa_micro.datasets.readers import Example, make_example
 from lisa_micro.datasets.records import FILE_NAME, Record, Split, Turn, write_records
 from lisa_micro.io import read_micrograph, write_labels
+from lisa_micro.io.files import remove_leftovers, temporary_prefix
 from lisa_micro.language import Concept
 from lisa_micro.types import InputError, Micrograph
 
@@ -119,7 +120,8 @@ def convert(
     target, temporary = out.resolve(), None  # out may be a link to a folder
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        remove_leftovers(target.parent)
+        temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(), dir=target.parent))
         temporary.chmod(0o755)
         writer = _Writer(temporary, found, choices)
         faults = list(found.faults)

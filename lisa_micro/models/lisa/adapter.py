@@ -20,6 +20,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from lisa_micro.io.files import remove_leftovers, temporary_prefix
 from lisa_micro.models.checkpoints import load_strict, misfit, read_state, save_module, sha256
 from lisa_micro.models.hub import fetch, is_hub_name
 from lisa_micro.models.lisa.build import ALL_PARTS, add_lora_weights, build_lisa
@@ -306,7 +307,8 @@ def merge(folder: Path, out: Path) -> list[Path]:
         raise InputError(f"{out} holds something already; give another folder")
     adapter, parts = AdapterConfig.read(folder), read_parts(folder)
     out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    remove_leftovers(out.parent)
+    scratch = Path(tempfile.mkdtemp(prefix=temporary_prefix(), dir=out.parent))
     try:
         for name, state in parts.states.items():
             save_module(state, scratch / f"{name}.safetensors")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from lisa_micro.io.files import remove_leftovers, temporary_prefix
 from lisa_micro.models.checkpoints import save_module
 from lisa_micro.models.lisa import model as wiring
 from lisa_micro.models.lisa.adapter import find_preset, load_states, read_parts, readable
@@ -77,7 +78,8 @@ class LisaModel(wiring.LisaModel):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder} is not empty; give another folder.")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        remove_leftovers(folder.parent)
+        scratch = Path(tempfile.mkdtemp(prefix=temporary_prefix(), dir=folder.parent))
         try:
             for name, module in self.named_children():
                 if name in ALL_PARTS:

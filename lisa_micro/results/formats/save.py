@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from lisa_micro.extras import require
-from lisa_micro.io.files import write_files
+from lisa_micro.io.files import temporary_prefix, write_files
 from lisa_micro.io.memory import MicrographLike
 from lisa_micro.io.reader import as_micrograph
 from lisa_micro.results.answer import Answer
@@ -138,7 +138,7 @@ def _replace_folder(path: Path, writer: Callable[[Path], object]) -> None:
     """Write a folder under a temporary name beside it, then put it in the place of the old one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".lisa-micro-", suffix=path.suffix, dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(), suffix=path.suffix, dir=path.parent))
         try:
             writer(temporary)
             temporary.chmod(0o755)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lisa_micro.io.files import temporary_prefix
 from lisa_micro.sim.scene import Scene, simulate_scene
 
 LABELS = ("particles", "necks", "pores", "agglomerates")
@@ -31,7 +32,7 @@ def save_scene(scene: Scene, path: str | Path) -> Path:
         "seed": scene.seed,
         "params": plain(scene.params),
     }
-    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    handle, draft = tempfile.mkstemp(prefix=temporary_prefix(), suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             np.savez_compressed(

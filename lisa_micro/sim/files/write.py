@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from lisa_micro.io.files import temporary_prefix
 from lisa_micro.sim.files.cache import plain
 from lisa_micro.sim.scene import Scene, simulate_scene
 from lisa_micro.sim.video import Video, simulate_sintering
@@ -31,7 +32,7 @@ SHELL_FILES = {"cores": "cores.tif", "shells": "shells.tif"}
 
 def _atomic(path: Path, write: Callable[[Path], None]) -> Path:
     """Let ``write`` fill a draft beside ``path``, and put it there only when it is whole."""
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
+    handle, name = tempfile.mkstemp(prefix=temporary_prefix(), suffix=path.suffix, dir=path.parent)
     os.close(handle)
     draft = Path(name)
     try:
