@@ -19,12 +19,12 @@ import numpy as np
 from scipy.special import expit, logit
 
 from lisa_micro import metrics
-from lisa_micro.assistant.concept_labels import MASK_THRESHOLD
+from lisa_micro.assistant.concept_labels import MASK_THRESHOLD, concept_mask
 from lisa_micro.evaluate.vision.decoder import Eyes
 from lisa_micro.geometry import resample_nearest
 from lisa_micro.io import write_files, write_json
 from lisa_micro.loading import load_assistant
-from lisa_micro.models.lisa.instances import SplitConfig, hysteresis
+from lisa_micro.models.lisa.instances import SplitConfig
 from lisa_micro.sim.materials import MATERIAL_KINDS, simulate_material
 from lisa_micro.types import CONCEPTS, VISION_CONCEPTS, InputError
 from lisa_micro_finetune.calibrate import Seen, threshold
@@ -75,7 +75,7 @@ def mask_scores(concept: str, kind: str, mask: np.ndarray, truth: np.ndarray) ->
     """
     scores = []
     for least in MASK_THRESHOLDS:
-        found = hysteresis(mask, least, MASK_THRESHOLD)
+        found = concept_mask(mask, concept, least)
         if concept in TOLERANCES:
             scores.append(metrics.centre_line_f1(found, truth > 0, TOLERANCES[concept]))
         else:

@@ -24,6 +24,12 @@ bodies, two micrographs have TP/(TP+FP+FN) 0.41 to 0.47 in place of 0.50."""
 MASK_THRESHOLD = 0.5
 """Probability from which a pixel belongs to a concept for which the model's configuration gives no threshold."""
 
+LEAST_SHARE = {"layer": 0.1, "crack": 0.02}
+"""Components of the mask below this share of the largest one's area are dropped: a coating is one or a few bands, and
+scattered spots of the same grey belong to something else. Chosen on validation coatings and simulated layers."""
+HOLE_SHARE = {"layer": 0.05}
+"""Holes of the mask up to this share of its area are filled: cracks and pores in a layer are part of it."""
+
 
 def needs_border(concept: str) -> bool:
     """Whether the instances of a concept are separated by its distance and border maps."""
@@ -51,6 +57,35 @@ def is_new(concept: str) -> bool:
     return concept not in CONCEPTS
 
 
+def concept_mask(mask: np.ndarray, concept: str, threshold: float) -> np.ndarray:
+    """The pixels of a built-in concept, before its instances are separated.
+
+    Args:
+        mask: ``(H, W)`` probabilities, 0..1.
+        concept: its name; see :data:`LEAST_SHARE` and :data:`HOLE_SHARE`.
+        threshold: probability from which a pixel belongs to it.
+
+    Returns:
+        ``(H, W)`` bool.
+    """
+    found = hysteresis(mask, threshold, MASK_THRESHOLD)
+    if concept in LEAST_SHARE:
+        parts, areas = _components(found, np.ones((3, 3)))
+        found = (areas >= LEAST_SHARE[concept] * areas.max(initial=0))[parts] & found
+    if concept in HOLE_SHARE:
+        parts, areas = _components(~found)
+        found = found | (areas <= HOLE_SHARE[concept] * np.count_nonzero(found))[parts]
+    return found
+
+
+def _components(mask: np.ndarray, structure: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Connected components of a mask, ``(H, W)`` 1..n, and the area of each number; that of 0, outside, counts as 0."""
+    parts, count = ndimage.label(mask, structure)
+    areas = np.bincount(parts.ravel(), minlength=count + 1)
+    areas[0] = 0
+    return parts, areas
+
+
 def concept_labels(maps: np.ndarray, concept: str, split: SplitConfig, threshold: float) -> np.ndarray:
     """Instances of a built-in concept.
 
@@ -63,7 +98,7 @@ def concept_labels(maps: np.ndarray, concept: str, split: SplitConfig, threshold
     Returns:
         ``(H, W)`` int32, 1..n without gaps; one instance of a region.
     """
-    mask = hysteresis(maps[0], threshold, MASK_THRESHOLD)
+    mask = concept_mask(maps[0], concept, threshold)
     if concept in REGIONS:
         return mask.astype(np.int32)
     if concept in COMPONENTS:

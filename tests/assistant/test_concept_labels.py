@@ -74,6 +74,31 @@ def test_lines_are_components_and_regions_are_one(concept, instances):
     assert concept_labels(maps_of(labels), concept, SplitConfig(), 0.5).max() == instances
 
 
+def test_a_layer_is_without_scattered_spots_and_holes():
+    labels = np.zeros((120, 160), np.int32)
+    labels[50:80] = 1
+    truth = labels > 0
+    maps = maps_of(labels)
+    maps[0, 60:63, 20:80] = 0.05  # a crack in the layer
+    maps[0, 5:15, 5:15] = maps[0, 100:110, 140:150] = 0.9  # spots of the same grey
+    assert np.array_equal(concept_labels(maps, "layer", SplitConfig(), 0.6) > 0, truth)
+    assert concept_labels(maps, "substrate", SplitConfig(), 0.6)[10, 10] == 1  # other regions keep them
+
+
+def test_two_layers_stay_two_and_nothing_stays_nothing():
+    labels = np.zeros((120, 160), np.int32)
+    labels[20:40], labels[60:68] = 1, 2
+    assert np.array_equal(concept_labels(maps_of(labels), "layer", SplitConfig(), 0.6) > 0, labels > 0)
+    assert not concept_labels(maps_of(np.zeros_like(labels)), "layer", SplitConfig(), 0.6).any()
+
+
+def test_specks_beside_a_crack_are_dropped():
+    labels = np.zeros((120, 300), np.int32)
+    labels[50:56, 10:290], labels[100:104, 20:25], labels[20:25, 100:140] = 1, 2, 3
+    found = concept_labels(maps_of(labels), "crack", SplitConfig(), 0.5)
+    assert found.max() == 2 and not found[labels == 2].any()
+
+
 def test_every_newer_concept_has_a_rule():
     labels = dumbbell(50)
     for concept in VISION_CONCEPTS[5:]:
