@@ -57,6 +57,7 @@ class Evaluation:
         self.log(f"evaluating {preset} before training: {len(self.cases)} requests, {self.settings.scenes} scenes")
         metrics, masks = self._evaluate(preset)
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / METRICS).unlink(missing_ok=True)  # that of another model, which must not be taken for these masks
         np.savez_compressed(folder / MASKS, **{f"m{k}": np.packbits(mask) for k, mask in enumerate(masks)})
         write_json(folder / METRICS, {"key": key, **metrics})
         gc.collect()

@@ -63,6 +63,14 @@ def complain(text: str) -> None:
     print(f"error: {' '.join(text.split())}", file=sys.stderr)
 
 
+def _disk_problem(error: Exception) -> str:
+    """A sentence about a disk that took no file; ``""`` for errors of another kind."""
+    from lisa_micro.io.files import disk_problem
+
+    reason = disk_problem(error) if isinstance(error, OSError) else ""
+    return f"{getattr(error, 'filename', None) or 'A file'} cannot be written: {reason}." if reason else ""
+
+
 def run(command: Callable[[], object]) -> int:
     """Call the command line without its own error handling and return the exit code.
 
@@ -84,8 +92,11 @@ def run(command: Callable[[], object]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except Exception as error:
-        usage = _usage_error(error)
-        if usage is not None:
+        usage, full = _usage_error(error), _disk_problem(error)
+        if full:
+            code = 2
+            complain(full)
+        elif usage is not None:
             code = 2
             print(usage) if type(error).__name__ == "NoArgsIsHelpError" else complain(usage)
         elif os.environ.get("LISA_MICRO_DEBUG"):

@@ -91,12 +91,27 @@ def save_example(
             else:
                 # appended in one write: a training run that reads meanwhile sees whole lines
                 line = json.dumps(record.model_dump(mode="json", exclude_none=True), ensure_ascii=False) + "\n"
-                with file.open("ab") as stream:
-                    stream.write(line.encode("utf-8"))
+                _append(file, line.encode("utf-8"))
                 records.append(record)
         except OSError as error:
             raise InputError(f"The example cannot be written: {error.strerror or error}.") from error
     return Saved(name, len(records), replaced)
+
+
+def _append(file: Path, content: bytes) -> None:
+    """Append to a file, all of it or nothing.
+
+    Raises:
+        OSError: it cannot be written, for example because the disk is full.
+    """
+    size = file.stat().st_size if file.exists() else 0
+    try:
+        with file.open("ab") as stream:
+            stream.write(content)
+    except OSError:
+        if file.exists():
+            os.truncate(file, size)  # half a line would make all examples unreadable
+        raise
 
 
 def _free(folder: Path, stem: str, taken: set[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -166,7 +167,7 @@ def write_files(folder: str | os.PathLike[str], writers: Mapping[str, Callable[[
     except OSError as error:
         if note is not None:
             _settle(note)
-        raise InputError(f"{folder} cannot be written: {error.strerror or error}.") from error
+        raise InputError(f"{folder} cannot be written: {_reason(error)}.") from error
     finally:
         for temporary_path in (*(one for one, _ in staged), *([note] if note else [])):
             temporary_path.unlink(missing_ok=True)
@@ -178,6 +179,19 @@ def _default_mode(path: Path) -> None:
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(0o666 & ~mask)
+
+
+def disk_problem(error: OSError) -> str:
+    """Why a disk did not take a file, such as ``No space left on device``; ``""`` for errors of another kind."""
+    if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EROFS, getattr(errno, "EDQUOT", None)):
+        return os.strerror(error.errno or 0)
+    if error.errno is None and re.search(r"\d+ requested and \d+ written", str(error)):  # as NumPy says it
+        return "not all of it could be written; the disk may be full"
+    return ""
+
+
+def _reason(error: OSError) -> str:
+    return disk_problem(error) or error.strerror or str(error)
 
 
 def check_output(folder: str | os.PathLike[str], force: bool = False, names: Sequence[str] = ANSWER_FILES) -> Path:
@@ -199,7 +213,7 @@ def check_output(folder: str | os.PathLike[str], force: bool = False, names: Seq
         with tempfile.NamedTemporaryFile(prefix=temporary_prefix(), dir=folder):
             pass
     except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror or error}.") from error
+        raise InputError(f"{folder} cannot be written: {_reason(error)}.") from error
     if existing and not force:
         raise InputError(f"{folder} already holds results ({existing[0]}); use --force to overwrite them.")
     return folder

@@ -39,7 +39,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file, floating-point tensors as float32.
 
     Raises:
-        InputError: the file is missing, or not a safetensors file.
+        InputError: the file is missing, not a safetensors file, or has values that are not finite.
     """
     if not path.is_file():
         raise InputError(f"No weights at {path}.")
@@ -47,7 +47,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
         state = load_file(path)
     except Exception as error:
         raise InputError(f"{path} is not a readable safetensors file: {error}.") from error
-    return {n: v.float() if v.is_floating_point() else v for n, v in state.items()}
+    read = {n: v.float() if v.is_floating_point() else v for n, v in state.items()}
+    for name, value in read.items():
+        if value.is_floating_point() and not torch.isfinite(value.sum()):
+            raise InputError(f"{path}: the tensor {name} has values that are not finite; the file is damaged.")
+    return read
 
 
 def check_fit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], what: str) -> None:

@@ -60,16 +60,23 @@ class Checkpoint:
         self.saved = 0
         self._offsets: list[int] = []
         head = json.dumps(request, sort_keys=True).encode()
+        first = _MAGIC + _HEAD.pack(len(head), zlib.crc32(head)) + head
         try:
-            if resume and self.path.is_file() and self.path.stat().st_size:
+            if resume and self.path.is_file() and not self._begins_only(first):
                 self._file = self.path.open("r+b")
                 self._restore(head, folder)
             else:
                 self._file = self.path.open("w+b")
-                self._file.write(_MAGIC + _HEAD.pack(len(head), zlib.crc32(head)) + head)
+                self._file.write(first)
                 self._file.flush()
         except OSError as error:
             raise InputError(f"Cannot write to {folder}: {error.strerror or error}.") from error
+
+    def _begins_only(self, first: bytes) -> bool:
+        """Whether the file ends within what it begins with: it was empty, or the disk was full."""
+        with self.path.open("rb") as file:
+            content = file.read(len(first))
+        return len(content) < len(first) and first.startswith(content)
 
     def _restore(self, head: bytes, folder: Path) -> None:
         """Find the complete records and remove an incomplete one at the end."""

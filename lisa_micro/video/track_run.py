@@ -12,6 +12,7 @@ import numpy as np
 from lisa_micro.assistant.conversation import Clock
 from lisa_micro.extras import release
 from lisa_micro.io import LabelStack, LabelStackWriter, check_output
+from lisa_micro.io.files import disk_problem
 from lisa_micro.io.video import VideoStream
 from lisa_micro.protocols import Detections, FrameDetector, Tracker
 from lisa_micro.types import InputError, Micrograph
@@ -95,6 +96,13 @@ def link_detections(
     try:
         run = _Run(video, detector, tracker, replace(options, average=average), checkpoint, request)
         return run.result()
+    except OSError as error:
+        reason = disk_problem(error)
+        if not reason:
+            raise
+        raise InputError(
+            f"Cannot write to {folder}: {reason}. Free some disk space and continue with --resume."
+        ) from error
     finally:
         if checkpoint is not None:
             checkpoint.close()

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from lisa_micro.models.checkpoints import misfit
 from lisa_micro.models.lisa.base_files import (
     INSTALL,
     SMOLLM2,
@@ -148,11 +149,16 @@ def load_base(
         place = locate(name)
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(place)
-            model = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, **options)
+            model, found = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, output_loading_info=True, **options)
     except InputError:
         raise
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of any kind, for damaged files
         raise _not_loaded(name, error) from error
+    # transformers draws tensors that are missing at random, with a warning
+    shapes = (key[0] if isinstance(key, tuple) else key for key in found["mismatched_keys"])
+    wrong = misfit(found["missing_keys"], (), shapes)
+    if wrong:
+        raise InputError(f"The language model {name} is incomplete: {wrong}.")
     return model, tokenizer
 
 
@@ -162,4 +168,5 @@ def _not_loaded(name: str, error: Exception) -> InputError:
             f"The language model {name} is not on this machine and could not be downloaded; "
             f"with a network connection run: lisa-micro setup (or: {INSTALL})"
         )
-    return InputError(f"The language model {name} could not be loaded: {error}")
+    reason = " ".join(str(error).split())[:300].rstrip(".")
+    return InputError(f"The language model {name} could not be loaded: {reason}.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lisa_micro.models.checkpoints import load_strict, read_state
+from lisa_micro.models.checkpoints import load_strict, misfit, read_state
 from lisa_micro.models.lisa.config import LisaConfig, LoraSettings
 from lisa_micro.models.lisa.exemplars import ExemplarEncoder
 from lisa_micro.models.lisa.mask_head import MaskHead, MaskHeadConfig
@@ -147,16 +147,19 @@ def add_lora_weights(language: nn.Module, state: Mapping[str, Tensor], settings:
         InputError: the adapter does not fit the language model.
     """
     prefix, suffixes = "base_model.model.", (".lora_A.weight", ".lora_B.weight")
-    layers = sorted({n[len(prefix) :].removesuffix(s) for n in state for s in suffixes if n.endswith(s)})
     expected = sorted(n for n, _ in language.named_modules() if n.rsplit(".", 1)[-1] in settings.modules)
-    wrong = sorted(set(layers) ^ set(expected))
-    if wrong or len(state) != 2 * len(layers):
-        raise InputError(f"{what} does not fit the language model: {wrong[:3] or 'unexpected keys'}")
+    shapes = {}
+    for layer in expected:
+        rows, columns = language.get_submodule(layer).weight.shape
+        for suffix, shape in zip(suffixes, ((settings.rank, columns), (rows, settings.rank)), strict=True):
+            shapes[prefix + layer + suffix] = shape
+    differ = (name for name in shapes.keys() & state.keys() if tuple(state[name].shape) != shapes[name])
+    wrong = misfit(shapes.keys() - state.keys(), state.keys() - shapes.keys(), differ)
+    if wrong:
+        raise InputError(f"{what} does not fit the language model: {wrong}.")
     factor = settings.alpha / settings.rank
     with torch.no_grad():
-        for layer in layers:
+        for layer in expected:
             a, b = (state[prefix + layer + s] for s in suffixes)
             weight = language.get_submodule(layer).weight
-            if (b.shape[0], a.shape[1]) != tuple(weight.shape) or a.shape[0] != settings.rank:
-                raise InputError(f"{what} does not fit the language model at {layer}")
             weight.copy_(weight.float() + factor * (b @ a).to(weight.device))
