@@ -43,9 +43,10 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 demo: setup
 	$(BIN)/lisa-micro segment data/samples/sintering_tem.tif "segment all sintering necks" --out out/demo --force
 
-# Two processes with a thread each; a test that needs more than 3 GB is named, and fails the run.
+# Two processes with a thread each, the longest files first (tests/conftest.py). A test that needs more than 3 GB is named, and
+# fails the run.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-fast: setup
 	$(BIN)/python -m pytest -m "not slow"

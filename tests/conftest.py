@@ -1,5 +1,6 @@
-"""Checks on the whole test run: the memory of the test process is bounded."""
+"""Checks on the whole test run: the memory of the test process is bounded, and long files come first."""
 
+import pytest
 from memory_limit import (
     pytest_addoption,
     pytest_configure,
@@ -10,8 +11,31 @@ from memory_limit import (
 
 __all__ = [
     "pytest_addoption",
+    "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_runtest_protocol",
     "pytest_sessionfinish",
     "pytest_terminal_summary",
 ]
+
+LONGEST = (
+    "test_wheel",
+    "test_finetune_guide",
+    "test_app_browser_correct",
+    "test_engines",
+    "test_adapt_processes",
+    "test_app_repeat",
+    "test_shipped_preset",
+    "test_like",
+    "test_conversations",
+    "test_memory_limit",
+    "test_adapt_run",
+    "test_app_browser",
+    "test_docs",
+)
+"""Files that take longest, longest first: one that begins last is waited for by the other process."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the longest files to the front; the others stay in their order."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
