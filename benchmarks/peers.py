@@ -53,13 +53,17 @@ def say(text: str) -> None:
 class Part:
     """The results of one part while it runs: rows, and what was skipped."""
 
-    def __init__(self, cores: int):
+    def __init__(self, cores: int, without: list[str]):
         self.cores = cores
+        self.without = without
         self.skipped: dict[str, str] = {}
 
     def run(self, name: str, step: str, /, **settings: Any) -> dict[str, Any] | None:
         """Run a step for a peer; ``None`` if it cannot run, which is told and recorded."""
-        found = alone(step, settings, self.cores)
+        if name in self.without:
+            found: dict[str, Any] = {"skipped": "Left out of this run by --without."}
+        else:
+            found = alone(step, settings, self.cores)
         if "skipped" in found:
             self.skipped[name] = found["skipped"]
             say(f"{name} is left out: {found['skipped']}")
@@ -231,6 +235,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="of each network in a round, after one not counted")
     parser.add_argument("--videos", type=int, default=3, help="of each kind with disturbed truth")
     parser.add_argument("--frames", type=int, default=60, help="of a video")
+    parser.add_argument("--without", action="append", default=[], metavar="NAME", help="leave a peer out, by its key")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--data", default=os.environ.get("LISA_MICRO_DATA"), help="folder that holds emps")
     parser.add_argument("--out", type=Path, default=HERE, help="folder for peers.json and peers.md")
@@ -250,7 +255,7 @@ def main() -> None:
     cores = limit_cores(args.cores)
     runners = {"images": images, "networks": time_networks, "trackers": track_videos}
     for name in () if args.tables else args.part or PARTS:
-        part, before = Part(cores), os.getloadavg()[0]
+        part, before = Part(cores, args.without), os.getloadavg()[0]
         with tempfile.TemporaryDirectory() as temporary:
             found = runners[name](part, args, args.work or Path(temporary))
         results[name] = {**found, "skipped": part.skipped, "machine": machine(args, (before, os.getloadavg()[0]))}

@@ -211,14 +211,13 @@ def score(video: DetectedVideo, linked: Linked) -> dict[str, float]:
 def centres(frames: Sequence[np.ndarray]) -> Any:
     """A table (pandas) of all detections: ``frame``, ``label``, ``x``, ``y`` (centroid, px)."""
     import pandas as pd
-
-    from lisa_micro.models.trackers.linking import Regions
+    from skimage.measure import regionprops_table
 
     tables = []
     for number, labels in enumerate(frames):
-        found = Regions.of(labels)
-        x, y = found.centre.T
-        tables.append(pd.DataFrame({"frame": number, "label": found.ids, "x": x, "y": y}))
+        found = pd.DataFrame(regionprops_table(labels, properties=("label", "centroid")))
+        found.columns = ["label", "y", "x"]
+        tables.append(found.assign(frame=number))
     return pd.concat(tables, ignore_index=True)
 
 
