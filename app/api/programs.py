@@ -19,7 +19,7 @@ from lisa_micro.correction.replay import log_text, make_log
 from lisa_micro.execution import PlotData
 from lisa_micro.io import write_labels
 from lisa_micro.results.answer import Answer, Segmentation
-from lisa_micro.results.export import reading_record
+from lisa_micro.results.export import reading_record, value_record
 from lisa_micro.types import InputError, Micrograph
 from lisa_micro.viz import draw_overlay
 from lisa_micro.viz.answer_plots import plot_png, plot_record, plot_table
@@ -371,6 +371,7 @@ def segment_record(session: Session, segment: Segmentation, rows: int) -> dict[s
         "count": int(len(np.unique(segment.labels[segment.labels > 0]))),
         "score": round(float(segment.score), 4),
         "area_fraction": _area_fraction(segment),
+        "mean_size": None if segment.mean_size is None else value_record(segment.mean_size),
         "table": table_record(segment.table(), rows),
         "labels": session.put(path, "image/tiff", "labels.tif"),
     }

@@ -251,7 +251,7 @@ def answer_record(
         "refusal": answer.refusal,
         "notes": answer.notes,
         "segments": [_segment_record(i, segment, answer) for i, segment in enumerate(answer.segments)],
-        "values": [_value_record(value) | {"target": value.target} for value in answer.values],
+        "values": [value_record(value) | {"target": value.target} for value in answer.values],
         "plots": [
             plot_record(plot) | {"files": names} for plot, names in zip(answer.plots, plot_files(answer), strict=True)
         ],
@@ -315,20 +315,21 @@ def segment_facts(number: int, segment: Segment) -> dict[str, Any]:
 
 def values_about(answer: Answer, target: int) -> list[dict[str, Any]]:
     """The values about a target as plain data; by its number, since some targets of a reply may have no segment."""
-    return [_value_record(value) for value in answer.values if value.target == target]
+    return [value_record(value) for value in answer.values if value.target == target]
 
 
 def _segment_record(i: int, segment: Segmentation, answer: Answer) -> dict[str, Any]:
     return {
         **segment_facts(i + 1, segment),
         "boxes_px": boxes_from_labels(segment.labels).astype(int),
-        "mean_size": None if segment.mean_size is None else _value_record(segment.mean_size),
+        "mean_size": None if segment.mean_size is None else value_record(segment.mean_size),
         "values": values_about(answer, segment.target),
         "notes": segment.notes,
     }
 
 
-def _value_record(value: Value) -> dict[str, Any]:
+def value_record(value: Value) -> dict[str, Any]:
+    """A measured number as plain data."""
     return {
         "measure": value.measure,
         "value": value.value,

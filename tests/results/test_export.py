@@ -74,6 +74,7 @@ def test_everything_reopens_with_the_same_pixels(tmp_path):
     assert table["area_nm2"][0] == pytest.approx(150 * 0.21**2)
 
     record = json.loads((tmp_path / "out/answer.json").read_text(encoding="utf-8"))
+    assert record["segments"][0]["mean_size"] is None  # it was not told
     assert record["segments"][0]["values"] == [
         {"measure": "count", "value": 3.0, "unit": "", "standard_error": None, "text": "3"}
     ]
