@@ -17,7 +17,7 @@ import zipfile
 import numpy as np
 import pytest
 import tifffile
-from browsers import NEEDS_CHROMIUM, PATIENCE, launched
+from browsers import NEEDS_CHROMIUM, PATIENCE, launched, open_ready
 from paths import ROOT
 from PIL import Image
 from stand_in_app import StandIn, film, squares
@@ -65,8 +65,7 @@ def page(context, url):
     page.on("pageerror", lambda error: page.defects.append(str(error)))
     page.on("dialog", lambda dialog: (page.defects.append("a dialog: something was executed"), dialog.dismiss()))
     page.on("request", lambda request: page.elsewhere.append(request.url))
-    page.goto(url)
-    page.wait_for_selector(".lm-empty [data-sample]")
+    open_ready(page, url)
     yield page
     elsewhere = [address for address in page.elsewhere if not address.startswith((url, "data:", "blob:"))]
     page.close()

@@ -8,7 +8,7 @@ import zipfile
 from app_server import running
 from batch_images import disc_image
 from batch_stand_in import Thresholding
-from browsers import NEEDS_CHROMIUM, PATIENCE, launched
+from browsers import NEEDS_CHROMIUM, PATIENCE, launched, open_ready
 from PIL import Image
 
 pytestmark = NEEDS_CHROMIUM
@@ -32,7 +32,7 @@ def test_files_are_dropped_run_and_downloaded(tmp_path):
         page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: defects.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
-        page.goto(url)
+        open_ready(page, url)
         page.get_by_role("tab", name="Batch").click()
         page.wait_for_selector("#lm-batch [data-count='0']", state="attached")
         bad = {"name": "broken.png", "mimeType": "image/png", "buffer": b"no picture"}

@@ -9,7 +9,7 @@ import urllib.request
 import zipfile
 
 import pytest
-from browsers import NEEDS_CHROMIUM, PATIENCE, launched
+from browsers import NEEDS_CHROMIUM, PATIENCE, launched, open_ready
 from stand_in_video import FRAMES, Watching, movie, stack
 
 pytestmark = NEEDS_CHROMIUM
@@ -49,7 +49,7 @@ def page(context, served):
     page.on("pageerror", lambda error: defects.append(str(error)))
     page.on("dialog", lambda dialog: (defects.append("a dialog: something was executed"), dialog.dismiss()))
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(served[0])
+    open_ready(page, served[0])
     page.get_by_role("tab", name="Video").click()
     page.wait_for_selector("#lm-video [data-video]", state="visible")
     yield page

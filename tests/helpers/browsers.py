@@ -15,6 +15,8 @@ NEEDS_CHROMIUM = [
 """Marks of tests that drive it."""
 PATIENCE = 60_000
 """Timeout, ms, for slow machines."""
+LOADING = "[data-testid='status-tracker'].full.translucent"
+"""Gradio's veil over a page whose parts are still being fetched."""
 
 
 @contextmanager
@@ -27,6 +29,31 @@ def launched() -> Iterator[Any]:
         browser.close()
 
 
+def open_ready(page: Any, url: str) -> None:
+    """Open the app and wait until its page takes clicks.
+
+    Raises:
+        AssertionError: it was not ready in time; the message names the requests still open and what the console said.
+    """
+    pending: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: pending.append(request.url))
+    page.on("requestfinished", lambda request: _discard(pending, request.url))
+    page.on("requestfailed", lambda request: said.append(f"failed: {request.url}"))
+    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    page.goto(url)
+    page.wait_for_selector(".lm-empty [data-sample]")
+    try:
+        page.wait_for_selector(LOADING, state="hidden", timeout=PATIENCE)
+    except Exception as error:  # of playwright, which is imported only where it is used
+        raise AssertionError(f"The page still loads; open requests: {pending}; the console: {said}") from error
+
+
+def _discard(pending: list[str], url: str) -> None:
+    if url in pending:
+        pending.remove(url)
+
+
 @contextmanager
 def first_page(context: Any, url: str) -> Iterator[Any]:
     """The app's first page, ready; it fails the test if a script failed meanwhile."""
@@ -34,8 +61,7 @@ def first_page(context: Any, url: str) -> Iterator[Any]:
     page.set_default_timeout(PATIENCE)
     defects: list[str] = []
     page.on("pageerror", lambda error: defects.append(str(error)))
-    page.goto(url)
-    page.wait_for_selector(".lm-empty [data-sample]")
+    open_ready(page, url)
     yield page
     page.close()
     assert defects == []
