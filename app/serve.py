@@ -147,7 +147,7 @@ def _launch(settings: AppSettings, sessions: Sessions, queue: JobQueue) -> tuple
     from lisa_micro_app.pages import layout as ui
     from lisa_micro_app.pages import parts
 
-    blocks = ui.build(parts.App(sessions, queue, settings.preset, settings.teach))
+    blocks, description = ui.build(parts.App(sessions, queue, settings.preset, settings.teach))
     blocks.queue(max_size=256, default_concurrency_limit=None, api_open=False)
     auth = None if settings.auth is None else list(settings.auth)
     try:
@@ -170,7 +170,8 @@ def _launch(settings: AppSettings, sessions: Sessions, queue: JobQueue) -> tuple
                 mcp_server=auth is None and find_spec("mcp") is not None,
                 app_kwargs={
                     "middleware": [Middleware(server.Guard, hosts=None if settings.share else LOCAL)],
-                    "routes": server.routes(sessions),
+                    "routes": server.routes(sessions, description),
+                    "openapi_url": None,  # of all of Gradio's routes
                 },
                 theme=parts.theme(),
                 css=parts.page_css(),

@@ -4,8 +4,10 @@ serve files are blocked."""
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
@@ -22,6 +24,8 @@ from lisa_micro_app.state.batch_files import keep
 from lisa_micro_app.state.session import Session, Sessions, Upload
 from lisa_micro_app.views.video_frames import served
 
+OPENAPI = "/lisa/openapi.json"
+"""Address of the description of the API."""
 UPLOAD_KINDS = ("image", "truth", "video", "batch", "exemplar")
 BLOCKED_ROUTES = (
     "/gradio_api/file",
@@ -30,8 +34,12 @@ BLOCKED_ROUTES = (
     "/gradio_api/deep_link",
     "/gradio_api/stream",
     "/gradio_api/vibe",
+    "/gradio_api/openapi.json",
 )
-"""Gradio's routes to files. The page needs none of them, and anyone who knows a path could use them."""
+"""Gradio's routes to files. The page needs none of them, and anyone who knows a path could use them. Its description of
+the API names some of them; ours is at :data:`OPENAPI`."""
+CALL_ROUTES = ("/gradio_api/call/", "/gradio_api/api/", "/gradio_api/run/")
+"""Gradio's routes to calls of the API."""
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
@@ -78,8 +86,28 @@ class Guard:
             await JSONResponse({"error": "Not available."}, 403)(scope, receive, with_headers)
         elif not self._is_known_host(scope):
             await JSONResponse({"error": "Unknown host name."}, 403)(scope, receive, with_headers)
+        elif path.startswith(CALL_ROUTES):
+            await self._call(scope, receive, with_headers)
         else:
             await self.app(scope, receive, with_headers)
+
+    async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on a call of the API. Gradio fails for calls that do not fit; the caller is told that they do not."""
+        begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noting)
+        except Exception:
+            if begun:  # a stream whose last event says what is wrong
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                detail = f"There is no such call, or its arguments do not fit; {OPENAPI} describes the API."
+                await JSONResponse({"detail": detail}, 404)(scope, receive, send)
 
     def _is_known_host(self, scope: Scope) -> bool:
         if self.hosts is None:
@@ -89,8 +117,13 @@ class Guard:
         return name.lower() in self.hosts
 
 
-def routes(sessions: Sessions) -> list[Route]:
-    """The routes of the app, under ``/lisa/``."""
+def routes(sessions: Sessions, description: Mapping[str, Any]) -> list[Route]:
+    """The routes of the app, under ``/lisa/``.
+
+    Args:
+        sessions: of the app.
+        description: of the API, as an OpenAPI document.
+    """
 
     async def asset(request: Request) -> Response:
         session = sessions.by_token(request.path_params["token"])
@@ -129,7 +162,11 @@ def routes(sessions: Sessions) -> list[Route]:
         except InputError as error:
             return JSONResponse({"error": str(error)}, 413)
 
+    async def described(request: Request) -> Response:
+        return JSONResponse(dict(description))
+
     return [
+        Route(OPENAPI, described),
         Route("/lisa/asset/{token}/{name}", asset),
         Route("/lisa/frame/{token}/{key}/{name}", frame),
         Route("/lisa/sample/{name}.png", sample),

@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,17 +80,31 @@ def expected(images: list[bytes], requests: int, preset: str) -> list[list[tuple
     return found
 
 
+@dataclass(frozen=True)
+class Running:
+    """A running app: its address, without a slash at the end, and the number of its process."""
+
+    url: str
+    process: int
+
+
 @contextmanager
-def app(preset: str) -> Iterator[str]:
-    """Run the app in a separate process; yields its address."""
+def app(preset: str, temporary: Path | None = None) -> Iterator[Running]:
+    """Run the app in a separate process.
+
+    Args:
+        preset: its model.
+        temporary: folder for its temporary files; ``None``: that of the system.
+    """
     command = [sys.executable, "-m", "lisa_micro_app", "--port", "0", "--preset", preset]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
+    environment = os.environ if temporary is None else {**os.environ, "TMPDIR": str(temporary)}
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert server.stdout is not None
         line = server.stdout.readline()
         if "is at " not in line:
             raise SystemExit(f"The app did not start: {line}")
-        yield line.split("is at ")[1].split()[0].rstrip("/")
+        yield Running(line.split("is at ")[1].split()[0].rstrip("/"), server.pid)
     finally:
         server.terminate()
         server.wait(60)
@@ -181,8 +196,8 @@ def main() -> int:
     if given.url:
         played, seconds = together(given.url.rstrip("/"))
     else:
-        with app(given.preset) as url:
-            played, seconds = together(url)
+        with app(given.preset) as running:
+            played, seconds = together(running.url)
     report = compare(played, truth)
     each = np.array([result["seconds"] for results in played for result in results])
     report |= {

@@ -18,8 +18,9 @@ __all__ = [
     "pytest_terminal_summary",
 ]
 
-LONGEST = (
+FIRST = (
     "test_wheel",
+    "test_int8",
     "test_finetune_guide",
     "test_app_browser_correct",
     "test_engines",
@@ -33,9 +34,10 @@ LONGEST = (
     "test_app_browser",
     "test_docs",
 )
-"""Files that take longest, longest first: one that begins last is waited for by the other process."""
+"""Files that take longest, longest first, since one that begins last is waited for by the other process, and one that
+has two models in memory, before other files leave theirs."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bring the longest files to the front; the others stay in their order."""
-    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+    """Bring the files of :data:`FIRST` to the front; the others stay in their order."""
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))

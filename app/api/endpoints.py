@@ -8,7 +8,7 @@ are the descriptions that programs and language models get.
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
@@ -16,6 +16,8 @@ from lisa_micro.types import InputError
 from lisa_micro_app.api import like as program_like
 from lisa_micro_app.api import scale_bars as program_scale_bars
 from lisa_micro_app.api import videos as program_videos
+from lisa_micro_app.api.arguments import wrong_argument
+from lisa_micro_app.api.openapi import document
 from lisa_micro_app.api.programs import Programs
 from lisa_micro_app.pages.parts import App
 
@@ -47,12 +49,17 @@ def with_api_errors(function: Callable[P, T]) -> Callable[P, T]:
             return function(*args, **kwargs)
         except InputError as error:
             raise gr.Error(str(error), print_exception=False) from error
+        except Exception as error:
+            problem = wrong_argument(function, args, kwargs)
+            if not problem:
+                raise
+            raise gr.Error(problem, print_exception=False) from error
 
     return wrapped
 
 
-def build(app: App) -> None:
-    """Add the endpoints to the current Gradio blocks."""
+def build(app: App) -> dict[str, Any]:
+    """Add the endpoints to the current Gradio blocks; return their description as an OpenAPI document."""
     programs = Programs(app.sessions, app.queue, app.preset)
 
     def open_session() -> dict:
@@ -303,7 +310,7 @@ def build(app: App) -> None:
         programs.close(session)
         return {"closed": True}
 
-    for function in (
+    functions = (
         open_session,
         segment,
         reinterpret,
@@ -315,5 +322,7 @@ def build(app: App) -> None:
         track,
         ask_video,
         close_session,
-    ):
+    )
+    for function in functions:
         gr.api(with_api_errors(function), api_name=function.__name__, concurrency_limit=None)
+    return document(functions)

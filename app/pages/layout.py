@@ -3,6 +3,8 @@ parts, a script in ``static``."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 
 from lisa_micro_app.api import endpoints as api
@@ -25,10 +27,10 @@ def status_view(queue: JobQueue) -> dict[str, str]:
     return {"state": "ready", "text": "Ready", "detail": f"The model runs on {queue.assistant.device}."}
 
 
-def build(app: App) -> gr.Blocks:
-    """Build all pages and the API."""
+def build(app: App) -> tuple[gr.Blocks, dict[str, Any]]:
+    """Build all pages and the API; return them and the description of the API as an OpenAPI document."""
     with gr.Blocks(title="LISA-micro", fill_width=True) as blocks:
-        api.build(app)  # first, because Gradio numbers names that are taken
+        description = api.build(app)  # first, because Gradio numbers names that are taken
         part_status = part("status", value=status_view(app.queue))
         timer = gr.Timer(1.0)
         part_download = part("download")
@@ -65,4 +67,4 @@ def build(app: App) -> gr.Blocks:
             app.sessions.leave(f"{request.username or ''}/{request.session_hash}")
 
         blocks.unload(leave)
-    return blocks
+    return blocks, description

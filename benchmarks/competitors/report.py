@@ -176,11 +176,12 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
 }
 """Name of a table -> the part of the results that it shows, and what writes it."""
 
-MARKED = re.compile(r"(<!-- table: ([\w ]+) -->\n)(.*?)(\n<!-- end -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- table: ([\w ]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
 def fill(page: str, results: dict[str, Any]) -> str:
-    """Put the tables into a page, between ``<!-- table: NAME -->`` and ``<!-- end -->``.
+    """Put the tables into a page, between ``<!-- table: NAME -->`` and ``<!-- end -->``. Of a part without results, the
+    page tells how to get them.
 
     Raises:
         KeyError: the page asks for a table that does not exist.
@@ -188,9 +189,10 @@ def fill(page: str, results: dict[str, Any]) -> str:
 
     def filled(match: re.Match[str]) -> str:
         part, write = TABLES[match[2]]
-        if part not in results:
-            return match[0]
-        return f"{match[1]}\n{write(results[part])}\n{match[4]}"
+        if part in results:
+            return f"{match[1]}\n{write(results[part])}\n\n{match[4]}"
+        missing = f"Not measured yet: `python benchmarks/peers.py --part {part}` writes the table here."
+        return f"{match[1]}\n{missing}\n\n{match[4]}" if match[2] == part else f"{match[1]}{match[4]}"
 
     return MARKED.sub(filled, page)
 

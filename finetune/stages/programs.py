@@ -192,35 +192,44 @@ def compile_layers(model: LisaModel) -> None:
         layer.compile(dynamic=True)
 
 
+class LossWeights(NamedTuple):
+    """Weights of the terms of the loss beside the cross-entropy of the programs, which has 1.
+
+    Attributes:
+        prompt: of the distance of the projected state of each [SEG] to the class embedding of its concept.
+        kind: of :meth:`KindWords.distance`.
+        back: of the cross-entropy of the requests that follow their programs.
+    """
+
+    prompt: float = 1.0
+    kind: float = 0.0
+    back: float = 0.0
+
+
 def make_step(
     model: LisaModel,
     features: dict,
     image_start: int,
-    prompt_weight: float,
+    weights: LossWeights,
     device: torch.device,
     bf16: bool,
     words: KindWords | None = None,
-    kind_weight: float = 0.0,
-    back_weight: float = 0.0,
 ) -> Callable[[MixedBatch], tuple[Tensor, dict[str, float]]]:
     """Make the function from a batch to its loss and metrics.
 
-    The loss is the cross-entropy of the programs plus ``prompt_weight`` times the distance of the projected state of
-    each [SEG] to the class embedding of its concept, plus ``kind_weight`` times :meth:`KindWords.distance`: what kind
-    of image it is decides meanings, and a word for it is what a language model reads most easily. ``back_weight`` times
-    the cross-entropy of requests that follow their programs is added: with what a request would be for a program, a
-    reply can be judged from the other side (noisy channel, Yee et al., arXiv:1908.05731).
+    The loss is the cross-entropy of the programs plus the terms of :class:`LossWeights`. What kind of image it is
+    decides meanings, and a word for it is what a language model reads most easily, so image tokens shall resemble one.
+    With what a request would be for a program, a reply can be judged from the other side (noisy channel, Yee et al.,
+    arXiv:1908.05731).
 
     Args:
         model: has class embeddings of all concepts in the batches.
         features: ``clip`` and ``sam``, pooled features of all images; empty for a stage of texts alone.
         image_start: position of the first image token.
-        prompt_weight: weight of the distance.
+        weights: of the terms.
         device: device to compute on.
         bf16: whether to compute in bfloat16.
-        words: of the kinds of images; None: the last term is left out.
-        kind_weight: weight of that term.
-        back_weight: weight of the requests that follow their programs.
+        words: of the kinds of images; None: their term is left out.
     """
     class_embeddings = model.mask_head.code_book.weight.detach().to(device)
 
@@ -275,7 +284,7 @@ def make_step(
             "kind": float(kind.detach()),
             "back": float(back.detach()),
         }
-        return language + prompt_weight * prompt + kind_weight * kind + back_weight * back, metrics
+        return language + weights.prompt * prompt + weights.kind * kind + weights.back * back, metrics
 
     return step
 
@@ -339,13 +348,12 @@ def run_programs(stage: ProgramStage, folder: Path, cache: Path, device_name: st
     if stage.compiled:
         compile_layers(model)
     image_start = len(chat.user_ids("", first=True)[0])
+    weights = LossWeights(stage.prompt_weight, stage.kind_weight, stage.back_weight)
     began = time.monotonic()
     values = run_loop(
         model,
         maker,
-        make_step(
-            model, features, image_start, stage.prompt_weight, device, bf16, words, stage.kind_weight, stage.back_weight
-        ),
+        make_step(model, features, image_start, weights, device, bf16, words),
         schedule,
         folder,
         groups=[(FAST, stage.fast_lr)],

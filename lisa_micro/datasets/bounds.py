@@ -15,6 +15,7 @@ import numpy as np
 from pydantic_core import ErrorDetails
 
 from lisa_micro.io.arrays import MAX_SIDE
+from lisa_micro.io.units import PIXEL_SIZES_NM
 from lisa_micro.types import InputError
 
 MARGIN = 1.0
@@ -23,8 +24,6 @@ MIN_MARGIN_PX = 100
 """px, the same for small images."""
 MAX_PERIMETER_PX = 1_000_000
 """Longest perimeter of a polygon in px; rasterising takes about 100 bytes a px."""
-PIXEL_SIZES_NM = (1e-6, 1e9)
-"""Range of pixel sizes in nm: a thousandth of a picometre to a metre."""
 MAX_MESSAGE = 200
 """Characters of a message taken from another program."""
 

@@ -102,6 +102,10 @@ def to_nm(value: object, unit: str) -> float | None:
     return result if math.isfinite(result) and result > 0 else None
 
 
+PIXEL_SIZES_NM = (1e-6, 1e9)
+"""Range of pixel sizes in nm: a thousandth of a picometre to a metre. Beyond it, areas and volumes are no numbers."""
+
+
 def check_positive(value: object, name: str, unit: str) -> float | None:
     """Check a quantity given by a user; ``None`` stays ``None``.
 
@@ -115,7 +119,7 @@ def check_positive(value: object, name: str, unit: str) -> float | None:
         return None
     try:
         number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number) or number <= 0:
         raise InputError(f"The {name} must be a positive number of {unit}, not {value!r}.")
@@ -126,9 +130,15 @@ def check_pixel_size(value: object) -> float | None:
     """Check a pixel size in nm given by a user; ``None`` stays ``None``.
 
     Raises:
-        InputError: not a positive finite number.
+        InputError: not a positive finite number, or not within :data:`PIXEL_SIZES_NM`.
     """
-    return check_positive(value, "pixel size", "nanometres")
+    nm = check_positive(value, "pixel size", "nanometres")
+    low, high = PIXEL_SIZES_NM
+    if nm is not None and not low <= nm <= high:
+        raise InputError(
+            f"The pixel size must be a positive number of nanometres from {low:g} to {high:g}, not {nm:g}."
+        )
+    return nm
 
 
 def format_length(nm: float) -> str:

@@ -23,7 +23,7 @@ from lisa_micro_finetune.data.programs import (  # noqa: E402
     Pictures,
     encode_exchanges,
 )
-from lisa_micro_finetune.stages.programs import compile_layers, kind_words, make_step, teach_kinds  # noqa: E402
+from lisa_micro_finetune.stages.programs import LossWeights, compile_layers, kind_words, make_step, teach_kinds  # noqa: E402
 
 IMAGE_TOKENS = 5
 
@@ -149,7 +149,7 @@ def test_a_step_learns_programs_with_and_without_images(tiny):
         "clip": torch.randn(4, 1, clip.norm.normalized_shape[0]).half(),
         "sam": torch.randn(4, 1, sam.norm.normalized_shape[0]).half(),
     }
-    step = make_step(model, features, start, 0.1, torch.device("cpu"), False)
+    step = make_step(model, features, start, LossWeights(0.1), torch.device("cpu"), False)
     learn = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(learn, 1e-2)
     losses = []
@@ -165,7 +165,7 @@ def test_a_step_learns_programs_with_and_without_images(tiny):
         and figures["kind"] == 0
         and 0 <= figures["token"] <= 1
     )
-    alone, _ = make_step(model, {}, start, 0.1, torch.device("cpu"), False)(batch._replace(images=None))
+    alone, _ = make_step(model, {}, start, LossWeights(0.1), torch.device("cpu"), False)(batch._replace(images=None))
     assert torch.isfinite(alone)
 
 
@@ -182,7 +182,7 @@ def test_the_way_back_has_a_loss_on_the_words_alone(tiny):
         text = chat.text(ids[: wanted[0] + 1])
         assert text.startswith("<|im_start|>program") and text.endswith("\n<|im_start|>user\n")
     start = len(chat.user_ids("", True)[0])
-    step = make_step(model, {}, start, 0.1, torch.device("cpu"), False, back_weight=0.5)
+    step = make_step(model, {}, start, LossWeights(0.1, back=0.5), torch.device("cpu"), False)
     loss, figures = step(maker(1))
     without, _ = step(maker(1)._replace(back=None))
     assert figures["back"] > 0 and float((loss - without).detach()) == pytest.approx(0.5 * figures["back"], rel=1e-4)
@@ -213,7 +213,7 @@ def test_image_tokens_learn_to_tell_the_kind_of_image(tiny):
         "clip": torch.randn(4, 1, model.clip_projector.norm.normalized_shape[0]).half(),
         "sam": torch.randn(4, 1, model.sam_projector.norm.normalized_shape[0]).half(),
     }
-    step = make_step(model, features, start, 0.1, torch.device("cpu"), False, words, 1.0)
+    step = make_step(model, features, start, LossWeights(0.1, kind=1.0), torch.device("cpu"), False, words)
     maker = MixedMaker(chat, 2, Mixture(2, 1, longest=700), shown, DEFAULT_VOCABULARY)
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-2)
     for number in range(16):
@@ -235,7 +235,7 @@ def test_compiled_layers_give_the_same_loss(tiny):
     model, chat = tiny
     start = len(chat.user_ids("", True)[0])
     batch = MixedMaker(chat, 2, Mixture(0, 2, longest=700, back_batch=1), vocabulary=DEFAULT_VOCABULARY)(0)
-    step = make_step(model, {}, start, 0.1, torch.device("cpu"), False, back_weight=0.5)
+    step = make_step(model, {}, start, LossWeights(0.1, back=0.5), torch.device("cpu"), False)
     plain, _ = step(batch)
     names = list(model.state_dict())
     compile_layers(model)

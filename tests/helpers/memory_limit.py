@@ -18,9 +18,13 @@ from typing import Any
 import pytest
 
 LIMIT_GB = 3.0
+_GROWTH_GB = 0.2
+"""Growth at which freed memory is returned before the next test, so that it does not count for that one."""
 _SHOWN = 5
 _KEY = pytest.StashKey["dict[str, list[Usage]]"]()
 """Name of a process, ``""`` for this one -> what its tests needed."""
+_LEFT = pytest.StashKey[float]()
+"""GB in use when memory was last returned."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,10 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     finally:
         usage = Usage(item.nodeid, before, memory_gb("VmHWM"), memory_gb("VmRSS"))
         item.config.stash[_KEY].setdefault("", []).append(usage)
-        if nextitem is None or nextitem.path != item.path:
+        last = nextitem is None or nextitem.path != item.path
+        if last or usage.after > item.config.stash.get(_LEFT, 0.0) + _GROWTH_GB:
             return_freed_memory()
+            item.config.stash[_LEFT] = memory_gb("VmRSS")
 
 
 def peaks(config: pytest.Config) -> list[Usage]:

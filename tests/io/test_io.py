@@ -355,6 +355,9 @@ def test_a_pixel_size_must_be_positive(bad):
     with pytest.raises(InputError, match="positive"):
         read_micrograph(np.ones((2, 2)), pixel_size_nm=bad)
     assert check_pixel_size("2.5") == 2.5
+    for impossible in (1e200, 1e-200, 10**400):  # an area would be no number
+        with pytest.raises(InputError, match="positive number of nanometres"):
+            check_pixel_size(impossible)
 
 
 def test_lengths_are_written_for_people():
