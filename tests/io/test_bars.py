@@ -1,5 +1,7 @@
 """Bars where they are hard to tell: on bright ground, as rows of ticks, in two halves, beside letters."""
 
+from itertools import cycle
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -73,6 +75,25 @@ def test_a_row_of_eleven_ticks(step, hidden):
     assert (bar.x0, bar.x1) == (pytest.approx(41, abs=0.8), pytest.approx(41 + 10 * step, abs=0.8))
 
 
+@pytest.mark.parametrize("spread", [25, 45])
+def test_ticks_on_a_texture(spread):
+    texture = np.random.default_rng(1).normal(150, spread, (300, 480))
+    image = Image.fromarray(np.clip(texture, 0, 240).astype(np.uint8))
+    for k in range(11):
+        box(ImageDraw.Draw(image), 40 + 22 * k, 232, 43 + 22 * k, 248)
+    bar = best(image, "ticks")
+    assert (bar.x0, bar.x1) == (pytest.approx(41.5, abs=0.8), pytest.approx(261.5, abs=0.8))
+
+
+@pytest.mark.parametrize("beyond", [70, 30])
+def test_an_end_beside_a_patch_of_nearly_its_own_grey_value(beyond):
+    image, draw = canvas(190)
+    draw.rectangle((190, 225, 202, 260), fill=beyond)  # the patch ends a few px behind the bar
+    box(draw, 100, 238, 198, 242, fill=0)
+    bar = best(image, near=238)
+    assert (bar.x0, bar.x1) == (pytest.approx(100, abs=0.4), pytest.approx(198, abs=0.4))
+
+
 @pytest.mark.parametrize("count", [9, 10, 12, 21])
 def test_other_numbers_of_ticks_stand_for_no_length(count):
     image, draw = canvas()
@@ -123,7 +144,7 @@ def test_a_number_and_its_unit_that_are_read_apart_are_one_length():
     reading = read_scale_bar(scene(), Reader((number, "200"), (unit, "nm"), again="200 nm"))
     assert reading.scale is not None and reading.scale.pixel_size_nm == pytest.approx(2.0, rel=0.01)
     # the same pieces the other way round are no length
-    assert read_scale_bar(scene(), Reader((number, "nm"), (unit, "200"), again="200 nm")).scale is None
+    assert read_scale_bar(scene(), Reader((number, "nm"), (unit, "200"), again="nm 200")).scale is None
 
 
 def test_a_bar_and_letters_of_the_opposite_ink_do_not_belong_together():
@@ -135,3 +156,45 @@ def test_a_bar_and_letters_of_the_opposite_ink_do_not_belong_together():
     whole = (number[0], number[1], unit[2], unit[3])
     reading = read_scale_bar(np.asarray(image, np.float32), Reader((whole, "200 nm"), again="200 nm"))
     assert reading.scale is None
+
+
+class Blind:
+    """A reader that finds no lines; it reads the given texts one after the other, again and again."""
+
+    def __init__(self, *texts):
+        self.texts = cycle(texts)
+
+    def lines(self, image):
+        return []
+
+    def read(self, line):
+        return next(self.texts), 0.9
+
+
+@pytest.mark.parametrize("words", ["200 nm", "2 nm"])
+@pytest.mark.parametrize("letter", [9, 24])
+def test_letters_that_were_not_found_are_read_by_their_ink(words, letter):
+    reading = read_scale_bar(scene(words, letter), Blind("200 nm"))
+    assert reading.scale is not None and reading.scale.pixel_size_nm == pytest.approx(2.0, rel=0.01)
+    x0, y0, x1, y1 = reading.scale.text_box
+    assert 190 < x0 < 250 < x1 < 310 and 220 < y0 < y1 <= 255
+
+
+def test_what_is_read_differently_each_time_is_no_length():
+    assert read_scale_bar(scene(), Blind("200 nm", "20 nm", "200 nm", "200 nm")).scale is None
+    assert read_scale_bar(scene(), Blind("200 um", "200 jm", "200jm", "200 μm")).scale.length_nm == 200_000
+    assert read_scale_bar(scene(), Blind("sample 3")).scale is None
+
+
+def test_a_dark_particle_behind_the_text_is_not_the_other_half_of_a_bar():
+    image, draw = canvas(200)
+    box(draw, 60, 250, 140, 256, fill=0)
+    draw.text((150, 253), "10 nm", font=load_font("DejaVuSans.ttf", 20), fill=0, anchor="lm")
+    end = 150 + round(draw.textlength("10 nm", font=load_font("DejaVuSans.ttf", 20)))
+    draw.ellipse((end + 4, 200, end + 120, 299), fill=5)
+    unit, scale = 400 / 512, 3.0
+    line = tuple(
+        int((v - o) * scale) for v, o in zip((150, 244, end, 262), (60 - 70 * unit, 250 - 34 * unit) * 2, strict=True)
+    )
+    reading = read_scale_bar(np.asarray(image, np.float32), Reader((line, "10 nm"), again="10 nm"))
+    assert reading.scale is not None and reading.scale.pixel_size_nm == pytest.approx(10 / 80, rel=0.01)

@@ -212,7 +212,8 @@ def ends_of(image: np.ndarray, rows: slice, columns: slice, contrast: float) -> 
         if drop < max(60.0, 0.35 * contrast) and not (sharp and beyond[0] <= level - 0.6 * drop):
             return None
         k = at + step * (reach - 1)
-        half = (level + ground) / 2
+        # what lies at the end counts, not what lies farther out: a ground may begin almost as light as the bar
+        half = (level + (float(beyond[:2].mean()) if len(beyond) else ground)) / 2
         while 0 <= k + step < len(profile) and profile[k + step] > half:
             k += step
         if not 0 <= k + step < len(profile):

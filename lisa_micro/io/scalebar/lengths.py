@@ -39,6 +39,30 @@ def parse_length(text: str) -> float | None:
     return number * nm if any(abs(mantissa - known) < 1e-6 for known in MANTISSAS) else None
 
 
+_MISREAD = (
+    (re.compile(r"(?<=[\d ])[jJyμµ][Jj]?m(?![A-Za-z])"), "µm"),  # no unit looks like it but µm
+    (re.compile(r"(?<=[\d ])(?:h|rn|nr)m(?![A-Za-z])"), "nm"),
+    (re.compile(r"^[^0-9A-Za-z]*[Il|](?=[\d\s.,]|[pnmµμu]m)"), "1"),
+    (re.compile(r"(?<=\d)[oO](?=[\doO\s.,]|[pnmµμu]m)"), "0"),
+    (re.compile(r"(?<=\d)[.,·](?=\s*[pnmµμu]m)"), ""),
+)
+"""What letters of a length are taken for, and the letters."""
+
+
+def repaired(text: str) -> str:
+    """A text that is no length, with letters put right that no length has.
+
+    Where it is a length then, several readings have to agree on it.
+
+    >>> repaired("100 jm"), repaired("500hm"), repaired("1.mm"), repaired("2 km"), repaired("2.5 nm")
+    ('100 µm', '500nm', '1mm', '2 km', '2.5 nm')
+    """
+    if parse_length(text) is None:
+        for pattern, letters in _MISREAD:
+            text = pattern.sub(letters, text)
+    return text
+
+
 def clean_text(text: str) -> str:
     """The length in a text, without what was read around it."""
     match = _LENGTH.fullmatch(text.strip())

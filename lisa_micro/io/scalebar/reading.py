@@ -6,13 +6,14 @@ Whatever is unsure gives no pixel size: none is better than a wrong one.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lisa_micro.io.scalebar.bar import Bar
 from lisa_micro.io.scalebar.bars import find_bars
+from lisa_micro.io.scalebar.ink import read_by_ink
 from lisa_micro.io.scalebar.lengths import clean_text, parse_length, printed_pixel_size
 from lisa_micro.io.scalebar.nearby import between, completed, is_clipped, lines_in, resized, widened
 from lisa_micro.io.scalebar.text import TextLine, TextReader
@@ -34,6 +35,10 @@ STROKE = 0.55
 """Longest stroke of a letter as a share of the height of its line."""
 LETTERS_SHARE = (0.05, 0.5)
 """Share of the box of a line that its letters cover."""
+MOST_REREAD = 3
+"""Candidates beside which text is read a second time, by its ink."""
+REREAD_SCORE = 0.3
+"""Least score of these as a share of the best one."""
 LEAST_CERTAINTY = 0.6
 """Least certainty of a reading."""
 
@@ -100,7 +105,17 @@ def read_scale_bar(grey: np.ndarray, reader: TextReader) -> Reading:
             if fresh:
                 pairs += fresh
                 break
-    return _decided(pairs, lines, picture, reader, factor)
+    reading = _decided(pairs, lines, picture, factor, lambda pair: _confirmed(pair, picture, reader))
+    if reading.scale is not None or reading.notes:
+        return reading
+    likely = [bar for bar in bars if bar.score >= REREAD_SCORE * max(bar.score for bar in bars)][:MOST_REREAD]
+    again = [
+        pair
+        for bar in likely
+        for line in read_by_ink(bar, _level(small, bar), picture, reader)
+        if (pair := _paired(bar, line, small)) is not None
+    ]
+    return _decided(again, lines, picture, factor, lambda pair: not any(_contradicts(pair, one) for one in pairs))
 
 
 def likely_bars(grey: np.ndarray) -> list[Bar]:
@@ -208,12 +223,16 @@ def _paired(bar: Bar, line: TextLine, grey: np.ndarray) -> _Pair | None:
     stroke = (within and bar.length < 0.8 * (x1 - x0) and not dash) or (about and bar.length < STROKE * tall)
     if bar.kind == "bar" and stroke:
         return None  # of one of its letters
+    if bar.kind == "ticks" and bar.x0 < x1 and x0 < bar.x1 and y0 - 1 <= (bar.y0 + bar.y1) / 2 <= y1 + 1:
+        return None  # strokes of its letters, or of those of its line
     across = max(bar.x0 - x1, x0 - bar.x1, 0.0)
     gap = max(y0 - bar.y1, bar.y0 - y1, 0.0)
     beside = bar.y0 - 0.4 * tall <= middle <= bar.y1 + 0.4 * tall
     if bar.kind == "halves":
         # the text stands in the gap; where it was read together with the halves, its box covers them
-        if not (beside and bar.x0 < (x0 + x1) / 2 < bar.x1 and bar.length > 0.8 * (x1 - x0)):
+        start, stop = bar.gap or (bar.x0, bar.x1)
+        level = abs((bar.y0 + bar.y1) / 2 - middle) <= 0.22 * tall  # feet of letters lie lower
+        if not (level and start < (x0 + x1) / 2 < stop and bar.length > 0.8 * (x1 - x0)):
             return None
     elif beside and DASHED.search(line.text) and not dash:
         return None  # the text was read together with the halves of a bar
@@ -238,15 +257,23 @@ def _is_the_dash(bar: Bar, line: TextLine, grey: np.ndarray) -> bool:
 
 
 def _continues(bar: Bar, line: TextLine, grey: np.ndarray, right: bool) -> bool:
-    """Whether a stroke like the bar goes on beyond the text, at its right or left: then the bar is half of one."""
+    """Whether a stroke like the bar goes on beyond the text, at its right or left: then the bar is half of one.
+
+    A part of the specimen of the bar's grey value goes on above and below it.
+    """
     x0, y0, x1, y1 = line.box
     image = grey if bar.light else 255 - grey
     reach = 20 + (y1 - y0)
     start, stop = (x1 - 4, x1 + reach) if right else (x0 - reach, x0 + 4)
-    beyond = image[bar.y0 : bar.y1, max(0, start) : max(0, stop)]
+    columns = slice(max(0, start), max(0, stop))
+    beyond = image[bar.y0 : bar.y1, columns]
     if not beyond.size:
         return False
-    ink = beyond.max(axis=0) >= _level(grey, bar) - 40
+    least = _level(grey, bar) - 40
+    ink = beyond.max(axis=0) >= least
+    for rows in (slice(max(0, bar.y0 - 5), max(0, bar.y0 - 2)), slice(bar.y1 + 2, bar.y1 + 5)):
+        beside = image[rows, columns]
+        ink &= (beside < least).any(axis=0) if beside.size else True
     return bool(np.convolve(ink, np.ones(10), "valid").max(initial=0) >= 10)
 
 
@@ -263,8 +290,10 @@ def _same_ink(bar: Bar, box: Box, grey: np.ndarray) -> bool:
     ground = float(np.median(rim))
     if bool(part.max() - ground > ground - part.min()) == bar.light:
         return True
-    share = float(((part if bar.light else 255 - part) >= _level(grey, bar) - 40).mean())
-    return LETTERS_SHARE[0] <= share <= LETTERS_SHARE[1]
+    inked = part if bar.light else 255 - part
+    # the ground may have nearly the same grey value
+    shares = [float((inked >= _level(grey, bar) - below).mean()) for below in (40, 12)]
+    return any(LETTERS_SHARE[0] <= share <= LETTERS_SHARE[1] for share in shares)
 
 
 # ------------------------------------------------------------------------------------------------------ decision
@@ -274,13 +303,13 @@ def _decided(
     pairs: list[_Pair],
     lines: list[TextLine],
     picture: np.ndarray,
-    reader: TextReader,
     factor: int,
+    sure: Callable[[_Pair], bool],
 ) -> Reading:
-    """The scale that the pairs agree on."""
+    """The scale that those of the pairs agree on whose text is sure."""
     texts = tuple(_times(line.box, factor) for line in lines)
     best = [_best_of(group) for group in _same_text(pairs)]
-    confirmed = [pair for pair in best if pair is not None and _confirmed(pair, picture, reader)]
+    confirmed = [pair for pair in best if pair is not None and sure(pair)]
     if not confirmed:
         return Reading(texts=texts)
     sizes = [pair.pixel_size for pair in confirmed]
@@ -359,6 +388,12 @@ def _confirmed(pair: _Pair, picture: np.ndarray, reader: TextReader) -> bool:
         if agree >= 2 and differ == 0 and inverted:
             return True
     return agree >= 3 > differ + 1
+
+
+def _contradicts(pair: _Pair, other: _Pair) -> bool:
+    """Whether the same place of the picture was read as another length before."""
+    (a, b, c, d), (x0, y0, x1, y1) = pair.line.box, other.line.box
+    return pair.nm != other.nm and a < x1 and x0 < c and b < y1 and y0 < d
 
 
 def _times(box: Box, factor: int) -> Box:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy import ndimage
 
@@ -19,37 +21,64 @@ LEAST_STEP = 4.0
 """px: least distance of ticks."""
 TICK_CONTRAST = 50.0
 """Grey levels by which a tick differs from its surroundings."""
+MOST_UNEVEN = 0.5
+"""px: standard deviation of ticks from their places; those that were drawn at whole pixels have 0.3, letters more."""
+LEVELS = ((FAINTEST, 60.0), (200.0, 60.0), (225.0, 45.0), (245.0, 30.0))
+"""Grey level that the pixels of a tick have at least, and by how much they exceed their surroundings: on a texture
+ticks stand apart only at their own grey value."""
 
 
 def tick_rows(image: np.ndarray, light: bool) -> list[Bar]:
     """Rows of light vertical ticks at equal distances."""
-    height, width = image.shape
+    width = image.shape[1]
     thick = 9
     hat = image - ndimage.maximum_filter1d(ndimage.minimum_filter1d(image, thick, axis=1), thick, axis=1)
-    marks, count = ndimage.label((hat >= 60) & (image >= FAINTEST))
-    if not LEAST_TICKS <= count <= 20_000:
-        return []
-    ticks = []
-    for number, (rows, columns) in enumerate(ndimage.find_objects(marks), 1):
-        high, wide = rows.stop - rows.start, columns.stop - columns.start
-        if 3 <= high <= 0.08 * height and wide <= 5 and high >= 1.2 * wide:
-            piece = marks[rows, columns] == number
-            if piece.mean() >= 0.75:
-                ticks.append((rows.start, rows.stop, columns.start, columns.stop))
-    if len(ticks) < LEAST_TICKS:
-        return []
-    table = np.array(ticks)
-    middle = (table[:, 0] + table[:, 1]) / 2
     found: list[Bar] = []
-    # ticks are aligned at their middles, their upper or their lower ends
     tried: set[bytes] = set()
-    for aligned in (middle, table[:, 0], table[:, 1]):
-        for line in np.unique(aligned.round()):
-            group = table[np.abs(aligned - line) <= 1]
-            if LEAST_TICKS <= len(group) <= MOST_TICKS and group.tobytes() not in tried:
-                tried.add(group.tobytes())
-                found += _even_rows(image, group, light)
+    seen = np.zeros((0, 4), int)
+    for level, contrast in LEVELS:
+        table = _ticks((hat >= contrast) & (image >= level))
+        seen = _with_new(seen, table)
+        # some ticks may stand apart at one level, the others at another one
+        for ticks in (table, seen):
+            for group in _aligned(ticks):
+                if group.tobytes() not in tried:
+                    tried.add(group.tobytes())
+                    found += _even_rows(image, group, light)
     return [bar for bar in found if bar.length <= LONGEST_SHARE * width]
+
+
+def _ticks(mask: np.ndarray) -> np.ndarray:
+    """``(n, 4)`` y0, y1, x0, x1 of the upright marks of a mask ``(H, W)``."""
+    marks, count = ndimage.label(mask)
+    if not LEAST_TICKS <= count <= 20_000:
+        return np.zeros((0, 4), int)
+    boxes = np.array([(y.start, y.stop, x.start, x.stop) for y, x in ndimage.find_objects(marks)])
+    high, wide = boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2]
+    upright = (high >= 3) & (high <= 0.08 * len(mask)) & (wide <= 5) & (high >= 1.2 * wide)
+    full = np.bincount(marks.ravel(), minlength=count + 1)[1:] >= 0.75 * high * wide
+    return boxes[upright & full]
+
+
+def _with_new(ticks: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """Ticks ``(n, 4)``, and those of ``more`` that share no pixel with them."""
+    if not len(ticks) or not len(more):
+        return more if len(more) else ticks
+    a, b = more[:, None], ticks[None]
+    apart = (a[..., 0] >= b[..., 1]) | (b[..., 0] >= a[..., 1]) | (a[..., 2] >= b[..., 3]) | (b[..., 2] >= a[..., 3])
+    return np.concatenate([ticks, more[apart.all(axis=1)]])
+
+
+def _aligned(ticks: np.ndarray) -> Iterator[np.ndarray]:
+    """Groups ``(m, 4)`` of ticks that are aligned at their middles, their upper or their lower ends."""
+    if len(ticks) < LEAST_TICKS:
+        return
+    for aligned in ((ticks[:, 0] + ticks[:, 1]) / 2, ticks[:, 0], ticks[:, 1]):
+        lines, counts = np.unique(aligned.round(), return_counts=True)
+        for line in lines[counts >= 2]:
+            group = ticks[np.abs(aligned - line) <= 1]
+            if LEAST_TICKS <= len(group) <= MOST_TICKS:
+                yield group
 
 
 def _even_rows(image: np.ndarray, ticks: np.ndarray, light: bool) -> list[Bar]:
@@ -62,6 +91,8 @@ def _even_rows(image: np.ndarray, ticks: np.ndarray, light: bool) -> list[Bar]:
     if len(numbers) < LEAST_TICKS or between > len(numbers) + 1:  # strokes of letters stand at all distances
         return []
     step, start = (float(v) for v in np.polyfit(numbers, place[members], 1))
+    if float(np.std(place[members] - start - step * numbers)) > MOST_UNEVEN:
+        return []
     y0, y1 = (int(np.median(ticks[members, k])) for k in (0, 1))
     # nearly every number between the first and the last has a tick, and none stands beyond them
     first, last = 0, int(numbers[-1])
