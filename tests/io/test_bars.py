@@ -172,12 +172,16 @@ class Blind:
 
 
 @pytest.mark.parametrize("words", ["200 nm", "2 nm"])
-@pytest.mark.parametrize("letter", [9, 24])
+@pytest.mark.parametrize("letter", [14, 24])
 def test_letters_that_were_not_found_are_read_by_their_ink(words, letter):
     reading = read_scale_bar(scene(words, letter), Blind("200 nm"))
     assert reading.scale is not None and reading.scale.pixel_size_nm == pytest.approx(2.0, rel=0.01)
     x0, y0, x1, y1 = reading.scale.text_box
     assert 190 < x0 < 250 < x1 < 310 and 220 < y0 < y1 <= 255
+
+
+def test_letters_so_small_that_each_reading_may_be_wrong_alike_are_not_read_by_their_ink():
+    assert read_scale_bar(scene("200 nm", 9), Blind("200 nm")).scale is None
 
 
 def test_what_is_read_differently_each_time_is_no_length():
