@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from lisa_micro.language import FULL_VOCABULARY, words
 from lisa_micro.language.clauses import Measure, flag
-from lisa_micro.language.program import terms
+from lisa_micro.language.program import render_program, terms
 from lisa_micro.language.program.syntax import (
     Amount,
     Between,
@@ -150,7 +153,7 @@ def plots(draw, targets: int) -> Plot:
 
 @st.composite
 def programs(draw, concepts=FULL_VOCABULARY.names) -> Program:
-    """Programs with one to three targets, values and plots, or a refusal."""
+    """Programs with one to three targets, values and plots, or a refusal; each slot is short enough to be read."""
     refusal = st.builds(Refusal, st.just("cannot"), st.sampled_from(list(terms.CANNOT_TOPICS))) | st.builds(
         Refusal, st.just("unknown"), st.sampled_from(["dislocations", "C60 cages", "ß-phase"])
     )
@@ -163,4 +166,7 @@ def programs(draw, concepts=FULL_VOCABULARY.names) -> Program:
     parts += draw(st.lists(values(targets) | plots(targets), max_size=2))
     if draw(st.integers(0, 9)) == 0:
         parts.append(draw(refusal))
-    return Program(tuple(parts))
+    program = Program(tuple(parts))
+    slots = re.findall(r"<(\w+)>(.*?)</\1>", render_program(program))
+    assume(all(len(slot) <= terms.MAX_SLOT_CHARACTERS for _, slot in slots))
+    return program

@@ -36,6 +36,16 @@ def test_what_is_written_reads_as_the_same_program(program):
     assert same_program(read, program)
 
 
+def test_a_slot_is_read_up_to_its_limit_and_not_in_part():
+    def read(count):
+        return parse_program("particles [SEG]<where>" + " | ".join(["not touching border"] * count) + "</where>")
+
+    for count in (4, 40):
+        target = read(count).targets[0]
+        assert bool(target.pipeline) == (count == 4) and bool(target.problem) == (count == 40)
+    assert len(read(40).notes) == 1 and len(read(40).notes[0]) < 200
+
+
 @settings(max_examples=500, deadline=None)
 @given(
     st.text(max_size=300)
