@@ -44,9 +44,9 @@ demo: setup
 	$(BIN)/lisa-micro segment data/samples/sintering_tem.tif "segment all sintering necks" --out out/demo --force
 
 # Two processes with a thread each, the longest files first (tests/conftest.py). A test that needs more than 3 GB is named, and
-# fails the run.
+# fails the run. One arena of memory for all threads: what one of them freed is used again by the others.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 MALLOC_ARENA_MAX=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-fast: setup
 	$(BIN)/python -m pytest -m "not slow"

@@ -15,8 +15,9 @@ from batch_stand_in import StandInSource
 
 import lisa_micro as lm
 from lisa_micro.batch import BatchOptions
-from lisa_micro.batch.analysis import analyse
+from lisa_micro.batch.analysis import GroupSizes, Topic, analyse
 from lisa_micro.batch.report import write_reports
+from lisa_micro.batch.report.charts import medians_figure
 from lisa_micro.measure.statistics import Sample, edge_weights, size_statistics
 from lisa_micro.results.pages import number_text
 from lisa_micro.types import InputError
@@ -69,6 +70,15 @@ def test_statistics_are_those_of_the_tables(folder):
     row = row.iloc[0] if isinstance(row, pd.DataFrame) else row
     assert (row["value"], row["low"], row["high"]) == pytest.approx((d50.value, d50.low, d50.high))
     assert row["unit"] == "nm" and row["images"] == 8
+
+
+@pytest.mark.parametrize(("largest", "axis"), [(40.0, None), (1e6, "log")])
+def test_one_image_of_another_scale_does_not_hide_the_medians_of_the_others(largest, axis):
+    sample = Sample(np.array([10.0, 20.0, largest]), np.arange(3), 3, np.ones(3))
+    group = GroupSizes("A", sample, None, 3, 0, 0.0, 1.0, 1, None)
+    figure = medians_figure(Topic(1, "all particles", "particle", "diameter", "nm", (group,)))
+    assert figure["data"][0]["y"] == [10, 20, largest]
+    assert figure["layout"]["yaxis"].get("type") == axis
 
 
 def test_groups_that_differ_and_images_that_stand_out_are_named(folder):

@@ -17,6 +17,9 @@ COLOURS = (
 POINTS = 160
 """Points of a cumulative curve."""
 
+WIDE = 30.0
+"""Ratio of the largest to the smallest median from which their axis is logarithmic."""
+
 Figure = dict[str, Any]
 
 
@@ -100,6 +103,13 @@ def cumulative_figure(topic: Topic) -> Figure:
     return {"data": traces, "layout": layout | _basis_buttons(traces)}
 
 
+def medians_differ_widely(topic: Topic) -> bool:
+    """Whether the medians of the images differ by more than :data:`WIDE`, so that one would hide the others."""
+    medians = np.concatenate([group.sample.image_medians() for group in topic.groups])
+    medians = medians[np.isfinite(medians) & (medians > 0)]
+    return bool(len(medians)) and float(medians.max()) > WIDE * float(medians.min())
+
+
 def medians_figure(topic: Topic) -> Figure:
     """Median size of each image, by group, with the D50 of the group and its interval."""
     traces: list[Figure] = []
@@ -143,6 +153,8 @@ def medians_figure(topic: Topic) -> Figure:
             )
     layout = _layout("Median size of each image, and D50 of each group", "", topic.label, legend=False)
     layout["xaxis"] |= {"tickvals": list(range(len(names))), "ticktext": names, "range": [-0.6, len(names) - 0.4]}
+    if medians_differ_widely(topic):
+        layout["yaxis"]["type"] = "log"
     return {"data": traces, "layout": layout}
 
 

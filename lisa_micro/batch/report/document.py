@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lisa_micro.batch.analysis import GroupSizes, Topic
-from lisa_micro.batch.report.charts import colour
+from lisa_micro.batch.report.charts import colour, medians_differ_widely
 from lisa_micro.batch.report.content import Content, Picture, heading
 from lisa_micro.measure.statistics import BASES, Estimate, class_edges, cumulative, density
 from lisa_micro.results.pages import number_text
@@ -180,6 +180,8 @@ def _topic_page(topic: Topic, topics: Sequence[Topic]) -> Figure:
         if d50 is not None and d50.low == d50.low:
             errors = [[max(d50.value - d50.low, 0)], [max(d50.high - d50.value, 0)]]
             axes[2].errorbar(position, d50.value, errors, fmt="D", ms=5, color=INK, capsize=4, lw=1.2)
+    if medians_differ_widely(topic):
+        axes[2].set_yscale("log")
     _dress(axes[2], "Median of each image; D50 of each group with its 95 % interval", "", topic.label, False)
     axes[2].set_xticks(
         range(len(groups)), [_short(group.name, 16) for _, group in groups], rotation=30 if len(groups) > 6 else 0
