@@ -202,8 +202,7 @@ def simulate(folder: Path, number: int) -> None:
     folder.mkdir(parents=True)
     for k in range(number):
         scene = simulate_scene(seed=k, shape=(512, 512))
-        nm = scene.micrograph.pixel_size_nm or 1.0
-        pixels = scene.micrograph.pixels
+        nm, pixels = scene.pixel_size_nm or 1.0, scene.pixels
         scaled = (255 * (pixels - pixels.min()) / max(float(np.ptp(pixels)), 1e-9)).astype(np.uint8)
         tifffile.imwrite(
             folder / f"film_{k:05}.tif", scaled, imagej=True, resolution=(1 / nm, 1 / nm), metadata={"unit": "nm"}
