@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
 
-from lisa_micro.assistant.like import like_answer
 from lisa_micro.exemplar import Exemplar
 from lisa_micro.io.lazy import Plane
 from lisa_micro.language import check_prompt
@@ -147,6 +146,8 @@ class ExemplarRequest:
 
     def answer(self, assistant: Assistant, image: Micrograph, tiling: TilingMode) -> Answer:
         """Find what is alike; the exemplar decides at which scale, and whether in tiles."""
+        from lisa_micro.assistant.like import like_answer  # torch, which the driver of a run does without
+
         found = assistant.segment_like(image, exemplar=self.exemplar, words=self.words)
         return like_answer(found, self.words)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -268,3 +270,9 @@ def test_the_command_takes_an_example_or_words(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["batch", str(folder), "--dry-run"])
     assert stop.value.code == 2
+
+
+def test_the_driver_of_a_run_does_without_torch():
+    code = "import sys, lisa_micro.batch; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
