@@ -28,6 +28,8 @@ from competitors.scores import score, summary
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "peers.md"
 PARTS = ("images", "networks", "trackers")
+NOT_TOLD = ("step", "tables", "data", "out", "work")
+"""Arguments that the results do not repeat: those that do not change them, and folders of the machine."""
 STEPS = {
     "prepare": pictures.prepare,
     "choose": segmenting.choose,
@@ -211,7 +213,7 @@ def machine(args: argparse.Namespace, load: tuple[float, float]) -> dict[str, An
         "versions": versions,
         "seeds": seeds,
         "remark": args.remark,
-        "arguments": {key: str(value) for key, value in vars(args).items() if key not in ("step", "tables")},
+        "arguments": {key: str(value) for key, value in vars(args).items() if key not in NOT_TOLD},
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lisa_micro.batch.analysis import Topic
+from lisa_micro.batch.analysis import GroupSizes, Topic
 from lisa_micro.measure.statistics import BASES, class_edges, cumulative, density
 
 COLOURS = (
@@ -103,10 +103,15 @@ def cumulative_figure(topic: Topic) -> Figure:
     return {"data": traces, "layout": layout | _basis_buttons(traces)}
 
 
+def finite_medians(group: GroupSizes) -> np.ndarray:
+    """Median size of each image of a group that has particles, ``(n,)``."""
+    medians = group.sample.image_medians()
+    return np.asarray(medians[np.isfinite(medians)])
+
+
 def medians_differ_widely(topic: Topic) -> bool:
     """Whether the medians of the images differ by more than :data:`WIDE`, so that one would hide the others."""
-    medians = np.concatenate([group.sample.image_medians() for group in topic.groups])
-    medians = medians[np.isfinite(medians) & (medians > 0)]
+    medians = np.concatenate([finite_medians(group) for group in topic.groups])
     return bool(len(medians)) and float(medians.max()) > WIDE * float(medians.min())
 
 
@@ -115,8 +120,7 @@ def medians_figure(topic: Topic) -> Figure:
     traces: list[Figure] = []
     names: list[str] = []
     for k, group in enumerate(topic.groups):
-        medians = group.sample.image_medians()
-        medians = medians[np.isfinite(medians)]
+        medians = finite_medians(group)
         if not len(medians):
             continue
         position = len(names)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lisa_micro.batch.analysis import GroupSizes, Topic
-from lisa_micro.batch.report.charts import colour, medians_differ_widely
+from lisa_micro.batch.report.charts import colour, finite_medians, medians_differ_widely
 from lisa_micro.batch.report.content import Content, Picture, heading
 from lisa_micro.measure.statistics import BASES, Estimate, class_edges, cumulative, density
 from lisa_micro.results.pages import number_text
@@ -172,8 +172,7 @@ def _topic_page(topic: Topic, topics: Sequence[Topic]) -> Figure:
         one.set_xscale("log")
         _plain_ticks(one)
     for position, (k, group) in enumerate(groups):
-        medians = group.sample.image_medians()
-        medians = medians[np.isfinite(medians)]
+        medians = finite_medians(group)
         spread = 0.25 * np.sin(2.4 * np.arange(len(medians)))
         axes[2].plot(position + spread, medians, "o", ms=3.5, alpha=0.55, color=colour(k), mew=0)
         d50 = group.statistics.percentiles["number"][50] if group.statistics is not None else None

@@ -12,6 +12,7 @@ from collections import Counter
 import numpy as np
 from scipy import ndimage
 
+from lisa_micro.geometry import box_iou
 from lisa_micro.io.scalebar.bar import Bar
 from lisa_micro.io.scalebar.lengths import parse_length, repaired
 from lisa_micro.io.scalebar.nearby import resized
@@ -113,18 +114,9 @@ def lines_beside(bar: Bar, level: float, image: np.ndarray) -> list[Box]:
                 found.setdefault(box, gap / tall)
     kept: list[Box] = []
     for box in sorted(found, key=lambda box: found[box]):
-        if not any(_common(box, other) > SAME_LINE for other in kept):
+        if not kept or float(box_iou(np.array([box]), np.array(kept)).max()) <= SAME_LINE:
             kept.append(box)
     return kept[:MOST_LINES]
-
-
-def _common(one: Box, other: Box) -> float:
-    """IoU of two boxes."""
-    wide, high = (min(one[k + 2], other[k + 2]) - max(one[k], other[k]) for k in (0, 1))
-    if wide <= 0 or high <= 0:
-        return 0.0
-    areas = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (one, other))
-    return wide * high / (areas - wide * high)
 
 
 def _side_by_side(letters: np.ndarray) -> list[np.ndarray]:
